@@ -1,0 +1,156 @@
+"""What a user can set: one frozen model per section, unknown keys refused.
+
+Sections that training fixes (`format`, `templates`, `window`) are written into the model
+directory's manifest, and never stand in the daemon's config.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
+_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
+
+
+def parse_duration(value: object) -> object:
+    """Seconds of `30s`, `5m`, `250ms`, `1.5h`, `1d` or a bare number of seconds."""
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f"'{value}' is no duration; write it like 30s, 5m, 250ms, 1h or 1d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_size(value: object) -> object:
+    """Bytes of `512B`, `64KiB`, `10MiB`, `1GiB` or a bare number of bytes."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f"'{value}' is no size; write it like 64KiB or 10MiB")
+    return int(match[1]) * _BYTES[match[2]]
+
+
+def _regex(pattern: str | None) -> str | None:
+    if pattern is not None:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"'{pattern}' is no regular expression: {error}") from error
+    return pattern
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+Regex = Annotated[str, Field(min_length=1), BeforeValidator(_regex)]
+
+
+class Section(BaseModel):
+    """A part of a config: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CustomFormat(Section):
+    """A line format of the user's own.
+
+    `pattern` has the named groups `message` and, as far as the lines have them, `timestamp`,
+    `level`, `label`; every other named group becomes an attribute. `timestamp_format` is a
+    strptime format, or `epoch`, `epoch_ms` or `iso8601`. `continuation` says what becomes of
+    a line that does not match: joined to the line before it, or counted as discarded.
+    """
+
+    pattern: Regex
+    timestamp_format: str = "iso8601"
+    continuation: Literal["join", "discard"] = "join"
+
+
+class FormatConfig(Section):
+    """Where a line's timestamp, level, fields and message are."""
+
+    name: str = "auto"
+    custom: dict[str, CustomFormat] = Field(default_factory=dict)
+    timezone: str = "UTC"
+
+
+class MaskConfig(Section):
+    """A named mask of the user's own: what `pattern` matches becomes `<NAME>`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+    pattern: Regex
+
+
+class TemplateConfig(Section):
+    """Drain's settings (He et al., ICWS 2017) and the masks before it."""
+
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.4
+    depth: Annotated[int, Field(ge=3, le=16)] = 4
+    max_children: Annotated[int, Field(ge=2)] = 100
+    max_templates: Annotated[int, Field(ge=1)] = 10_000
+    masks: tuple[str, ...] | None = None
+    """Names of built-in masks, in order; None takes all."""
+    extra_masks: tuple[MaskConfig, ...] = ()
+
+
+class WindowConfig(Section):
+    """Which events are scored together.
+
+    `session`: events of one key, closed after `gap` seconds without one, at `size` events,
+    and at multiples of `max_age`. `count`: every `size` events of a partition. `time`: tumbling
+    spans of `span` seconds, in partition (and by `key` where one is given).
+    """
+
+    kind: Literal["session", "count", "time"] = "count"
+    key: str | None = None
+    """A field's name, or a regular expression over the message whose first group is the key."""
+    gap: Duration = 60.0
+    size: Annotated[int, Field(ge=2, le=510)] = 128
+    span: Duration = 10.0
+    max_age: Duration = 3600.0
+
+    @model_validator(mode="after")
+    def _session_has_key(self) -> WindowConfig:
+        if self.kind == "session" and self.key is None:
+            raise ValueError("window kind 'session' needs a 'key'")
+        return self
+
+    @field_validator("key")
+    @classmethod
+    def _key_is_name_or_regex(cls, key: str | None) -> str | None:
+        if key is not None and not key.isidentifier():
+            _regex(key)
+        return key
+
+
+class ModelConfig(Section):
+    """The encoder and how it is trained."""
+
+    preset: Literal["tiny", "small", "base"] = "small"
+    epochs: Annotated[int, Field(ge=1)] = 60
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: str = "auto"
+    min_count: Annotated[int, Field(ge=1)] = 2
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Epochs without a better validation loss before training stops; 0 never stops early."""
+
+
+class ThresholdConfig(Section):
+    """How many false alarms are promised; one of the two, `alerts_per_day` 1 by default."""
+
+    alerts_per_day: Annotated[float, Field(gt=0)] | None = None
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    folds: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> ThresholdConfig:
+        if self.alerts_per_day is not None and self.false_alarm_rate is not None:
+            raise ValueError("give alerts_per_day or false_alarm_rate, not both")
+        return self

@@ -1,0 +1,182 @@
+"""The records that flow through the house, each holding the one before it.
+
+    LogLine -> Event -> Window -> Score -> Alert -> Notification
+
+All are frozen: a later step can show what an earlier one saw, and never change it.
+Times are UTC epoch seconds; surprisal is in nats, and high means odd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+ClosedBy = Literal["idle", "length", "age", "span", "end"]
+Status = Literal["firing", "resolved"]
+END_TOKEN = "[END]"  # noqa: S105  a word of the model's vocabulary, not a password
+UNKNOWN = ""
+"""The template id of a line that matches no learned template."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One raw line, as its source handed it over (continuation lines joined by newlines).
+
+    `partition` is a file's fingerprint or a topic/number; `start` is the line's position in
+    it and `end` is where the NEXT read starts. `number` counts lines from 1 where the source
+    is a file read from its beginning, and is 0 elsewhere.
+    """
+
+    text: str
+    partition: str
+    start: int
+    end: int
+    received_at: float
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a line format found in a line.
+
+    `timestamp` is None where the line has none; `level` is upper case, or empty; `label` is
+    the alert column of BGL and Thunderbird ("-" is normal), None elsewhere.
+    """
+
+    timestamp: float | None
+    level: str
+    message: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line matched to its template.
+
+    `timestamp` is the line's own, or that of the line before it, or `received_at`.
+    `key` is what windows group by. `template_id` is `UNKNOWN` where nothing learned matches.
+    """
+
+    line: LogLine
+    fields: Fields
+    timestamp: float
+    key: str
+    template_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Events of one key that are scored together, in the order of their lines.
+
+    `complete` says that nothing was cut off its end, so that the end token is scored too.
+    """
+
+    partition: str
+    key: str
+    events: tuple[Event, ...]
+    closed_by: ClosedBy
+    complete: bool
+
+    @property
+    def start(self) -> float:
+        """Earliest event time in the window."""
+        return min(event.timestamp for event in self.events)
+
+    @property
+    def end(self) -> float:
+        """Latest event time in the window."""
+        return max(event.timestamp for event in self.events)
+
+    @property
+    def first_position(self) -> int:
+        """Position of the window's oldest line."""
+        return min(event.line.start for event in self.events)
+
+    @property
+    def last_position(self) -> int:
+        """Position of the window's newest line."""
+        return max(event.line.start for event in self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A window's score.
+
+    `surprisals` and `bag_surprisals` hold one number in nats for each event, then one for
+    the end token if the window is complete: as the lines came, and as an unordered bag.
+    `value` 1.0 is the calibrated threshold; `p_value` is the share of normal windows that
+    are at least as odd.
+    """
+
+    window: Window
+    surprisals: tuple[float, ...]
+    bag_surprisals: tuple[float, ...]
+    value: float
+    p_value: float
+
+    @property
+    def pll(self) -> float:
+        """Pseudo-log-likelihood of the window as it came, in nats (Salazar et al., ACL 2020)."""
+        return -sum(self.surprisals)
+
+    @property
+    def is_anomaly(self) -> bool:
+        """Whether the window reaches the calibrated threshold."""
+        return self.value >= 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a position held, and what the model expected in its place.
+
+    `index` counts the window's events from 0; the end token has the index after the last.
+    `expected` pairs a template's text with its probability, the most probable first.
+    """
+
+    index: int
+    surprisal: float
+    odd: bool
+    expected: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A window that operators should look at.
+
+    `id` is a hash of (model digest, partition, key, first and last position), so a replay
+    makes the same id; `fingerprint` is a hash of the labels alone. `ends_at` is None while
+    the alert fires.
+    """
+
+    id: str
+    fingerprint: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: float
+    ends_at: float | None
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What a sink sends: alerts of one group."""
+
+    group_key: str
+    status: Status
+    alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A read position of one partition.
+
+    `safe` is the start of the oldest line still in an open window, where reading starts
+    again; everything before `reached` was handed over before; `watermark` is the event time
+    as it stood at the safe position (None before the first line).
+    """
+
+    safe: int
+    reached: int
+    watermark: float | None
