@@ -1,0 +1,299 @@
+"""Session, count and time windows over events, and the positions that are safe to read from.
+
+Windows close by event time: each partition has a watermark, the largest event time read so
+far (Akidau et al., "The Dataflow Model", VLDB 2015), so that the same lines always make the
+same windows. An event counts at the watermark once it is read: at its own time or, where it
+comes late, at the partition's. What ends a window then depends on nothing older than its
+run's first line, which makes a replay exact.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import inf
+
+from logmlm.config import WindowConfig
+from logmlm.records import Checkpoint, ClosedBy, Event, Window
+
+_Group = tuple[str, float]  # a window's key, and what tells apart windows of one key
+
+
+class KeyExtractor:
+    """Finds what an event is grouped by; stateless once it is made.
+
+    A `key` that reads like a name, dotted or not (`host`, `client.address`), is an attribute
+    of the line; any other is a regular expression (`WindowConfig` has checked it), searched in
+    the message, whose first group, or whole match if it has none, is the key.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        is_name = key is not None and all(part.isidentifier() for part in key.split("."))
+        self._name = key if is_name else None
+        self._pattern = None if key is None or is_name else re.compile(key)
+
+    def __call__(self, message: str, attribute: Callable[[str], str | None]) -> str:
+        """Key of a line with this message and these attributes; empty where it has none."""
+        if self._name is not None:
+            return attribute(self._name) or ""
+        match = self._pattern.search(message) if self._pattern is not None else None
+        return (match[min(match.re.groups, 1)] or "") if match is not None else ""
+
+
+class Windower:
+    """Groups the events of each partition into windows, by one rule.
+
+    - `session`: the lines of one key, empty keys together, that form a *run*: no `gap` seconds
+      of event time between them and no multiple of `max_age` (since the epoch). A run is over
+      when the watermark passes its newest line by more than `gap` (`idle`, complete), or when
+      a line of its key lies past the multiple (`age`, cut). Every `size` lines of a run,
+      counted from its start, make a window (`length`, cut). At the end of the input: complete.
+    - `time`: the lines whose own times lie in one span, a multiple of `span` seconds long
+      since the epoch, and have one key if the rule has a key. It closes when the watermark
+      reaches the end of the span (`span`, complete), and is cut at `size` lines (`length`),
+      as the model takes no more. At the end of the input: cut.
+    - `count`: every `size` lines of a partition, whatever their keys (`length`, cut). At the
+      end of the input, the rest: cut.
+
+    Late events are never lost. In a session a late line joins the open run of its key, or
+    opens one, and counts as if it had come at the watermark. In `time`, the late lines of a
+    closed span make a window of their own, which closes with the span that is open.
+
+    Order: windows come as the events that close them; those closed together by their first
+    lines. An event costs O(1) amortised and a checkpoint O(1), whatever is open; an open run
+    holds less than `size` events. Events must come in the order of their positions, with
+    finite times: one far in the future holds its partition's watermark until time catches up.
+    """
+
+    def __init__(self, config: WindowConfig) -> None:
+        self._rule = _rule(config)
+        self._size = config.size
+        self._partitions: dict[str, _Partition] = {}
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """Names of the partitions that were added to or resumed, and not dropped."""
+        return tuple(self._partitions)
+
+    @property
+    def open_windows(self) -> int:
+        """Number of windows that hold an event and are not closed, in all partitions."""
+        return sum(partition.open_windows for partition in self._partitions.values())
+
+    def add(self, events: Iterable[Event]) -> list[Window]:
+        """Take events, and return the windows that they close, in the order of closing."""
+        windows: list[Window] = []
+        for event in events:
+            name = event.line.partition
+            if name not in self._partitions:
+                self.resume(name, Checkpoint(0, 0, None))
+            windows += self._partitions[name].add(event)
+        return windows
+
+    def close_due(self, now: float) -> list[Window]:
+        """Close the windows of partitions that have gone quiet, as if event time had gone on.
+
+        A partition is quiet when its last line was received more than `gap` (`session`) or
+        `span` (`time`) seconds before `now`; `count` has no time and never is. A partition
+        that is still being read again is not quiet: more lines are known to come.
+
+        As long as event times follow the wall clock at a constant distance, these are the
+        windows that the partition's next line would have closed. Where they do not, that line
+        may open a new window, which a replay from an older checkpoint joins to the closed one.
+        """
+        windows: list[Window] = []
+        for partition in self._partitions.values():
+            if partition.is_quiet(now):
+                windows += partition.close_all(self._rule.ended, complete=True)
+        return windows
+
+    def close_all(self, partition: str | None = None) -> list[Window]:
+        """Close every window, of one partition or of all: the input has ended."""
+        windows: list[Window] = []
+        for name, state in self._partitions.items():
+            if partition in (None, name):
+                windows += state.close_all("end", self._rule.complete_at_end)
+        return windows
+
+    def checkpoint(self, partition: str) -> Checkpoint | None:
+        """Where to read again so that every window not yet returned comes out whole.
+
+        `safe` is the start of the oldest run that is not over: its open window may start later,
+        but cuts by length count from the run's start. It never goes back, and in `session` lies
+        less than `max_age` + `gap` seconds of watermark behind. `reached` is the end of the last
+        event. The three belong together: to hold a commit back, commit an older one whole.
+        None for a partition that was neither added to nor resumed.
+        """
+        state = self._partitions.get(partition)
+        return None if state is None else state.checkpoint()
+
+    def resume(self, partition: str, checkpoint: Checkpoint) -> None:
+        """Start a partition anew at `checkpoint`; its lines from `safe` on are added next.
+
+        Windows closed by an event that starts before `reached` are dropped, as they were
+        returned before; all others are as if nothing had been interrupted. The same rule must
+        have made the checkpoint: after a change of it, resume with `reached` = `safe`, or
+        windows that the new rule closes earlier would be missing.
+        """
+        self._partitions[partition] = _Partition(partition, self._rule, self._size, checkpoint)
+
+    def drop(self, partition: str) -> None:
+        """Forget a partition that was revoked; whoever has it now reads from `safe`."""
+        self._partitions.pop(partition, None)
+
+
+class _Rule:
+    """When runs begin and end, in times of the watermark; for `count`, by length alone."""
+
+    ended: ClosedBy = "length"
+    complete_at_end = False
+    outlives_length = False
+    """Whether a run goes on after a cut by length, so that its start still matters."""
+    quiet = inf
+
+    def group(self, event: Event) -> _Group:  # noqa: ARG002  lines of all keys count
+        return "", 0.0
+
+    def is_over(self, last: float, watermark: float) -> bool:  # noqa: ARG002  no time counts
+        """Whether a run whose newest line counted at `last` is over; monotone in `last`."""
+        return False
+
+    def is_cut(self, last: float, watermark: float) -> bool:  # noqa: ARG002  no time counts
+        """Whether the run's next line, counting at `watermark`, starts a new run."""
+        return False
+
+
+class _Sessions(_Rule):
+    ended = "idle"
+    complete_at_end = True
+    outlives_length = True
+
+    def __init__(self, gap: float, max_age: float) -> None:
+        self.quiet = gap
+        self._max_age = max_age
+
+    def group(self, event: Event) -> _Group:
+        return event.key, 0.0
+
+    def is_over(self, last: float, watermark: float) -> bool:
+        return watermark > last + self.quiet
+
+    def is_cut(self, last: float, watermark: float) -> bool:
+        return watermark // self._max_age > last // self._max_age
+
+
+class _Spans(_Rule):
+    ended = "span"
+    outlives_length = True
+
+    def __init__(self, span: float, keyed: bool) -> None:
+        self.quiet = span
+        self._keyed = keyed
+
+    def group(self, event: Event) -> _Group:
+        return event.key if self._keyed else "", event.timestamp // self.quiet
+
+    def is_over(self, last: float, watermark: float) -> bool:
+        return watermark // self.quiet > last // self.quiet
+
+
+@dataclass(slots=True)
+class _Run:
+    """Lines that belong together, held from the last cut by length on.
+
+    `before` is the watermark before the line at `start`, `last` that after the newest line.
+    """
+
+    group: _Group
+    start: int
+    before: float | None
+    last: float
+    events: list[Event]
+
+
+class _Partition:
+    """One partition's runs, in two orders, each kept by appending and moving to the end."""
+
+    def __init__(self, name: str, rule: _Rule, size: int, checkpoint: Checkpoint) -> None:
+        self.open_windows = 0
+        self._name = name
+        self._rule = rule
+        self._size = size
+        self._position = checkpoint.safe
+        self._reached = checkpoint.reached
+        self._watermark = checkpoint.watermark
+        self._received_at = inf
+        self._by_start: OrderedDict[_Group, _Run] = OrderedDict()
+        self._by_last: OrderedDict[_Group, _Run] = OrderedDict()
+
+    def add(self, event: Event) -> list[Window]:
+        before = self._watermark
+        watermark = event.timestamp if before is None else max(before, event.timestamp)
+        windows = self._end_over(watermark)
+        windows += self._append(event, before, watermark)
+        self._watermark = watermark
+        self._position = event.line.end
+        self._received_at = event.line.received_at
+        return windows if event.line.start >= self._reached else []
+
+    def is_quiet(self, now: float) -> bool:
+        return self._position >= self._reached and now - self._received_at > self._rule.quiet
+
+    def close_all(self, closed_by: ClosedBy, complete: bool) -> list[Window]:
+        return self._end(list(self._by_start.values()), closed_by, complete)
+
+    def checkpoint(self) -> Checkpoint:
+        reached = max(self._position, self._reached)
+        for oldest in self._by_start.values():
+            return Checkpoint(oldest.start, reached, oldest.before)
+        return Checkpoint(self._position, reached, self._watermark)
+
+    def _end_over(self, watermark: float) -> list[Window]:
+        over: list[_Run] = []
+        for run in self._by_last.values():
+            if not self._rule.is_over(run.last, watermark):
+                break
+            over.append(run)
+        return self._end(over, self._rule.ended, complete=True)
+
+    def _append(self, event: Event, before: float | None, watermark: float) -> list[Window]:
+        group = self._rule.group(event)
+        run = self._by_start.get(group)
+        windows: list[Window] = []
+        if run is not None and self._rule.is_cut(run.last, watermark):
+            windows, run = self._end([run], "age", complete=False), None
+        if run is None:
+            run = _Run(group, event.line.start, before, watermark, [])
+            self._by_start[group] = self._by_last[group] = run
+        self.open_windows += not run.events
+        run.events.append(event)
+        run.last = watermark
+        self._by_last.move_to_end(group)
+        if len(run.events) == self._size:
+            cut = self._take if self._rule.outlives_length else self._end
+            windows += cut([run], "length", complete=False)
+        return windows
+
+    def _end(self, runs: list[_Run], closed_by: ClosedBy, complete: bool) -> list[Window]:
+        for run in runs:
+            del self._by_start[run.group], self._by_last[run.group]
+        return self._take(runs, closed_by, complete)
+
+    def _take(self, runs: list[_Run], closed_by: ClosedBy, complete: bool) -> list[Window]:
+        windows = [
+            Window(self._name, run.group[0], tuple(run.events), closed_by, complete)
+            for run in runs
+            if run.events
+        ]
+        for run in runs:
+            run.events = []
+        self.open_windows -= len(windows)
+        return sorted(windows, key=lambda window: window.events[0].line.start)
+
+
+def _rule(config: WindowConfig) -> _Rule:
+    if config.kind == "session":
+        return _Sessions(config.gap, config.max_age)
+    return _Spans(config.span, config.key is not None) if config.kind == "time" else _Rule()

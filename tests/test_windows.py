@@ -1,0 +1,457 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logmlm.config import WindowConfig
+from logmlm.records import Checkpoint, Event, Fields, LogLine, Window
+from logmlm.windows import KeyExtractor, Windower
+
+SESSION = WindowConfig(kind="session", key="host", gap=10, size=4, max_age=100)
+COUNT = WindowConfig(kind="count", size=3)
+TIME = WindowConfig(kind="time", span=10, size=4)
+TIME_BY_KEY = WindowConfig(kind="time", span=10, size=3, key="host")
+Summary = tuple[str, list[float], str, bool]
+"""A window's key and times, what closed it, and whether it is complete."""
+
+
+def event(number: int, key: str, time: float, partition: str = "p", lag: float = 0.0) -> Event:
+    """The partition's line with this number, 10 bytes from the next and 3 of them discarded."""
+    line = LogLine(f"{key} {time}", partition, number * 10, number * 10 + 7, time + lag, number)
+    return Event(line, Fields(time, "", line.text), time, key, "t1")
+
+
+def stream(*lines: tuple[str, float]) -> list[Event]:
+    return [event(number, key, time) for number, (key, time) in enumerate(lines)]
+
+
+def summaries(windows: Sequence[Window]) -> list[Summary]:
+    return [(w.key, [e.timestamp for e in w.events], w.closed_by, w.complete) for w in windows]
+
+
+def undisturbed(config: WindowConfig, events: Sequence[Event]) -> list[Window]:
+    windower = Windower(config)
+    return windower.add(events) + windower.close_all()
+
+
+def read_from(events: Sequence[Event], position: int) -> list[Event]:
+    return [event for event in events if event.line.start >= position]
+
+
+# Session windows
+
+
+def test_a_session_is_idle_once_the_watermark_is_more_than_the_gap_past_its_newest_line() -> None:
+    windower = Windower(SESSION)
+    assert windower.add(stream(("a", 0), ("a", 5), ("b", 15))) == []
+    (window,) = windower.add([event(3, "b", 16)])
+    assert summaries([window]) == [("a", [0, 5], "idle", True)]
+    assert (window.partition, window.first_position, window.last_position) == ("p", 0, 10)
+
+
+def test_a_line_of_the_same_key_after_the_gap_starts_a_new_session() -> None:
+    windows = undisturbed(SESSION, stream(("a", 0), ("a", 10), ("a", 21)))
+    assert summaries(windows) == [("a", [0, 10], "idle", True), ("a", [21], "end", True)]
+
+
+def test_a_session_is_cut_at_its_size_and_goes_on_in_the_next_window() -> None:
+    windows = undisturbed(SESSION, stream(*(("a", time) for time in range(6))))
+    assert summaries(windows) == [("a", [0, 1, 2, 3], "length", False), ("a", [4, 5], "end", True)]
+
+
+def test_a_session_that_ends_right_after_a_cut_leaves_no_empty_window() -> None:
+    windower = Windower(SESSION)
+    assert len(windower.add(stream(*(("a", time) for time in range(4))))) == 1
+    assert windower.open_windows == 0
+    assert windower.add([event(4, "b", 50)]) == []
+    assert summaries(windower.close_all()) == [("b", [50], "end", True)]
+
+
+def test_a_session_is_cut_at_multiples_of_its_age_since_the_epoch() -> None:
+    windows = undisturbed(SESSION, stream(("a", 93), ("a", 99), ("b", 100), ("a", 101)))
+    assert summaries(windows) == [
+        ("a", [93, 99], "age", False),
+        ("b", [100], "end", True),
+        ("a", [101], "end", True),
+    ]
+
+
+def test_a_session_that_no_line_continues_past_the_age_boundary_is_complete() -> None:
+    windows = undisturbed(SESSION, stream(("a", 99), ("b", 105), ("b", 110)))
+    assert summaries(windows)[0] == ("a", [99], "idle", True)
+
+
+def test_sessions_closed_by_the_same_line_come_in_the_order_of_their_first_lines() -> None:
+    windows = undisturbed(SESSION, stream(("a", 0), ("b", 1), ("a", 2), ("c", 50)))
+    assert [window.key for window in windows] == ["a", "b", "c"]
+
+
+def test_lines_without_a_key_make_one_session() -> None:
+    assert summaries(undisturbed(SESSION, stream(("", 0), ("", 1)))) == [("", [0, 1], "end", True)]
+
+
+def test_a_late_line_joins_the_open_session_of_its_key_in_the_order_of_lines() -> None:
+    windows = undisturbed(SESSION, stream(("a", 50), ("b", 55), ("a", 30), ("a", 65)))
+    assert summaries(windows) == [("a", [50, 30, 65], "end", True), ("b", [55], "end", True)]
+
+
+def test_a_late_line_of_a_closed_session_opens_one_that_counts_from_the_watermark() -> None:
+    windower = Windower(SESSION)
+    late = stream(("a", 0), ("b", 50), ("a", 1), ("a", 2), ("b", 60))
+    assert summaries(windower.add(late)) == [("a", [0], "idle", True)]
+    assert summaries(windower.add([event(5, "b", 61)])) == [("a", [1, 2], "idle", True)]
+
+
+def test_a_late_line_from_before_an_age_boundary_does_not_cut_the_session_past_it() -> None:
+    windows = undisturbed(SESSION, stream(("a", 101), ("a", 99), ("a", 102)))
+    assert summaries(windows) == [("a", [101, 99, 102], "end", True)]
+
+
+# Count and time windows
+
+
+def test_a_count_window_holds_every_size_lines_of_its_partition_whatever_their_keys() -> None:
+    windower = Windower(COUNT)
+    windows = windower.add(stream(("a", 0), ("b", 500), ("c", 1), ("a", 2)))
+    assert summaries(windows) == [("", [0, 500, 1], "length", False)]
+    assert windower.open_windows == 1
+    assert summaries(windower.close_all()) == [("", [2], "end", False)]
+
+
+def test_a_time_window_closes_when_the_watermark_reaches_the_end_of_its_span() -> None:
+    windower = Windower(TIME)
+    assert windower.add(stream(("a", 12), ("b", 19.5))) == []
+    assert summaries(windower.add([event(2, "a", 20)])) == [("", [12, 19.5], "span", True)]
+    assert summaries(windower.close_all()) == [("", [20], "end", False)]
+
+
+def test_a_time_window_is_per_key_where_the_rule_has_a_key() -> None:
+    windows = undisturbed(TIME_BY_KEY, stream(("a", 1), ("b", 2), ("a", 3), ("b", 30)))
+    assert summaries(windows) == [
+        ("a", [1, 3], "span", True),
+        ("b", [2], "span", True),
+        ("b", [30], "end", False),
+    ]
+
+
+def test_a_time_window_is_cut_at_the_size_that_the_model_takes() -> None:
+    windows = undisturbed(TIME, stream(*(("a", time) for time in (1, 2, 3, 4, 5, 11))))
+    assert summaries(windows) == [
+        ("", [1, 2, 3, 4], "length", False),
+        ("", [5], "span", True),
+        ("", [11], "end", False),
+    ]
+
+
+def test_late_lines_of_a_closed_span_make_a_window_that_closes_with_the_open_span() -> None:
+    windows = undisturbed(TIME, stream(("a", 1), ("a", 11), ("a", 2), ("a", 3), ("a", 21)))
+    assert summaries(windows) == [
+        ("", [1], "span", True),
+        ("", [11], "span", True),
+        ("", [2, 3], "span", True),
+        ("", [21], "end", False),
+    ]
+
+
+# Quiet partitions
+
+
+def test_a_quiet_partition_is_closed_by_the_wall_clock_and_a_busy_one_is_not() -> None:
+    windower = Windower(SESSION)
+    windower.add([event(0, "a", 0, "quiet"), event(0, "b", 8, "busy")])
+    assert windower.close_due(10.0) == []
+    (window,) = windower.close_due(10.5)
+    assert window.partition == "quiet"
+    assert summaries([window]) == [("a", [0], "idle", True)]
+    assert windower.close_due(10.5) == []
+    assert windower.open_windows == 1
+
+
+def test_a_quiet_span_is_closed_by_the_wall_clock() -> None:
+    windower = Windower(TIME)
+    windower.add(stream(("a", 5)))
+    assert summaries(windower.close_due(15.5)) == [("", [5], "span", True)]
+
+
+def test_a_count_window_has_no_time_and_waits_for_more_lines() -> None:
+    windower = Windower(COUNT)
+    windower.add(stream(("a", 0)))
+    assert windower.close_due(1e9) == []
+    assert windower.open_windows == 1
+
+
+def test_a_partition_that_is_being_read_again_is_not_quiet() -> None:
+    windower = Windower(SESSION)
+    windower.resume("p", Checkpoint(safe=0, reached=17, watermark=None))
+    assert windower.close_due(1e9) == []
+    windower.add([event(0, "a", 0)])
+    assert windower.close_due(1e9) == []
+    windower.add([event(1, "a", 1)])
+    assert summaries(windower.close_due(1e9)) == [("a", [0, 1], "idle", True)]
+
+
+# Partitions and checkpoints
+
+
+def test_partitions_have_watermarks_of_their_own() -> None:
+    windower = Windower(SESSION)
+    assert windower.add([event(0, "a", 0, "p"), event(0, "a", 1000, "q")]) == []
+    assert windower.partitions == ("p", "q")
+    assert windower.open_windows == 2
+    assert [window.partition for window in windower.close_all("q")] == ["q"]
+    assert windower.close_all("unknown") == []
+    assert [window.partition for window in windower.close_all()] == ["p"]
+
+
+def test_a_dropped_partition_is_forgotten_with_its_open_windows() -> None:
+    windower = Windower(SESSION)
+    windower.add([event(0, "a", 0)])
+    windower.drop("p")
+    windower.drop("never seen")
+    assert windower.partitions == ()
+    assert windower.close_all() == []
+    assert windower.checkpoint("p") is None
+
+
+def test_there_is_no_checkpoint_before_anything_was_added() -> None:
+    assert Windower(SESSION).checkpoint("p") is None
+
+
+def test_a_resumed_partition_has_the_checkpoint_that_it_resumed_until_it_gets_a_line() -> None:
+    windower = Windower(SESSION)
+    checkpoint = Checkpoint(safe=30, reached=57, watermark=4.0)
+    windower.resume("p", checkpoint)
+    assert windower.checkpoint("p") == checkpoint
+
+
+def test_the_safe_position_is_the_start_of_the_oldest_open_window() -> None:
+    windower = Windower(SESSION)
+    windower.add(stream(("a", 5), ("b", 6)))
+    assert windower.checkpoint("p") == Checkpoint(safe=0, reached=17, watermark=None)
+    windower.add([event(2, "b", 16)])
+    assert windower.checkpoint("p") == Checkpoint(safe=10, reached=27, watermark=5)
+
+
+def test_the_safe_position_is_the_position_reached_where_nothing_is_open() -> None:
+    windower = Windower(SESSION)
+    windower.add(stream(("a", 5), ("b", 3)))
+    windower.close_due(100.0)
+    assert windower.checkpoint("p") == Checkpoint(safe=17, reached=17, watermark=5)
+
+
+def test_a_session_cut_by_length_holds_the_safe_position_at_its_start_until_it_is_over() -> None:
+    windower = Windower(SESSION)
+    windower.add(stream(*(("a", time) for time in range(5))))
+    assert windower.checkpoint("p") == Checkpoint(safe=0, reached=47, watermark=None)
+    windower.add([event(5, "b", 15)])
+    assert windower.checkpoint("p") == Checkpoint(safe=50, reached=57, watermark=4)
+
+
+def test_a_count_window_cut_by_length_lets_the_safe_position_go() -> None:
+    windower = Windower(COUNT)
+    windower.add(stream(("a", 0), ("a", 1), ("a", 2)))
+    assert windower.checkpoint("p") == Checkpoint(safe=27, reached=27, watermark=2)
+
+
+def test_a_replay_drops_what_was_closed_before_and_keeps_what_spans_the_position_reached() -> None:
+    events = stream(("a", 0), ("b", 5), ("b", 11), ("b", 12), ("b", 23))
+    first = Windower(SESSION)
+    assert summaries(first.add(events[:3])) == [("a", [0], "idle", True)]
+    checkpoint = Checkpoint(safe=10, reached=27, watermark=0)
+    assert first.checkpoint("p") == checkpoint
+    second = Windower(SESSION)
+    second.resume("p", checkpoint)
+    assert summaries(second.add(events[1:])) == [("b", [5, 11, 12], "idle", True)]
+    third = Windower(SESSION)
+    third.resume("p", Checkpoint(safe=0, reached=27, watermark=None))
+    assert summaries(third.add(events)) == [("b", [5, 11, 12], "idle", True)]
+
+
+def test_a_replay_keeps_the_length_cuts_of_a_busy_session_beside_an_open_one() -> None:
+    config = WindowConfig(kind="session", key="host", gap=10, size=3, max_age=100)
+    events = stream(("a", 0), ("a", 1), ("b", 2), ("a", 3), ("a", 4), ("a", 5), ("a", 6))
+    first = Windower(config)
+    before = first.add(events[:5])
+    checkpoint = first.checkpoint("p")
+    assert checkpoint is not None
+    second = Windower(config)
+    second.resume("p", checkpoint)
+    after = second.add(read_from(events, checkpoint.safe))
+    assert [times for _, times, _, _ in summaries(before + after)] == [[0, 1, 3], [4, 5, 6]]
+
+
+# Properties
+
+rules = st.one_of(
+    st.builds(
+        WindowConfig,
+        kind=st.just("session"),
+        key=st.just("host"),
+        gap=st.integers(3, 40),
+        size=st.integers(2, 5),
+        max_age=st.integers(20, 120),
+    ),
+    st.builds(WindowConfig, kind=st.just("count"), size=st.integers(2, 5)),
+    st.builds(
+        WindowConfig,
+        kind=st.just("time"),
+        key=st.sampled_from([None, "host"]),
+        span=st.integers(3, 60),
+        size=st.integers(2, 5),
+    ),
+)
+
+
+@st.composite
+def streams(draw: st.DrawFn, min_step: int = -30) -> list[Event]:
+    """Lines of a few keys; each is later, or earlier, than the one before it by its step."""
+    step = st.tuples(st.sampled_from("abc"), st.integers(min_step, 25))
+    lines = draw(st.lists(step, max_size=50))
+    times = accumulate((1000 if not at else by for at, (_, by) in enumerate(lines)))
+    return stream(*((key, time) for (key, _), time in zip(lines, times, strict=True)))
+
+
+@given(rules, streams())
+def test_every_line_is_in_exactly_one_window_and_in_order(
+    config: WindowConfig, events: list[Event]
+) -> None:
+    windows = undisturbed(config, events)
+    seen = [event for window in windows for event in window.events]
+    assert sorted(seen, key=lambda event: event.line.start) == events
+    for window in windows:
+        starts = [event.line.start for event in window.events]
+        assert starts == sorted(starts)
+        assert len(starts) <= config.size
+        assert window.complete == (window.closed_by in _complete_endings(config))
+        if config.key is not None:
+            assert {event.key for event in window.events} == {window.key}
+
+
+def _complete_endings(config: WindowConfig) -> set[str]:
+    return {"session": {"idle", "end"}, "time": {"span"}, "count": set()}[config.kind]
+
+
+@settings(max_examples=200, deadline=None)
+@given(rules, streams(), st.lists(st.integers(1, 25), max_size=8))
+def test_crash_after_crash_the_windows_are_those_of_an_undisturbed_run(
+    config: WindowConfig, events: list[Event], lives: list[int]
+) -> None:
+    """Each life reads some lines, commits, and crashes; the last one reads to the end."""
+    windows: list[Window] = []
+    windower, left = Windower(config), events
+    for count in lives:
+        windows += windower.add(left[:count])
+        checkpoint = windower.checkpoint("p")
+        if checkpoint is None:
+            continue
+        windower = Windower(config)
+        windower.resume("p", checkpoint)
+        left = read_from(events, checkpoint.safe)
+    windows += windower.add(left) + windower.close_all()
+    assert windows == undisturbed(config, events)
+
+
+@settings(deadline=None)
+@given(rules, streams(), st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=5))
+def test_windows_returned_after_the_last_commit_come_out_again_the_same(
+    config: WindowConfig, events: list[Event], lives: list[tuple[int, int]]
+) -> None:
+    """Each life reads some lines, commits, reads more, and crashes."""
+    windows: list[Window] = []
+    windower, left = Windower(config), events
+    for committed, lost in lives:
+        windows += windower.add(left[:committed])
+        checkpoint = windower.checkpoint("p") or Checkpoint(0, 0, None)
+        windows += windower.add(left[committed : committed + lost])
+        windower = Windower(config)
+        windower.resume("p", checkpoint)
+        left = read_from(events, checkpoint.safe)
+    windows += windower.add(left) + windower.close_all()
+    expected = undisturbed(config, events)
+    assert [window for window in expected if window not in windows] == []
+    assert [window for window in windows if window not in expected] == []
+
+
+@given(rules, streams())
+def test_the_safe_position_never_goes_back_and_never_passes_an_open_window(
+    config: WindowConfig, events: list[Event]
+) -> None:
+    windower, safe, closed = Windower(config), [], set()
+    for count, line in enumerate(events, start=1):
+        closed |= {event.line.start for window in windower.add([line]) for event in window.events}
+        checkpoint = windower.checkpoint("p")
+        assert checkpoint is not None
+        unscored = {event.line.start for event in events[:count]} - closed
+        assert checkpoint.safe <= min(unscored, default=line.line.end)
+        assert checkpoint.reached == line.line.end
+        safe.append(checkpoint.safe)
+    assert all(earlier <= later for earlier, later in pairwise(safe))
+
+
+@given(rules, streams())
+def test_max_age_and_gap_bound_how_far_back_a_session_is_read_again(
+    config: WindowConfig, events: list[Event]
+) -> None:
+    windower = Windower(config)
+    watermarks: dict[int, float] = {}
+    for line in events:
+        watermarks[line.line.start] = max([line.timestamp, *watermarks.values()])
+        windower.add([line])
+        checkpoint = windower.checkpoint("p")
+        assert checkpoint is not None
+        if config.kind == "session" and checkpoint.safe in watermarks:
+            behind = watermarks[line.line.start] - watermarks[checkpoint.safe]
+            assert behind < config.max_age + config.gap
+
+
+@given(rules, streams(min_step=0), st.data())
+def test_closing_by_the_wall_clock_makes_the_windows_of_event_time_where_times_follow_it(
+    config: WindowConfig, events: list[Event], data: st.DataObject
+) -> None:
+    lag = data.draw(st.integers(0, 100))
+    events = [event(e.line.number, e.key, e.timestamp, lag=lag) for e in events]
+    windower = Windower(config)
+    windows: list[Window] = []
+    for line, following in pairwise(events):
+        windows += windower.add([line])
+        until = following.line.received_at
+        windows += windower.close_due(data.draw(st.floats(line.line.received_at, until)))
+    windows += windower.add(events[-1:]) + windower.close_all()
+    assert windows == undisturbed(config, events)
+
+
+@given(rules, streams(), streams())
+def test_partitions_read_together_make_the_windows_that_each_makes_alone(
+    config: WindowConfig, one: list[Event], other: list[Event]
+) -> None:
+    other = [event(e.line.number, e.key, e.timestamp, "q") for e in other]
+    mixed = sorted([*one, *other], key=lambda event: event.line.start)
+    windows = undisturbed(config, mixed)
+    assert [window for window in windows if window.partition == "p"] == undisturbed(config, one)
+    assert [window for window in windows if window.partition == "q"] == undisturbed(config, other)
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("key", "message", "attributes", "expected"),
+    [
+        (None, "accepted", {"host": "web1"}, ""),
+        ("host", "accepted", {"host": "web1"}, "web1"),
+        ("host", "accepted", {}, ""),
+        ("client.address", "accepted", {"client.address": "10.0.0.7"}, "10.0.0.7"),
+        (r"(blk_-?\d+)", "Received blk_-16 of blk_17", {}, "blk_-16"),
+        (r"blk_-?\d+", "Received blk_-16", {}, "blk_-16"),
+        (r"req=(\w+)|id=(\w+)", "id=7", {}, ""),
+        (r"(blk_-?\d+)", "no block here", {"blk_": "x"}, ""),
+    ],
+)
+def test_a_key_is_an_attribute_by_name_or_the_first_group_of_an_expression(
+    key: str | None, message: str, attributes: dict[str, str], expected: str
+) -> None:
+    assert KeyExtractor(key)(message, attributes.get) == expected
