@@ -7,6 +7,7 @@ directory's manifest, and never stand in the daemon's config.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -46,9 +47,15 @@ def _regex(pattern: str | None) -> str | None:
     return pattern
 
 
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Regex = Annotated[str, Field(min_length=1), BeforeValidator(_regex)]
+Strings = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_many)]
+"""A list of words; one word alone is a list of one."""
 
 
 class Section(BaseModel):
@@ -154,3 +161,21 @@ class ThresholdConfig(Section):
         if self.alerts_per_day is not None and self.false_alarm_rate is not None:
             raise ValueError("give alerts_per_day or false_alarm_rate, not both")
         return self
+
+
+class TrainingConfig(Section):
+    """What `logmlm train` is told: the logs, where the model directory goes, and how.
+
+    `logs` are paths or globs of normal logs; `labels` is a file that says which of their
+    windows are anomalies, so that these are kept out. `name` is what alerts call the model.
+    """
+
+    logs: Annotated[Strings, Field(min_length=1)]
+    out: Path
+    name: Annotated[str, Field(min_length=1)] | None = None
+    labels: Path | None = None
+    format: FormatConfig = Field(default_factory=FormatConfig)
+    templates: TemplateConfig = Field(default_factory=TemplateConfig)
+    window: WindowConfig = Field(default_factory=WindowConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    threshold: ThresholdConfig = Field(default_factory=ThresholdConfig)
