@@ -1,0 +1,25 @@
+"""Line formats: where a line's timestamp, level, message and attributes are.
+
+`get_format` gives one by name and `detect_format` decides from the first lines; an
+`Assembler` joins what belongs together and completes timestamps.
+"""
+
+from logmlm.formats.assemble import Assembled, Assembler
+from logmlm.formats.attributes import ALIASES, attribute
+from logmlm.formats.catalogue import FORMATS, get_format
+from logmlm.formats.detect import MIN_SHARE, Detection, detect_format
+from logmlm.formats.line_format import Continuation, LineFormat
+
+__all__ = [
+    "ALIASES",
+    "FORMATS",
+    "MIN_SHARE",
+    "Assembled",
+    "Assembler",
+    "Continuation",
+    "Detection",
+    "LineFormat",
+    "attribute",
+    "detect_format",
+    "get_format",
+]

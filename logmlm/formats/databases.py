@@ -1,0 +1,70 @@
+"""Databases: PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+import re
+from datetime import tzinfo
+from types import MappingProxyType
+
+from logmlm.formats.line_format import Groups, PatternFormat
+from logmlm.formats.timestamps import ISO_LOCAL, REDIS
+
+_PG_LEVEL = (
+    r"(?P<level>LOG|ERROR|FATAL|PANIC|WARNING|NOTICE|INFO|DEBUG[1-5]?"
+    r"|DETAIL|HINT|QUERY|CONTEXT|STATEMENT|LOCATION|BACKTRACE)"
+)
+_POSTGRESQL = (
+    rf"{ISO_LOCAL}(?: (?P<_zone>[A-Z]{{2,5}}|[+-]\d\d(?::?\d\d)?))?"
+    r"(?: |:(?P<client>[^:(\s]*)(?:\(\d+\))?:(?P<user>[^@:\s]*)@(?P<db>[^:\s]*):)"
+    r"\[(?P<pid>\d+)(?:-\d+)?\]:? ?(?:\[\d+(?:-\d+)?\] ?)?"
+    rf"(?:(?P<_who>.{{1,300}}?) )??{_PG_LEVEL}:(?:\s+|$)(?P<message>.*)"
+)
+_PG_PAIR = re.compile(r"(user|db|app|client|host)=([^,]*?)(?=,|\s\w+=|\s*$)")
+_PG_USER = re.compile(r"(?P<user>[^@\s]*)@(?P<db>[^\s/]*)[ /]?(?P<rest>.*)")
+_PG_CLIENT = re.compile(r"(?P<client>\[local\]|[0-9a-fA-F]*[.:][0-9a-fA-F.:]+)(?:\(\d+\))?$")
+
+_REDIS = rf"(?P<pid>\d+):(?P<role>[A-Za-z]) {REDIS} (?P<_level>[.*#-]) (?P<message>.*)"
+_REDIS_LEVELS = MappingProxyType({".": "DEBUG", "-": "INFO", "*": "NOTICE", "#": "WARNING"})
+"""The severities that Redis itself gives to syslog (server.c, syslogLevelMap)."""
+
+
+def postgresql(zone: tzinfo) -> PatternFormat:
+    """PostgreSQL's stderr log with the common forms of log_line_prefix.
+
+    `%m [%p] `, `%m [%p] %q%u@%d `, `%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h `, and
+    `%t:%r:%u@%d:[%p]:`. DETAIL, HINT, STATEMENT, CONTEXT are lines of their own, of that
+    level. A zone other than UTC, GMT and an offset is read as the configured one.
+    """
+    pattern = re.compile(_POSTGRESQL, re.ASCII)
+    return PatternFormat("postgresql", pattern, zone, refine=_who_of_postgresql)
+
+
+def redis(zone: tzinfo) -> PatternFormat:
+    """`pid:role dd Mon yyyy hh:mm:ss.mmm level message`; before Redis 5 without the year."""
+    return PatternFormat("redis", re.compile(_REDIS, re.ASCII), zone, refine=_level_of_redis)
+
+
+def _who_of_postgresql(groups: Groups) -> Groups:
+    if groups["level"].startswith("DEBUG"):
+        groups["level"] = "DEBUG"
+    who = groups.get("_who", "")
+    if "=" in who:
+        pairs = {name: value for name, value in _PG_PAIR.findall(who) if value}
+        client = pairs.pop("host", None)
+        return groups | pairs | ({} if client is None else {"client": client})
+    match = _PG_USER.match(who)
+    if match is None:
+        return groups
+    groups |= {"user": match["user"], "db": match["db"]}
+    for word in match["rest"].split():
+        client_found = _PG_CLIENT.match(word)
+        if client_found is None:
+            groups["app"] = f"{groups['app']} {word}" if "app" in groups else word
+        else:
+            groups["client"] = client_found["client"]
+    return groups
+
+
+def _level_of_redis(groups: Groups) -> Groups:
+    groups["level"] = _REDIS_LEVELS[groups["_level"]]
+    return groups

@@ -1,0 +1,166 @@
+"""When a line was written: pieces of patterns that find a timestamp, and what reads them.
+
+The groups that hold parts of a timestamp have names that begin with `_`, so that they do
+not become attributes; `timestamp` holds an ISO 8601 one whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = rf"(?P<_month>{'|'.join(_MONTHS)})"
+_CLOCK = r"(?P<_hour>\d\d):(?P<_minute>\d\d):(?P<_second>\d\d)(?:[.,](?P<_fraction>\d{1,9}))?"
+_ISO_LOCAL = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+
+ISO_LOCAL = rf"(?P<timestamp>{_ISO_LOCAL})"
+ISO = rf"(?P<timestamp>{_ISO_LOCAL}(?: ?(?:Z|[+-]\d\d(?::?\d\d)?)\b)?)"
+ISO_T = ISO.replace("[T ]", "T")
+BSD = rf"{_MONTH} {{1,2}}(?P<_day>\d\d?)(?: (?P<_year>\d{{4}}))? {_CLOCK}"
+CTIME = rf"[A-Z][a-z]{{2}} {_MONTH} {{1,2}}(?P<_day>\d\d?) {_CLOCK} (?P<_year>\d{{4}})"
+CLF = rf"(?P<_day>\d\d)/{_MONTH}/(?P<_year>\d{{4}}):{_CLOCK} (?P<_zone>[+-]\d{{4}})"
+REDIS = rf"(?P<_day>\d\d) {_MONTH}(?: (?P<_year>\d{{4}}))? {_CLOCK}"
+SLASHED = rf"(?P<_year>\d{{4}}|\d\d)/(?P<_month>\d\d)/(?P<_day>\d\d) {_CLOCK}"
+COMPACT = (
+    r"(?P<_year>\d\d)(?P<_month>\d\d)(?P<_day>\d\d) "
+    r"(?P<_hour>\d\d)(?P<_minute>\d\d)(?P<_second>\d\d)"
+)
+EPOCH = r"(?P<_epoch>\d{9,10})"
+
+DAY_S = 86400.0
+_LONGEST_WITHOUT_LEAP_DAY = 8  # years: 1896 to 1904, as 1900 had none
+_YEAR_9999_S = 253402300800.0
+
+Clock = Callable[[Mapping[str, str], float, tzinfo], float | None]
+"""Reads the groups of a match, against `now`, in a zone: UTC epoch seconds, or None."""
+
+
+def read_groups(groups: Mapping[str, str], now: float, zone: tzinfo) -> float | None:
+    """UTC epoch seconds of the groups that this module's patterns find.
+
+    None if there are none, or if they are no time (month 13, 30 February).
+    """
+    try:
+        if "timestamp" in groups:
+            return read_iso(groups["timestamp"], _zone(groups, zone))
+        if "_epoch" in groups:
+            return float(groups["_epoch"])
+        return _read_parts(groups, now, _zone(groups, zone)) if "_day" in groups else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_iso(text: str, zone: tzinfo) -> float:
+    """UTC epoch seconds of an ISO 8601 timestamp, read in `zone` where it names none.
+
+    Raises:
+        ValueError: the text is no timestamp.
+        OverflowError: the time lies outside the years 1 to 9999.
+
+    """
+    return _seconds(datetime.fromisoformat(text[:19] + text[19:].replace(" ", "")), zone)
+
+
+def read_number(number: float) -> float:
+    """UTC epoch seconds of a count of seconds, milli-, micro- or nanoseconds since 1970.
+
+    The unit follows from the size: seconds up to the year 5138, and so on.
+
+    Raises:
+        ValueError: the number is none, or negative, or beyond the year 9999.
+
+    """
+    for unit in (1.0, 1e3, 1e6, 1e9):
+        if 0 <= number / unit < 1e11:
+            return number / unit
+    raise ValueError(f"{number} is no time since 1970")
+
+
+def read_field(text: str, zone: tzinfo) -> float | None:
+    """UTC epoch seconds of a named field: ISO 8601, or a number since 1970; None if neither."""
+    with suppress(ValueError, OverflowError):
+        return read_iso(text, zone) if text[4:5] == "-" else read_number(float(text))
+    return None
+
+
+def strptime_clock(pattern: str) -> Clock:
+    """Build a clock for the group `timestamp`: strptime, `epoch`, `epoch_ms` or `iso8601`.
+
+    A format without a year has it guessed, as for RFC 3164.
+    """
+
+    def read(groups: Mapping[str, str], now: float, zone: tzinfo) -> float | None:
+        try:
+            return _read_as(pattern, groups["timestamp"], now, zone)
+        except (KeyError, ValueError, OverflowError):
+            return None
+
+    return read
+
+
+def nearest_year(date: datetime, now: float) -> datetime:
+    """`date` (aware) in the year that puts it nearest to `now`, at most one day after it.
+
+    RFC 3164, section 4.1.2: its timestamps have no year. A 29 February goes to a leap year.
+
+    Raises:
+        ValueError: no year will do, or `now` is no time.
+        OverflowError: `now` is no time.
+
+    """
+    limit = now + DAY_S
+    newest = datetime.fromtimestamp(limit, date.tzinfo).year
+    for year in range(newest, newest - _LONGEST_WITHOUT_LEAP_DAY - 1, -1):
+        with suppress(ValueError):  # 29 February, in a year that has none
+            moment = date.replace(year=year)
+            if moment.timestamp() <= limit:
+                return moment
+    raise ValueError(f"no year puts {date:%d %B} near {now}")
+
+
+def _read_as(pattern: str, text: str, now: float, zone: tzinfo) -> float:
+    if pattern == "iso8601":
+        return read_iso(text, zone)
+    if pattern in ("epoch", "epoch_ms"):
+        seconds = float(text) / (1e3 if pattern == "epoch_ms" else 1.0)
+        if math.isfinite(seconds) and abs(seconds) < _YEAR_9999_S:
+            return seconds
+        raise ValueError(f"{text} is no time")
+    if any(directive in pattern for directive in ("%Y", "%y", "%c", "%x")):
+        return _seconds(datetime.strptime(text, pattern), zone)
+    moment = datetime.strptime(f"2000 {text}", f"%Y {pattern}")  # 2000 has a 29 February
+    return nearest_year(moment.replace(tzinfo=moment.tzinfo or zone), now).timestamp()
+
+
+def _read_parts(groups: Mapping[str, str], now: float, zone: tzinfo) -> float:
+    year = groups.get("_year")
+    month = groups["_month"]
+    moment = datetime(
+        2000 if year is None else int(year) + (2000 if len(year) == 2 else 0),
+        int(month) if month.isdigit() else _MONTHS.index(month) + 1,
+        int(groups["_day"]),
+        int(groups["_hour"]),
+        int(groups["_minute"]),
+        int(groups["_second"]),
+        int(groups.get("_fraction", "0")[:6].ljust(6, "0")),
+        zone,
+    )
+    return (moment if year is not None else nearest_year(moment, now)).timestamp()
+
+
+def _zone(groups: Mapping[str, str], zone: tzinfo) -> tzinfo:
+    """Return the zone that the line names as an offset, UTC or GMT; else the configured one."""
+    name = groups.get("_zone", "")
+    if name in ("UTC", "GMT"):
+        return UTC
+    if name[:1] in ("+", "-"):
+        offset = timedelta(hours=int(name[1:3]), minutes=int(name[3:].lstrip(":") or 0))
+        return timezone(offset if name[0] == "+" else -offset)
+    return zone
+
+
+def _seconds(moment: datetime, zone: tzinfo) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
