@@ -96,7 +96,8 @@ class MaskConfig(Section):
 class TemplateConfig(Section):
     """Drain's settings (He et al., ICWS 2017) and the masks before it."""
 
-    similarity: Annotated[float, Field(gt=0, le=1)] = 0.4
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """Share of equal words that makes two lines one template; high, as masks did the rest."""
     depth: Annotated[int, Field(ge=3, le=16)] = 4
     max_children: Annotated[int, Field(ge=2)] = 100
     max_templates: Annotated[int, Field(ge=1)] = 10_000

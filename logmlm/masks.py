@@ -1,0 +1,184 @@
+"""Named masks: what varies from line to line becomes `<NAME>` before templates are learned.
+
+Every pattern is linear in the length of the line: a run of characters is entered at its
+beginning only, and repetitions that could be cut in two ways are possessive.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from types import MappingProxyType
+from typing import Final
+
+from drain3.masking import LogMasker, MaskingInstruction
+
+from logmlm.errors import ConfigError
+
+Pair = tuple[str, str]
+"""A mask's name and its pattern."""
+
+_HOLE: Final = "…"
+_FAMILY: Final = 3
+_LONGEST: Final = 64
+_START, _STOP = "(?<![A-Za-z0-9])", "(?![A-Za-z0-9])"
+_MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_CLOCK = r"\d{2}:\d{2}:\d{2}(?:[.,]\d{1,9})?"
+_HEX, _ALNUM = "[0-9a-fA-F]", "[A-Za-z0-9]"
+_DECIMAL = r"(?<![A-Za-z0-9.])\d++(?:\.\d++)?"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_NO_METHOD = "".join(f"(?<!{method} )" for method in _METHODS)
+_NAME = r"[\w@%+=~#$*-]++"
+
+BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        # The status of a web request is what an operator looks at: it stays as it is.
+        "STATUS": rf"{_START}(?:{'|'.join(_METHODS)}) \S++(?: HTTP/\d(?:\.\d)?)?\"? "
+        r"(?P<keep>[1-5]\d\d)(?!\S)",
+        "TIME": rf"(?<![\w.:])(?:"
+        rf"(?:{_DAY},? )?(?:{_MONTH} {{1,2}}\d{{1,2}}|\d{{1,2}} {_MONTH} \d{{4}}),? "
+        rf"{_CLOCK}(?: (?:[A-Z]{{3,4}} )?\d{{4}}(?![/-]))?"
+        rf"|\d{{4}}-\d{{2}}-\d{{2}}[T ]{_CLOCK}(?:Z|[+-]\d{{2}}:?\d{{2}})?"
+        rf"|\d{{2}}/{_MONTH}/\d{{4}}:{_CLOCK}(?: [+-]\d{{4}})?"
+        rf"|\d{{4}}[-/]\d{{2}}[-/]\d{{2}}(?: {_CLOCK})?"
+        rf"|{_CLOCK})(?![\w:])",
+        "URL": r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]*+://[^\s\"'<>()\[\]{}]++",
+        "QUERY": r"(?<=\?)[\w%.~+\[\]-]*+=[^\s\"]*+",
+        "UUID": rf"{_START}{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}{_STOP}",
+        "MAC": rf"(?<![\w:-]){_HEX}{{2}}(?:[:-]{_HEX}{{2}}){{5}}(?![\w:-])",
+        "IP": rf"(?<![\w.:])/?(?:(?:{_HEX}{{1,4}}:){{7}}{_HEX}{{1,4}}"
+        rf"|(?=[0-9a-fA-F:]{{0,39}}\d)(?:{_HEX}{{1,4}}:){{0,6}}{_HEX}{{0,4}}::"
+        rf"(?:{_HEX}{{1,4}}:){{0,6}}{_HEX}{{1,4}})(?![\w:])"
+        r"|(?:(?<![\w.])/|(?<![A-Za-z\d.]))"
+        r"\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)(?::\d{1,5}(?!\d))?",
+        "EMAIL": r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++",
+        # Of two or more parts, and not what a web request asks for: there, words have meaning.
+        "PATH": rf"(?<![\w.<>/~-]){_NO_METHOD}(?:~|\.{{1,2}})?"
+        rf"(?:/\.{{0,2}}{_NAME}(?:[.,:]++{_NAME})*+){{2,}}+/?"
+        r"|(?<![\w\\])[A-Za-z]:\\[^\s:*?\"<>|]++",
+        # 0x…, eight digits or more with a letter among them, a zero-padded word, an object's hash.
+        "HEX": rf"{_START}(?:0[xX]{_HEX}++"
+        rf"|(?={_HEX}{{0,64}}\d)(?={_HEX}{{0,64}}[a-fA-F]){_HEX}{{8,}}+"
+        rf"|0\d{{7}}|(?<=@){_HEX}{{4,8}}){_STOP}",
+        # Twelve letters and digits or more, three digits among them: queue ids, pods, containers.
+        "ID": rf"{_START}(?=\d{{0,64}}[A-Za-z])(?={_ALNUM}{{0,64}}\d{_ALNUM}{{0,64}}\d"
+        rf"{_ALNUM}{{0,64}}\d){_ALNUM}{{12,}}+",
+        "DURATION": rf"(?<![A-Za-z0-9.])(?:\d++(?:\.\d++)?(?:ns|us|µs|ms|s|min|m|h|d)){{1,6}}+"
+        rf"{_STOP}|{_DECIMAL} (?:ns|us|µs|ms|s|sec){_STOP}",
+        "SIZE": rf"{_DECIMAL}(?: ?(?:[KMGTP]i?|[kmg])?[Bb]|[KMGTP]i?){_STOP}",
+        "NUM": rf"{_START}(?:(?<![A-Za-z0-9>)\]])[-+])?\d+(?:[.,]\d+)*"
+        rf"(?:[eE][-+]?\d+)?{_STOP}",
+    }
+)
+"""The masks that every message goes through unless the config names some, in this order."""
+
+
+def choose(names: Sequence[str] | None, extra: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Return the masks to apply, in order: `extra` first, then the built-in `names` (None: all).
+
+    Raises:
+        ConfigError: a name is no built-in mask.
+
+    """
+    unknown = [name for name in names or () if name not in BUILT_IN]
+    if unknown:
+        raise ConfigError(
+            f"templates.masks: there is no built-in mask '{unknown[0]}'; choose from "
+            f"{', '.join(BUILT_IN)}, or define it under templates.extra_masks"
+        )
+    chosen = BUILT_IN if names is None else names
+    return (*extra, *((name, BUILT_IN[name]) for name in chosen))
+
+
+class Masks:
+    """Masks applied one after the other, each to what those before it left.
+
+    What a pattern matches becomes `<NAME>`. A pattern with a group named `keep` does the
+    opposite: what that group matches is kept from every mask.
+
+    Raises:
+        ConfigError: a pattern is no regular expression, or matches the empty text.
+
+    """
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        compiled = [(name, _compile(name, pattern)) for name, pattern in pairs]
+        self.pairs = tuple(pairs)
+        self._keeps = tuple(regex for _, regex in compiled if "keep" in regex.groupindex)
+        instructions = [
+            MaskingInstruction(regex.pattern, name)
+            for name, regex in compiled
+            if "keep" not in regex.groupindex
+        ]
+        self._masker = LogMasker(instructions, "<", ">")
+
+    def mask(self, text: str) -> str:
+        """Return `text` with what varies in it replaced; always the same for the same text."""
+        return "".join(self._parts(text, self._keeps))
+
+    def _parts(self, text: str, keeps: tuple[re.Pattern[str], ...]) -> Iterator[str]:
+        if not keeps:
+            yield self._masker.mask(text)
+            return
+        end = 0
+        for found in keeps[0].finditer(text):
+            yield from self._parts(text[end : found.start("keep")], keeps[1:])
+            yield found["keep"]
+            end = found.end("keep")
+        yield from self._parts(text[end:], keeps[1:])
+
+
+def _compile(name: str, pattern: str) -> re.Pattern[str]:
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"mask {name}: '{pattern}' is no regular expression: {error}") from error
+    if regex.fullmatch(""):
+        raise ConfigError(f"mask {name}: '{pattern}' matches the empty text; let it match a value")
+    return regex
+
+
+def advice(texts: Sequence[str]) -> str:
+    """Name in a sentence the worst of these template texts and a mask that would help."""
+    family, words = max(_families(texts).items(), key=lambda item: len(item[1]), default=((), []))
+    if len(words) < _FAMILY:
+        some = ", ".join(f"'{text}'" for text in texts[-_FAMILY:])
+        return f"Mask what varies in templates such as {some}: see templates.extra_masks."
+    some = ", ".join(f"'{word}'" for word in words[:_FAMILY])
+    sentence = f"{len(words)} templates differ only in '…' of '{' '.join(family)}', such as {some}"
+    pattern = _suggest(family)
+    if pattern is None:
+        return f"{sentence}; write a mask for such words: see templates.extra_masks."
+    quoted = pattern.replace("'", "''")
+    return f"{sentence}; add to templates.extra_masks: {{name: WORD, pattern: '{quoted}'}}"
+
+
+def _families(texts: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
+    """Map each text with one word left out to the words that stand there."""
+    families: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for text in texts:
+        words = text.split()
+        for index, word in enumerate(words if len(words) <= _LONGEST else ()):
+            families[(*words[:index], _HOLE, *words[index + 1 :])].append(word)
+    return families
+
+
+def _suggest(family: tuple[str, ...]) -> str | None:
+    """Return a pattern for what stands in the hole, by the words beside it that no mask made."""
+    hole = family.index(_HOLE)
+    before = list(takewhile(_is_raw, family[hole - 1 :: -1] if hole else ()))[:_FAMILY]
+    after = list(takewhile(_is_raw, family[hole + 1 :]))[:_FAMILY]
+    if before:
+        return rf"(?<={_literal(before[::-1])} )\S++"
+    return rf"(?<!\S)\S++(?= {_literal(after)})" if after else None
+
+
+def _is_raw(word: str) -> bool:
+    return "<" not in word
+
+
+def _literal(words: list[str]) -> str:
+    return " ".join(map(re.escape, words))

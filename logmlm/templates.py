@@ -1,0 +1,272 @@
+"""Templates: what the lines of a log have in common, learned once and matched ever after.
+
+Drain (He et al., "Drain: An Online Log Parsing Approach with Fixed Depth Tree", ICWS 2017)
+groups masked messages; `<*>` stands for a word that differs within a group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drain3.drain import Drain, LogCluster
+
+from logmlm.config import TemplateConfig
+from logmlm.errors import ConfigError, ModelError
+from logmlm.masks import Masks, advice, choose
+from logmlm.matcher import WILDCARD, Matcher
+from logmlm.records import UNKNOWN
+from logmlm.storage import write_json
+from logmlm.template_file import VERSION, TemplateEntry, check_state, digest_of, read_state
+
+_EXAMPLE_LENGTH = 300
+_ID_LENGTH = 12
+_ENOUGH_LINES = 100
+_LINES_PER_TEMPLATE = 5
+_SEEN_ONCE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template as it stands: `<*>` in `text` is any word, `<NAME>` what a mask replaced.
+
+    `count` is the number of learned lines; `example` is the first raw message, cut to 300
+    characters.
+    """
+
+    id: str
+    text: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a template was when it was made; its place in Drain's tree follows from `tokens`."""
+
+    id: str
+    tokens: tuple[str, ...]
+    example: str
+
+
+class Templates:
+    """The templates learned so far, in order of creation.
+
+    A line that was learned always matches again, and learning it again changes nothing but
+    counts. An id is a hash of the template's first line, so it stays when the template
+    changes. Templates are never dropped: when there are `max_templates`, lines that fit none
+    are refused.
+
+    Raises:
+        ConfigError: the config's masks can't be used.
+
+    """
+
+    def __init__(self, config: TemplateConfig, masks: Masks | None = None) -> None:
+        extra = [(mask.name, mask.pattern) for mask in config.extra_masks]
+        self.config = config
+        self.lines = 0
+        """Lines given to `learn`, the refused ones among them."""
+        self.refused = 0
+        """Lines that found no template because there were `max_templates`."""
+        self._masks = masks if masks is not None else Masks(choose(config.masks, extra))
+        self._drain = Drain(config.depth, config.similarity, config.max_children)
+        self._matcher = Matcher()
+        self._origins: list[_Origin] = []
+        self._numbers: dict[str, int] = {}
+
+    def mask(self, message: str) -> str:
+        """Return the first line of `message` with what varies in it replaced by `<NAME>`."""
+        return self._masks.mask(message.strip().partition("\n")[0])
+
+    def learn(self, message: str) -> str:
+        """Learn a message and return its template's id, `UNKNOWN` if it was refused.
+
+        The template that `match` finds at the end of learning can be another one.
+        """
+        return self.learn_masked(self.mask(message), message)
+
+    def learn_masked(self, masked: str, example: str) -> str:
+        """Learn what `mask` made of the message `example`, as `learn` does."""
+        tokens = _tokens(masked)
+        self.lines += 1
+        number = self._matcher.find(tokens)
+        if number is not None:
+            self._drain.id_to_cluster[number].size += 1
+        else:
+            number = self._fit(tokens, example)
+        if number is None:
+            self.refused += 1
+            return UNKNOWN
+        return self._origins[number - 1].id
+
+    def match(self, message: str) -> str:
+        """Return the id of the template that covers a message, `UNKNOWN` if none does.
+
+        Changes nothing, and depends on nothing but the templates as they stand.
+        """
+        return self.match_masked(self.mask(message))
+
+    def match_masked(self, masked: str) -> str:
+        """Return the id for what `mask` made of a message, as `match` finds it."""
+        number = self._matcher.find(_tokens(masked))
+        return UNKNOWN if number is None else self._origins[number - 1].id
+
+    def get(self, template_id: str) -> Template | None:
+        """Return the template of an id, None if there is none."""
+        number = self._numbers.get(template_id)
+        return None if number is None else self._template(number)
+
+    def __len__(self) -> int:
+        return len(self._origins)
+
+    def __iter__(self) -> Iterator[Template]:
+        return (self._template(number) for number in range(1, len(self) + 1))
+
+    def problems(self) -> list[str]:
+        """Say in sentences why the lines do not template well, and what would help; often []."""
+        symptoms = list(self._symptoms())
+        if not symptoms:
+            return []
+        return [*symptoms, advice([template.text for template in self])]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 in hex of all that `dump` holds."""
+        return str(self.dump()["digest"])
+
+    def dump(self) -> dict[str, Any]:
+        """Return all that was learned, as plain JSON: what `load` makes the same templates of."""
+        state: dict[str, Any] = {
+            "version": VERSION,
+            "config": self.config.model_dump(mode="json"),
+            "masks": [{"name": name, "pattern": pattern} for name, pattern in self._masks.pairs],
+            "lines": self.lines,
+            "refused": self.refused,
+            "templates": [
+                {
+                    "id": origin.id,
+                    "birth": " ".join(origin.tokens),
+                    "text": template.text,
+                    "count": template.count,
+                    "example": origin.example,
+                }
+                for origin, template in zip(self._origins, self, strict=True)
+            ],
+        }
+        return {**state, "digest": digest_of(state)}
+
+    @classmethod
+    def load(cls, state: object, where: str = "templates") -> Templates:
+        """Return the templates that `dump` wrote, with the masks they were learned with.
+
+        Raises:
+            ModelError: the state is damaged, or of a newer version; the text begins with `where`.
+
+        """
+        checked = check_state(state, where)
+        try:
+            masks = Masks([(mask.name, mask.pattern) for mask in checked.masks])
+        except ConfigError as error:
+            raise ModelError(f"{where}: {error}; train the model again") from error
+        templates = cls(checked.config, masks)
+        templates.lines, templates.refused = checked.lines, checked.refused
+        for entry in checked.templates:
+            templates._restore(entry, where)
+        return templates
+
+    def save(self, path: Path) -> None:
+        """Write `dump` to `path`, atomically.
+
+        Raises:
+            StorageError: the file can't be written.
+
+        """
+        write_json(path, self.dump())
+
+    @classmethod
+    def read(cls, path: Path) -> Templates:
+        """Return the templates that `save` wrote.
+
+        Raises:
+            ModelError: the file is missing, damaged, or of a newer version.
+            StorageError: the file can't be read.
+
+        """
+        return cls.load(read_state(path), str(path))
+
+    def _fit(self, tokens: list[str], example: str) -> int | None:
+        """Widen the most similar template to cover `tokens`, or make one; its number from 1."""
+        drain = self._drain
+        similar = drain.tree_search(drain.root_node, tokens, drain.sim_th, include_params=False)
+        if similar is not None:
+            self._matcher.remove(similar.log_template_tokens, similar.cluster_id)
+        elif len(self) >= self.config.max_templates:
+            return None
+        cluster, _ = drain.add_log_message(" ".join(tokens))
+        if similar is None:
+            self._register(tuple(tokens), _clean(example.strip()[:_EXAMPLE_LENGTH]))
+        self._matcher.add(cluster.log_template_tokens, cluster.cluster_id)
+        return int(cluster.cluster_id)
+
+    def _register(self, tokens: tuple[str, ...], example: str) -> _Origin:
+        origin = _Origin(template_id(tokens, self._numbers), tokens, example)
+        self._origins.append(origin)
+        self._numbers[origin.id] = len(self._origins)
+        return origin
+
+    def _restore(self, entry: TemplateEntry, where: str) -> None:
+        birth, text = tuple(entry.birth.split()), tuple(entry.text.split())
+        origin = self._register(birth, entry.example)
+        if origin.id != entry.id or not _covers(text, birth):
+            raise ModelError(f"{where}: template '{entry.id}' is damaged; train the model again")
+        number = self._numbers[origin.id]
+        cluster = LogCluster(birth, number)
+        self._drain.id_to_cluster[number] = cluster
+        self._drain.clusters_counter = number
+        self._drain.add_seq_to_prefix_tree(self._drain.root_node, cluster)
+        cluster.log_template_tokens, cluster.size = text, entry.count
+        self._matcher.add(text, number)
+
+    def _template(self, number: int) -> Template:
+        origin, cluster = self._origins[number - 1], self._drain.id_to_cluster[number]
+        text = " ".join(cluster.log_template_tokens)
+        return Template(origin.id, text, cluster.size, origin.example)
+
+    def _symptoms(self) -> Iterator[str]:
+        if self.refused:
+            yield (
+                f"{self.refused} of {self.lines} lines were refused, because there are already "
+                f"templates.max_templates ({self.config.max_templates}) templates."
+            )
+        if self.lines < _ENOUGH_LINES:
+            return
+        once = sum(template.count == 1 for template in self)
+        if len(self) * _LINES_PER_TEMPLATE > self.lines:
+            yield f"{len(self)} templates are too many for {self.lines} lines."
+        elif once > _SEEN_ONCE * len(self):
+            yield f"{once} of {len(self)} templates were seen only once in {self.lines} lines."
+
+
+def template_id(tokens: Sequence[str], taken: Collection[str]) -> str:
+    """Return the first 12 hex characters of the tokens' SHA-256, more where those are taken."""
+    digest = hashlib.sha256(" ".join(tokens).encode()).hexdigest()
+    ends = range(_ID_LENGTH, len(digest) + 1)
+    return next(digest[:end] for end in ends if digest[:end] not in taken)
+
+
+def _tokens(masked: str) -> list[str]:
+    return _clean(masked).split()
+
+
+def _clean(text: str) -> str:
+    """`text` without lone surrogates, which UTF-8 can't hold: each becomes a question mark."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _covers(text: Sequence[str], birth: Sequence[str]) -> bool:
+    pairs = zip(text, birth, strict=False)
+    return len(text) == len(birth) and all(word in (WILDCARD, born) for word, born in pairs)
