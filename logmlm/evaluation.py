@@ -1,0 +1,298 @@
+"""Evaluation: how well the model and the simple rules find the labelled windows.
+
+Thresholds come from training (the calibration, the held-out windows), never from the labels
+measured here. A number that these windows cannot give is None, and printed "not defined".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logmlm.errors import DataError
+from logmlm.labels import Labels
+from logmlm.records import Window
+from logmlm.rules import BoolArray, FloatArray, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL = "logmlm"
+"""The model's name in tables, beside the rules'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What flags and scores are worth against labels; counts are sums of weights.
+
+    `pr_auc` is the average precision; both areas need windows of both kinds. `precision`
+    needs a flagged window, `recall` and `f1` an anomalous one, `false_alarm_rate` (the share
+    of normal windows that are flagged) a normal one; otherwise they are None.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    roc_auc: float | None
+    pr_auc: float | None
+    false_alarm_rate: float | None
+    true_positives: float
+    false_positives: float
+    true_negatives: float
+    false_negatives: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """Which of the tested windows are anomalous, and how many windows each stands for.
+
+    `anomalous` and `weights` have the shape (windows,); without `weights` each counts once.
+    `windows` and `labels` are given where time matters; `of` fills them.
+    """
+
+    anomalous: BoolArray
+    weights: FloatArray | None = None
+    windows: tuple[Window, ...] = ()
+    labels: Labels | None = None
+
+    @classmethod
+    def of(cls, windows: Sequence[Window], labels: Labels) -> Truth:
+        """Label `windows`.
+
+        Raises:
+            DataError: the labels match none of them.
+
+        """
+        labels.check(windows)
+        anomalous = np.array([labels.is_anomaly(window) for window in windows], dtype=np.bool_)
+        return cls(anomalous, None, tuple(windows), labels)
+
+    @property
+    def span_s(self) -> float | None:
+        """Seconds from the first event to the last; None without windows."""
+        if not self.windows:
+            return None
+        return max(w.end for w in self.windows) - min(w.start for w in self.windows)
+
+    def incidents(self, chosen: BoolArray) -> int | None:
+        """Count the labelled intervals that the chosen windows overlap; None without any."""
+        if self.labels is None or not self.labels.intervals:
+            return None
+        windows = (w for w, yes in zip(self.windows, chosen, strict=True) if yes)
+        return len(self.labels.caught(windows))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One detector's line of the table.
+
+    `false_alarms_per_day` counts windows, before alerts are grouped. `incidents` are the
+    labelled intervals that the windows cover, `incidents_found` those with a flagged window.
+    `oracle_f1` is there only when asked for.
+    """
+
+    name: str
+    metrics: Metrics
+    threshold: float
+    threshold_from: str
+    false_alarms_per_day: float | None = None
+    incidents_found: int | None = None
+    incidents: int | None = None
+    oracle_f1: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all in one flat mapping, without the name."""
+        values = asdict(self.metrics) | asdict(self)
+        del values["name"], values["metrics"]
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The table: the model's row first, then the rules', over the same windows."""
+
+    rows: tuple[Row, ...]
+    windows: int
+    anomalies: int
+    perplexity: float | None = None
+    masked_accuracy: float | None = None
+
+    def as_json(self) -> dict[str, dict[str, Any]]:
+        """Give each row's numbers under its name; None is a number that is not defined."""
+        table = {row.name: row.as_json() for row in self.rows}
+        language = {"perplexity": self.perplexity, "masked_accuracy": self.masked_accuracy}
+        if MODEL in table:
+            table[MODEL] |= {k: v for k, v in language.items() if v is not None and isfinite(v)}
+        return table
+
+    def as_frame(self) -> pd.DataFrame:
+        """One row a detector, its name in the column `detector`, and all numbers."""
+        import pandas as pd
+
+        return pd.DataFrame([{"detector": k} | v for k, v in self.as_json().items()])
+
+    def as_cells(self) -> list[list[str]]:
+        """Give the table for people: a header and the rows, without columns that are empty."""
+        table = [_cells(row) for row in self.rows]
+        return [list(table[0]), *(list(cells.values()) for cells in table)]
+
+    def as_text(self) -> str:
+        """Give the table for a terminal: aligned columns, then what is the model's alone."""
+        cells = self.as_cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in cells
+        ]
+        return "\n".join([*lines, "", *self.notes()])
+
+    def notes(self) -> list[str]:
+        """Say in sentences what was tested and what stands in no column."""
+        notes = [f"{self.windows} windows, {self.anomalies} of them labelled anomalous."]
+        if self.perplexity is not None:
+            notes.append(f"The model's perplexity on them: {self.perplexity:.4g}.")
+        if self.masked_accuracy is not None:
+            notes.append(f"The model's masked accuracy on them: {self.masked_accuracy:.4f}.")
+        if any(row.oracle_f1 is not None for row in self.rows):
+            notes.append("Oracle F1: the threshold was chosen on these labels; not a result.")
+        return notes
+
+
+def model_verdict(values: Sequence[float] | FloatArray) -> Verdict:
+    """Give the model's verdict on windows by their calibrated values (1.0 = threshold)."""
+    scores = np.asarray(values, dtype=np.float64)
+    return Verdict(MODEL, scores, scores >= 1.0, 1.0, "calibration")
+
+
+def evaluate(
+    verdicts: Sequence[Verdict],
+    truth: Truth,
+    *,
+    perplexity: float | None = None,
+    masked_accuracy: float | None = None,
+    oracle: bool = False,
+) -> Evaluation:
+    """Measure verdicts on the same windows; the rows keep their order: the model's first.
+
+    `perplexity` and `masked_accuracy` are the model's on these windows; `oracle` adds the
+    oracle F1.
+
+    Raises:
+        DataError: a score is NaN.
+
+    """
+    rows = [_row(verdict, truth, oracle) for verdict in verdicts]
+    return Evaluation(
+        tuple(rows), len(truth.anomalous), int(truth.anomalous.sum()), perplexity, masked_accuracy
+    )
+
+
+def _row(verdict: Verdict, truth: Truth, oracle: bool) -> Row:
+    found = metrics(verdict.flagged, verdict.scores, truth.anomalous, truth.weights)
+    return Row(
+        verdict.name,
+        found,
+        verdict.threshold,
+        verdict.threshold_from,
+        false_alarms_per_day(found.false_positives, truth.span_s),
+        truth.incidents(verdict.flagged),
+        truth.incidents(np.ones(len(truth.anomalous), dtype=np.bool_)),
+        oracle_f1=oracle_f1(verdict.scores, truth.anomalous, truth.weights) if oracle else None,
+    )
+
+
+def metrics(
+    flagged: BoolArray, scores: FloatArray, labels: BoolArray, weights: FloatArray | None = None
+) -> Metrics:
+    """Compare flags and scores with labels, all of shape (windows,), high score = odd.
+
+    A weight says how many windows a window stands for; it is at least 0.
+
+    Raises:
+        DataError: a score is NaN.
+
+    """
+    weights = np.ones(len(labels)) if weights is None else weights
+    cells = (flagged & labels, flagged & ~labels, ~flagged & ~labels, ~flagged & labels)
+    tp, fp, tn, fn = counts = [float(weights[cell].sum()) for cell in cells]
+    precision, recall = _ratio(tp, tp + fp), _ratio(tp, tp + fn)
+    f1 = _ratio(2 * tp, 2 * tp + fp + fn) if tp + fn else None
+    areas = _areas(scores, labels, weights)
+    return Metrics(precision, recall, f1, *areas, _ratio(fp, fp + tn), *counts)
+
+
+def oracle_f1(
+    scores: FloatArray, labels: BoolArray, weights: FloatArray | None = None
+) -> float | None:
+    """Find the best F1 of any threshold, chosen on the labels: a ceiling, never a result.
+
+    None without an anomalous window; a NaN is a DataError as in `metrics`.
+    """
+    weights = np.ones(len(labels)) if weights is None else weights
+    if not (anomalous := weights[labels].sum()):
+        return None
+    ranks = _ranks(scores)
+    tp = np.bincount(ranks, weights * labels)[::-1].cumsum()  # flagged: this rank and above
+    fp = np.bincount(ranks, weights * ~labels)[::-1].cumsum()
+    return float(np.max(2 * tp / (tp + fp + anomalous)))
+
+
+def false_alarms_per_day(number: float, span_s: float | None) -> float | None:
+    """Spread a number of false alarms over `span_s` seconds of logs; None without a span."""
+    return number / span_s * 86400 if span_s else None
+
+
+def _areas(
+    scores: FloatArray, labels: BoolArray, weights: FloatArray
+) -> tuple[float | None, float | None]:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    ranks = _ranks(scores)
+    if not weights[labels].sum() or not weights[~labels].sum():
+        return None, None
+    return (
+        float(roc_auc_score(labels, ranks, sample_weight=weights)),
+        float(average_precision_score(labels, ranks, sample_weight=weights)),
+    )
+
+
+def _ranks(scores: FloatArray) -> Any:
+    """Integers in the order of the scores, equal for equal ones, so that infinity is fine."""
+    if bad := int(np.isnan(scores).sum()):
+        raise DataError(f"{bad} of {len(scores)} scores are NaN: the model is damaged; train again")
+    return np.unique(scores, return_inverse=True)[1]
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _cells(row: Row) -> dict[str, str]:
+    """Texts of a row by column title."""
+    found = row.metrics
+    cells = {
+        "detector": row.name,
+        "precision": _number(found.precision),
+        "recall": _number(found.recall),
+        "F1": _number(found.f1),
+        "ROC-AUC": _number(found.roc_auc),
+        "PR-AUC": _number(found.pr_auc),
+        "false alarm rate": _number(found.false_alarm_rate, ".5f"),
+        "threshold": _number(row.threshold, ".4g"),
+        "threshold from": row.threshold_from,
+    }
+    if row.false_alarms_per_day is not None:
+        cells["false alarms a day"] = _number(row.false_alarms_per_day, ".4g")
+    if row.incidents is not None:
+        cells["incidents found"] = f"{row.incidents_found} of {row.incidents}"
+    if row.oracle_f1 is not None:
+        cells["oracle F1"] = _number(row.oracle_f1)
+    return cells
+
+
+def _number(value: float | None, style: str = ".4f") -> str:
+    return "not defined" if value is None else format(value, style)
