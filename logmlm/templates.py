@@ -248,7 +248,12 @@ class Templates:
         if len(self) * _LINES_PER_TEMPLATE > self.lines:
             yield f"{len(self)} templates are too many for {self.lines} lines."
         elif once > _SEEN_ONCE * len(self):
-            yield f"{once} of {len(self)} templates were seen only once in {self.lines} lines."
+            # Good, "The Population Frequencies of Species", Biometrika 1953: what was seen once
+            # estimates what was not seen yet.
+            yield (
+                f"{once} of {len(self)} templates were seen only once in {self.lines} lines, so "
+                f"about {once / self.lines:.1%} of new lines will match none; learn more lines."
+            )
 
 
 def template_id(tokens: Sequence[str], taken: Collection[str]) -> str:
