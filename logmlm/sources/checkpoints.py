@@ -1,0 +1,116 @@
+"""What is known of each followed file, durable: who it is, and how far it was dealt with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from logmlm.errors import StorageError
+from logmlm.records import Checkpoint
+from logmlm.sources.fingerprint import FileId, Fingerprint
+from logmlm.storage import write_json
+
+VERSION = 1
+_SEEN_EVERY_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A file that is or was followed; `path` is where it was seen last, at `seen_at`."""
+
+    partition: str
+    path: str
+    file_id: FileId
+    fingerprint: Fingerprint
+    checkpoint: Checkpoint
+    seen_at: float
+
+
+class Checkpoints:
+    """The known files, by partition, in one JSON file that is replaced whole."""
+
+    def __init__(self, path: Path) -> None:
+        """Load what was saved at `path`, if anything was.
+
+        Raises:
+            StorageError: the file can't be read or is of a newer version.
+
+        """
+        self.first_start = not path.exists()
+        self._path = path
+        self._files = {} if self.first_start else _load(path)
+        self._changed = self.first_start
+
+    def __getitem__(self, partition: str) -> KnownFile:
+        """Return what is known of `partition`; KeyError if nothing is."""
+        return self._files[partition]
+
+    def __iter__(self) -> Iterator[KnownFile]:
+        return iter(list(self._files.values()))
+
+    def find(self, head: bytes, file_id: FileId) -> KnownFile | None:
+        """Find whose bytes `head` begins with: the same file first, then the longest match."""
+        matches = [known for known in self if known.fingerprint.matches(head)]
+        return max(
+            matches,
+            key=lambda known: (known.file_id == file_id, known.fingerprint.length, known.seen_at),
+            default=None,
+        )
+
+    def name(self, fingerprint: Fingerprint) -> str:
+        """Name a new partition after its fingerprint, unlike all known ones."""
+        name, number = fingerprint.digest[:16], 1
+        while name in self._files:
+            number += 1
+            name = f"{fingerprint.digest[:16]}-{number}"
+        return name
+
+    def put(self, known: KnownFile) -> None:
+        """Keep `known` in place of what was known of its partition."""
+        if self._files.get(known.partition) != known:
+            self._files[known.partition] = known
+            self._changed = True
+
+    def see(self, partition: str, path: str, now: float) -> None:
+        """Note where a partition's file is now; the time is kept to the hour."""
+        known = self._files[partition]
+        seen_at = now if abs(now - known.seen_at) > _SEEN_EVERY_S else known.seen_at
+        self.put(replace(known, path=path, seen_at=seen_at))
+
+    def forget(self, partition: str) -> None:
+        """Drop what is known of `partition`."""
+        del self._files[partition]
+        self._changed = True
+
+    def save(self) -> None:
+        """Write the file if anything changed.
+
+        Raises:
+            StorageError: it can't be written.
+
+        """
+        if self._changed:
+            files = [asdict(known) for known in self]
+            write_json(self._path, {"version": VERSION, "files": files})
+            self._changed = False
+
+
+def _load(path: Path) -> dict[str, KnownFile]:
+    advice = f"move {path} away to begin anew (as start_at says)"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        version = stored["version"]
+        if version > VERSION:
+            raise StorageError(
+                f"{path} was written by a newer logmlm (version {version}); {advice}"
+            )
+        files = TypeAdapter(list[KnownFile]).validate_python(stored["files"])
+    except OSError as error:
+        raise StorageError(f"can't read {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, ValidationError, RecursionError) as error:
+        raise StorageError(f"{path} is damaged ({type(error).__name__}); {advice}") from error
+    return {known.partition: known for known in files}

@@ -1,0 +1,37 @@
+"""How a file is told from others: by its first bytes, not by its path (after Vector)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Digest of a file's first `length` bytes; it grows with a file that is still short."""
+
+    length: int
+    digest: str
+
+    @classmethod
+    def of(cls, head: bytes) -> Fingerprint:
+        """Fingerprint of a file that begins with `head`."""
+        return cls(len(head), hashlib.sha256(head).hexdigest()[:32])
+
+    def matches(self, head: bytes) -> bool:
+        """Whether a file that begins with `head` begins with these bytes."""
+        return len(head) >= self.length and Fingerprint.of(head[: self.length]) == self
+
+
+@dataclass(frozen=True, slots=True)
+class FileId:
+    """A file on disk, as long as it lives; a later file may get the same numbers."""
+
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileId:
+        """Numbers of the file that `status` describes."""
+        return cls(status.st_dev, status.st_ino)

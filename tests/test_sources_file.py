@@ -1,0 +1,525 @@
+"""Files are followed through growth, rotation, truncation and restarts, each line once."""
+
+import errno
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logmlm.errors import StorageError
+from logmlm.records import Checkpoint
+from logmlm.runconfig import FileSourceConfig
+from logmlm.sources.checkpoints import Checkpoints
+from logmlm.sources.file import BATCH_BYTES, FORGET_AFTER_S, FileSource
+
+
+class Desk:
+    """A directory with logs, a clock, and the source that follows them."""
+
+    def __init__(self, directory, **config):
+        self.directory = directory
+        self.log = directory / "app.log"
+        self.state = directory / "checkpoints.json"
+        self.now = 1000.0
+        self.config = {"include": [str(directory / "app.log*")], "start_at": "beginning", **config}
+        self.source = None
+        self.start()
+
+    def start(self):
+        if self.source is not None:
+            self.source.close()
+        self.source = FileSource(
+            FileSourceConfig(**self.config),
+            Checkpoints(self.state),
+            clock=lambda: self.now,
+            wait=self.wait,
+        )
+
+    def wait(self, seconds):
+        self.now += seconds
+
+    def write(self, text, path=None):
+        with (path or self.log).open("ab") as stream:
+            stream.write(text.encode() if isinstance(text, str) else text)
+
+    def poll(self, turns=1):
+        """What a few polls hand over, each a second long."""
+        return [line for _ in range(turns) for line in self.source.poll(1.0)]
+
+    def texts(self, turns=1):
+        return [line.text for line in self.poll(turns)]
+
+    def commit(self, lines):
+        self.source.commit({line.partition: Checkpoint(line.end, line.end, 5.0) for line in lines})
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def test_lines_have_their_byte_positions_and_the_time_they_came(desk):
+    desk.write("one\nzwölf\r\n\nrest")
+    lines = desk.poll()
+    assert [(line.text, line.start, line.end) for line in lines] == [
+        ("one", 0, 4),
+        ("zwölf", 4, 12),
+        ("", 12, 13),
+    ]
+    assert {line.received_at for line in lines} == {1000.0}
+    assert {line.number for line in lines} == {0}
+    assert desk.source.origin(lines[0].partition) == str(desk.log)
+    assert (desk.source.name, desk.source.exhausted) == ("file", False)
+
+
+def test_a_partial_last_line_waits_for_its_newline(desk):
+    desk.write("one\ntw")
+    assert desk.texts() == ["one"]
+    desk.write("o")
+    assert desk.texts() == []
+    desk.write("!\nthree\n")
+    assert desk.texts() == ["two!", "three"]
+
+
+def test_an_empty_poll_waits_as_long_as_it_is_told_and_looks_again(desk):
+    desk.poll()
+    before = desk.now
+    assert desk.source.poll(0.25) == []
+    assert desk.now == before + 0.25
+    desk.source._wait = lambda _: desk.write("late\n")
+    assert desk.texts() == []
+    desk.now += 1
+    assert desk.texts() == ["late"]
+
+
+def test_invalid_utf8_is_written_out_in_hexadecimal(desk):
+    desk.write(b"caf\xe9 \xff\n")
+    assert desk.texts() == ["caf\\xe9 \\xff"]
+
+
+def test_a_lone_carriage_return_does_not_end_a_line(tmp_path):
+    desk = Desk(tmp_path)
+    desk.write("a\rb\nc\n")
+    assert desk.texts() == ["a\rb", "c"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(("length", "cut"), [(9, 0), (10, 0), (11, 1), (12, 1), (200_000, 1)])
+def test_a_line_over_the_limit_is_cut_and_counted(tmp_path, length, cut, end):
+    desk = Desk(tmp_path, max_line_bytes=10)
+    desk.write("x" * length + end + "next\n")
+    lines = desk.poll(3)
+    assert [line.text for line in lines] == ["x" * min(length, 10), "next"]
+    assert lines[0].end == lines[1].start == length + len(end)
+    assert desk.source.cut_lines == cut
+
+
+def test_a_long_line_that_is_not_too_long_is_whole_though_it_comes_in_pieces(tmp_path):
+    desk = Desk(tmp_path, max_line_bytes="1MiB")
+    desk.write("x" * 100_000)
+    assert desk.texts() == []
+    desk.write("y" * 100_000)
+    assert desk.texts() == []
+    desk.write("\nz\n")
+    assert desk.texts(2) == ["x" * 100_000 + "y" * 100_000, "z"]
+
+
+def test_a_file_renamed_away_is_read_to_its_end_and_the_new_one_from_its_beginning(desk):
+    desk.write("old 1\n")
+    assert desk.texts() == ["old 1"]
+    desk.write("old 2\n")
+    desk.log.rename(desk.directory / "app.log.1")
+    desk.write("new 1\n")
+    assert sorted(desk.texts(2)) == ["new 1", "old 2"]
+    desk.write("old 3\n", desk.directory / "app.log.1")
+    assert desk.texts(2) == ["old 3"]
+
+
+def test_a_file_that_left_include_is_let_go_when_quiet_with_its_last_words(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")], rotate_wait=5)
+    desk.write("old 1\n")
+    desk.poll()
+    away = tmp_path / "gone.1"
+    desk.log.rename(away)
+    assert desk.texts(4) == []
+    desk.write("old 2\nlast wo", away)
+    assert desk.texts(4) == ["old 2"]
+    desk.write("rds", away)
+    lines = desk.poll(12)
+    assert [(line.text, line.end) for line in lines] == [("last words", 22)]
+    assert not desk.source._tails
+    desk.write("too late\n", away)
+    assert desk.texts(3) == []
+
+
+def test_a_deleted_file_is_let_go_without_a_word(tmp_path):
+    desk = Desk(tmp_path, rotate_wait=2)
+    desk.write("a\n")
+    desk.poll()
+    desk.log.unlink()
+    assert desk.texts(6) == []
+    assert not desk.source._tails
+
+
+@pytest.mark.parametrize("include", ["app.log", "app.log*"])
+def test_a_copied_and_truncated_file_loses_and_doubles_nothing(tmp_path, include):
+    desk = Desk(tmp_path, include=[str(tmp_path / include)])
+    desk.write("old 1\n")
+    assert desk.texts() == ["old 1"]
+    desk.write("old 2\n")
+    shutil.copy(desk.log, tmp_path / "app.log.1")
+    os.truncate(desk.log, 0)
+    desk.write("n\n")
+    assert sorted(desk.texts(3)) == ["n", "old 2"]
+    desk.write("n2\n")
+    assert desk.texts(2) == ["n2"]
+
+
+def test_a_file_written_anew_to_a_greater_length_is_noticed_by_its_first_bytes(desk):
+    desk.write("old\n")
+    desk.poll()
+    desk.log.write_text("brand new 1\nbrand new 2\n")
+    assert desk.texts(2) == ["brand new 1", "brand new 2"]
+
+
+def test_the_same_beginning_again_after_a_truncation_is_a_partition_of_its_own(desk):
+    desk.write("banner\n")
+    (first,) = desk.poll()
+    desk.write("a\n")
+    desk.poll()
+    os.truncate(desk.log, 0)
+    desk.write("banner\n")
+    (second,) = desk.poll(2)
+    assert (second.text, second.start) == ("banner", 0)
+    assert second.partition == first.partition + "-2"
+    os.truncate(desk.log, 3)
+    desk.poll(2)
+    desk.write("ner\n")
+    assert desk.texts(2) == ["banner"]
+
+
+def test_files_that_begin_alike_are_told_apart_as_soon_as_they_differ(desk):
+    other = desk.directory / "app.log.other"
+    desk.write("banner\n")
+    assert desk.texts() == ["banner"]
+    desk.write("banner\n", other)
+    assert desk.texts(2) == []
+    desk.write("other\n", other)
+    assert desk.texts(2) == ["banner", "other"]
+    desk.write("mine\n")
+    assert desk.texts(2) == ["mine"]
+    desk.start()
+    assert sorted(desk.texts(2)) == ["banner", "banner", "mine", "other"]
+
+
+def test_a_copy_and_a_second_name_of_an_open_file_are_not_read_again(desk):
+    desk.write("x" * 2000 + "\n")
+    assert len(desk.poll()) == 1
+    shutil.copy(desk.log, desk.directory / "app.log.copy")
+    (desk.directory / "app.log.link").symlink_to(desk.log)
+    os.link(desk.log, desk.directory / "app.log.hard")
+    assert desk.texts(3) == []
+
+
+def test_a_file_without_newline_is_known_once_it_is_long_enough(desk):
+    desk.write("x" * 1023)
+    desk.poll(2)
+    assert not desk.source.checkpoints()
+    desk.write("x")
+    desk.poll(2)
+    assert len(desk.source.checkpoints()) == 1
+
+
+def test_excluded_and_irregular_files_are_left_alone(desk):
+    desk.write("packed\n", desk.directory / "app.log.1.gz")
+    (desk.directory / "app.log.d").mkdir()
+    os.mkfifo(desk.directory / "app.log.pipe")
+    (desk.directory / "app.log.nowhere").symlink_to(desk.directory / "nothing")
+    assert desk.texts(2) == []
+
+
+def test_at_the_end_means_behind_the_last_newline_at_the_very_first_start_only(tmp_path):
+    desk = Desk(tmp_path, start_at="end")
+    desk.write("old\npart")
+    (tmp_path / "app.log.empty").touch()
+    assert desk.texts() == []
+    desk.write("ial\n")
+    desk.write("first\n", tmp_path / "app.log.empty")
+    desk.write("later\n", tmp_path / "app.log.later")
+    assert sorted(desk.texts(2)) == ["first", "later", "partial"]
+
+
+def test_a_stop_before_anything_was_committed_goes_on_at_the_same_place(tmp_path):
+    desk = Desk(tmp_path, start_at="end")
+    desk.write("old\n")
+    desk.poll()
+    desk.write("while down\n")
+    desk.start()
+    assert desk.texts() == ["while down"]
+
+
+def test_a_start_without_files_reads_what_comes_later_from_its_beginning(tmp_path):
+    desk = Desk(tmp_path, start_at="end")
+    desk.poll()
+    desk.write("while down\n")
+    desk.start()
+    assert desk.texts() == ["while down"]
+
+
+def test_a_file_that_ends_in_a_line_without_end_is_begun_at_its_end(tmp_path):
+    desk = Desk(tmp_path, start_at="end", max_line_bytes=10)
+    desk.write("x" * 5000)
+    desk.poll()
+    desk.write("\nnext\n")
+    assert desk.texts(2) == ["", "next"]
+
+
+def test_a_restart_begins_at_the_safe_position(desk):
+    desk.write("a\nb\nc\n")
+    lines = desk.poll()
+    desk.source.commit({lines[0].partition: Checkpoint(2, 6, 5.0)})
+    desk.start()
+    assert desk.source.checkpoints() == {lines[0].partition: Checkpoint(2, 6, 5.0)}
+    again = desk.poll()
+    assert again[0].partition == lines[0].partition
+    assert [line.text for line in again] == ["b", "c"]
+
+
+@pytest.mark.parametrize("include", ["app.log", "app.log*"])
+def test_a_file_rotated_while_nobody_looked_is_read_to_its_end(tmp_path, include):
+    desk = Desk(tmp_path, include=[str(tmp_path / include)])
+    desk.write("old 1\n")
+    desk.commit(desk.poll())
+    desk.write("old 2\n")
+    desk.log.rename(tmp_path / "app.log-20260101")
+    desk.write("new 1\n")
+    desk.write("stranger\n", tmp_path / "app.log-other.gz")
+    desk.start()
+    assert sorted(desk.texts(2)) == ["new 1", "old 2"]
+
+
+def test_many_files_are_read_in_turn(desk):
+    line = "x" * 99 + "\n"
+    count = 2 * BATCH_BYTES // len(line)
+    for name in ("app.log.1", "app.log.2", "app.log.3"):
+        desk.write(name + "\n" + line * count, desk.directory / name)
+    batch = desk.poll()
+    assert len({line.partition for line in batch}) == 3
+    assert sum(line.end - line.start for line in batch) <= BATCH_BYTES
+    assert len(batch) + len(desk.poll(20)) == 3 * (count + 1)
+
+
+def test_what_was_not_seen_for_a_week_is_forgotten(desk):
+    desk.write("a\n")
+    desk.poll()
+    desk.now += 2 * FORGET_AFTER_S
+    desk.poll()
+    assert len(desk.source.checkpoints()) == 1
+    desk.log.unlink()
+    desk.now += FORGET_AFTER_S / 2
+    desk.poll(3)
+    desk.now += 60
+    desk.poll()
+    assert len(desk.source.checkpoints()) == 1
+    desk.now += 2 * FORGET_AFTER_S
+    desk.poll()
+    assert not desk.source.checkpoints()
+    desk.source.commit({"gone": Checkpoint(0, 0, None)})
+
+
+def test_a_clock_set_back_does_not_stop_the_scanning(desk):
+    desk.poll()
+    desk.now -= 500
+    desk.write("a\n")
+    assert desk.texts() == ["a"]
+
+
+def test_an_unreadable_file_is_told_once_and_read_when_it_can_be(desk, caplog, monkeypatch):
+    desk.write("a\n")
+    real, broken = os.open, [True]
+
+    def opened(path, *rest):
+        if broken and path == desk.log:
+            raise OSError(errno.EACCES, "Permission denied")
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", opened)
+    with caplog.at_level(logging.WARNING):
+        assert desk.texts(3) == []
+    assert len(caplog.records) == 1
+    assert f"can't read {desk.log}: Permission denied" in caplog.text
+    broken.clear()
+    assert desk.texts(2) == ["a"]
+
+
+def test_a_disk_that_fails_while_reading_is_a_storage_error(desk, monkeypatch):
+    desk.write("a\n")
+    desk.poll()
+    desk.write("b\n")
+
+    def pread(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", pread)
+    with pytest.raises(StorageError, match="Input/output error"):
+        desk.poll()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"version": 1, "files": [{}]}', "is damaged"),
+        ('{"version": 9, "files": []}', "newer logmlm"),
+    ],
+)
+def test_damaged_checkpoints_are_told_and_kept(tmp_path, text, message):
+    path = tmp_path / "checkpoints.json"
+    path.write_text(text)
+    with pytest.raises(StorageError, match=message) as caught:
+        Checkpoints(path)
+    assert f"move {path} away" in str(caught.value)
+    assert path.read_text() == text
+
+
+def test_checkpoints_that_can_not_be_read_are_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match="can't read"):
+        Checkpoints(tmp_path)
+
+
+def test_nothing_is_written_when_nothing_changed(desk):
+    desk.write("a\n")
+    desk.commit(desk.poll())
+    inode = desk.state.stat().st_ino
+    desk.source.commit(desk.source.checkpoints())
+    desk.poll(5)
+    assert desk.state.stat().st_ino == inode
+    assert json.loads(desk.state.read_text())["version"] == 1
+
+
+def test_a_smaller_fingerprint_still_knows_the_old_files(tmp_path):
+    desk = Desk(tmp_path)
+    desk.write("x" * 2000 + "\n")
+    desk.commit(desk.poll())
+    desk.config["fingerprint"] = {"bytes": 16}
+    desk.write("y\n")
+    desk.start()
+    assert desk.texts() == ["y"]
+
+
+def test_a_name_that_is_no_utf8_is_followed_too(desk):
+    desk.write("a\n", desk.directory / os.fsdecode(b"app.log.\xff"))
+    (line,) = desk.poll()
+    assert desk.source.origin(line.partition).endswith("app.log.\\xff")
+
+
+class World(Desk):
+    """A desk with a writer that numbers its lines, and a reader that notes what it is handed."""
+
+    def __init__(self, directory, include, banner):
+        super().__init__(directory, include=[str(directory / include)], rotate_wait=3)
+        self.sees_all_names = "*" in include
+        self.banner = banner
+        self.written = self.rotated = 0
+        self.met = -1
+        self.is_partial = False
+        self.running = True
+        self.handed = defaultdict(list)
+        self.uncommitted = []
+
+    def append(self, end="end\n"):
+        if not self.log.exists() or not self.log.stat().st_size:
+            self.write("banner\n" if self.banner else f"file {self.rotated}\n")
+        if not self.is_partial:
+            self.write(f"line {self.written} ")
+            self.written += 1
+        self.write(end)
+        self.is_partial = not end.endswith("\n")
+
+    def partial(self):
+        self.append("part ")
+
+    def read(self):
+        self.now += 1
+        if self.running and self.log.exists():
+            self.met = self.rotated
+        for line in self.poll() if self.running else ():
+            self.handed[line.partition].append(line)
+            self.uncommitted.append(line)
+
+    def save(self):
+        self.commit(self.uncommitted if self.running else [])
+        self.uncommitted = [] if self.running else self.uncommitted
+
+    def stop(self):
+        self.running = False
+
+    def restart(self):
+        """What was not committed is handed over again."""
+        for line in self.uncommitted:
+            self.handed[line.partition].remove(line)
+        self.uncommitted = []
+        self.start()
+        self.running = True
+
+    def rename(self):
+        self.rotate(self.log.rename)
+
+    def copytruncate(self):
+        self.rotate(lambda target: (shutil.copy(self.log, target), os.truncate(self.log, 0)))
+
+    def rotate(self, move):
+        """Rotate; where rotated names are not included, a file was met before it goes."""
+        if self.is_partial or not self.log.exists():
+            return
+        if not self.sees_all_names and self.met != self.rotated:
+            self.restart()
+            self.read()
+        self.append()
+        self.rotated += 1
+        move(self.directory / f"app.log.{self.rotated}")
+        self.append()
+
+
+ACTIONS = st.sampled_from(
+    [
+        World.append,
+        World.partial,
+        World.rename,
+        World.copytruncate,
+        World.read,
+        World.save,
+        World.stop,
+        World.restart,
+    ]
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(ACTIONS, max_size=30), st.booleans(), st.sampled_from(["app.log", "app.log*"]))
+def test_whatever_happens_every_line_is_handed_over_once_and_in_order(actions, banner, include):
+    with tempfile.TemporaryDirectory() as name:
+        world = World(Path(name), include, banner)
+        world.read()
+        for action in actions:
+            action(world)
+        world.append()
+        world.restart()
+        for _ in range(8):
+            world.read()
+        world.source.close()
+        lines = [line for part in world.handed.values() for line in part]
+        numbers = [int(line.text.split()[1]) for line in lines if line.text.startswith("line")]
+        assert sorted(numbers) == list(range(world.written))
+        for part in filter(None, world.handed.values()):
+            assert part[0].start == 0
+            assert all(one.end == two.start for one, two in pairwise(part))
