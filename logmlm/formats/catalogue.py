@@ -94,7 +94,7 @@ def _zone(config: FormatConfig) -> tzinfo:
         return UTC  # many times faster than the same zone read from a file
     try:
         return ZoneInfo(config.timezone)
-    except (ValueError, OSError) as error:  # no such name; a name that is a folder's
+    except (KeyError, ValueError, OSError) as error:  # unknown; no name; a folder of names
         raise ConfigError(
             f"format.timezone '{config.timezone}' is unknown; take a name like Europe/Berlin or UTC"
         ) from error

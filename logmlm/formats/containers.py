@@ -6,7 +6,7 @@ import re
 from datetime import tzinfo
 
 from logmlm.formats.json_lines import JsonFormat, Record
-from logmlm.formats.line_format import PARTIAL, PatternFormat
+from logmlm.formats.line_format import PARTIAL, PatternFormat, first_line
 from logmlm.formats.timestamps import ISO_T, read_field
 from logmlm.records import Fields
 
@@ -35,7 +35,7 @@ def _docker_fields(record: Record, zone: tzinfo) -> Fields | None:
         return None
     cut = _is_cut(log)
     attributes = {"log.iostream": stream} | ({"logtag": PARTIAL} if cut else {})
-    return Fields(read_field(time, zone), "", log if cut else log.strip(), attributes)
+    return Fields(read_field(time, zone), "", log if cut else first_line(log.strip()), attributes)
 
 
 def _is_cut(log: str) -> bool:

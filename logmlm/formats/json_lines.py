@@ -65,7 +65,7 @@ _NAMES = MappingProxyType(
 )
 _TRANSPARENT = frozenset(("attributes", "Attributes", "resource", "Resource"))
 _ANY_VALUES = frozenset(("stringValue", "intValue", "doubleValue", "boolValue"))
-_USED = frozenset(("severityNumber", "SeverityNumber", "PRIORITY", *_MESSAGES, *_TIMES, *_LEVELS))
+_USED = frozenset(("severityNumber", "SeverityNumber", "PRIORITY", *_TIMES, *_LEVELS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,10 @@ def _named_fields(record: Record, zone: tzinfo) -> Fields | None:
 
 
 def _message(record: Record, flat: dict[str, str]) -> str | None:
+    """Take the message out of `flat`; None if there is none."""
     for name in _MESSAGES:
         if name in flat:
-            return first_line(flat[name]).strip()
+            return first_line(flat.pop(name).strip())
     if isinstance(record.get("MESSAGE"), list):
         return _decode(record["MESSAGE"])
     return " ".join(f"{name[5:]}={flat[name]}" for name in flat if name.startswith("body.")) or None
@@ -126,7 +127,7 @@ def _message(record: Record, flat: dict[str, str]) -> str | None:
 def _decode(codes: list[Any]) -> str | None:
     """Text that journald exports as an array of bytes, as it does where it is not UTF-8."""
     try:
-        return first_line(bytes(codes).decode(errors="replace")).strip()
+        return first_line(bytes(codes).decode(errors="replace").strip())
     except (TypeError, ValueError):  # not a list of numbers 0 to 255
         return None
 

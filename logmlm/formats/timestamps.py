@@ -6,7 +6,6 @@ not become attributes; `timestamp` holds an ISO 8601 one whole.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -32,7 +31,7 @@ EPOCH = r"(?P<_epoch>\d{9,10})"
 
 DAY_S = 86400.0
 _LONGEST_WITHOUT_LEAP_DAY = 8  # years: 1896 to 1904, as 1900 had none
-_YEAR_9999_S = 253402300800.0
+_FIRST_S, _LAST_S = -62135596800.0, 253402300799.0  # the years 1 to 9999, which datetime knows
 
 Clock = Callable[[Mapping[str, str], float, tzinfo], float | None]
 """Reads the groups of a match, against `now`, in a zone: UTC epoch seconds, or None."""
@@ -107,11 +106,11 @@ def nearest_year(date: datetime, now: float) -> datetime:
     RFC 3164, section 4.1.2: its timestamps have no year. A 29 February goes to a leap year.
 
     Raises:
-        ValueError: no year will do, or `now` is no time.
-        OverflowError: `now` is no time.
+        ValueError: no year will do.
+        OverflowError: `now` lies outside the years 1 to 9999.
 
     """
-    limit = now + DAY_S
+    limit = _within(now + DAY_S)
     newest = datetime.fromtimestamp(limit, date.tzinfo).year
     for year in range(newest, newest - _LONGEST_WITHOUT_LEAP_DAY - 1, -1):
         with suppress(ValueError):  # 29 February, in a year that has none
@@ -125,14 +124,11 @@ def _read_as(pattern: str, text: str, now: float, zone: tzinfo) -> float:
     if pattern == "iso8601":
         return read_iso(text, zone)
     if pattern in ("epoch", "epoch_ms"):
-        seconds = float(text) / (1e3 if pattern == "epoch_ms" else 1.0)
-        if math.isfinite(seconds) and abs(seconds) < _YEAR_9999_S:
-            return seconds
-        raise ValueError(f"{text} is no time")
+        return _within(float(text) / (1e3 if pattern == "epoch_ms" else 1.0))
     if any(directive in pattern for directive in ("%Y", "%y", "%c", "%x")):
         return _seconds(datetime.strptime(text, pattern), zone)
     moment = datetime.strptime(f"2000 {text}", f"%Y {pattern}")  # 2000 has a 29 February
-    return nearest_year(moment.replace(tzinfo=moment.tzinfo or zone), now).timestamp()
+    return _seconds(nearest_year(moment.replace(tzinfo=moment.tzinfo or zone), now), zone)
 
 
 def _read_parts(groups: Mapping[str, str], now: float, zone: tzinfo) -> float:
@@ -148,7 +144,7 @@ def _read_parts(groups: Mapping[str, str], now: float, zone: tzinfo) -> float:
         int(groups.get("_fraction", "0")[:6].ljust(6, "0")),
         zone,
     )
-    return (moment if year is not None else nearest_year(moment, now)).timestamp()
+    return _seconds(moment if year is not None else nearest_year(moment, now), zone)
 
 
 def _zone(groups: Mapping[str, str], zone: tzinfo) -> tzinfo:
@@ -163,4 +159,10 @@ def _zone(groups: Mapping[str, str], zone: tzinfo) -> tzinfo:
 
 
 def _seconds(moment: datetime, zone: tzinfo) -> float:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    return _within((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
+
+
+def _within(seconds: float) -> float:
+    if _FIRST_S <= seconds <= _LAST_S:
+        return seconds
+    raise OverflowError(f"{seconds} lies outside the years 1 to 9999")

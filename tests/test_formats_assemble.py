@@ -1,0 +1,189 @@
+"""Events assembled from lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logmlm.config import FormatConfig
+from logmlm.formats import Assembled, Assembler, get_format
+from logmlm.records import LogLine
+
+EVENT = "2024-03-14T10:00:0{} INFO event {}"
+START = 1710410400.0
+
+
+def assembler(name: str = "iso8601", max_lines: int = 500, max_chars: int = 65536) -> Assembler:
+    return Assembler(get_format(FormatConfig(name=name)), max_lines, max_chars)
+
+
+def lines(texts: Sequence[str], partition: str = "p", received_at: float = 5.0) -> list[LogLine]:
+    """Lines as a source hands them over: positions in bytes, numbers from 1."""
+    position = 0
+    made = []
+    for number, text in enumerate(texts, 1):
+        end = position + len(text) + 1
+        made.append(LogLine(text, partition, position, end, received_at, number))
+        position = end
+    return made
+
+
+def run(one: Assembler, given_lines: Sequence[LogLine]) -> list[Assembled]:
+    return [event for line in given_lines for event in one.add(line)] + one.flush()
+
+
+def test_a_stack_trace_is_joined_to_the_line_before_it() -> None:
+    texts = [EVENT.format(0, 0), "java.lang.Error", "", "\tat a.B", EVENT.format(1, 1)]
+    (first, fields, timestamp), (second, _, _) = run(assembler(), lines(texts))
+    assert first.text == "\n".join(texts[:4])
+    assert (first.start, first.end, first.number) == (0, second.start, 1)
+    assert (fields.message, timestamp) == ("event 0", START)
+    assert (second.text, second.number, second.start) == (texts[4], 5, first.end)
+
+
+def test_the_last_event_is_held_back_until_the_next_one_starts() -> None:
+    one = assembler()
+    first, second = lines([EVENT.format(0, 0), EVENT.format(1, 1)])
+    assert one.add(first) == []
+    assert [line for line, _, _ in one.add(second)] == [first]
+    assert [line for line, _, _ in one.flush()] == [second]
+    assert one.flush() == []
+
+
+def test_nothing_is_held_back_where_an_event_has_one_line_for_certain() -> None:
+    one = assembler("json")
+    good, bad, blank = lines(['{"msg": "m"}', "\tat a.B", "  "])
+    assert [line for line, _, _ in one.add(good)] == [good]
+    assert one.add(bad) == one.add(blank) == one.flush() == []
+    assert one.discarded == {"unmatched": 1, "blank": 1}
+
+
+def test_a_continuation_with_nothing_before_it_is_counted() -> None:
+    one = assembler()
+    assert run(one, lines(["\tat a.B", "", EVENT.format(0, 0)]))[0][0].number == 3
+    assert one.discarded == {"orphan_continuation": 1, "blank": 1}
+
+
+def test_partitions_are_kept_apart() -> None:
+    one = assembler()
+    a, a_more = lines([EVENT.format(0, 0), "\tmore of a"], "a")
+    b, b_more = lines([EVENT.format(1, 1), "\tmore of b"], "b")
+    for line in (a, b, a_more, b_more):
+        assert one.add(line) == []
+    assert [line.text for line, _, _ in one.flush("b")] == [f"{b.text}\n{b_more.text}"]
+    assert one.flush("b") == one.flush("unknown") == []
+    assert [line.text for line, _, _ in one.flush()] == [f"{a.text}\n{a_more.text}"]
+
+
+def test_a_partition_that_went_quiet_is_released_and_no_other() -> None:
+    one = assembler()
+    (quiet,) = lines([EVENT.format(0, 0)], "quiet", received_at=100.0)
+    (busy,) = lines([EVENT.format(0, 1)], "busy", received_at=101.5)
+    one.add(quiet)
+    one.add(busy)
+    assert one.flush_due(100.9) == []
+    assert [line for line, _, _ in one.flush_due(102.0)] == [quiet]
+    assert [line for line, _, _ in one.flush_due(102.0, quiet_s=0.5)] == [busy]
+
+
+def test_a_partition_is_quiet_since_its_last_line_and_not_its_first() -> None:
+    one = assembler()
+    first, _ = lines([EVENT.format(0, 0), "\tat a.B"])
+    one.add(first)
+    one.add(LogLine("\tat a.B", "p", first.end, first.end + 8, received_at=8.0))
+    assert one.flush_due(8.9) == []
+    assert one.flush_due(9.0)[0][0].received_at == first.received_at
+
+
+def test_a_line_without_a_time_takes_that_of_the_line_before_it_in_its_partition() -> None:
+    one = assembler("json")
+    timed, untimed = '{"msg": "a", "ts": 1710410400}', '{"msg": "b"}'
+    events = run(one, [*lines([untimed, timed, untimed, untimed]), *lines([untimed], "q", 7.0)])
+    assert [timestamp for _, _, timestamp in events] == [5.0, START, START, START, 7.0]
+
+
+def test_an_event_keeps_no_more_lines_than_the_limit_and_passes_them_all() -> None:
+    one = assembler(max_lines=3)
+    given_lines = lines([EVENT.format(0, 0), *[f"\tat {number}" for number in range(5)]])
+    ((line, _, _),) = run(one, given_lines)
+    assert line.text.split("\n") == [given_lines[0].text, "\tat 0", "\tat 1"]
+    assert line.end == given_lines[-1].end
+    assert one.discarded == {"too_long": 3}
+
+
+def test_an_event_keeps_no_more_characters_than_the_limit_but_its_first_line() -> None:
+    first = EVENT.format(0, 0)
+    one = assembler(max_chars=len(first) + 4)
+    assert run(one, lines([first, "abc", "d"]))[0][0].text == f"{first}\nabc"
+    assert one.discarded == {"too_long": 1}
+    assert run(assembler(max_chars=3), lines([first]))[0][0].text == first
+
+
+CRI = "2024-03-14T10:00:00Z {} {} {}"
+
+
+def test_parts_of_a_kubernetes_line_are_joined_to_one_message() -> None:
+    texts = [
+        CRI.format("stdout", "P", "one "),
+        CRI.format("stdout", "P", "and two "),
+        CRI.format("stdout", "F", "and three"),
+        CRI.format("stdout", "F", "four"),
+    ]
+    one = assembler("cri")
+    given_lines = lines(texts)
+    assert [one.add(line) for line in given_lines[:2]] == [[], []]
+    ((joined, fields, timestamp),) = one.add(given_lines[2])
+    assert (fields.message, timestamp) == ("one and two and three", START)
+    assert joined.text == "\n".join(texts[:3])
+    assert (joined.start, joined.end) == (0, given_lines[2].end)
+    assert one.add(given_lines[3])[0][1].message == "four"
+    assert one.flush() == []
+
+
+def test_a_part_whose_rest_never_comes_is_released_as_it_is() -> None:
+    one = assembler("cri")
+    cut, other = lines([CRI.format("stdout", "P", "half"), CRI.format("stderr", "F", "whole")])
+    one.add(cut)
+    assert [fields.message for _, fields, _ in one.add(other)] == ["half", "whole"]
+    one.add(cut)
+    assert [fields.message for _, fields, _ in one.flush()] == ["half"]
+    one.add(cut)
+    assert one.add(LogLine("no match", "p", 0, 9, 5.0)) == []
+    assert [fields.message for _, fields, _ in one.flush()] == ["half"]
+    assert one.discarded == {"unmatched": 1}
+
+
+def test_parts_of_a_docker_line_are_joined() -> None:
+    record = {"stream": "stdout", "time": "2024-03-14T10:00:00Z"}
+    texts = [json.dumps(record | {"log": log}) for log in ("x" * 16384, "y\n")]
+    ((_, fields, _),) = run(assembler("docker"), lines(texts))
+    assert fields.message == "x" * 16384 + "y"
+
+
+def test_a_limit_holds_for_parts_too() -> None:
+    texts = [CRI.format("stdout", "P", str(number)) for number in range(4)]
+    one = assembler("cri", max_lines=2)
+    ((_, fields, _),) = run(one, lines(texts))
+    assert (fields.message, one.discarded) == ("01", {"too_long": 2})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    texts=st.lists(st.sampled_from([EVENT.format(0, 0), "\tat a.B", "", "text"]), max_size=12),
+    flushes=st.sets(st.integers(0, 11)),
+)
+def test_no_line_is_lost_or_read_twice(texts: list[str], flushes: set[int]) -> None:
+    one = assembler()
+    events = []
+    for index, line in enumerate(lines(texts)):
+        events += one.add(line)
+        if index in flushes:
+            events += one.flush()
+    events += one.flush()
+    kept = sum(len(line.text.split("\n")) for line, _, _ in events)
+    assert kept + one.discarded.total() == len(texts)
+    ends = [line.end for line, _, _ in events]
+    assert all(end <= after[0].start for end, after in zip(ends, events[1:], strict=False))

@@ -1,0 +1,158 @@
+"""JSON lines: which field is what, and objects that are out to do harm."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logmlm.config import FormatConfig
+from logmlm.formats import attribute, get_format
+from logmlm.records import Fields
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+KEYS = st.sampled_from(
+    (
+        *("body", "message", "MESSAGE", "log", "time", "ts", "level", "PRIORITY"),
+        *("severityNumber", "attributes", "resource", "stream", "host"),
+    )
+)
+
+
+def parse(text: str, name: str = "json") -> Fields | None:
+    return get_format(FormatConfig(name=name)).parse(text, 0.0)
+
+
+def parsed(**record: object) -> Fields:
+    fields = parse(json.dumps(record))
+    assert fields is not None
+    return fields
+
+
+@pytest.mark.parametrize("key", ["body", "Body", "message", "MESSAGE", "msg", "log", "event"])
+def test_the_message_has_many_names(key: str) -> None:
+    assert parsed(**{key: " hello "}).message == "hello"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        '{"level": "info"}',
+        '{"message": 1.5e',
+        '{"message": null}',
+        '{"MESSAGE": [256]}',
+        '{"MESSAGE": ["x"]}',
+        '{"n": ' + "9" * 5000 + "}",
+    ],
+)
+def test_what_is_no_object_with_a_message_does_not_match(text: str) -> None:
+    assert parse(text) is None
+
+
+@pytest.mark.parametrize("depth", [400, 100_000])
+@pytest.mark.parametrize("opening", ['{"a":', "["])
+def test_deep_nesting_raises_nothing(opening: str, depth: int) -> None:
+    closing = "}" if opening != "[" else "]"
+    text = '{"message": "m", "deep": ' + opening * depth + "1" + closing * depth + "}"
+    fields = parse(text)
+    assert fields is None or fields.message == "m"
+    assert parse('{"body": ' + opening * depth) is None
+
+
+def test_a_huge_object_is_read_whole() -> None:
+    fields = parsed(**{f"k{number}": number for number in range(20_000)}, message="m")
+    assert (fields.message, fields.attributes["k19999"]) == ("m", "19999")
+
+
+@pytest.mark.parametrize("name", ["json", "docker"])
+@settings(max_examples=40, deadline=None)
+@given(record=st.dictionaries(KEYS, VALUES, max_size=5))
+def test_no_object_makes_parse_raise(name: str, record: dict[str, object]) -> None:
+    parse(json.dumps(record), name)
+
+
+@pytest.mark.parametrize(
+    ("record", "level"),
+    [
+        ({"level": "warn"}, "WARNING"),
+        ({"log": {"level": "error"}}, "ERROR"),
+        ({"log.level": "fatal"}, "FATAL"),
+        ({"severityText": "Information"}, "INFO"),
+        ({"severityText": "", "severityNumber": 21}, "FATAL"),
+        ({"SeverityNumber": 5}, "DEBUG"),
+        ({"PRIORITY": "4"}, "WARNING"),
+        ({"level": 50}, "ERROR"),
+        ({"level": True}, "TRUE"),
+        ({}, ""),
+    ],
+)
+def test_the_level_has_many_names(record: dict[str, object], level: str) -> None:
+    assert parsed(message="m", **record).level == level
+
+
+@pytest.mark.parametrize(
+    ("record", "timestamp"),
+    [
+        ({"timeUnixNano": "0", "observedTimeUnixNano": "1710410400000000000"}, 1710410400.0),
+        ({"ts": 1710410400.25}, 1710410400.25),
+        ({"time": "2024-03-14T10:00:00Z"}, 1710410400.0),
+        ({"@timestamp": "soon", "time": 1710410400}, 1710410400.0),
+        ({"_SOURCE_REALTIME_TIMESTAMP": "1", "__REALTIME_TIMESTAMP": "2000000"}, 1.0),
+        ({"time": 1e400}, None),
+        ({}, None),
+    ],
+)
+def test_the_time_has_many_names(record: dict[str, object], timestamp: float | None) -> None:
+    assert parsed(message="m", **record).timestamp == timestamp
+
+
+def test_only_the_field_that_is_the_message_is_left_out_of_the_attributes() -> None:
+    fields = parsed(event="login", message=" \r\n  first\nsecond")
+    assert (fields.message, fields.attributes) == ("first", {"event": "login"})
+
+
+def test_a_structured_body_is_written_out_as_the_message() -> None:
+    values = [{"key": "user", "value": {"stringValue": "ann"}}, {"key": "n", "value": 3}]
+    assert parsed(body={"kind": "login", "who": values}).message == (
+        "kind=login who.user=ann who.n=3"
+    )
+
+
+def test_resource_and_log_attributes_are_known_by_their_own_names() -> None:
+    fields = parsed(
+        body={"stringValue": "m"},
+        resource={"attributes": [{"key": "service.name", "value": {"stringValue": "cart"}}]},
+        attributes={"http": {"request": {"method": "GET"}}, "service.name": "second"},
+    )
+    assert attribute(fields, "service") == "cart"
+    assert attribute(fields, "method") == "GET"
+
+
+def test_a_list_that_is_no_list_of_pairs_is_left_out() -> None:
+    fields = parsed(message="m", tags=["a", {"key": 1, "value": 2}, {"key": "k"}], empty="")
+    assert fields.attributes == {}
+
+
+def test_docker_lines_need_their_three_fields() -> None:
+    assert parse('{"log": "m\\n", "stream": "stdout"}', "docker") is None
+    assert parse('{"log": 1, "stream": "stdout", "time": "x"}', "docker") is None
+    fields = parse('{"log": " m\\nn", "stream": "stdout", "time": "x"}', "docker")
+    assert fields == Fields(None, "", "m", {"log.iostream": "stdout"})
+
+
+@pytest.mark.parametrize(("size", "partial"), [(16383, False), (16384, True)])
+def test_docker_cuts_a_message_at_its_buffers_size(size: int, partial: bool) -> None:
+    record = {"log": "x" * size, "stream": "stdout", "time": "2024-03-14T10:00:00Z"}
+    fields = parse(json.dumps(record), "docker")
+    assert fields is not None
+    assert (attribute(fields, "logtag") == "P") is partial
