@@ -55,9 +55,9 @@ def test_text_without_digits_signs_or_slashes_is_left_alone(text: str) -> None:
 
 
 def test_masks_of_the_users_own_go_first_and_can_keep_a_value() -> None:
-    own = (("CODE", r"errno=(?P<keep>\d+)"), ("USER", r"(?<=user )\w+"))
+    own = (("CODE", r"errno=(?P<keep>\d+)"), ("ROOM", r"(?<=room )\d+"))
     masks = Masks(choose(("NUM",), own))
-    assert masks.mask("user u1 errno=13 at 7, errno=2") == "user <USER> errno=13 at <NUM>, errno=2"
+    assert masks.mask("room 1 errno=13 at 7, errno=2") == "room <ROOM> errno=13 at <NUM>, errno=2"
 
 
 def test_named_masks_are_applied_in_the_order_they_are_named() -> None:

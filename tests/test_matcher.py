@@ -60,3 +60,9 @@ def test_removing_leaves_the_branches_that_others_need() -> None:
     assert matcher.find(["a", "b"]) is None
     assert matcher.find(["a", "d"]) == 2
     assert matcher.find(["a", "b", "c"]) == 1
+
+
+def test_removing_leaves_no_branch_that_nobody_needs() -> None:
+    matcher = filled([("a", "b", "c"), ("a", "d", "c")])
+    matcher.remove(("a", "d", "c"), 1)
+    assert vars(matcher) == vars(filled([("a", "b", "c")]))

@@ -129,6 +129,15 @@ def test_a_full_tree_still_widens_but_refuses_what_fits_nothing() -> None:
     assert "1 of 3 lines were refused" in templates.problems()[0]
 
 
+def test_a_template_that_widened_no_longer_goes_before_one_with_the_word() -> None:
+    lines = ["a b c", "a z c", "a b d", "a b e"]
+    templates = learned(lines, TemplateConfig(similarity=0.6))
+    first, second = templates
+    assert (first.text, second.text) == ("a <*> c", "a b <*>")
+    assert templates.match("a b c") == second.id
+    assert Templates.load(templates.dump()).match("a b c") == second.id
+
+
 def test_the_status_of_a_web_request_stays_apart_and_its_numbers_do_not() -> None:
     templates = learned(
         ["GET /products/17 200", "GET /products/18 200", "GET /products/3 500", "GET /cart 200"]
