@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ class Metrics:
     false_negatives: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Truth:
     """Which of the tested windows are anomalous, and how many windows each stands for.
 
@@ -61,22 +62,22 @@ class Truth:
 
     @classmethod
     def of(cls, windows: Sequence[Window], labels: Labels) -> Truth:
-        """Label `windows`.
-
-        Raises:
-            DataError: the labels match none of them.
-
-        """
+        """Label `windows`; that the labels match none of them is a DataError."""
         labels.check(windows)
         anomalous = np.array([labels.is_anomaly(window) for window in windows], dtype=np.bool_)
         return cls(anomalous, None, tuple(windows), labels)
 
-    @property
+    @cached_property
     def span_s(self) -> float | None:
         """Seconds from the first event to the last; None without windows."""
         if not self.windows:
             return None
         return max(w.end for w in self.windows) - min(w.start for w in self.windows)
+
+    @cached_property
+    def covered(self) -> int | None:
+        """Number of labelled intervals that any window overlaps; None without any."""
+        return self.incidents(np.ones(len(self.anomalous), dtype=np.bool_))
 
     def incidents(self, chosen: BoolArray) -> int | None:
         """Count the labelled intervals that the chosen windows overlap; None without any."""
@@ -178,8 +179,7 @@ def evaluate(
 ) -> Evaluation:
     """Measure verdicts on the same windows; the rows keep their order: the model's first.
 
-    `perplexity` and `masked_accuracy` are the model's on these windows; `oracle` adds the
-    oracle F1.
+    `perplexity` and `masked_accuracy` are the model's; `oracle` adds the oracle F1.
 
     Raises:
         DataError: a score is NaN.
@@ -200,7 +200,7 @@ def _row(verdict: Verdict, truth: Truth, oracle: bool) -> Row:
         verdict.threshold_from,
         false_alarms_per_day(found.false_positives, truth.span_s),
         truth.incidents(verdict.flagged),
-        truth.incidents(np.ones(len(truth.anomalous), dtype=np.bool_)),
+        truth.covered,
         oracle_f1=oracle_f1(verdict.scores, truth.anomalous, truth.weights) if oracle else None,
     )
 
@@ -210,11 +210,7 @@ def metrics(
 ) -> Metrics:
     """Compare flags and scores with labels, all of shape (windows,), high score = odd.
 
-    A weight says how many windows a window stands for; it is at least 0.
-
-    Raises:
-        DataError: a score is NaN.
-
+    A weight, at least 0, says how many windows a window stands for; NaN is a DataError.
     """
     weights = np.ones(len(labels)) if weights is None else weights
     cells = (flagged & labels, flagged & ~labels, ~flagged & ~labels, ~flagged & labels)

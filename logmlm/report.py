@@ -75,7 +75,7 @@ def _pr_curve(evaluation: Evaluation, verdicts: Sequence[Verdict], truth: Truth)
         (line,) = axes.step(recall, precision, where="post", label=row.name, linewidth=width)
         if row.metrics.precision is not None:
             axes.plot(row.metrics.recall, row.metrics.precision, "o", color=line.get_color())
-    axes.legend()
+    axes.legend(loc="lower left")
     return figure
 
 
@@ -98,7 +98,7 @@ def _histogram(model: Verdict, truth: Truth) -> Figure:
         weights = None if truth.weights is None else truth.weights[chosen]
         axes.hist(values[chosen], edges, weights=weights, label=name, color=colour, alpha=0.6)
     axes.axvline(model.threshold, color="black", linestyle="--", label="threshold")
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure
 
 
@@ -115,7 +115,7 @@ def _timeline(model: Verdict, truth: Truth) -> Figure:
         axes.axvspan(*_dates([interval.start, interval.end]), color=_LABELLED, alpha=0.2, zorder=1)
     locator = AutoDateLocator()
     axes.xaxis.set(major_locator=locator, major_formatter=ConciseDateFormatter(locator))
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure
 
 

@@ -241,7 +241,10 @@ class _Counts:
 
 
 def _fit_isolation_forest(train: Sequence[Ids], seed: int) -> Scorer:
-    """Isolation forest on counts (Liu et al., ICDM 2008): minus scikit-learn's score."""
+    """Isolation forest on counts (Liu et al., ICDM 2008): minus scikit-learn's score.
+
+    By its nature it never looks at templates that training did not hold.
+    """
     from sklearn.ensemble import IsolationForest
 
     counts = _Counts(train)

@@ -123,7 +123,7 @@ def close(found: Metrics, expected: Metrics) -> bool:
 
 
 @given(rows)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_metrics_agree_with_a_count_of_every_window_and_every_pair(
     table: list[tuple[bool, int, bool, int]],
 ) -> None:
@@ -144,7 +144,7 @@ def test_metrics_agree_with_a_count_of_every_window_and_every_pair(
 
 
 @given(rows)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_weights_of_1_change_nothing(table: list[tuple[bool, int, bool, int]]) -> None:
     flagged, scores, labels, _ = columns(table)
     ones = np.ones(len(table))
@@ -153,7 +153,7 @@ def test_weights_of_1_change_nothing(table: list[tuple[bool, int, bool, int]]) -
 
 
 @given(rows)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_weight_of_n_is_the_row_n_times(table: list[tuple[bool, int, bool, int]]) -> None:
     flagged, scores, labels, weights = columns(table)
     repeated = [column.repeat(weights.astype(int)) for column in (flagged, scores, labels)]

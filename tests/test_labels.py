@@ -6,7 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.errors import DataError, StorageError
@@ -164,6 +164,7 @@ def test_a_file_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
 
 
 @given(st.text(alphabet="01a,\n\"'-. TZ\r\x00é", max_size=60))
+@settings(max_examples=50)
 def test_any_text_gives_labels_or_a_refusal(tmp_path_factory: pytest.TempPathFactory, text: str):
     folder = tmp_path_factory.getbasetemp()
     for header in ("", "start,end\n", "id,label\n"):

