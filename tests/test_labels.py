@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,8 @@ MAY_6 = 1714953600.0  # 2024-05-06T00:00:00Z
 
 def a_window(start: float, end: float, key: str = "", label: str | None = None) -> Window:
     events = tuple(
-        Event(LogLine("x", "p", 0, 2, time), Fields(time, "", "x", {}, label), time, key, "t")
-        for time in (start, end)
+        Event(LogLine("x", "p", 0, 2, at), Fields(at, "", "x", {}, label), at, key, "t")
+        for at in (start, end)
     )
     return Window("p", key, events, "end", complete=True)
 
@@ -54,6 +56,21 @@ def test_a_time_is_iso_8601_or_epoch_seconds_and_utc_where_it_has_no_zone(
     labels = Labels.read(a_file(tmp_path, f"Start,End\n{times}\n"))
     assert labels.intervals == (Interval(MAY_6, MAY_6 + 60, "interval 1"),)
     assert labels.keys is None
+
+
+@pytest.fixture
+def _in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_in_tokyo")
+def test_a_time_without_a_zone_is_utc_on_a_machine_elsewhere_too(tmp_path: Path) -> None:
+    labels = Labels.read(a_file(tmp_path, "start,end\n2024-05-06,2024-05-06 00:01\n"))
+    assert labels.intervals[0].start == MAY_6
 
 
 def test_an_interval_is_named_by_the_column_name_else_by_the_first_other_column(
