@@ -51,6 +51,13 @@ def test_an_exceptions_own_text_is_part_of_its_trace() -> None:
     assert detect_format([*hadoop(2), *trace, *hadoop(1)], FormatConfig()).share == 1.0
 
 
+def test_a_block_is_a_trace_if_half_of_its_lines_look_like_one_and_not_below() -> None:
+    half = ["text of an error", "and more of it", "\tat a.B", "\tat a.C"]
+    assert detect_format([*hadoop(2), *half], FormatConfig()).share == 1.0
+    with pytest.raises(FormatError, match="hadoop 40%"):
+        detect_format([*hadoop(2), *half[:3], "and more"], FormatConfig())
+
+
 def test_a_log_that_begins_inside_a_trace_is_decided_by_what_follows() -> None:
     assert detect_format([*JAVA_TRACE[1:], *hadoop(2)], FormatConfig()).share == 1.0
 

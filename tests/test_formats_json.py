@@ -138,6 +138,10 @@ def test_resource_and_log_attributes_are_known_by_their_own_names() -> None:
     assert attribute(fields, "method") == "GET"
 
 
+def test_of_two_fields_of_one_meaning_the_first_one_stays() -> None:
+    assert parsed(message="m", hostname="first", host="second").attributes == {"host.name": "first"}
+
+
 def test_a_list_that_is_no_list_of_pairs_is_left_out() -> None:
     fields = parsed(message="m", tags=["a", {"key": 1, "value": 2}, {"key": "k"}], empty="")
     assert fields.attributes == {}

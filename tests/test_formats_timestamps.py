@@ -132,9 +132,9 @@ def test_times_without_a_zone_are_read_in_the_configured_one() -> None:
     assert parsed("postgresql", f"{summer} CEST [1] LOG:  b", zone="Europe/Berlin") == epoch(
         "2024-07-01T10:00:00"
     )
-    assert parsed("postgresql", f"{summer} UTC [1] LOG:  b", zone="Europe/Berlin") == epoch(
-        "2024-07-01T12:00:00"
-    )
+    for zone in ("UTC", "GMT"):
+        line = f"{summer} {zone} [1] LOG:  b"
+        assert parsed("postgresql", line, zone="Europe/Berlin") == epoch("2024-07-01T12:00:00")
 
 
 def test_an_offset_of_a_day_or_more_is_no_zone() -> None:
