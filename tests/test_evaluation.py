@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,9 +22,7 @@ from logmlm.evaluation import (
 )
 from logmlm.labels import Interval, Labels
 from logmlm.records import Event, Fields, LogLine, Window
-from logmlm.rules import Ids, Verdict, rule_table
-
-HDFS = Path(os.environ.get("LOGMLM_DATA", Path(__file__).parents[2] / "shared/data")) / "hdfs"
+from logmlm.rules import Verdict
 
 
 def a_window(start: float, end: float) -> Window:
@@ -293,23 +289,3 @@ def test_what_is_not_defined_is_called_so() -> None:
     header, row = text.splitlines()[:2]
     assert row[header.index("recall") :].startswith("not defined")
     assert row[header.index("false alarm rate") :].startswith("0.50000")
-
-
-@pytest.mark.skipif(not HDFS.is_dir(), reason=f"no HDFS data in {HDFS} (set LOGMLM_DATA)")
-def test_the_table_of_the_rules_on_hdfs_is_the_published_one() -> None:
-    train, normal, odd = (
-        [tuple(line.split()) for line in (HDFS / f"deeplog_{part}.txt").read_text().splitlines()]
-        for part in ("train", "test_normal_2pct", "test_abnormal")
-    )
-    test: list[Ids] = [*normal, *odd]
-    anomalous = np.arange(len(test)) >= len(normal)
-    weights = np.where(anomalous, 1.0, 553_366 / len(normal))
-    verdicts = rule_table(train, np.arange(len(train)) % 4, test, rate=0.001, seed=0)
-    found = evaluate(verdicts, Truth(anomalous, weights)).as_json()
-    assert found["unseen_template"]["f1"] == pytest.approx(0.630, abs=5e-4)
-    assert found["count_vector"]["f1"] == pytest.approx(0.947, abs=5e-4)
-    assert found["count_vector"]["roc_auc"] > 0.999
-    assert found["two_gram"]["f1"] == pytest.approx(0.858, abs=5e-4)
-    total = sum(found["length"][f"{kind}_negatives"] for kind in ("true", "false"))
-    total += sum(found["length"][f"{kind}_positives"] for kind in ("true", "false"))
-    assert total == pytest.approx(553_366 + 16_838)
