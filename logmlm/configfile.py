@@ -127,7 +127,10 @@ class _Document:
             loader.dispose()
         if not isinstance(value, str):
             return value
-        return _VARIABLE.sub(lambda match: self._variable(match, _line(node)), value)
+        value = _VARIABLE.sub(lambda match: self._variable(match, _line(node)), value)
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise self.error(_line(node), "this value is no valid Unicode text")
+        return value
 
     def _variable(self, match: re.Match[str], line: int) -> str:
         if match[0].startswith("$$"):

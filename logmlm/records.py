@@ -8,6 +8,7 @@ Times are UTC epoch seconds; surprisal is in nats, and high means odd.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -100,6 +101,13 @@ class Window:
         return max(event.line.start for event in self.events)
 
 
+def window_id(model_digest: str, window: Window) -> str:
+    """16 hex digits of the SHA-256 of model digest, partition, key, first and last position."""
+    first, last = window.first_position, window.last_position
+    parts = [model_digest, window.partition, window.key, str(first), str(last)]
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """A window's score.
@@ -147,7 +155,8 @@ class Alert:
 
     `id` is a hash of (model digest, partition, key, first and last position), so a replay
     makes the same id; `fingerprint` is a hash of the labels alone. `ends_at` is None while
-    the alert fires.
+    the alert fires. `score` is None for an alert that was read back from the outbox: what is
+    sent stands in its labels and annotations.
     """
 
     id: str
@@ -156,7 +165,7 @@ class Alert:
     annotations: Mapping[str, str]
     starts_at: float
     ends_at: float | None
-    score: Score
+    score: Score | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,19 @@ class Notification:
     group_key: str
     status: Status
     alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a notification: accepted, to be tried again later, or refused for good.
+
+    `retry_after` is how many seconds the receiver asked to be left alone; `reason` holds no
+    secret.
+    """
+
+    outcome: Literal["accepted", "later", "refused"]
+    reason: str = ""
+    retry_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class WebhookConfig(Section):
         for name, value in headers.items():
             if not _HEADER.fullmatch(name):
                 raise ValueError(f"'{name}' is no header's name")
-            if not value.get_secret_value().isprintable():
+            if not (value.get_secret_value().isascii() and value.get_secret_value().isprintable()):
                 raise ValueError(f"the value of header '{name}' has characters that can't be sent")
         return headers
 

@@ -1,0 +1,130 @@
+"""From a score to the alert that operators see: its labels, its severity, its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from logmlm.explanation import line_text
+from logmlm.records import Alert, Expectation, Score, window_id
+
+ALERT_NAME = "LogAnomaly"
+MAX_LINES = 20
+MAX_ODD = 5
+MAX_EXPECTED = 3
+MAX_CHARACTERS = 240
+MAX_DESCRIPTION = 8000
+SEVERE_VALUE = 2.0
+SEVERE_LEVELS = frozenset(
+    {"ERROR", "ERR", "SEVERE", "FAILURE", "CRITICAL", "CRIT", "FATAL", "ALERT", "EMERG", "PANIC"}
+)
+_MASK = 2**64 - 1
+
+
+def make_alert(
+    score: Score,
+    expectations: Sequence[Expectation],
+    *,
+    digest: str,
+    labels: Mapping[str, str],
+    origin: str,
+    description: str,
+) -> Alert:
+    """Make the alert of a window that reaches the threshold; the same score makes the same alert.
+
+    `digest` is the model's. `labels` are those that all alerts of this process share (`model`,
+    `source`, and the user's own), `origin` says where the lines come from, `description`
+    explains the score at length. All annotations are bounded in length.
+    """
+    own = {"alertname": ALERT_NAME, "severity": severity(score, expectations)}
+    identity = window_id(digest, score.window)
+    every = {**own, **labels}
+    return Alert(
+        id=identity,
+        fingerprint=fingerprint(every),
+        labels=every,
+        annotations={
+            "summary": _summary(score, expectations),
+            "description": _cut(description, MAX_DESCRIPTION),
+            "score": f"{score.value:.3f}",
+            "threshold": "1.000",
+            "pll": f"{score.pll:.2f}",
+            "lines": "\n".join(_lines(score, expectations)),
+            "expected": "\n".join(_expected(expectations)),
+            "origin": origin,
+            "key": _cut(score.window.key, MAX_CHARACTERS),
+            "window": identity,
+        },
+        starts_at=score.window.start,
+        ends_at=None,
+        score=score,
+    )
+
+
+def severity(score: Score, expectations: Sequence[Expectation]) -> str:
+    """Severity by two questions: is the value at least 2, and is an odd line an error?
+
+    Both make it `critical`, one makes it `warning`, none `info`. A line is an error from
+    level ERROR up.
+    """
+    events = score.window.events
+    is_error = any(
+        events[odd.index].fields.level in SEVERE_LEVELS
+        for odd in _odd(expectations)
+        if odd.index < len(events)
+    )
+    return ("info", "warning", "critical")[(score.value >= SEVERE_VALUE) + is_error]
+
+
+def fingerprint(labels: Mapping[str, str]) -> str:
+    """Alertmanager's own fingerprint of a label set, in hexadecimal.
+
+    FNV-1a, 64 bits, over sorted names and values, each followed by byte 255
+    (`prometheus/common`, model/signature.go).
+    """
+    text = b"".join(
+        name.encode() + b"\xff" + labels[name].encode() + b"\xff" for name in sorted(labels)
+    )
+    number = 14695981039346656037
+    for byte in text:
+        number = (number ^ byte) * 1099511628211 & _MASK
+    return f"{number:016x}"
+
+
+def _odd(expectations: Sequence[Expectation]) -> list[Expectation]:
+    return [expectation for expectation in expectations if expectation.odd]
+
+
+def _summary(score: Score, expectations: Sequence[Expectation]) -> str:
+    odd = _odd(expectations)
+    first = f": {_cut(line_text(score, odd[0].index), 120)}" if odd else ""
+    return f"{len(odd)} of {len(score.window.events)} log lines are unusual{first}"
+
+
+def _lines(score: Score, expectations: Sequence[Expectation]) -> list[str]:
+    """Lines around the odd ones, in order; `>` marks an odd one, `…` what was left out."""
+    odd = {expectation.index for expectation in _odd(expectations)}
+    count = max(len(score.window.events), *(index + 1 for index in odd), 0)
+    near = sorted(range(count), key=lambda i: min((abs(i - j) for j in odd), default=i))
+    rows, previous = [], -1
+    for index in sorted(near[:MAX_LINES]):
+        rows += [f"  … {index - previous - 1} more"] if index > previous + 1 else []
+        text = _cut(line_text(score, index), MAX_CHARACTERS)
+        rows.append(f"{'>' if index in odd else ' '} {text}")
+        previous = index
+    return rows + ([f"  … {count - previous - 1} more"] if previous + 1 < count else [])
+
+
+def _expected(expectations: Sequence[Expectation]) -> list[str]:
+    """For each of the first odd places, what the model expected there, with probability."""
+    return [
+        f"in line {odd.index + 1}: "
+        + "; ".join(
+            f"{_cut(text, MAX_CHARACTERS)} ({share:.1%})"
+            for text, share in odd.expected[:MAX_EXPECTED]
+        )
+        for odd in _odd(expectations)[:MAX_ODD]
+    ]
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"

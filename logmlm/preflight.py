@@ -1,0 +1,82 @@
+"""Checks before the start: is the config right, is the model there, can it work here?"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from logmlm.config import TrainingConfig
+from logmlm.configfile import read_config
+from logmlm.daemon import state_directory
+from logmlm.errors import ConfigError
+from logmlm.manifest import Manifest
+from logmlm.runconfig import RunConfig
+from logmlm.sinks.webhook import WebhookSink
+
+
+def validate(
+    path: Path,
+    environment: Mapping[str, str],
+    read_model: Callable[[Path], Any] = Manifest.read,
+) -> list[str]:
+    """Check a config of either kind: first that it is right, then the model, then this machine.
+
+    Returns sentences on what was found to be good, and, marked `note:`, on what may be meant
+    but looks odd. Nothing is written, and no receiver is called.
+
+    Raises:
+        ConfigError: the config is wrong, or what it names is missing here.
+        ModelError: the model directory can't be used.
+
+    """
+    config = read_config(path, environment)
+    kind = "training" if isinstance(config, TrainingConfig) else "running"
+    found = [f"{path} is a right config for {kind}"]
+    if isinstance(config, TrainingConfig):
+        return found + _check_training(path, config)
+    manifest = read_model(config.model.path)
+    found.append(f"model {manifest.name} in {config.model.path} is complete")
+    return found + _check_running(path, config, environment)
+
+
+def _check_training(path: Path, config: TrainingConfig) -> list[str]:
+    for pattern in config.logs:
+        logs = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
+        if not logs and pattern != "-":
+            raise ConfigError(f"{path}: 'logs': no file matches {pattern}")
+        for log in logs:
+            _need_readable(path, "logs", Path(log))
+    if config.labels is not None:
+        _need_readable(path, "labels", config.labels)
+    _need_writable(path, "out", config.out)
+    return ["logs are there, and the model directory can be written"]
+
+
+def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]) -> list[str]:
+    notes: list[str] = []
+    for pattern in config.source.file.include if config.source.file else ():
+        logs = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
+        notes += [] if logs else [f"note: no file matches {pattern} yet; it will be waited for"]
+        for log in logs:
+            _need_readable(path, "source.file.include", Path(log))
+    for sink in config.sinks:
+        if sink.webhook is not None:
+            WebhookSink(sink.webhook, clock=lambda: 0.0)
+    _need_writable(path, "state_dir", state_directory(config, environment))
+    return [*notes, "files can be read, secrets are there, and the state can be written"]
+
+
+def _need_readable(config: Path, key: str, path: Path) -> None:
+    if not os.access(path, os.R_OK):
+        problem = "can't be read by this user" if path.exists() else "does not exist"
+        raise ConfigError(f"{config}: '{key}': {path} {problem}")
+
+
+def _need_writable(config: Path, key: str, path: Path) -> None:
+    """See that a directory can be written, or made in the nearest one above that is there."""
+    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{config}: '{key}': {there} is no directory that this user can write to")

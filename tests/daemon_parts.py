@@ -1,0 +1,90 @@
+"""A detector without a model, for tests of what stands around it; as a program, the daemon."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+from logmlm import daemon
+from logmlm.config import WindowConfig
+from logmlm.configfile import read_run_config
+from logmlm.records import Event, Expectation, Fields, LogLine, Score, Window
+from logmlm.windows import Windower
+
+
+def event(text, start=0, partition="p", level="INFO", at=1000.0):
+    line = LogLine(text, partition, start, start + len(text) + 1, at)
+    return Event(line, Fields(None, level, text), at, "k", "t1")
+
+
+def score(*texts, value=3.0, level="INFO", complete=True, partition="p", first=0):
+    events, position = [], first
+    for text in texts:
+        events.append(event(text, position, partition, level, 1000.0 + len(events)))
+        position = events[-1].line.end
+    window = Window(partition, "k", tuple(events), "length", complete)
+    surprisals = (1.0,) * (len(events) + complete)
+    return Score(window, surprisals, surprisals, value, 0.001)
+
+
+def explain(found):
+    """Every line that shouts is odd; the first is, where none does."""
+    texts = [each.line.text for each in found.window.events]
+    odd = [i for i, text in enumerate(texts) if "ODD" in text] or [0]
+    return [
+        Expectation(i, 1.0, i in odd, (("usual <NUM>", 0.75), ("other", 0.125)))
+        for i in range(len(found.surprisals))
+    ]
+
+
+class PlainReader:
+    """Every line is an event at once, at the time it came."""
+
+    def add(self, lines):
+        return [
+            Event(line, Fields(None, "", line.text), line.received_at, "k", "t1") for line in lines
+        ]
+
+    def flush_due(self, _now):
+        return []
+
+    def flush(self):
+        return []
+
+
+class FakeDetector:
+    """Windows of two lines; those that hold ODD are anomalies."""
+
+    digest = "d1"
+    manifest = SimpleNamespace(name="fake")
+
+    def __init__(self, size=2):
+        self.size = size
+
+    def reader(self):
+        return PlainReader()
+
+    def windower(self):
+        return Windower(WindowConfig(kind="count", size=self.size))
+
+    def score(self, windows):
+        return [
+            Score(
+                window,
+                (1.0,) * len(window.events),
+                (1.0,) * len(window.events),
+                3.0 if any("ODD" in each.line.text for each in window.events) else 0.5,
+                0.01,
+            )
+            for window in windows
+        ]
+
+    def explain(self, found):
+        return explain(found)
+
+
+if __name__ == "__main__":
+    faster = daemon.World(clock=lambda: time.time() * 100)
+    config = read_run_config(Path(sys.argv[1]), os.environ)
+    daemon.run(config, out=sys.stdout, load=lambda *_: FakeDetector(), world=faster)

@@ -1,0 +1,207 @@
+"""Alerts are stored before they are sent, tried again later, and never sent twice for a replay."""
+
+import json
+
+import pytest
+from daemon_parts import explain, score
+
+from logmlm import alerting
+from logmlm.alerting import LAST_RETRY_S, MAX_RETRY_AFTER_S, Alerting, Receiver, backoff
+from logmlm.alerts import make_alert
+from logmlm.errors import StorageError
+from logmlm.outbox import DeadLetters, Outbox
+from logmlm.records import Delivery
+
+ACCEPTED, LATER = Delivery("accepted"), Delivery("later", "HTTP 503")
+
+
+class Hook:
+    """A receiver that answers as it is told, then accepts."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.sent = []
+
+    def __call__(self, notification):
+        self.sent.append(notification)
+        return self.answers.pop(0) if self.answers else ACCEPTED
+
+    @property
+    def ids(self):
+        return [alert.id for notification in self.sent for alert in notification.alerts]
+
+
+class Desk:
+    def __init__(self, directory, **hooks):
+        self.directory = directory
+        self.hooks = hooks
+        self.jitter = 1.0
+        self.start()
+
+    def start(self, max_retries=3):
+        self.alerting = Alerting(
+            Outbox(self.directory / "outbox.json"),
+            DeadLetters(self.directory / "dead.jsonl"),
+            [Receiver(name, hook, max_retries) for name, hook in self.hooks.items()],
+            make=lambda found: make_alert(
+                found,
+                explain(found),
+                digest="d",
+                labels={"b": "2", "a": '1"'},
+                origin="",
+                description="",
+            ),
+            random=lambda: self.jitter,
+        )
+
+    def dead(self):
+        path = self.directory / "dead.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture
+def hook():
+    return Hook()
+
+
+@pytest.fixture
+def desk(tmp_path, hook):
+    return Desk(tmp_path, hook=hook)
+
+
+def test_an_anomaly_is_sent_once_and_a_normal_window_never(desk, hook):
+    desk.alerting.update([score("ODD"), score("fine", value=0.999, first=50)], 0.0)
+    desk.alerting.deliver(0.0)
+    desk.alerting.deliver(1.0)
+    (notification,) = hook.sent
+    assert notification.status == "firing"
+    assert notification.alerts[0].annotations["lines"] == "> ODD"
+    assert notification.group_key == (
+        '{}:{a="1\\"", alertname="LogAnomaly", b="2", severity="warning"}'
+    )
+
+
+def test_an_alert_is_durable_before_anything_is_sent(desk, hook):
+    desk.alerting.update([score("ODD")], 0.0)
+    desk.start()
+    desk.alerting.deliver(0.0)
+    assert len(hook.ids) == 1
+
+
+def test_a_replayed_alert_is_not_sent_again(desk, hook):
+    for _ in range(3):
+        desk.alerting.update([score("ODD")], 0.0)
+        desk.alerting.deliver(0.0)
+        desk.start()
+    assert len(hook.ids) == 1
+
+
+def test_a_failure_is_a_later_time_and_each_wait_is_longer(desk, hook):
+    hook.answers = [LATER, LATER, LATER]
+    desk.alerting.update([score("ODD")], 0.0)
+    tries = []
+    for tick in range(100):
+        before = len(hook.sent)
+        desk.alerting.deliver(tick / 10)
+        tries += [tick / 10] * (len(hook.sent) - before)
+    assert tries == [0.0, 1.0, 3.0, 7.0]
+    assert not desk.dead()
+
+
+def test_jitter_halves_the_wait_at_most_and_the_wait_is_bounded():
+    assert [backoff(n, 1.0) for n in range(4)] == [1.0, 2.0, 4.0, 8.0]
+    assert backoff(3, 0.0) == 4.0
+    assert backoff(10_000, 1.0) == LAST_RETRY_S
+
+
+def test_the_receivers_wish_to_be_left_alone_is_honoured_within_bounds(desk, hook):
+    hook.answers = [Delivery("later", "HTTP 429", 30.0), Delivery("later", "HTTP 429", 1e9)]
+    desk.alerting.update([score("ODD")], 0.0)
+    desk.alerting.deliver(0.0)
+    desk.alerting.deliver(29.0)
+    assert len(hook.sent) == 1
+    desk.alerting.deliver(30.0)
+    assert len(hook.sent) == 2
+    desk.alerting.deliver(30.0 + MAX_RETRY_AFTER_S - 1)
+    assert len(hook.sent) == 2
+    desk.alerting.deliver(30.0 + MAX_RETRY_AFTER_S)
+    assert len(hook.sent) == 3
+
+
+def test_a_clock_set_back_does_not_hold_up_retries(desk, hook):
+    hook.answers = [LATER]
+    desk.alerting.update([score("ODD")], 1e6)
+    desk.alerting.deliver(1e6)
+    desk.alerting.deliver(0.0)
+    assert len(hook.sent) == 2
+
+
+def test_what_is_refused_goes_to_the_dead_letters_at_once(desk, hook):
+    hook.answers = [Delivery("refused", "HTTP 400 Bad Request")]
+    desk.alerting.update([score("ODD"), score("ODD", first=9)], 7.0)
+    desk.alerting.deliver(7.0)
+    assert len(hook.sent) == 2
+    (letter,) = desk.dead()
+    assert (letter["reason"], letter["at"], letter["sink"]) == ("HTTP 400 Bad Request", 7.0, "hook")
+    assert letter["alert"]["id"] == hook.ids[0]
+    desk.start()
+    desk.alerting.deliver(8.0)
+    assert len(hook.sent) == 2
+
+
+def test_after_so_many_retries_an_alert_goes_to_the_dead_letters(desk, hook):
+    hook.answers = [LATER] * 4
+    desk.alerting.update([score("ODD"), score("ODD", first=9)], 0.0)
+    for tick in range(20):
+        desk.alerting.deliver(float(tick))
+    assert [letter["reason"] for letter in desk.dead()] == ["HTTP 503"]
+    assert hook.ids[:4] == hook.ids[:1] * 4
+    assert len(set(hook.ids)) == 2
+
+
+def test_one_receiver_out_of_reach_does_not_hold_up_another(tmp_path):
+    good, bad = Hook(), Hook(*[LATER] * 10)
+    desk = Desk(tmp_path, bad=bad, good=good)
+    desk.alerting.update([score("ODD", first=first) for first in (0, 9)], 0.0)
+    desk.alerting.deliver(0.0)
+    assert len(good.ids) == 2
+    assert len(bad.ids) == 1
+
+
+def test_alerts_of_a_sink_that_is_gone_and_those_too_many_go_to_the_dead_letters(
+    desk, hook, monkeypatch
+):
+    monkeypatch.setattr(alerting, "MAX_WAITING", 40)
+    desk.alerting.update([score("ODD")], 0.0)
+    desk.hooks = {"new": hook}
+    desk.start()
+    desk.alerting.update([], 1.0)
+    assert "no such sink" in desk.dead()[0]["reason"]
+    many = [score("ODD", first=first) for first in range(1, 43)]
+    desk.alerting.update(many, 1.0)
+    assert ["too many" in letter["reason"] for letter in desk.dead()] == [False, True, True]
+    for _ in range(2):
+        desk.alerting.deliver(1.0)
+    assert len(hook.ids) == 40
+
+
+def test_what_was_accepted_before_the_output_broke_is_not_sent_again(desk, hook):
+    desk.alerting.update([score("ODD", first=first) for first in (0, 9)], 0.0)
+    original = hook.__class__.__call__
+
+    class Breaking(Hook):
+        def __call__(self, notification):
+            if self.sent:
+                raise StorageError("can't write")
+            return original(self, notification)
+
+    desk.hooks = {"hook": Breaking()}
+    desk.start()
+    with pytest.raises(StorageError):
+        desk.alerting.deliver(0.0)
+    first = desk.hooks["hook"].ids
+    desk.hooks = {"hook": hook}
+    desk.start()
+    desk.alerting.deliver(0.0)
+    assert len(hook.ids) == 1
+    assert hook.ids != first
