@@ -67,7 +67,7 @@ class Pipeline:
         events = self._reader.add(lines) + self._reader.flush_due(now)
         self._handle(self._windower.add(events) + self._windower.close_due(now), now)
         if lines:
-            self._active_at = now
+            self._active_at = self._clock()  # scoring took its time; more may have come meanwhile
         if not 0 <= now - self._committed_at < COMMIT_EVERY_S:
             self._commit()
 

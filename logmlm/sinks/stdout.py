@@ -49,8 +49,7 @@ class StdoutSink:
         head = f"{rfc3339(alert.starts_at)}  {severity.upper()}  {notes['summary']}"
         block = [self._colour(head, _COLOURS[severity]), f"  {'  '.join(labels)}"]
         block += [f"  {name}: {notes[name]}" for name in ("origin", "key") if notes.get(name)]
-        block += [f"  {self._line(line)}" for line in notes["lines"].splitlines()]
-        block += [f"  expected {line}" for line in notes["expected"].splitlines()]
+        block += [f"  {self._line(line)}" for line in notes["description"].splitlines()]
         return "\n".join(block) + "\n"
 
     def _line(self, line: str) -> str:

@@ -1,0 +1,298 @@
+"""The daemon as a whole: starts, stops, is killed, and goes on without losing or doubling."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+import daemon_parts
+import pytest
+from daemon_parts import FakeDetector
+
+from logmlm import daemon
+from logmlm.errors import ConfigError, ModelError, StorageError
+from logmlm.runconfig import RunConfig
+from logmlm.signals import Stop
+
+
+class Clock:
+    """Runs a hundred times as fast, so that nothing is waited for."""
+
+    def __init__(self):
+        self.started = time.monotonic()
+
+    def __call__(self):
+        return 1000.0 + (time.monotonic() - self.started) * 100
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "app.log"
+
+
+@pytest.fixture
+def config(tmp_path, log):
+    return RunConfig(
+        model={"path": tmp_path / "model"},
+        source={"file": {"include": f"{log}*", "start_at": "beginning"}},
+        state_dir=tmp_path / "state",
+        labels={"service": "s"},
+    )
+
+
+def changed(config, **parts):
+    return RunConfig.model_validate(config.model_dump(exclude_unset=True) | parts)
+
+
+def run(config, detector=None, **world):
+    out = io.StringIO()
+    daemon.run(
+        config,
+        out=out,
+        stop_when_idle=20.0,
+        load=lambda *_: detector or FakeDetector(),
+        world=daemon.World(clock=Clock(), **world),
+    )
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def lines_of(alerts):
+    return [line[2:] for alert in alerts for line in alert["annotations"]["lines"].splitlines()]
+
+
+def test_a_log_is_followed_scored_and_alerted(config, log):
+    log.write_text("a\nb\nODD c\nd\ne\n")
+    (alert,) = run(config)
+    assert alert["labels"] == {
+        "alertname": "LogAnomaly",
+        "severity": "warning",
+        "service": "s",
+        "source": "file",
+        "model": "fake",
+    }
+    assert alert["annotations"]["lines"] == "> ODD c\n  d"
+    assert alert["annotations"]["origin"] == str(log)
+    assert "ODD c" in alert["annotations"]["description"]
+
+
+def test_a_second_start_goes_on_where_the_first_stopped(config, log):
+    log.write_text("ODD 1\nODD 2\n")
+    assert len(run(config)) == 1
+    assert run(config) == []
+    with log.open("a") as stream:
+        stream.write("ODD 3\nODD 4\n")
+    assert lines_of(run(config)) == ["ODD 3", "ODD 4"]
+
+
+def test_lost_checkpoints_do_not_page_anybody_twice(config, log):
+    log.write_text("ODD 1\nODD 2\n")
+    run(config)
+    (config.state_dir / "checkpoints.json").unlink()
+    assert run(config) == []
+
+
+def test_the_device_and_the_path_of_the_model_are_handed_on(config):
+    def load(path, device):
+        raise ModelError(f"{path.name} {device}")
+
+    with pytest.raises(ModelError, match="model auto"):
+        daemon.run(config, out=io.StringIO(), load=load)
+
+
+def test_another_models_open_windows_come_out_whole(config, log):
+    """Windows of four lines leave three open; under windows of two, these were not scored."""
+    log.write_text("1\n2\n3\n4\n5\nODD 6\n7\n")
+    checkpoints = config.state_dir / "checkpoints.json"
+    run(config, FakeDetector(size=4))
+    stored = json.loads(checkpoints.read_text())
+    stored["files"][0]["checkpoint"] |= {"safe": 8, "reached": 16}
+    checkpoints.write_text(json.dumps(stored))
+    other = FakeDetector(size=2)
+    other.digest = "another"
+    assert lines_of(run(config, other)) == ["5", "ODD 6"]
+    assert json.loads((config.state_dir / "model.json").read_text()) == {"digest": "another"}
+
+
+def test_standard_input_is_read_to_its_end(config):
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"ODD 1\n2\nODD 3")
+    os.close(write_end)
+    config = changed(config, source={"stdin": {}})
+    alerts = run(config, stdin=read_end)
+    os.close(read_end)
+    assert lines_of(alerts) == ["ODD 1", "2", "ODD 3"]
+    assert {alert["annotations"]["origin"] for alert in alerts} == {"standard input"}
+    assert not (config.state_dir / "checkpoints.json").exists()
+
+
+def test_two_daemons_do_not_share_a_state_directory(config):
+    with (
+        daemon.locked(config.state_dir),
+        pytest.raises(StorageError, match="another logmlm uses") as caught,
+    ):
+        run(config)
+    assert "state_dir" in str(caught.value)
+    assert run(config) == []
+
+
+def test_a_state_directory_that_can_not_be_made_is_a_storage_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="can't use"), daemon.locked(tmp_path / "file" / "s"):
+        pass
+
+
+def test_the_state_is_for_its_owner_alone(config, log):
+    log.write_text("ODD 1\nODD 2\n")
+    run(config)
+    assert config.state_dir.stat().st_mode & 0o077 == 0
+
+
+def test_the_state_directory_is_the_configured_one_or_systemds_or_the_users(config):
+    default = config.model_copy(update={"state_dir": None})
+    everything = {"STATE_DIRECTORY": "/v/l:/v/2", "XDG_STATE_HOME": "/x", "HOME": "/h"}
+    assert daemon.state_directory(config, everything) == config.state_dir
+    for name, expected in (
+        ("STATE_DIRECTORY", "/v/l"),
+        ("XDG_STATE_HOME", "/x/logmlm"),
+        ("HOME", "/h/.local/state/logmlm"),
+    ):
+        assert daemon.state_directory(default, everything) == Path(expected)
+        del everything[name]
+    with pytest.raises(ConfigError, match="give 'state_dir'"):
+        daemon.state_directory(default, everything)
+
+
+def test_a_damaged_model_note_is_a_storage_error(config):
+    config.state_dir.mkdir()
+    (config.state_dir / "model.json").write_text("{")
+    with pytest.raises(StorageError, match="move it away"):
+        run(config)
+
+
+def test_an_alert_that_no_receiver_takes_waits_for_the_next_start(config, log):
+    log.write_text("ODD 1\nODD 2\n")
+    webhook = {"webhook": {"url": "http://127.0.0.1:9/"}}
+    assert len(run(changed(config, sinks=[webhook, {"stdout": {}}]))) == 1
+    outbox = json.loads((config.state_dir / "outbox.json").read_text())
+    assert [len(queue) for queue in outbox["queues"].values()] == [1]
+
+
+def test_a_signal_ends_the_wait_and_the_old_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with Stop() as stop:
+        assert not stop.is_set()
+        stop.wait(0.0)
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        started = time.monotonic()
+        stop.wait(30.0)
+        assert time.monotonic() - started < 10
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.is_set()
+        timer.join()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+class Process:
+    """The daemon as a process of its own."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.config = directory / "run.yaml"
+        self.config.write_text(
+            f"model: {{path: none}}\nstate_dir: {directory}/state\n"
+            f"source: {{file: {{include: '{directory}/app.log*', start_at: beginning}}}}\n"
+        )
+        self.out = directory / "out.jsonl"
+
+    @contextmanager
+    def running(self, number):
+        with self.out.open("a") as out:
+            child = subprocess.Popen(
+                [sys.executable, daemon_parts.__file__, str(self.config)], stdout=out
+            )
+            try:
+                yield child
+                child.send_signal(number)
+                child.wait(20)
+            finally:
+                child.kill()
+                child.wait()
+
+    def alerts(self):
+        """Alerts that came out; a line that a kill cut short was sent again."""
+        found = []
+        for line in self.out.read_text().splitlines() if self.out.exists() else []:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                assert "ODD" not in line or not line.endswith("}")
+        return found
+
+    def wait_for(self, count):
+        deadline = time.monotonic() + 20
+        while len({alert["id"] for alert in self.alerts()}) < count:
+            assert time.monotonic() < deadline, "the daemon does not come"
+            time.sleep(0.01)
+
+
+class Writer:
+    """Numbers its lines, two for each alert, and rotates."""
+
+    def __init__(self, directory):
+        self.log = directory / "app.log"
+        self.written = self.rotated = 0
+
+    def write(self, count):
+        with self.log.open("a") as stream:
+            for _ in range(count):
+                stream.write(f"ODD {self.written}\nODD {self.written + 1}\n")
+                self.written += 2
+
+    def rotate(self):
+        self.rotated += 1
+        self.log.rename(self.log.with_name(f"app.log.{self.rotated}"))
+
+
+def test_killed_anywhere_and_rotated_it_loses_nothing_and_makes_no_other_alert(tmp_path):
+    process, writer = Process(tmp_path), Writer(tmp_path)
+    writer.write(5)
+    for turn in range(4):
+        with process.running(signal.SIGKILL):
+            process.wait_for(writer.written // 2)
+            writer.write(20)
+            if turn % 2:
+                writer.rotate()
+            writer.write(20)
+            process.wait_for(writer.written // 2 - 30 + turn * 7)
+        writer.write(3)
+        writer.rotate()
+        writer.write(3)
+    with process.running(signal.SIGTERM) as child:
+        process.wait_for(writer.written // 2)
+    assert child.returncode == 0
+    by_id = {alert["id"]: alert for alert in process.alerts()}
+    numbers = Counter(int(line.split()[1]) for line in lines_of(by_id.values()))
+    assert numbers == Counter(range(writer.written))
+
+
+def test_stopped_by_sigterm_nothing_is_sent_twice(tmp_path):
+    process, writer = Process(tmp_path), Writer(tmp_path)
+    writer.write(3)
+    for _ in range(2):
+        with process.running(signal.SIGTERM) as child:
+            process.wait_for(writer.written // 2)
+            writer.write(10)
+            process.wait_for(writer.written // 2 - 10)
+        assert child.returncode == 0
+    with process.running(signal.SIGTERM):
+        process.wait_for(writer.written // 2)
+    counted = Counter(int(line.split()[1]) for line in lines_of(process.alerts()))
+    assert counted == Counter(range(writer.written))

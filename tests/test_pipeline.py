@@ -1,0 +1,180 @@
+"""The loop stores alerts before it commits positions, and a replay changes nothing."""
+
+import pytest
+from daemon_parts import FakeDetector
+
+from logmlm.errors import StorageError
+from logmlm.pipeline import COMMIT_EVERY_S, Pipeline
+from logmlm.records import Checkpoint, LogLine
+from logmlm.windows import Windower
+
+
+class ListSource:
+    """Hands over batches, and notes what is committed among the other steps."""
+
+    name = "list"
+
+    def __init__(self, steps, batches, at=None):
+        self.steps = steps
+        self.batches = list(batches)
+        self.at = at or {"p": Checkpoint(0, 0, None)}
+        self.ends = False
+        self.clock = 100.0
+
+    @property
+    def exhausted(self):
+        return self.ends and not self.batches
+
+    def poll(self, timeout):
+        self.clock += timeout
+        batch = self.batches.pop(0) if self.batches else []
+        return [LogLine(text, "p", start, start + 1, self.clock) for start, text in batch]
+
+    def checkpoints(self):
+        return self.at
+
+    def commit(self, checkpoints):
+        self.at = {**self.at, **checkpoints}
+        self.steps.append(("commit", dict(checkpoints)))
+
+    def origin(self, partition):
+        return partition
+
+    def close(self):
+        self.steps.append("close")
+
+
+class ListAlerting:
+    def __init__(self, steps):
+        self.steps = steps
+        self.broken = False
+
+    def update(self, scores, _now):
+        if self.broken:
+            raise StorageError("disk full")
+        for score in scores:
+            texts = [event.line.text for event in score.window.events]
+            self.steps.append(("store", "".join(texts), score.window.closed_by))
+
+    def deliver(self, _now):
+        self.steps.append("deliver")
+
+
+class Desk:
+    def __init__(self, *batches, at=None):
+        self.steps = []
+        self.source = ListSource(self.steps, batches, at)
+        self.alerting = ListAlerting(self.steps)
+        self.detector = FakeDetector()
+        self.windower = self.detector.windower()
+        self.pipeline = Pipeline(
+            self.source,
+            self.detector.reader(),
+            self.windower,
+            self.detector.score,
+            self.alerting,
+            lambda: self.source.clock,
+        )
+
+    def told(self, *kinds):
+        return [step for step in self.steps if step[0] in kinds]
+
+
+def stop_after(turns):
+    left = iter([False] * turns)
+    return lambda: next(left, True)
+
+
+def test_alerts_are_stored_then_delivered_then_positions_are_committed():
+    desk = Desk([(0, "a"), (1, "b"), (2, "c")])
+    desk.pipeline.run(stop_after(1))
+    assert desk.steps == [
+        ("store", "ab", "length"),
+        "deliver",
+        ("commit", {"p": Checkpoint(2, 3, 100.5)}),
+    ]
+
+
+def test_nothing_is_committed_when_alerts_can_not_be_stored():
+    desk = Desk([(0, "a"), (1, "b")])
+    desk.alerting.broken = True
+    with pytest.raises(StorageError):
+        desk.pipeline.run(stop_after(5))
+    assert desk.steps == []
+
+
+def test_a_stop_leaves_open_windows_open_and_a_restart_makes_them_whole():
+    desk = Desk([(0, "a"), (1, "b"), (2, "c")])
+    desk.pipeline.run(stop_after(3))
+    again = Desk([(2, "c"), (3, "d")], at=desk.source.at)
+    again.pipeline.run(stop_after(1))
+    assert again.told("store") == [("store", "cd", "length")]
+
+
+def test_windows_that_were_scored_before_are_dropped_in_a_replay():
+    desk = Desk([(0, "a"), (1, "b"), (2, "c"), (3, "d")], at={"p": Checkpoint(0, 2, None)})
+    desk.pipeline.run(stop_after(1))
+    assert desk.told("store") == [("store", "cd", "length")]
+
+
+def test_positions_are_committed_every_few_seconds_and_at_the_stop():
+    desk = Desk()
+    turns = int(COMMIT_EVERY_S / 0.5)
+    desk.pipeline.run(stop_after(2 * turns + 1))
+    assert len(desk.told("commit")) == 3
+    assert desk.told("commit")[0] == ("commit", {"p": Checkpoint(0, 0, None)})
+
+
+def test_a_clock_set_back_does_not_hold_up_the_commits():
+    desk = Desk()
+    desk.source.clock -= 50
+    desk.pipeline.step()
+    assert len(desk.told("commit")) == 1
+
+
+def test_the_end_of_the_input_closes_all_windows():
+    desk = Desk([(0, "a")])
+    desk.source.ends = True
+    desk.pipeline.run(lambda: False)
+    assert desk.told("store") == [("store", "a", "end")]
+    assert desk.source.at == {"p": Checkpoint(1, 1, 100.5)}
+
+
+def test_when_nothing_came_for_so_long_the_windows_are_closed_and_the_loop_ends():
+    desk = Desk([(0, "a"), (1, "b"), (2, "c")], [], [], [(3, "d"), (4, "e")])
+    desk.pipeline.run(lambda: False, stop_when_idle=3.0)
+    assert [step[1:] for step in desk.told("store")] == [
+        ("ab", "length"),
+        ("cd", "length"),
+        ("e", "end"),
+    ]
+    assert desk.source.clock == 100 + 4 * 0.5 + 3.0
+
+
+def test_slow_scoring_is_no_idleness():
+    desk = Desk([(0, "a"), (1, "b")], [(2, "c"), (3, "d")])
+
+    def slow(windows):
+        desk.source.clock += 60 * len(windows)
+        return desk.detector.score(windows)
+
+    desk.pipeline._score = slow
+    desk.pipeline.run(lambda: False, stop_when_idle=3.0)
+    assert len(desk.told("store")) == 2
+
+
+def test_partitions_that_the_source_forgot_are_dropped():
+    desk = Desk([(0, "a")])
+    desk.windower.resume("gone", Checkpoint(0, 0, None))
+    desk.pipeline.run(stop_after(1))
+    assert desk.windower.partitions == ("p",)
+
+
+def test_delivery_is_tried_in_every_turn_though_nothing_comes():
+    desk = Desk()
+    desk.pipeline.run(stop_after(3))
+    assert desk.steps.count("deliver") == 3
+
+
+def test_the_real_windower_is_what_it_runs_with():
+    assert isinstance(Desk().windower, Windower)

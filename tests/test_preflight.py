@@ -1,0 +1,94 @@
+"""`validate` says what is wrong before the daemon starts: config, then model, then machine."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from logmlm.errors import ConfigError, ModelError
+from logmlm.preflight import validate
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(text):
+        path = tmp_path / "c.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def check(path):
+    return validate(path, {"HOME": str(path.parent)}, lambda _: SimpleNamespace(name="m"))
+
+
+RUN = "model: {path: model}\nsource: {file: {include: '*.log'}}\n"
+
+
+def test_a_good_run_config_is_told_to_be_good_and_nothing_is_written(write, tmp_path):
+    (tmp_path / "a.log").touch()
+    assert check(write(RUN)) == [
+        f"{tmp_path}/c.yaml is a right config for running",
+        "model m in model is complete",
+        "files can be read, secrets are there, and the state can be written",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.log", "c.yaml"]
+
+
+def test_logs_that_are_not_there_yet_are_noted_but_no_mistake(write):
+    assert check(write(RUN))[2] == "note: no file matches *.log yet; it will be waited for"
+
+
+def test_standard_input_needs_no_files(write):
+    assert len(check(write("model: {path: m}\nsource: {stdin: }\n"))) == 3
+
+
+def test_a_mistake_in_the_config_comes_before_the_model(write):
+    with pytest.raises(ConfigError, match="unknown key 'modle'"):
+        check(write(RUN + "modle: 3\n"))
+
+
+def test_the_model_is_checked_before_the_machine(write):
+    with pytest.raises(ModelError, match="no model directory"):
+        validate(write(RUN + "state_dir: /proc/none\n"), {})
+
+
+def test_secrets_have_to_be_there(write):
+    with pytest.raises(ConfigError, match="can't read token"):
+        check(write(RUN + "sinks: [webhook: {url_file: token}]\n"))
+
+
+def test_the_state_has_to_be_writable(write, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"'state_dir': .*file is no directory that this user"):
+        check(write(RUN + "state_dir: file/state\n"))
+
+
+def test_a_log_that_can_not_be_read_is_told(write, tmp_path, monkeypatch):
+    (tmp_path / "a.log").touch()
+    monkeypatch.setattr("os.access", lambda path, _: path.name != "a.log")
+    with pytest.raises(ConfigError, match=r"'source.file.include': a.log can't be read"):
+        check(write(RUN))
+
+
+def test_a_good_training_config_is_told_to_be_good(write, tmp_path):
+    (tmp_path / "a.log").touch()
+    (tmp_path / "labels.csv").touch()
+    found = check(write("logs: [a.log, '-']\nout: new/model\nlabels: labels.csv\n"))
+    assert found[0].endswith("is a right config for training")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("logs: none*\nout: m\n", "'logs': no file matches none\\*"),
+        ("logs: c.yaml\nout: c.yaml/m\n", "'out': .*c.yaml is no directory"),
+        ("logs: c.yaml\nout: m\nlabels: none\n", "'labels': none does not exist"),
+    ],
+)
+def test_what_training_needs_has_to_be_there(write, text, message):
+    with pytest.raises(ConfigError, match=message):
+        check(write(text))
