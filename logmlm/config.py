@@ -168,7 +168,8 @@ class TrainingConfig(Section):
     """What `logmlm train` is told: the logs, where the model directory goes, and how.
 
     `logs` are paths or globs of normal logs; `labels` is a file that says which of their
-    windows are anomalies, so that these are kept out. `name` is what alerts call the model.
+    windows are anomalies, so that these are kept out, or `in-line` where the log's own label
+    column says it. `name` is what alerts call the model.
     """
 
     logs: Annotated[Strings, Field(min_length=1)]

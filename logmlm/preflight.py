@@ -16,6 +16,9 @@ from logmlm.manifest import Manifest
 from logmlm.runconfig import RunConfig
 from logmlm.sinks.webhook import WebhookSink
 
+LABELS_IN_LINE = "in-line"
+"""In place of a labels' file: the log's own alert column says it."""
+
 
 def validate(
     path: Path,
@@ -49,7 +52,7 @@ def _check_training(path: Path, config: TrainingConfig) -> list[str]:
             raise ConfigError(f"{path}: 'logs': no file matches {pattern}")
         for log in logs:
             _need_readable(path, "logs", Path(log))
-    if config.labels is not None:
+    if config.labels is not None and str(config.labels) != LABELS_IN_LINE:
         _need_readable(path, "labels", config.labels)
     _need_writable(path, "out", config.out)
     return ["logs are there, and the model directory can be written"]

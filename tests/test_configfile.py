@@ -117,6 +117,8 @@ def test_a_config_says_by_its_keys_which_kind_it_is(write):
         (RUN + "labels:\n  a: 2020-99-99\n", ":7: '2020-99-99' is no valid value"),
         (RUN + "? [a]\n: 1\n", ":6: a key should be one word"),
         (RUN + "labels: &a {b: *a}\n", ":6: aliases (*x) are not supported"),
+        (RUN + 'labels: {a: "\\ud800"}\n', ":6: this value is no valid Unicode text"),
+        (RUN + "sinks: {a: 1}\n", ":6: 'sinks' should be a valid tuple"),
         ("a: [\n", ":2: this is no valid YAML"),
         ("a: \x07", "this is no valid YAML"),
         ("", "holds no keys"),

@@ -79,6 +79,7 @@ def test_a_good_training_config_is_told_to_be_good(write, tmp_path):
     found = check(write("logs: [a.log, '-']\nout: new/model\nlabels: labels.csv\n"))
     assert found[0].endswith("is a right config for training")
     assert not (tmp_path / "new").exists()
+    assert check(write("logs: a.log\nout: m\nlabels: in-line\n"))[1].startswith("logs are there")
 
 
 @pytest.mark.parametrize(

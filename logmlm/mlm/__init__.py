@@ -1,0 +1,1 @@
+"""The masked language model: tokenizer, encoder, masking, training, scoring."""

@@ -1,0 +1,35 @@
+# Every target sets up what it needs in .venv; `make clean` starts over.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+
+.PHONY: demo test lint types pytest bench clean help
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+demo: $(STAMP)  ## train on a recorded log, follow the later one, alert on its faults
+	$(OFFLINE) $(BIN)/python sample_logs/demo.py
+
+test: lint types pytest  ## ruff, mypy, pytest with coverage
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+pytest: $(STAMP)
+	$(OFFLINE) $(BIN)/python -m pytest --cov --cov-report=term
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) demo-out .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

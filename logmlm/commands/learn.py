@@ -1,0 +1,139 @@
+"""`logmlm train`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from logmlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from logmlm.config import TrainingConfig
+
+
+@click.command()
+@click.argument("logs", nargs=-1)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file.")
+@click.option("--out", type=click.Path(path_type=Path), help="The model directory to write.")
+@click.option("--name", help="What alerts call the model. [default: the directory's name]")
+@click.option("--format", "format_name", help="Line format, or auto. [default: auto]")
+@click.option("--window", type=click.Choice(["session", "count", "time"]), help="Window kind.")
+@click.option("--key", help="Session key: a field's name, or a regex over the message.")
+@click.option("--gap", help="Idle time that ends a session, such as 30s. [default: 60s]")
+@click.option("--size", help="Lines a window at most (time windows: a duration, such as 10s).")
+@click.option("--preset", type=click.Choice(["tiny", "small", "base"]), help="Encoder size.")
+@click.option("--epochs", type=int, help="Passes over the training windows.")
+@click.option("--seed", type=int, help="Same seed, same CPU, same weights. [default: 0]")
+@click.option("--device", help="auto, cpu, cuda, cuda:1, … [default: auto]")
+@click.option("--alerts-per-day", type=float, help="False alarms a day. [default: 1]")
+@click.option("--false-alarm-rate", type=float, help="Share of normal windows that alarm.")
+@click.option("--folds", help="Cross-fit with this many models; 0 never. [default: auto]")
+@click.option("--labels", help="CSV of windows to leave out, or in-line for a label column.")
+@click.option("--keep-going", is_flag=True, help="Use what could be read of a damaged archive.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+def train(
+    logs: tuple[str, ...],
+    config_file: Path | None,
+    keep_going: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Learn from normal LOGS (plain, .gz, .xz, .zst, or - for stdin); write a model directory.
+
+    Whatever --config FILE says, the options beside it win.
+    """
+    config = _config(logs, config_file, options)
+    from logmlm.commands.progress import Progress
+    from logmlm.sources.archive import expand, read_lines
+    from logmlm.training import Session
+    from logmlm.training import train as train_model
+
+    config = config.model_copy(update={"logs": expand(config.logs)})
+    with Progress(quiet) as progress:
+        lines = read_lines(config.logs, time.time(), keep_going, progress.say)
+        manifest = train_model(config, lines, Session(progress.say, progress.report))
+    if not quiet:
+        click.echo(_summary(config.out, manifest.metrics), err=True)
+
+
+def _config(
+    logs: tuple[str, ...], config_file: Path | None, options: dict[str, Any]
+) -> TrainingConfig:
+    from logmlm.config import TrainingConfig
+    from logmlm.configfile import read_training_config
+
+    base = read_training_config(config_file).model_dump() if config_file else {}
+    merged = _merged(base, _sections(logs, options, base.get("window", {}).get("kind")))
+    for name, what in (("logs", "LOG files"), ("out", "--out DIR")):
+        if not merged.get(name):
+            raise UsageError(f"train needs {what}; see logmlm train --help")
+    return _checked(TrainingConfig, merged)
+
+
+def _checked(kind: type[TrainingConfig], values: dict[str, Any]) -> TrainingConfig:
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = " ".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{place}: {message}" if place else message) from error
+
+
+def _sections(
+    logs: tuple[str, ...], options: dict[str, Any], configured_kind: str | None
+) -> dict[str, Any]:
+    """The options as a config's sections; what was not given is left out."""
+    kind = options["window"] or ("session" if options["key"] else configured_kind) or "count"
+    size_name = "span" if kind == "time" else "size"
+    sections = {
+        "logs": logs or None,
+        "out": options["out"],
+        "name": options["name"],
+        "labels": options["labels"],
+        "format": {"name": options["format_name"]},
+        "window": {
+            "kind": kind if options["window"] or options["key"] else None,
+            "key": options["key"],
+            "gap": options["gap"],
+            size_name: options["size"],
+        },
+        "model": {name: options[name] for name in ("preset", "epochs", "seed", "device")},
+        "threshold": {
+            name: options[name] for name in ("alerts_per_day", "false_alarm_rate", "folds")
+        },
+    }
+    return _given(sections)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Everything that is not None, at every depth."""
+    inner = {k: _given(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return {k: v for k, v in inner.items() if v not in (None, {})}
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid over `base`; of the two ways to set a threshold the given one wins."""
+    result = dict(base)
+    for name, value in over.items():
+        if isinstance(value, dict):
+            below = dict(base.get(name, {}))
+            if name == "threshold" and {"alerts_per_day", "false_alarm_rate"} & set(value):
+                below |= {"alerts_per_day": None, "false_alarm_rate": None}
+            result[name] = _merged(below, value)
+        else:
+            result[name] = value
+    return result
+
+
+def _summary(out: Path, metrics: dict[str, float]) -> str:
+    perplexity, accuracy = metrics["perplexity"], metrics["masked_accuracy"]
+    return (
+        f"wrote {out}: on held-out windows perplexity {perplexity:.3f},"
+        f" masked accuracy {accuracy:.1%}"
+    )

@@ -1,0 +1,174 @@
+"""`logmlm evaluate`, `score` and `explain`: finished logs against a model."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from logmlm.detector import Detector
+    from logmlm.records import Score, Window
+
+BATCH_WINDOWS = 2_048
+
+model_argument = click.argument("model", type=click.Path(path_type=Path))
+logs_argument = click.argument("logs", nargs=-1, required=True)
+device_option = click.option("--device", default="auto", show_default=True)
+keep_going_option = click.option(
+    "--keep-going", is_flag=True, help="Use what could be read of a damaged archive."
+)
+
+
+def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option that trades exactness for speed."""
+    return click.option(
+        "--stride",
+        type=click.IntRange(min=0),
+        default=0,
+        help="Hide every g-th event at once: g passes instead of one an event. [default: exact]",
+    )(command)
+
+
+@click.command()
+@model_argument
+@logs_argument
+@click.option("--labels", required=True, help="CSV of start,end or key,0/1; or in-line.")
+@click.option("--report", type=click.Path(path_type=Path), help="Folder for plots and tables.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--oracle", is_flag=True, help="Add the best F1 any threshold could reach.")
+@device_option
+@stride_option
+@keep_going_option
+def evaluate(
+    model: Path, logs: tuple[str, ...], labels: str, report: Path | None, output: str, **rest: Any
+) -> None:
+    """Measure MODEL on labelled LOGS, beside simple rules on the same windows."""
+    import json
+
+    from logmlm.assessment import assess
+    from logmlm.labels import Labels
+
+    known = Labels.in_line() if labels == "in-line" else Labels.read(Path(labels))
+    detector = _detector(model, rest["device"], rest["stride"])
+    windows = list(_windows(detector, logs, rest["keep_going"]))
+    found = assess(detector, model, windows, known, oracle=rest["oracle"])
+    if report is not None:
+        found.write(report)
+    click.echo(
+        json.dumps(found.evaluation.as_json(), indent=1)
+        if output == "json"
+        else found.evaluation.as_text()
+    )
+
+
+@click.command()
+@model_argument
+@logs_argument
+@click.option(
+    "--output", type=click.Choice(["json", "csv", "parquet"]), default="json", show_default=True
+)
+@click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: stdout]")
+@click.option("--only-anomalies", is_flag=True, help="Windows at the threshold or above only.")
+@click.option("--fail-on", type=click.Choice(["alert"]), help="Exit with 1 if a window alarms.")
+@device_option
+@stride_option
+@keep_going_option
+def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **rest: Any) -> None:
+    """Score LOGS: a JSON object a window, or a CSV or Parquet row a line."""
+    from logmlm.scoretable import check_target, write_csv, write_json_lines, write_parquet
+
+    check_target(output, out)
+    detector = _detector(model, rest["device"], rest["stride"])
+    alarms = _Alarms(_scores(detector, logs, rest["keep_going"]), rest["only_anomalies"])
+    if output == "parquet" and out is not None:
+        write_parquet(alarms, detector.window_id, out)
+    else:
+        write = write_csv if output == "csv" else write_json_lines
+        with _target(out) as stream:
+            write(alarms, detector.window_id, stream)
+    if rest["fail_on"] and alarms.count:
+        sys.exit(1)
+
+
+@click.command()
+@model_argument
+@logs_argument
+@click.option("--window", "wanted", help="Only the window of this id (or its beginning).")
+@device_option
+@keep_going_option
+def explain(
+    model: Path, logs: tuple[str, ...], wanted: str | None, device: str, keep_going: bool
+) -> None:
+    """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
+    from logmlm.errors import UsageError
+    from logmlm.explanation import render
+
+    detector = _detector(model, device)
+    colour = sys.stdout.isatty()
+    shown = 0
+    for found in _scores(detector, logs, keep_going):
+        name = detector.window_id(found)
+        if name.startswith(wanted) if wanted else found.is_anomaly:
+            click.echo(render(found, detector.explain(found), name, colour) + "\n", color=colour)
+            shown += 1
+    if wanted and not shown:
+        raise UsageError(f"no window of these logs has the id {wanted}; logmlm score lists them")
+    if not shown:
+        click.echo("no window reaches the threshold", err=True)
+
+
+class _Alarms:
+    """Scores as they pass by, those that alarm counted."""
+
+    def __init__(self, scores: Iterator[Score], only: bool) -> None:
+        self._scores = scores
+        self._only = only
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Score]:
+        for found in self._scores:
+            self.count += found.is_anomaly
+            if found.is_anomaly or not self._only:
+                yield found
+
+
+def _detector(model: Path, device: str, stride: int = 0) -> Detector:
+    from logmlm.detector import Detector
+
+    return Detector.load(model, device, stride)
+
+
+def _windows(detector: Detector, logs: tuple[str, ...], keep_going: bool) -> Iterator[Window]:
+    from logmlm.sources.archive import expand, read_lines
+
+    def warn(sentence: str) -> None:
+        click.echo(f"warning: {sentence}", err=True)
+
+    return detector.windows(read_lines(expand(logs), time.time(), keep_going, warn))
+
+
+def _scores(detector: Detector, logs: tuple[str, ...], keep_going: bool) -> Iterator[Score]:
+    batch: list[Window] = []
+    for window in _windows(detector, logs, keep_going):
+        batch.append(window)
+        if len(batch) == BATCH_WINDOWS:
+            yield from detector.score(batch)
+            batch = []
+    yield from detector.score(batch)
+
+
+@contextmanager
+def _target(out: Path | None) -> Iterator[TextIO]:
+    from logmlm.storage import atomic_path
+
+    if out is None:
+        yield sys.stdout
+        return
+    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        yield stream

@@ -1,0 +1,44 @@
+"""`logmlm templates` and `version`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def templates(model: Path, output: str) -> None:
+    """List the templates of MODEL: id, count, share of lines, template and an example."""
+    from logmlm.manifest import Manifest
+    from logmlm.templates import Templates
+
+    Manifest.read(model)
+    known = sorted(Templates.read(model / "templates.json"), key=lambda found: -found.count)
+    total = sum(template.count for template in known)
+    for found in known:
+        row = {
+            "id": found.id,
+            "count": found.count,
+            "share": found.count / total,
+            "template": found.text,
+            "example": found.example,
+        }
+        if output == "json":
+            click.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            click.echo(f"{found.id}  {found.count:>9}  {found.count / total:>7.2%}  {found.text}")
+            click.echo(f"{'':>12}  {'':>9}  {'':>7}  e.g. {found.example}")
+
+
+@click.command()
+def version() -> None:
+    """Show the version of logmlm and of what it stands on."""
+    from importlib.metadata import version as version_of
+
+    click.echo(f"logmlm {version_of('logmlm')}")
+    for name in ("torch", "transformers", "drain3", "kafka-python", "scikit-learn"):
+        click.echo(f"{name} {version_of(name)}")

@@ -1,0 +1,169 @@
+"""The detector: one model directory, opened; events in, scores and explanations out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logmlm.calibration import Calibration, statistics
+from logmlm.formats import get_format
+from logmlm.manifest import Manifest
+from logmlm.mlm.pll import Scorer
+from logmlm.mlm.store import load_model
+from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
+from logmlm.modeldir import load_calibration
+from logmlm.reader import EventReader
+from logmlm.records import Expectation, LogLine, Score, Window, window_id
+from logmlm.templates import Templates
+from logmlm.windows import Windower
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
+END_TEXT = "(end of window)"
+UNKNOWN_TEXT = "(a line never seen in training)"
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageQuality:
+    """How well the model knows a log: exp of the mean surprisal, and the share guessed."""
+
+    perplexity: float
+    masked_accuracy: float
+
+
+class Detector:
+    """A trained model as it is used: reads lines, makes windows, scores, explains.
+
+    Scores depend on the window alone: not on what else is scored with it, nor on the run.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        templates: Templates,
+        vocabulary: Vocabulary,
+        model: BertForMaskedLM,
+        calibration: Calibration,
+        stride: int = 0,
+    ) -> None:
+        self.manifest = manifest
+        self.templates = templates
+        self.vocabulary = vocabulary
+        self.calibration = calibration
+        self.digest = manifest.digest
+        self._index = vocabulary.index()
+        self._scorer = Scorer(model, stride)
+
+    @classmethod
+    def load(cls, directory: Path, device: str = "auto", stride: int = 0) -> Detector:
+        """Open a model directory.
+
+        Raises:
+            ModelError: it is incomplete, damaged, or of a newer version.
+            UsageError: this machine has no such device.
+
+        """
+        manifest = Manifest.read(directory)
+        templates = Templates.read(directory / "templates.json")
+        calibration = load_calibration(directory)
+        model, vocabulary = load_model(directory, device)
+        return cls(manifest, templates, vocabulary, model, calibration, stride)
+
+    def reader(self) -> EventReader:
+        """A reader for the line format that the model was trained on; it never learns."""
+        line_format = get_format(self.manifest.format)
+        return EventReader(line_format, self.manifest.window.key, self.templates.match)
+
+    def windower(self) -> Windower:
+        """Windows as in training."""
+        return Windower(self.manifest.window)
+
+    def windows(self, lines: Iterable[LogLine]) -> Iterator[Window]:
+        """All windows of finished logs; each partition's are closed where its lines end."""
+        reader, windower = self.reader(), self.windower()
+        partition = None
+        for line in lines:
+            if partition not in (None, line.partition):
+                yield from windower.add(reader.flush())
+                yield from windower.close_all()
+            partition = line.partition
+            yield from windower.add(reader.add([line]))
+        yield from windower.add(reader.flush())
+        yield from windower.close_all()
+
+    def score(self, windows: Sequence[Window]) -> list[Score]:
+        """Score windows, in the order given."""
+        tokens = [self._tokens(window) for window in windows]
+        in_order = [reading.surprisals for reading in self._scorer.in_order(tokens)]
+        bags = self._scorer.as_bag(tokens)
+        found = [statistics(a, b) for a, b in zip(in_order, bags, strict=True)]
+        values, p_values = self.calibration.values(np.array(found).reshape(len(found), -1))
+        return [
+            Score(window, tuple(a.tolist()), tuple(b.tolist()), float(value), float(p))
+            for window, a, b, value, p in zip(
+                windows, in_order, bags, values, p_values, strict=True
+            )
+        ]
+
+    def explain(self, score: Score) -> list[Expectation]:
+        """What was expected in each place of the window; at least one place is odd if it alarms.
+
+        A place is odd if its surprisal alone reaches the threshold, in either reading; where
+        none does, the one that comes nearest is.
+        """
+        values = self.calibration.event_values(
+            np.array(score.surprisals), np.array(score.bag_surprisals)
+        )
+        odd = values >= min(1.0, float(values.max()))
+        expected = self._scorer.expected(self._tokens(score.window))
+        return [
+            Expectation(index, surprisal, bool(odd[index]), self._texts(expected[index]))
+            for index, surprisal in enumerate(score.surprisals)
+        ]
+
+    def quality(self, windows: Sequence[Window]) -> LanguageQuality:
+        """Perplexity and masked accuracy over all events of the windows, in order."""
+        readings = self._scorer.in_order([self._tokens(window) for window in windows])
+        surprisals = np.concatenate([reading.surprisals for reading in readings])
+        guessed = np.concatenate([reading.guessed for reading in readings])
+        return LanguageQuality(float(np.exp(surprisals.mean())), float(guessed.mean()))
+
+    def window_id(self, score: Score) -> str:
+        """The window's id: the same on every replay, and that of the alert made of it."""
+        return window_id(self.digest, score.window)
+
+    def template_text(self, template_id: str) -> str:
+        """A template's text, for people."""
+        template = self.templates.get(template_id)
+        return UNKNOWN_TEXT if template is None else template.text
+
+    def word(self, template_id: str) -> str:
+        """The model's word for a template: itself, or `[UNK]` for one too rare in training."""
+        return template_id if template_id in self._index else "[UNK]"
+
+    def unknown_share(self, windows: Sequence[Window]) -> float:
+        """The share of events that match no template the model has a word for."""
+        counts = Counter(self.word(e.template_id) for w in windows for e in w.events)
+        return counts["[UNK]"] / max(1, counts.total())
+
+    def _tokens(self, window: Window) -> tuple[int, ...]:
+        events = tuple(self._index.get(event.template_id, UNK) for event in window.events)
+        return (*events, END) if window.complete else events
+
+    def _texts(self, expected: Sequence[tuple[int, float]]) -> tuple[tuple[str, float], ...]:
+        return tuple(
+            (self._text(token), share) for token, share in expected if token not in NEVER_PREDICTED
+        )
+
+    def _text(self, token: int) -> str:
+        if token == END:
+            return END_TEXT
+        if token == UNK:
+            return UNKNOWN_TEXT
+        return self.template_text(self.vocabulary.words[token])

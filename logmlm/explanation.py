@@ -1,0 +1,90 @@
+"""An explanation as text: a window's lines, the odd ones marked, with what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from logmlm.records import Expectation, Score
+
+CONTEXT = 3
+"""Ordinary lines shown on either side of an odd one; a longer run of them is folded."""
+LINE_CHARACTERS = 240
+END_OF_WINDOW = "(end of window)"
+_RED, _DIM, _PLAIN = "\x1b[1;31m", "\x1b[2m", "\x1b[0m"
+
+
+def render(
+    score: Score, expectations: Sequence[Expectation], name: str = "", colour: bool = False
+) -> str:
+    """The window's head, then a row a line: `>` if odd, line number, surprisal in nats, text.
+
+    Below an odd line stand the templates that were expected in its place, with probability.
+    `expectations` has one entry for each surprisal of `score`, in order.
+    """
+    rows = [_head(score, name)]
+    shown = _shown(expectations)
+    for place, expectation in enumerate(expectations):
+        if place in shown:
+            rows += _row(score, expectation, colour)
+        elif place - 1 in shown or place == 0:
+            rows.append(f"      {'':>7}  … {_run(place, shown, len(expectations))} ordinary lines")
+    return "\n".join(rows)
+
+
+def line_text(score: Score, index: int) -> str:
+    """The raw line at a place of the window, on one row; the end token's place has a name."""
+    if index >= len(score.window.events):
+        return END_OF_WINDOW
+    text = score.window.events[index].line.text.replace("\n", " ⏎ ")
+    printable = "".join(c if c.isprintable() else "�" for c in text)
+    return printable if len(printable) <= LINE_CHARACTERS else printable[:LINE_CHARACTERS] + "…"
+
+
+def _head(score: Score, name: str) -> str:
+    window = score.window
+    parts = [
+        f"window {name}" if name else "window",
+        f"{window.partition} {window.key}".strip(),
+        f"{_time(window.start)} to {_time(window.end)}",
+        f"value {score.value:.3f} ({'at least' if score.is_anomaly else 'below'} the threshold, 1)",
+        f"p {score.p_value:.2g}",
+        f"pll {score.pll:.1f} nats",
+    ]
+    return ", ".join(parts)
+
+
+def _row(score: Score, expectation: Expectation, colour: bool) -> Iterator[str]:
+    mark = ">" if expectation.odd else " "
+    number = _number(score, expectation.index)
+    text = line_text(score, expectation.index)
+    row = f"{mark} {number:>6} {expectation.surprisal:>7.2f}  {text}"
+    yield f"{_RED}{row}{_PLAIN}" if colour and expectation.odd else row
+    if expectation.odd:
+        for share, template in ((share, text) for text, share in expectation.expected):
+            line = f"  {'':>6} {'':>7}  expected {share:>6.1%}  {template[:LINE_CHARACTERS]}"
+            yield f"{_DIM}{line}{_PLAIN}" if colour else line
+
+
+def _number(score: Score, index: int) -> str:
+    if index >= len(score.window.events):
+        return ""
+    line = score.window.events[index].line
+    return str(line.number or index + 1)
+
+
+def _shown(expectations: Sequence[Expectation]) -> set[int]:
+    """Places near an odd one, and the first and last."""
+    last = len(expectations) - 1
+    odd = [place for place, expectation in enumerate(expectations) if expectation.odd]
+    near = {p for place in odd for p in range(place - CONTEXT, place + CONTEXT + 1)}
+    return {p for p in near | {0, last} if 0 <= p <= last}
+
+
+def _run(place: int, shown: set[int], count: int) -> int:
+    end = next((p for p in range(place, count) if p in shown), count)
+    return end - place
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

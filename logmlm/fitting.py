@@ -1,0 +1,202 @@
+"""Fitting: models, held-out scores and calibration, from a corpus of token ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from logmlm.calibration import STATISTICS, Array, Calibration, folds_needed, statistics
+from logmlm.config import ModelConfig, ThresholdConfig
+from logmlm.errors import DataError
+from logmlm.mlm.checkpoint import TrainingCheckpoint
+from logmlm.mlm.data import Corpus
+from logmlm.mlm.model import build_model, resolve_device, set_weights, weights_of
+from logmlm.mlm.pll import Scorer
+from logmlm.mlm.train import EpochReport, Job, train
+from logmlm.mlm.workers import available_cpus, run_all
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
+HELD_OUT_SHARE = 0.10
+VALIDATION_SHARE = 0.05
+MIN_WINDOWS = 20
+
+Indices = npt.NDArray[np.int64]
+Report = Callable[[str, EpochReport], None]
+"""Called after each epoch with the name of the training (`model`, `fold 1 of 4`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be fitted: windows in order of time, and how."""
+
+    corpus: Corpus
+    vocabulary_size: int
+    window_size: int
+    windows_per_day: float
+    model: ModelConfig
+    threshold: ThresholdConfig
+
+    @property
+    def rate(self) -> float:
+        """The asked share of normal windows that alarm (one alert a day by default)."""
+        if self.threshold.false_alarm_rate is not None:
+            return self.threshold.false_alarm_rate
+        return min(0.5, self._alerts_per_day / self.windows_per_day)
+
+    @property
+    def alerts_per_day(self) -> float | None:
+        """The asked number of false alarms a day, where the rate was given so."""
+        return None if self.threshold.false_alarm_rate is not None else self._alerts_per_day
+
+    @property
+    def _alerts_per_day(self) -> float:
+        return self.threshold.alerts_per_day or 1.0
+
+    def identity(self) -> str:
+        """A digest of all that decides the weights: data, sizes and settings."""
+        settings = self.model.model_dump_json(), self.threshold.folds, self.rate
+        parts = [self.corpus.digest(), self.vocabulary_size, self.window_size, *settings]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A trained model with its calibration.
+
+    `folds[i]` tells which part window i was held out with; -1 where it never was. `metrics`
+    are those of the held-out windows: `perplexity`, `masked_accuracy`.
+    """
+
+    model: BertForMaskedLM
+    calibration: Calibration
+    folds: Indices
+    metrics: dict[str, float]
+
+
+def fit(task: Task, work: Path | None, report: Report) -> Fitted:
+    """Train and calibrate; with a `work` directory a killed run goes on where it was.
+
+    Where the latest part carries the asked rate it is held out: the last windows calibrate,
+    those before them validate. Else it is cross-fitted: each fold is scored by a model that
+    did not see it, and the model that is kept saw everything.
+
+    Raises:
+        DataError: there are too few windows to learn from and to hold out.
+    """
+    count = len(task.corpus)
+    if count < MIN_WINDOWS:
+        raise DataError(f"{count} windows are too few to train on; {MIN_WINDOWS} are needed")
+    held_out = max(1, round(count * HELD_OUT_SHARE))
+    folds = folds_needed(count, held_out, task.rate, task.threshold.folds)
+    requests = _cross_fit(task, work, folds) if folds else _hold_out(task, work, held_out)
+    on_cpu = resolve_device(task.model.device).type == "cpu"
+    workers = min(len(requests), available_cpus()) if on_cpu else 1
+    return _fitted(task, requests, run_all(_carry_out, requests, lambda e: report(*e), workers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One training, and the windows that are scored after it."""
+
+    name: str
+    job: Job
+    scored: Indices
+    directory: Path | None
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A training's weights, and what its model says of the windows held out."""
+
+    weights: dict[str, npt.NDArray[np.float32]]
+    statistics: Array
+    surprisal: float
+    guessed: int
+    events: int
+
+
+def _carry_out(request: _Request, report: Callable[[tuple[str, EpochReport]], None]) -> _Result:
+    checkpoint = TrainingCheckpoint(request.directory, request.identity)
+    model = train(request.job, checkpoint, lambda epoch: report((request.name, epoch)))
+    tokens = [tuple(request.job.corpus[i].tolist()) for i in request.scored]
+    scorer = Scorer(model)
+    readings = scorer.in_order(tokens)
+    pairs = zip(readings, scorer.as_bag(tokens), strict=True)
+    found = [statistics(reading.surprisals, bag) for reading, bag in pairs]
+    return _Result(
+        weights=weights_of(model),
+        statistics=np.array(found).reshape(len(found), len(STATISTICS)),
+        surprisal=sum(float(reading.surprisals.sum()) for reading in readings),
+        guessed=sum(int(reading.guessed.sum()) for reading in readings),
+        events=sum(map(len, tokens)),
+    )
+
+
+def _hold_out(task: Task, work: Path | None, count: int) -> list[_Request]:
+    everything = np.arange(len(task.corpus))
+    rest, calibrating = everything[:-count], everything[-count:]
+    validating = max(1, round(len(everything) * VALIDATION_SHARE))
+    return [_request(task, work, "model", (rest[:-validating], rest[-validating:]), calibrating)]
+
+
+def _cross_fit(task: Task, work: Path | None, count: int) -> list[_Request]:
+    """The model that is kept first, as it takes longest; then one for each fold."""
+    total = len(task.corpus)
+    nothing = np.empty(0, dtype=np.int64)
+    folds = np.random.default_rng(task.model.seed).permutation(np.arange(total) % count)
+    requests = [_request(task, work, "model", (np.arange(total), nothing), nothing)]
+    for fold in range(count):
+        seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        name = f"fold {fold + 1} of {count}"
+        requests.append(_request(task, work, name, (seen, nothing), unseen))
+    return requests
+
+
+def _request(
+    task: Task, work: Path | None, name: str, split: tuple[Indices, Indices], scored: Indices
+) -> _Request:
+    slug = name.replace(" ", "-")
+    job = Job(
+        corpus=task.corpus,
+        training=split[0],
+        validation=split[1],
+        vocabulary_size=task.vocabulary_size,
+        window_size=task.window_size,
+        config=task.model,
+    )
+    return _Request(name, job, scored, work / slug if work else None, f"{task.identity()}-{slug}")
+
+
+def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]) -> Fitted:
+    folds = np.full(len(task.corpus), -1)
+    scores = np.zeros((len(task.corpus), len(STATISTICS)))
+    for fold, (request, result) in enumerate(zip(requests, results, strict=True)):
+        folds[request.scored] = fold
+        scores[request.scored] = result.statistics
+    crossed = len(requests) - 1
+    calibration = Calibration.fit(
+        scores[folds >= 0], task.rate, task.windows_per_day, crossed, task.alerts_per_day
+    )
+    events = sum(result.events for result in results)
+    metrics = {
+        "perplexity": float(np.exp(sum(result.surprisal for result in results) / events)),
+        "masked_accuracy": sum(result.guessed for result in results) / events,
+    }
+    return Fitted(_model(task, results[0]), calibration, folds, metrics)
+
+
+def _model(task: Task, result: _Result) -> BertForMaskedLM:
+    config = task.model
+    model = build_model(config.preset, task.vocabulary_size, task.window_size, config.seed)
+    set_weights(model, result.weights)
+    return model

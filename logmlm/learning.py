@@ -1,0 +1,218 @@
+"""From normal logs to a corpus: templates are learned and windows made in one pass.
+
+A line's template can still change while later lines are learned. So what is kept of each line
+is the number of its masked message, and each distinct one is matched once, when all is
+learned: training sees the ids that serving will see.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from logmlm.config import WindowConfig
+from logmlm.errors import StorageError
+from logmlm.formats import LineFormat
+from logmlm.labels import Labels
+from logmlm.mlm.data import Corpus
+from logmlm.mlm.tokenizer import END, UNK, Vocabulary
+from logmlm.reader import EventReader
+from logmlm.records import UNKNOWN, LogLine, Window
+from logmlm.templates import Templates
+from logmlm.windows import Windower
+
+BATCH_LINES = 4_096
+DISTINCT_MESSAGES = 1_000_000
+"""Distinct masked messages kept; past them, what was learned at the line itself counts."""
+END_NUMBER = -1
+"""Stands for the end token in the file of message numbers."""
+SHOWN_WINDOWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one pass over normal logs gave; windows are in order of their last event's time."""
+
+    templates: Templates
+    vocabulary: Vocabulary
+    corpus: Corpus
+    lines: int
+    discarded: Counter[str]
+    left_out: int
+    first_event: float
+    last_event: float
+
+    @property
+    def windows_per_day(self) -> float:
+        """How many windows a day brings, judged by the logs' first and last event."""
+        seconds = max(1.0, self.last_event - self.first_event)
+        return max(1.0, len(self.corpus) * 86_400 / seconds)
+
+
+class Learner:
+    """Reads normal logs once; message numbers of all windows go to a file in `work`."""
+
+    def __init__(
+        self,
+        line_format: LineFormat,
+        window: WindowConfig,
+        templates: Templates,
+        labels: Labels | None,
+        work: Path,
+    ) -> None:
+        self._messages = _Messages(templates)
+        self._templates = templates
+        self._reader = EventReader(line_format, window.key, self._messages.number)
+        self._windower = Windower(window)
+        self._labels = labels
+        self._numbers_path = work / "messages.i32"
+        self._tokens_path = work / "tokens.i32"
+        self._lengths = array("q")
+        self._ends = array("d")
+        self._first_event = float("inf")
+        self._lines = 0
+        self._left_out = 0
+        self._shown: list[Window] = []
+
+    def learn(self, lines: Iterable[LogLine]) -> None:
+        """Take all lines; a file's windows are closed when the next file begins.
+
+        Raises:
+            StorageError: the file of numbers can't be written.
+            DataError: the labels match none of the windows.
+
+        """
+        try:
+            with self._numbers_path.open("wb") as file:
+                for batch in _by_partition(lines):
+                    self._keep(self._windower.add(self._reader.add(batch.lines)), file)
+                    self._lines += len(batch.lines)
+                    if batch.last:
+                        self._keep(self._windower.add(self._reader.flush()), file)
+                        self._keep(self._windower.close_all(), file)
+                        self._windower.drop(batch.lines[0].partition)
+        except OSError as error:
+            raise StorageError(f"can't write {self._numbers_path}: {error.strerror}") from error
+        if self._labels is not None and not self._left_out:
+            self._labels.check(self._shown)
+
+    def lesson(self, min_count: int) -> Lesson:
+        """Templates, words and corpus of all that was read."""
+        ids = self._messages.template_ids()
+        numbers = _mapped(self._numbers_path)
+        vocabulary = Vocabulary.build(_counts(numbers, ids), min_count)
+        index = vocabulary.index()
+        table = np.array([*(index.get(name, UNK) for name in ids), END], dtype=np.int32)
+        tokens = self._translated(numbers, table)
+        return Lesson(
+            templates=self._templates,
+            vocabulary=vocabulary,
+            corpus=self._corpus(tokens),
+            lines=self._lines,
+            discarded=self._reader.discarded,
+            left_out=self._left_out,
+            first_event=self._first_event,
+            last_event=max(self._ends, default=0.0),
+        )
+
+    def _keep(self, windows: Sequence[Window], file: BinaryIO) -> None:
+        for window in windows:
+            if len(self._shown) < SHOWN_WINDOWS and self._labels is not None:
+                self._shown.append(window)
+            if self._labels is not None and self._labels.is_anomaly(window):
+                self._left_out += 1
+                continue
+            numbers = array("i", (int(event.template_id) for event in window.events))
+            if window.complete:
+                numbers.append(END_NUMBER)
+            numbers.tofile(file)
+            self._lengths.append(len(numbers))
+            self._ends.append(window.end)
+            self._first_event = min(self._first_event, window.start)
+
+    def _translated(
+        self, numbers: npt.NDArray[np.int32], table: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.int32]:
+        """Token ids in a file of their own; number -1 takes the table's last entry."""
+        with self._tokens_path.open("wb") as file:
+            for start in range(0, len(numbers), 1 << 20):
+                table[numbers[start : start + (1 << 20)]].tofile(file)
+        return _mapped(self._tokens_path)
+
+    def _corpus(self, tokens: npt.NDArray[np.int32]) -> Corpus:
+        lengths = np.array(self._lengths, dtype=np.int64)
+        starts = np.cumsum(lengths) - lengths
+        order = np.argsort(np.array(self._ends), kind="stable")
+        return Corpus(tokens, starts[order], lengths[order])
+
+
+class _Messages:
+    """Numbers for distinct masked messages; each is learned as it comes."""
+
+    def __init__(self, templates: Templates) -> None:
+        self._templates = templates
+        self._numbers: dict[tuple[str, bool], int] = {}
+
+    def number(self, message: str) -> str:
+        """Learn a message and return its number, as the text that an event carries."""
+        masked = self._templates.mask(message)
+        learned = self._templates.learn_masked(masked, message)
+        known = self._numbers.get((masked, True))
+        if known is not None:
+            return str(known)
+        full = len(self._numbers) >= DISTINCT_MESSAGES
+        entry = (learned, False) if full else (masked, True)
+        return str(self._numbers.setdefault(entry, len(self._numbers)))
+
+    def template_ids(self) -> list[str]:
+        """The template id of each number, with all that was learned."""
+        return [
+            self._templates.match_masked(text) if is_message else text
+            for text, is_message in self._numbers
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Lines of one partition; `last` says that the partition ends with them."""
+
+    lines: list[LogLine]
+    last: bool
+
+
+def _by_partition(lines: Iterable[LogLine]) -> Iterator[_Batch]:
+    batch: list[LogLine] = []
+    for line in lines:
+        changed = bool(batch) and batch[0].partition != line.partition
+        if changed or len(batch) == BATCH_LINES:
+            yield _Batch(batch, last=changed)
+            batch = []
+        batch.append(line)
+    if batch:
+        yield _Batch(batch, last=True)
+
+
+def _counts(numbers: npt.NDArray[np.int32], ids: Sequence[str]) -> dict[str, int]:
+    """How often each template occurs in the windows kept; unknown lines count for nothing."""
+    counts: Counter[str] = Counter()
+    for start in range(0, len(numbers), 1 << 20):
+        part = numbers[start : start + (1 << 20)]
+        found = np.bincount(part[part != END_NUMBER], minlength=len(ids))
+        for number in np.flatnonzero(found).tolist():
+            counts[ids[number]] += int(found[number])
+    counts.pop(UNKNOWN, None)
+    return counts
+
+
+def _mapped(path: Path) -> npt.NDArray[np.int32]:
+    """A file of int32, memory-mapped; an empty one is an empty array."""
+    if path.stat().st_size == 0:
+        return np.empty(0, dtype=np.int32)
+    return np.memmap(path, dtype=np.int32, mode="r")

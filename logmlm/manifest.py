@@ -1,0 +1,137 @@
+"""The model directory's manifest: everything that training fixed, and a digest of each file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, ValidationError
+
+from logmlm.config import FormatConfig, ModelConfig, Section, ThresholdConfig, WindowConfig
+from logmlm.errors import ModelError
+from logmlm.storage import write_text
+
+VERSION: Final = 1
+FILE_NAME: Final = "manifest.json"
+
+
+class DataSummary(Section):
+    """What the model learned from.
+
+    `digest` is that of the windows as token ids; times are UTC epoch seconds.
+    """
+
+    files: tuple[str, ...] = ()
+    lines: int
+    discarded: dict[str, int] = Field(default_factory=dict)
+    windows: int
+    labelled_windows_left_out: int = 0
+    first_event: float
+    last_event: float
+    digest: str
+
+
+class Manifest(Section):
+    """The content of `manifest.json`; `files` maps each other file to its SHA-256."""
+
+    version: int
+    logmlm: str
+    name: str
+    created: str
+    format: FormatConfig
+    window: WindowConfig
+    model: ModelConfig
+    threshold: ThresholdConfig
+    data: DataSummary
+    metrics: dict[str, float]
+    files: dict[str, str]
+
+    def write(self, directory: Path) -> None:
+        """Write the manifest, atomically.
+
+        Raises:
+            StorageError: it can't be written.
+
+        """
+        write_text(directory / FILE_NAME, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def read(cls, directory: Path) -> Manifest:
+        """Read the manifest and check every file that it names.
+
+        Raises:
+            ModelError: the directory is no model, is incomplete or damaged, or is of a newer
+                version.
+
+        """
+        text = _text(directory)
+        try:
+            version = _Versioned.model_validate_json(text).version
+            if version > VERSION:
+                raise ModelError(
+                    f"{directory} was made by a newer logmlm (model version {version}, this"
+                    f" one reads {VERSION}); upgrade logmlm, or train again"
+                )
+            manifest = cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ModelError(
+                f"{directory / FILE_NAME} is damaged; restore it or train again"
+            ) from error
+        for name, digest in manifest.files.items():
+            _check_file(directory / name, digest)
+        return manifest
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 for the whole model: of its files' digests."""
+        parts = "".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items()))
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+
+class _Versioned(Section):
+    model_config = Section.model_config | {"extra": "ignore"}
+    version: int
+
+
+def digest_files(directory: Path) -> dict[str, str]:
+    """The SHA-256 of each file in the directory but the manifest, by name."""
+    return {
+        path.name: _digest(path)
+        for path in sorted(directory.iterdir())
+        if path.is_file() and path.name != FILE_NAME
+    }
+
+
+def _text(directory: Path) -> str:
+    if not directory.is_dir():
+        raise ModelError(f"{directory} is no model directory; make one with logmlm train --out")
+    try:
+        return (directory / FILE_NAME).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{directory} has no {FILE_NAME}: it is no model directory, or its training was"
+            " never finished"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"can't read {directory / FILE_NAME}: {error}") from error
+
+
+def _check_file(path: Path, digest: str) -> None:
+    try:
+        found = _digest(path)
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{path} is missing: the model directory is incomplete; copy it whole, or train again"
+        ) from error
+    except OSError as error:
+        raise ModelError(f"can't read {path}: {error.strerror}") from error
+    if found != digest:
+        raise ModelError(
+            f"{path} is damaged (its content is not what training wrote); restore it or train again"
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

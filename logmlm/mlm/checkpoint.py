@@ -1,0 +1,132 @@
+"""Where a training stands, on disk after each epoch, so that a killed one goes on.
+
+Tensors are kept as safetensors and numbers as JSON: nothing here can run code when read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import BertForMaskedLM
+
+from logmlm.storage import atomic_path, write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Epochs and optimizer steps done, and the best validation loss so far."""
+
+    epoch: int = 0
+    step: int = 0
+    best_loss: float | None = None
+    best_epoch: int = 0
+
+    def after_epoch(self, step: int, validation: float | None) -> Progress:
+        """The progress one epoch on; without validation the latest epoch is the best."""
+        epoch = self.epoch + 1
+        worse = (
+            validation is not None and self.best_loss is not None and validation >= self.best_loss
+        )
+        if worse:
+            return Progress(epoch, step, self.best_loss, self.best_epoch)
+        return Progress(epoch, step, validation, epoch)
+
+    def exhausted(self, patience: int) -> bool:
+        """Whether `patience` epochs brought nothing better (0: never)."""
+        return patience > 0 and self.epoch - self.best_epoch >= patience
+
+
+class TrainingCheckpoint:
+    """One training's saved state in a directory; `identity` tells whose it is.
+
+    A state of another identity (other data, seed or settings) or a damaged one is ignored:
+    training then starts from the beginning.
+    """
+
+    def __init__(self, directory: Path | None, identity: str) -> None:
+        """With no directory nothing is kept on disk, and the best weights stay in memory."""
+        self._directory = directory
+        self._identity = identity
+        self._best: dict[str, torch.Tensor] | None = None
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def save(
+        self, model: BertForMaskedLM, optimizer: torch.optim.Optimizer, progress: Progress
+    ) -> None:
+        """Keep the state after an epoch; the file of numbers is written last.
+
+        Raises:
+            StorageError: the state can't be written.
+
+        """
+        if progress.best_epoch == progress.epoch:
+            self._best = _weights(model)
+        if self._directory is None:
+            return
+        tensors = _weights(model) | _moments(optimizer)
+        if self._best is not None:
+            tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
+        with atomic_path(self._directory / f"{progress.epoch}.safetensors") as path:
+            save_file(tensors, path)
+        write_json(
+            self._directory / "progress.json", asdict(progress) | {"identity": self._identity}
+        )
+        for old in self._directory.glob("*.safetensors"):
+            if old.stem != str(progress.epoch):
+                old.unlink()
+
+    def restore(self, model: BertForMaskedLM, optimizer: torch.optim.Optimizer) -> Progress:
+        """Put a saved state into model and optimizer; a fresh `Progress` if there is none."""
+        try:
+            progress, tensors = self._read()
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+            return Progress()
+        model.load_state_dict({k: v for k, v in tensors.items() if k in model.state_dict()})
+        _set_moments(optimizer, tensors)
+        self._best = {
+            k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")
+        }
+        return progress
+
+    def load_best(self, model: BertForMaskedLM, progress: Progress) -> None:
+        """Put the best epoch's weights into the model."""
+        if self._best is not None and progress.best_epoch != progress.epoch:
+            model.load_state_dict(self._best)
+
+    def _read(self) -> tuple[Progress, dict[str, torch.Tensor]]:
+        if self._directory is None:
+            raise FileNotFoundError
+        state = json.loads((self._directory / "progress.json").read_text(encoding="utf-8"))
+        if state.pop("identity") != self._identity:
+            raise ValueError
+        progress = Progress(**state)
+        return progress, load_file(self._directory / f"{progress.epoch}.safetensors")
+
+
+def _weights(model: BertForMaskedLM) -> dict[str, torch.Tensor]:
+    return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.state_dict().items()}
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """AdamW's state as named tensors: `optimizer.PARAMETER.NAME`."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{name}": value.detach().to("cpu", copy=True).contiguous()
+        for index, entries in state.items()
+        for name, value in entries.items()
+    }
+
+
+def _set_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

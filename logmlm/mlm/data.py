@@ -1,0 +1,145 @@
+"""The corpus: windows as token ids, in arrays that may be larger than memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logmlm.mlm.masking import Tokens, draw_rate, draw_reading, hide
+from logmlm.mlm.tokenizer import PAD
+
+SORTED_BATCHES = 64
+"""How many batches are sorted by length together: little padding, and still random."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Windows in order of time: window i is `lengths[i]` of `tokens`, from `starts[i]` on.
+
+    `tokens` may be memory-mapped; `[END]` is the last token of a complete window.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, windows: Iterable[Sequence[int]]) -> Corpus:
+        """A corpus in memory."""
+        kept = [np.asarray(window, dtype=np.int32) for window in windows]
+        lengths = np.array([len(window) for window in kept], dtype=np.int64)
+        tokens = np.concatenate([np.empty(0, dtype=np.int32), *kept])
+        return cls(tokens, np.cumsum(lengths) - lengths, lengths)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A corpus goes to another process as the name of its file, where it has one."""
+        if isinstance(self.tokens, np.memmap) and self.tokens.filename is not None:
+            return _mapped, (str(self.tokens.filename), self.starts, self.lengths)
+        return Corpus, (self.tokens, self.starts, self.lengths)
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> Tokens:
+        """Token ids of one window."""
+        return self._stored(index).astype(np.int64)
+
+    def content(self, index: int) -> int:
+        """A 64-bit hash of one window's tokens: equal windows have equal hashes."""
+        digest = hashlib.blake2b(self._stored(index).tobytes(), digest_size=8).digest()
+        return int.from_bytes(digest, "little")
+
+    def digest(self) -> str:
+        """SHA-256 of all windows in order, as hex."""
+        state = hashlib.sha256(np.ascontiguousarray(self.lengths).tobytes())
+        for index in range(len(self)):
+            state.update(self._stored(index).tobytes())
+        return state.hexdigest()
+
+    def _stored(self, index: int) -> npt.NDArray[np.int32]:
+        start = self.starts[index]
+        return self.tokens[start : start + self.lengths[index]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What one epoch is made of: windows, with repeats drawn together.
+
+    A content that occurs c times is drawn ceil(sqrt(c)) times an epoch, each time with other
+    masks, at a weight that makes up for the rest. So every window counts in every epoch, and
+    logs that repeat themselves cost a fraction.
+    """
+
+    windows: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, corpus: Corpus, windows: npt.NDArray[np.int64]) -> Draws:
+        """The draws of an epoch over `windows`; their weights sum to the number of windows."""
+        contents = np.array([corpus.content(index) for index in windows], dtype=np.uint64)
+        _, firsts, counts = np.unique(contents, return_index=True, return_counts=True)
+        times = np.ceil(np.sqrt(counts)).astype(np.int64)
+        weights = (counts / times).astype(np.float32)
+        return cls(np.repeat(windows[firsts], times), np.repeat(weights, times))
+
+    def __len__(self) -> int:
+        """Number of draws in an epoch."""
+        return len(self.windows)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Token ids with places hidden, and what they held, [B, L]; the windows' weights, [B]."""
+
+    inputs: Tokens
+    targets: Tokens
+    weights: npt.NDArray[np.float32]
+    events: int
+
+
+def batches(
+    corpus: Corpus,
+    draws: Draws,
+    batch_size: int,
+    vocabulary_size: int,
+    rng: np.random.Generator,
+) -> Iterator[Batch]:
+    """One epoch: every draw once, in random order, with masks drawn anew for each batch."""
+    lengths = corpus.lengths[draws.windows]
+    for members in _grouped(rng.permutation(len(draws)), lengths, batch_size, rng):
+        ids = _padded([draw_reading(corpus[index], rng) for index in draws.windows[members]])
+        inputs, targets = hide(ids, draw_rate(rng), vocabulary_size, rng)
+        yield Batch(inputs, targets, draws.weights[members], int(lengths[members].sum()))
+
+
+def _mapped(path: str, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Corpus:
+    return Corpus(np.memmap(path, dtype=np.int32, mode="r"), starts, lengths)
+
+
+def _grouped(
+    order: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Batches of about equal length, the last partial one too, in random order."""
+    span = batch_size * SORTED_BATCHES
+    for start in range(0, len(order), span):
+        part = order[start : start + span]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        starts = np.arange(0, len(part), batch_size)
+        for first in rng.permutation(starts):
+            yield part[first : first + batch_size]
+
+
+def _padded(rows: Sequence[Tokens]) -> Tokens:
+    ids = np.full((len(rows), max(map(len, rows))), PAD, dtype=np.int64)
+    for row, tokens in zip(ids, rows, strict=True):
+        row[: len(tokens)] = tokens
+    return ids

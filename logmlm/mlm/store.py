@@ -1,0 +1,49 @@
+"""Model and tokenizer as Hugging Face files: `from_pretrained` opens them as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from transformers import AutoModelForMaskedLM, BertForMaskedLM
+from transformers.utils import logging
+
+from logmlm.errors import ModelError, StorageError
+from logmlm.mlm.model import resolve_device
+from logmlm.mlm.tokenizer import Vocabulary, load_vocabulary, save_tokenizer
+
+
+def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) -> None:
+    """Write `config.json`, `model.safetensors` and the tokenizer's files.
+
+    Raises:
+        StorageError: they can't be written.
+
+    """
+    logging.disable_progress_bar()
+    try:
+        model.to("cpu").save_pretrained(directory)
+        save_tokenizer(vocabulary, directory)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"can't write the model to {directory}: {error}") from error
+
+
+def load_model(directory: Path, device: str) -> tuple[BertForMaskedLM, Vocabulary]:
+    """The model, in evaluation mode on `device`, and its vocabulary.
+
+    Raises:
+        ModelError: the files can't be read.
+        UsageError: this machine has no such device.
+
+    """
+    place = resolve_device(device)
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForMaskedLM.from_pretrained(
+            directory, local_files_only=True, use_safetensors=True
+        )
+        vocabulary = load_vocabulary(directory)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"can't open the model in {directory}: {reason}") from error
+    return model.to(place).eval(), vocabulary

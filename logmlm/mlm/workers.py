@@ -1,0 +1,121 @@
+"""Trainings side by side: each in a process of its own, as many at once as there are CPUs.
+
+Small models gain nothing from a second thread, but the folds of a cross-fit are independent.
+Each process has its own random state, so the weights do not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, TypeVar
+
+import torch
+
+from logmlm.errors import LogmlmError
+
+T = TypeVar("T")
+R = TypeVar("R")
+Report = Callable[[Any], None]
+
+
+def run_all(
+    function: Callable[[T, Report], R], requests: Sequence[T], report: Report, workers: int
+) -> list[R]:
+    """`function(request, report)` for each request, in processes; results in that order.
+
+    `function` and what it takes and gives must be picklable; what it reports is handed to
+    `report` in this process. With one worker everything is done here, one after another.
+
+    Raises:
+        LogmlmError: one that a function raised, or a process died.
+    """
+    if workers < 2 or len(requests) < 2:
+        return [function(request, report) for request in requests]
+    results: dict[int, R] = {}
+    with _running() as running:
+        for index in _started(running, function, requests, workers):
+            _listen(running, index, results, report)
+    return [results[index] for index in range(len(requests))]
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+_Running = dict[Connection, tuple[int, SpawnProcess]]
+
+
+@contextmanager
+def _running() -> Iterator[_Running]:
+    running: _Running = {}
+    try:
+        yield running
+    finally:
+        for _, process in running.values():
+            process.terminate()
+            process.join()
+
+
+def _started(
+    running: _Running,
+    function: Callable[[T, Report], R],
+    requests: Sequence[T],
+    workers: int,
+) -> Iterator[Connection]:
+    """Keep `workers` processes running, and yield each connection that has something to say."""
+    context = get_context("spawn")
+    waiting = list(enumerate(requests))
+    while waiting or running:
+        while waiting and len(running) < workers:
+            index, request = waiting.pop(0)
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(function, request, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            running[ours] = index, process
+        for connection in wait(list(running)):
+            assert isinstance(connection, Connection)  # noqa: S101  `wait` gives back what it was given
+            yield connection
+
+
+def _listen(
+    running: _Running, connection: Connection, results: dict[int, R], report: Report
+) -> None:
+    index, process = running[connection]
+    try:
+        kind, content = connection.recv()
+    except EOFError as error:
+        process.join()
+        raise LogmlmError(
+            f"a training process died (exit code {process.exitcode}); if memory ran out, use a"
+            " smaller --preset or fewer --folds; start again to go on from the last epoch"
+        ) from error
+    if kind == "report":
+        report(content)
+        return
+    del running[connection]
+    process.join()
+    if kind == "error":
+        raise content
+    results[index] = content
+
+
+def _work(function: Callable[[T, Report], R], request: T, connection: Connection) -> None:
+    """In the process: send reports, then the result, or the error that a user can mend.
+
+    If nobody listens any more (the main process was killed), the process ends.
+    """
+    torch.set_num_threads(1)  # the processes share the CPUs as it is
+    with suppress(BrokenPipeError, KeyboardInterrupt):
+        try:
+            result = function(request, lambda content: connection.send(("report", content)))
+        except LogmlmError as error:
+            connection.send(("error", error))
+        else:
+            connection.send(("result", result))

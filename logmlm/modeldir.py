@@ -1,0 +1,161 @@
+"""The model directory as a whole: written beside its place, then put there in one move."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from logmlm.calibration import Calibration
+from logmlm.errors import ModelError, StorageError
+from logmlm.storage import sync, write_json
+
+WINDOWS_FILE = "windows.npz"
+CALIBRATION_FILE = "calibration.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingWindows:
+    """A sample of the training windows as words, for the simple rules to be set on.
+
+    `folds[i]` is the part that window i was held out with, -1 where it never was.
+    """
+
+    words: tuple[tuple[str, ...], ...]
+    folds: tuple[int, ...]
+
+    def save(self, directory: Path) -> None:
+        """Write them as arrays: no pickle.
+
+        Raises:
+            StorageError: the file can't be written.
+
+        """
+        index = {word: i for i, word in enumerate(dict.fromkeys(w for s in self.words for w in s))}
+        try:
+            np.savez_compressed(
+                directory / WINDOWS_FILE,
+                vocabulary=np.array(list(index), dtype=np.str_),
+                tokens=np.array([index[w] for s in self.words for w in s], dtype=np.int32),
+                lengths=np.array([len(s) for s in self.words], dtype=np.int64),
+                folds=np.array(self.folds, dtype=np.int16),
+            )
+        except OSError as error:
+            raise StorageError(f"can't write {directory / WINDOWS_FILE}: {error}") from error
+
+    @classmethod
+    def read(cls, directory: Path) -> TrainingWindows:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: the file is missing or damaged.
+
+        """
+        try:
+            with np.load(directory / WINDOWS_FILE, allow_pickle=False) as arrays:
+                words: list[str] = arrays["vocabulary"][arrays["tokens"]].tolist()
+                ends = np.cumsum(arrays["lengths"]).tolist()
+                folds: list[int] = arrays["folds"].tolist()
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise ModelError(f"can't read {directory / WINDOWS_FILE}: {error}") from error
+        starts = [0, *ends[:-1]]
+        return cls(
+            tuple(tuple(words[a:b]) for a, b in zip(starts, ends, strict=True)), tuple(folds)
+        )
+
+
+def sample(count: int, limit: int, seed: int) -> npt.NDArray[np.int64]:
+    """At most `limit` of `count` indices, in order."""
+    if count <= limit:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
+
+
+def save_calibration(calibration: Calibration, directory: Path) -> None:
+    """Write `calibration.json`.
+
+    Raises:
+        StorageError: it can't be written.
+
+    """
+    write_json(directory / CALIBRATION_FILE, calibration.as_dict())
+
+
+def load_calibration(directory: Path) -> Calibration:
+    """Read `calibration.json`.
+
+    Raises:
+        ModelError: it is missing or damaged.
+
+    """
+    path = directory / CALIBRATION_FILE
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"can't read {path}: {error}") from error
+    return Calibration.from_dict(state)
+
+
+@contextmanager
+def replaced(directory: Path) -> Iterator[Path]:
+    """Yield an empty directory that takes the place of `directory` if all goes well.
+
+    On any error the old directory stays as it was, and nothing is left beside it.
+
+    Raises:
+        StorageError: the place can't be written to.
+
+    """
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
+    except OSError as error:
+        raise StorageError(f"can't write to {directory.parent}: {error.strerror}") from error
+    try:
+        yield fresh
+        _swap(fresh, directory)
+    except OSError as error:
+        raise StorageError(f"can't write {directory}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def check_replaceable(directory: Path, names: Sequence[str]) -> None:
+    """See that `directory` is free, or holds a model that may be replaced.
+
+    Raises:
+        StorageError: it holds something else.
+
+    """
+    if directory.is_dir() and any(directory.iterdir()):
+        if not any((directory / name).exists() for name in names):
+            raise StorageError(
+                f"{directory} exists and is no model directory; choose another --out"
+            )
+    elif directory.exists() and not directory.is_dir():
+        raise StorageError(f"{directory} is a file; choose another --out")
+
+
+def _swap(fresh: Path, directory: Path) -> None:
+    fresh.chmod(0o755)
+    for path in fresh.iterdir():
+        sync(path)
+    sync(fresh)
+    old = directory.with_name(f".{directory.name}.old")
+    if directory.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        directory.replace(old)
+    try:
+        fresh.replace(directory)
+    except OSError:
+        old.replace(directory)
+        raise
+    sync(directory.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,118 @@
+"""Scores as files: JSON lines (an object a window), CSV or Parquet (a row a line)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from logmlm.errors import StorageError
+from logmlm.explanation import END_OF_WINDOW
+from logmlm.records import Score
+from logmlm.storage import atomic_path
+
+IdOf = Callable[[Score], str]
+
+
+def window_object(score: Score, window_id: str) -> dict[str, Any]:
+    """One window: its value, pseudo-log-likelihood and each event, the end token last.
+
+    Surprisals are in nats; `line` counts from 1 in its file (None for the end token).
+    """
+    window = score.window
+    return {
+        "window": window_id,
+        "partition": window.partition,
+        "key": window.key,
+        "start": window.start,
+        "end": window.end,
+        "closed_by": window.closed_by,
+        "value": score.value,
+        "p_value": score.p_value,
+        "anomaly": score.is_anomaly,
+        "pll": score.pll,
+        "events": list(_events(score)),
+    }
+
+
+def write_json_lines(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
+    """One window a line, as they come."""
+    for score in scores:
+        out.write(json.dumps(window_object(score, id_of(score)), ensure_ascii=False) + "\n")
+
+
+def write_csv(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
+    """One log line a row, with its window's figures, as they come."""
+    import pandas as pd
+
+    header = True
+    for score in scores:
+        pd.DataFrame(_rows(score, id_of(score))).to_csv(out, index=False, header=header)
+        header = False
+
+
+def write_parquet(scores: Iterable[Score], id_of: IdOf, path: Path) -> None:
+    """One log line a row, a row group for every thousand windows or so; whole or not at all.
+
+    Raises:
+        StorageError: the file can't be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in _COLUMNS])
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        rows: list[dict[str, Any]] = []
+        for score in scores:
+            rows += _rows(score, id_of(score))
+            if len(rows) >= 20_000:
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+                rows = []
+        writer.write_table(pa.Table.from_pylist(rows, schema))
+
+
+def check_target(output: str, out: Path | None) -> None:
+    """See that Parquet, which is no text, goes to a file.
+
+    Raises:
+        StorageError: it would go to standard output.
+    """
+    if output == "parquet" and out is None:
+        raise StorageError("Parquet can't be written to standard output; name a file with --out")
+
+
+_COLUMNS = (
+    ("window", "string"),
+    ("partition", "string"),
+    ("key", "string"),
+    ("start", "float64"),
+    ("end", "float64"),
+    ("closed_by", "string"),
+    ("value", "float64"),
+    ("p_value", "float64"),
+    ("anomaly", "bool_"),
+    ("pll", "float64"),
+    ("line", "int64"),
+    ("text", "string"),
+    ("surprisal", "float64"),
+    ("bag_surprisal", "float64"),
+)
+
+
+def _events(score: Score) -> Iterator[dict[str, Any]]:
+    events = score.window.events
+    for index, surprisal in enumerate(score.surprisals):
+        ends = index >= len(events)
+        yield {
+            "line": None if ends else events[index].line.number or None,
+            "text": END_OF_WINDOW if ends else events[index].line.text,
+            "surprisal": surprisal,
+            "bag_surprisal": score.bag_surprisals[index],
+        }
+
+
+def _rows(score: Score, window_id: str) -> list[dict[str, Any]]:
+    whole = window_object(score, window_id)
+    events = whole.pop("events")
+    return [whole | event for event in events]

@@ -1,0 +1,219 @@
+"""`logmlm train` as a function: normal logs in, a model directory out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
+
+from logmlm import __version__
+from logmlm.config import FormatConfig, TrainingConfig, WindowConfig
+from logmlm.errors import DataError, StorageError
+from logmlm.fitting import MIN_WINDOWS, Fitted, Report, Task, fit
+from logmlm.formats import LineFormat, detect_format, get_format
+from logmlm.labels import Labels
+from logmlm.learning import Learner, Lesson
+from logmlm.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
+from logmlm.mlm.store import save_model
+from logmlm.mlm.train import EpochReport
+from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
+from logmlm.records import LogLine
+from logmlm.templates import Templates
+
+DETECTION_LINES = 1_000
+RULE_WINDOWS = 50_000
+LOG_FILE = "training.jsonl"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How a training talks: `say` gets sentences, `report` each epoch."""
+
+    say: Say
+    report: Report
+
+
+def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) -> Manifest:
+    """Learn from `lines` (those of `config.logs`) and write the model directory `config.out`.
+
+    Until it is finished, the state is kept beside it in `OUT.training`; a killed training that
+    is started again with the same logs and settings goes on there. The old model directory
+    stays until the new one is whole.
+
+    Raises:
+        DataError: no format fits, labels match nothing, or there are too few windows.
+        StorageError: the place can't be written.
+
+    """
+    check_replaceable(config.out, (FILE_NAME,))
+    line_format, lines = choose_format(config.format, lines, session.say)
+    with _workplace(config.out) as work:
+        lesson = learn(config, line_format, lines, work)
+        for problem in lesson.templates.problems():
+            session.say(f"warning: {problem}")
+        session.say(_learned(lesson))
+        fitted = fit(_task(config, lesson), work, _logged(work / LOG_FILE, session.report))
+        if warning := fitted.calibration.promise.warning():
+            session.say(f"warning: {warning}")
+        with replaced(config.out) as directory:
+            shutil.copyfile(work / LOG_FILE, directory / LOG_FILE)
+            manifest = _save(directory, config, line_format, lesson, fitted)
+    shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def choose_format(
+    config: FormatConfig, lines: Iterable[LogLine], say: Say
+) -> tuple[LineFormat, Iterator[LogLine]]:
+    """The line format asked for, or the one that the first lines show; and all lines again.
+
+    Raises:
+        FormatError: no format fits well.
+        DataError: there are no lines.
+
+    """
+    rest = iter(lines)
+    first = list(islice(rest, DETECTION_LINES))
+    if not first:
+        raise DataError("the logs hold no lines")
+    if config.name != "auto":
+        return get_format(config), chain(first, rest)
+    found = detect_format([line.text for line in first], config)
+    say(f"format: {found.format.name} (matches {found.share:.1%} of the first {found.lines} lines)")
+    return found.format, chain(first, rest)
+
+
+def learn(
+    config: TrainingConfig, line_format: LineFormat, lines: Iterable[LogLine], work: Path
+) -> Lesson:
+    """One pass over the logs.
+
+    Raises:
+        DataError: labels match nothing, or there are too few windows to train on.
+
+    """
+    labels = read_labels(config.labels)
+    learner = Learner(line_format, config.window, Templates(config.templates), labels, work)
+    learner.learn(lines)
+    lesson = learner.lesson(config.model.min_count)
+    if len(lesson.corpus) < MIN_WINDOWS:
+        raise DataError(_too_few(lesson, config.window))
+    return lesson
+
+
+def read_labels(path: Path | None) -> Labels | None:
+    """Labels from a CSV, or from the log's own label column where the path is `in-line`."""
+    if path is None:
+        return None
+    return Labels.in_line() if str(path) == "in-line" else Labels.read(path)
+
+
+def _task(config: TrainingConfig, lesson: Lesson) -> Task:
+    return Task(
+        corpus=lesson.corpus,
+        vocabulary_size=len(lesson.vocabulary),
+        window_size=config.window.size,
+        windows_per_day=lesson.windows_per_day,
+        model=config.model,
+        threshold=config.threshold,
+    )
+
+
+def _save(
+    directory: Path, config: TrainingConfig, line_format: LineFormat, lesson: Lesson, fitted: Fitted
+) -> Manifest:
+    save_model(fitted.model, lesson.vocabulary, directory)
+    lesson.templates.save(directory / "templates.json")
+    save_calibration(fitted.calibration, directory)
+    _rule_windows(lesson, fitted, config.model.seed).save(directory)
+    manifest = Manifest(
+        version=VERSION,
+        logmlm=__version__,
+        name=config.name or config.out.resolve().name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        format=config.format.model_copy(update={"name": line_format.name}),
+        window=config.window,
+        model=config.model,
+        threshold=config.threshold,
+        data=_summary(config, lesson),
+        metrics=fitted.metrics,
+        files=digest_files(directory),
+    )
+    manifest.write(directory)
+    return manifest
+
+
+def _summary(config: TrainingConfig, lesson: Lesson) -> DataSummary:
+    return DataSummary(
+        files=config.logs,
+        lines=lesson.lines,
+        discarded=dict(lesson.discarded),
+        windows=len(lesson.corpus),
+        labelled_windows_left_out=lesson.left_out,
+        first_event=lesson.first_event,
+        last_event=lesson.last_event,
+        digest=lesson.corpus.digest(),
+    )
+
+
+def _rule_windows(lesson: Lesson, fitted: Fitted, seed: int) -> TrainingWindows:
+    chosen = sample(len(lesson.corpus), RULE_WINDOWS, seed)
+    words = lesson.vocabulary.words
+    return TrainingWindows(
+        tuple(tuple(words[token] for token in lesson.corpus[i]) for i in chosen),
+        tuple(fitted.folds[chosen].tolist()),
+    )
+
+
+def _learned(lesson: Lesson) -> str:
+    lines = f"learned {len(lesson.templates)} templates from {lesson.lines:,} lines"
+    windows = f"{len(lesson.corpus):,} windows"
+    left_out = f", {lesson.left_out} labelled windows left out" if lesson.left_out else ""
+    discarded = sum(lesson.discarded.values())
+    skipped = f", {discarded:,} lines discarded" if discarded else ""
+    return f"{lines}: {windows}{left_out}{skipped}"
+
+
+def _too_few(lesson: Lesson, window: WindowConfig) -> str:
+    advice = {
+        "session": "a shorter --gap, a finer --key, or --window count",
+        "count": f"a --size below {window.size}",
+        "time": f"a --size below {window.span:g} seconds",
+    }[window.kind]
+    return (
+        f"the logs make {len(lesson.corpus)} windows of {lesson.lines} lines, and {MIN_WINDOWS}"
+        f" are needed to train; give more logs, or {advice}"
+    )
+
+
+@contextmanager
+def _workplace(out: Path) -> Iterator[Path]:
+    work = out.with_name(f"{out.name}.training")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        (work / LOG_FILE).touch()
+    except OSError as error:
+        raise StorageError(f"can't write to {out.parent}: {error.strerror}") from error
+    try:
+        yield work
+    except DataError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _logged(path: Path, report: Report) -> Report:
+    """Report each epoch, and add it to the JSON-lines log."""
+
+    def both(name: str, epoch: EpochReport) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"training": name} | epoch.as_dict()) + "\n")
+        report(name, epoch)
+
+    return both
