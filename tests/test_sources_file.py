@@ -504,7 +504,7 @@ ACTIONS = st.sampled_from(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(ACTIONS, max_size=30), st.booleans(), st.sampled_from(["app.log", "app.log*"]))
 def test_whatever_happens_every_line_is_handed_over_once_and_in_order(actions, banner, include):
     with tempfile.TemporaryDirectory() as name:

@@ -292,4 +292,4 @@ def _regular(paths: Iterable[Path]) -> dict[FileId, Path]:
 
 
 def _printable(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
