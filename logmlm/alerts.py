@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from logmlm.explanation import line_text
 from logmlm.records import Alert, Expectation, Score, window_id
+from logmlm.sinks.base import rfc3339
 
 ALERT_NAME = "LogAnomaly"
 MAX_LINES = 20
@@ -50,6 +51,7 @@ def make_alert(
             "pll": f"{score.pll:.2f}",
             "lines": "\n".join(_lines(score, expectations)),
             "expected": "\n".join(_expected(expectations)),
+            "last_line_at": rfc3339(score.window.end),
             "origin": origin,
             "key": _cut(score.window.key, MAX_CHARACTERS),
             "window": identity,

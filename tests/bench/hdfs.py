@@ -1,0 +1,153 @@
+"""HDFS, both ways: the DeepLog split as sequences, and the raw 2 % of the log end to end.
+
+    python tests/bench/hdfs.py --data DIR [--only sequences|normal|as-it-came] [--epochs N]
+
+DIR holds `HDFS_2pct.log.gz`, `labels_2pct.csv` and the three `deeplog_*` files. The raw log is
+cut at 60 % of its time: blocks that begin before are for training, the others for testing.
+Training sees once the normal blocks only, and once everything as it came, anomalies included.
+Prints one JSON object; tables and progress go to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from logmlm.assessment import assess
+from logmlm.config import (
+    FormatConfig,
+    ModelConfig,
+    ThresholdConfig,
+    TrainingConfig,
+    WindowConfig,
+)
+from logmlm.detector import Detector
+from logmlm.labels import Labels
+from logmlm.sources.archive import read_lines
+from logmlm.training import Session, train
+
+BLOCK = re.compile(r"(blk_-?\d+)")
+TRAINING_SHARE = 0.6
+NORMAL_TEST_SESSIONS = 553_366
+NAMES = ("sequences", "normal", "as-it-came")
+
+
+def main() -> None:
+    options = _options()
+    chosen = [options.only] if options.only else NAMES
+    result: dict[str, Any] = {}
+    if "sequences" in chosen:
+        result["sequences"] = _sequences(options)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if set(chosen) & {"normal", "as-it-came"}:
+            _split(options.data / "HDFS_2pct.log.gz", folder)
+        for kind in chosen:
+            if kind != "sequences":
+                result[kind] = _raw(options, folder, kind)
+    print(json.dumps(result, indent=1))
+
+
+def _sequences(options: argparse.Namespace) -> Any:
+    command = [sys.executable, str(Path(__file__).with_name("sequences.py")), "--json"]
+    for name, file in (
+        ("train", "deeplog_train.txt"),
+        ("normal", "deeplog_test_normal_2pct.txt"),
+        ("abnormal", "deeplog_test_abnormal.txt"),
+    ):
+        command += [f"--{name}", str(options.data / file)]
+    command += ["--weight-normal", str(NORMAL_TEST_SESSIONS), "--seeds", str(options.seeds)]
+    command += ["--epochs", str(options.epochs)] if options.epochs else []
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
+def _raw(options: argparse.Namespace, folder: Path, kind: str) -> Any:
+    """Train on the first part of the time, and measure on the rest."""
+    began = time.monotonic()
+    labels_file = options.data / "labels_2pct.csv"
+    rate = options.false_alarm_rate if kind == "normal" else options.contaminated_rate
+    model = ModelConfig(seed=options.first_seed)
+    config = TrainingConfig(
+        logs=(str(folder / "train.log"),),
+        out=folder / f"model-{kind}",
+        labels=labels_file if kind == "normal" else None,
+        format=FormatConfig(name="hdfs"),
+        window=WindowConfig(kind="session", key=BLOCK.pattern, gap="2d", max_age="365d"),
+        model=model.model_copy(update={"epochs": options.epochs or model.epochs}),
+        threshold=ThresholdConfig(false_alarm_rate=rate),
+    )
+    train(config, read_lines(config.logs, time.time()), Session(_say, _report))
+    detector = Detector.load(config.out, "auto")
+    windows = list(detector.windows(read_lines([str(folder / "test.log")], time.time())))
+    labels = Labels.read(labels_file)
+    found = assess(detector, config.out, windows, labels, oracle=True)
+    _say(f"{kind} ({time.monotonic() - began:.0f} s)\n{found.evaluation.as_text()}")
+    return found.evaluation.as_json()
+
+
+def _split(log: Path, folder: Path) -> None:
+    """Write train.log and test.log: each block whole, on the side where it begins."""
+    with gzip.open(log, "rt", encoding="utf-8") as lines:
+        first = next(lines)
+        last = deque(lines, maxlen=1)[0]
+    begin, end = _time(first), _time(last)
+    cut = begin + TRAINING_SHARE * (end - begin)
+    with (
+        (folder / "train.log").open("w", encoding="utf-8") as early,
+        (folder / "test.log").open("w", encoding="utf-8") as late,
+    ):
+        for line, is_early in _sides(log, cut):
+            (early if is_early else late).write(line)
+
+
+def _sides(log: Path, cut: float) -> Iterator[tuple[str, bool]]:
+    begun_early: dict[str, bool] = {}
+    with gzip.open(log, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            match = BLOCK.search(line)
+            block = match[1] if match else ""
+            yield line, begun_early.setdefault(block, _time(line) < cut)
+
+
+def _time(line: str) -> float:
+    return datetime.strptime(line[:13] + " +0000", "%y%m%d %H%M%S %z").timestamp()
+
+
+def _report(name: str, epoch: Any) -> None:
+    if epoch.epoch % max(1, epoch.epochs // 4) == 0:
+        _say(f"  {name}: {epoch}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--only", choices=NAMES)
+    parser.add_argument("--seeds", type=int, default=3, help="for the sequences")
+    parser.add_argument("--first-seed", type=int, default=0, help="for the raw log")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--false-alarm-rate", type=float, default=0.001)
+    parser.add_argument("--contaminated-rate", type=float, default=0.03)
+    options = parser.parse_args()
+    if not (options.data / "HDFS_2pct.log.gz").exists():
+        sys.exit(f"{options.data} holds no HDFS_2pct.log.gz; see --help")
+    return options
+
+
+if __name__ == "__main__":
+    main()
