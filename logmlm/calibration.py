@@ -2,9 +2,10 @@
 
 Normal windows that the model did not see are scored. Each statistic of a window becomes an
 empirical p-value among them; the smallest is itself a statistic, and its own quantile over the
-same windows is the threshold. So nothing is assumed about how the statistics depend on each
-other (the join is calibrated, as in Westfall & Young, 1993, "minP"), and as long as enough
-windows were held out no tail is modelled (Vovk et al., 2005: conformal p-values).
+same windows, each judged by the others, is the threshold. So nothing is assumed about how the
+statistics depend on each other (the join is calibrated, as in Westfall & Young, 1993, "minP"),
+and as long as enough windows were held out no tail is modelled (Vovk et al., 2005: conformal
+p-values).
 Past what was held out a generalised Pareto tail goes on (Pickands, 1975), and `method` says so.
 
 *Evidence* is -ln p, in nats: high means odd.
@@ -30,6 +31,8 @@ MARGIN = 1e-3
 """A threshold lies this much evidence above the held-out window it rests on."""
 KNOTS = 1_000
 """How many of the largest held-out values are kept one by one, and how many below them."""
+LEAST_SCALE = 0.01
+"""Least scale of a tail, in nats: smaller differences are arithmetic, and say nothing."""
 TAIL_SHARE = 0.05
 
 
@@ -77,8 +80,27 @@ class Tail:
         """Evidence [N] of values [N]; it rises with the value everywhere."""
         inside = np.interp(statistic, self.values, self.evidence, left=0.0)
         last = self.values[-1]
-        past = self._pareto(np.maximum(statistic, last)) - self._pareto(np.array(last))
+        past = self._between(last, np.maximum(statistic, last))
         return np.where(statistic > last, self.evidence[-1] + past, inside)
+
+    def among_others(self, held_out: Array) -> Array:
+        """Evidence [N] of each of the values [N] of `fit`, had it not been among them.
+
+        That is what a new window gets. If a window judged itself too, the largest of all
+        statistics would tie, and new windows pass them up to four times as often as asked.
+        """
+        values, places, counts = np.unique(held_out, return_inverse=True, return_counts=True)
+        repeated = np.log(len(held_out) / counts[::-1].cumsum()[::-1])
+        once = repeated.copy()
+        if len(values) > 1:
+            share = (values[1:-1] - values[:-2]) / (values[2:] - values[:-2])
+            once[1:-1] = repeated[:-2] + share * np.diff(repeated)[:-1]
+            once[-1] = repeated[-2] + self._between(values[-2], values[-1])
+        return np.where(counts > 1, repeated, once)[places]
+
+    def _between(self, low: float, high: Array) -> Array:
+        """How much evidence the tail model gains from one value to a higher one."""
+        return self._pareto(high) - self._pareto(np.array(low))
 
     def _pareto(self, statistic: Array) -> Array:
         excess = np.maximum(0.0, statistic - self.origin) / self.scale
@@ -106,9 +128,9 @@ class Promise:
 
     def warning(self) -> str | None:
         """A sentence for the user where the data can't carry what was asked."""
-        needed = int(np.ceil(1 / self.rate))
         if self.method == "quantile":
             return None
+        needed = int(np.ceil(1 / self.rate))
         return (
             f"the asked false-alarm rate {self.rate:.2g} rests on {self.windows} held-out windows,"
             f" and would need {needed} or more: a tail model goes on past them, so the number of"
@@ -136,7 +158,8 @@ class Calibration:
     ) -> Calibration:
         """Calibrate on statistics [N, 4] of normal windows that the model did not see."""
         tails = {name: Tail.fit(held_out[:, i]) for i, name in enumerate(STATISTICS)}
-        joined = _join(tails, held_out)
+        each = [tails[name].among_others(held_out[:, i]) for i, name in enumerate(STATISTICS)]
+        joined = np.max(each, axis=0)
         threshold, method = _threshold(joined, rate)
         exceeding = int((joined >= threshold).sum())
         promise = Promise(
@@ -173,14 +196,13 @@ class Calibration:
             ModelError: it is damaged, or of a newer version.
 
         """
-        if state.get("version") != 1:
+        if isinstance(state, Mapping) and state.get("version", 1) != 1:
             raise ModelError("calibration.json is of another version; train again")
         try:
             tails = {name: _tail(state["tails"][name]) for name in STATISTICS}
-            promise = Promise(
-                **state["promise"] | {"interval": tuple(state["promise"]["interval"])}
-            )
-            return cls(tails, _tail(state["joined"]), float(state["threshold"]), promise)
+            interval = tuple(state["promise"]["interval"])
+            promise = Promise(**state["promise"] | {"interval": interval})
+            return cls(tails, _tail(state["joined"]), _positive(state["threshold"]), promise)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"calibration.json is damaged ({error!r}); train again") from error
 
@@ -216,12 +238,21 @@ def _threshold(joined: Array, rate: float) -> tuple[float, Method]:
     """The evidence that a share `rate` of new normal windows reaches."""
     allowed = int(rate * (len(joined) + 1))
     if allowed >= 1:
-        return float(np.sort(joined)[-allowed]) + MARGIN, "quantile"
+        return _level(joined, allowed) + MARGIN, "quantile"
     # Evidence is -ln p of one statistic, so P(join > t) = c exp(-t) with c of 1 to 4, which
     # the held-out windows tell at the level that they do reach.
     reached = max(1, round(len(joined) * 0.01))
-    level = float(np.sort(joined)[-reached])
-    return level + float(np.log(reached / len(joined) / rate)), "tail model"
+    tail = float(np.log(reached / len(joined) / rate))
+    return _level(joined, reached) + tail, "tail model"
+
+
+def _level(joined: Array, rank: int) -> float:
+    """The evidence of the window of that rank, from the top.
+
+    Where windows are alike, so that they tie, it is at least what it would be without ties:
+    above a tie of all, any difference would be an alarm.
+    """
+    return max(float(np.sort(joined)[-rank]), float(np.log(len(joined) / (rank + 1))))
 
 
 def _knots(count: int) -> npt.NDArray[np.int64]:
@@ -239,18 +270,30 @@ def _fit_pareto(held_out: Array) -> tuple[float, float, float]:
     excess = held_out[held_out > origin] - origin
     spread = float(np.ptp(held_out))
     if len(excess) < 10:
-        return origin, max(float(np.mean(excess)) if len(excess) else spread, 1e-6), 0.0
+        return origin, max(float(np.mean(excess)) if len(excess) else spread, LEAST_SCALE), 0.0
     shape, _, _ = genpareto.fit(excess, floc=0)
     shape = float(np.clip(shape, 0.0, 0.5))
     _, _, scale = genpareto.fit(excess, floc=0, f0=shape)
-    return origin, max(float(scale), 1e-6), shape
+    return origin, max(float(scale), LEAST_SCALE), shape
 
 
 def _tail(state: Mapping[str, Any]) -> Tail:
-    return Tail(
-        values=tuple(map(float, state["values"])),
-        evidence=tuple(map(float, state["evidence"])),
-        origin=float(state["origin"]),
-        scale=float(state["scale"]),
-        shape=float(state["shape"]),
-    )
+    values, evidence = _ascending(state["values"]), _ascending(state["evidence"])
+    if len(values) != len(evidence):
+        raise ValueError("a tail has as many values as evidence")
+    origin, shape = float(state["origin"]), float(state["shape"])
+    return Tail(values, evidence, origin, _positive(state["scale"]), shape)
+
+
+def _ascending(state: Sequence[Any]) -> tuple[float, ...]:
+    numbers = tuple(map(float, state))
+    if not numbers or not np.isfinite(numbers).all() or (np.diff(numbers) < 0).any():
+        raise ValueError("a tail's numbers ascend")
+    return numbers
+
+
+def _positive(state: Any) -> float:
+    number = float(state)
+    if not 0 < number < np.inf:
+        raise ValueError(f"{number} is no positive number")
+    return number

@@ -1,0 +1,308 @@
+"""The promise: no more false alarms on new normal windows than were asked for."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logmlm.calibration import (
+    MARGIN,
+    STATISTICS,
+    Array,
+    Calibration,
+    Tail,
+    clopper_pearson,
+    folds_needed,
+    statistics,
+)
+from logmlm.errors import ModelError
+
+SURPRISALS = st.floats(0, 30, allow_nan=False)
+
+
+def normal_windows(count: int, seed: int, shared: float = 0.6) -> Array:
+    """Statistics [count, 4] that depend on each other, with long tails."""
+    rng = np.random.default_rng(seed)
+    alone, together = rng.standard_normal((count, 4)), rng.standard_normal((count, 1))
+    return np.exp(np.sqrt(1 - shared) * alone + np.sqrt(shared) * together)
+
+
+def observed_rate(calibration: Calibration, windows: Array) -> float:
+    return float(np.mean(calibration.values(windows)[0] >= 1.0))
+
+
+def calibrated(held_out: Array, rate: float) -> Calibration:
+    return Calibration.fit(held_out, rate, windows_per_day=100.0)
+
+
+def test_the_statistics_of_a_window_are_its_worst_event_and_its_mean_in_both_readings() -> None:
+    assert statistics([1.0, 5.0, 0.0], [2.0, 2.0, 5.0]) == (5.0, 2.0, 5.0, 3.0)
+
+
+def test_a_window_of_no_events_is_not_odd() -> None:
+    assert statistics([], []) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_evidence_is_minus_the_logarithm_of_the_share_that_is_at_least_as_odd() -> None:
+    tail = Tail.fit(np.array([3.0, 1.0, 2.0, 2.0]))
+    assert tail.values == (1.0, 2.0, 3.0)
+    assert np.allclose(tail.evidence, -np.log([5 / 5, 4 / 5, 2 / 5]))
+    between = (np.log(5 / 4) + np.log(5 / 2)) / 2
+    assert np.allclose(tail(np.array([0.0, 1.0, 2.0, 2.5])), [0, 0, np.log(5 / 4), between])
+
+
+def test_among_the_others_a_held_out_value_has_the_evidence_of_a_new_one() -> None:
+    held_out = np.array([4.0, 1.0, 2.0, 2.0, 8.0, 3.0])
+    among = Tail.fit(held_out).among_others(held_out)
+    for index in range(4):
+        alone = Tail.fit(np.delete(held_out, index))(held_out[index : index + 1])
+        assert among[index] == pytest.approx(alone[0]), held_out[index]
+    assert among[5] == pytest.approx(Tail.fit(np.delete(held_out, 5))(np.array([3.0]))[0])
+    assert among[4] > among[0]  # past the others the tail model goes on
+
+
+def test_one_held_out_window_alone_has_no_evidence() -> None:
+    one = np.array([2.0])
+    assert Tail.fit(one).among_others(one).tolist() == [0.0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(SURPRISALS, min_size=1, max_size=60), st.lists(SURPRISALS, min_size=2))
+def test_more_surprisal_is_never_less_evidence(held_out: list[float], asked: list[float]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evidence = Tail.fit(np.array(held_out))(np.sort(asked))
+    assert np.isfinite(evidence).all()
+    assert (np.diff(evidence) >= 0).all()
+    assert evidence[0] >= 0
+
+
+def test_evidence_rises_without_end_past_what_was_held_out() -> None:
+    tail = Tail.fit(normal_windows(500, 1)[:, 0])
+    beyond = tail(tail.values[-1] + np.array([0.0, 0.5, 5.0, 50.0, 5000.0]))
+    assert (np.diff(beyond) > 0).all()
+    assert beyond[0] == pytest.approx(tail.evidence[-1])
+
+
+def test_the_tail_past_what_was_held_out_fits_an_exponential() -> None:
+    held_out = np.random.default_rng(4).exponential(2.0, 20_000)
+    gained = np.diff(Tail.fit(held_out)(held_out.max() + np.array([0.0, 2.0])))
+    assert gained[0] == pytest.approx(1.0, rel=0.15)  # 2 nats at scale 2
+
+
+def test_thousands_of_held_out_windows_are_kept_as_few_knots_that_say_the_same() -> None:
+    held_out = normal_windows(20_000, 2)[:, 0]
+    tail = Tail.fit(held_out)
+    assert len(tail.values) == len(tail.evidence) == 2_000
+    at_least = (held_out[:, None] >= held_out[None, :300]).sum(axis=0)
+    assert np.allclose(tail(held_out[:300]), -np.log((at_least + 1) / 20_001), atol=0.01)
+    assert set(np.sort(held_out)[-1_000:]) <= set(tail.values)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.05, 0.01, 0.002])
+@pytest.mark.parametrize("shared", [0.0, 0.6, 0.99])
+def test_new_normal_windows_alarm_as_often_as_asked(rate: float, shared: float) -> None:
+    calibration = calibrated(normal_windows(20_000, 3, shared), rate)
+    assert calibration.promise.method == "quantile"
+    observed = observed_rate(calibration, normal_windows(200_000, 4, shared))
+    spread = np.sqrt(rate / 20_000 + rate / 200_000)
+    assert observed == pytest.approx(rate, abs=4 * spread)
+
+
+@pytest.mark.parametrize("allowed", [1, 2, 5])
+def test_the_rate_holds_where_only_few_held_out_windows_may_exceed_the_threshold(
+    allowed: int,
+) -> None:
+    rate, fresh = (allowed + 0.1) / 121, normal_windows(100_000, 5, shared=0.0)
+    calibrations = [calibrated(normal_windows(120, 100 + i, 0.0), rate) for i in range(16)]
+    assert {calibration.promise.method for calibration in calibrations} == {"quantile"}
+    observed = [observed_rate(calibration, fresh) for calibration in calibrations]
+    assert np.mean(observed) < 1.5 * rate  # each judged by itself too: 4, 2 and 1.6 times
+    assert np.mean(observed) > 0.5 * rate
+
+
+def test_past_what_was_held_out_the_tail_model_is_near_the_asked_rate_and_says_so() -> None:
+    calibration = calibrated(normal_windows(2_000, 6), 1e-4)
+    promise = calibration.promise
+    assert promise.method == "tail model"
+    observed = observed_rate(calibration, normal_windows(500_000, 7))
+    assert 0.25e-4 < observed < 4e-4
+    warning = promise.warning()
+    assert warning is not None
+    assert "rests on 2000 held-out windows" in warning
+    assert "10000 or more" in warning
+
+
+def test_the_tail_model_is_used_only_where_too_few_windows_were_held_out() -> None:
+    for count, method in ((999, "quantile"), (998, "tail model")):
+        promise = calibrated(normal_windows(count, 8), 0.001).promise
+        assert promise.method == method
+        assert (promise.warning() is None) == (method == "quantile")
+
+
+def test_the_threshold_lies_strictly_above_the_kth_largest_held_out_window() -> None:
+    held_out = np.tile(np.arange(1.0, 101.0)[:, None], 4)
+    calibration = calibrated(held_out, 0.05)  # 5 of 101
+    among = Tail.fit(held_out[:, 0]).among_others(held_out[:, 0])
+    assert calibration.threshold == pytest.approx(np.sort(among)[-5] + MARGIN)
+    assert calibration.promise.observed_rate == 0.04
+    assert calibration.promise.interval == pytest.approx((0.0110, 0.0993), abs=1e-4)
+
+
+def test_a_value_of_one_is_the_threshold_and_its_p_value_is_near_the_rate() -> None:
+    calibration = calibrated(normal_windows(5_000, 9), 0.01)
+    low, high = 0.0, 1_000.0
+    for _ in range(100):  # the surprisal at which the value passes 1
+        middle = (low + high) / 2
+        value, _ = calibration.values(np.full((1, 4), middle))
+        low, high = (low, middle) if value[0] >= 1.0 else (middle, high)
+    value, p_value = calibration.values(np.full((1, 4), high))
+    assert value[0] == pytest.approx(1.0, abs=1e-9)
+    assert p_value[0] == pytest.approx(0.01, rel=0.05)
+
+
+def test_one_odd_statistic_is_enough() -> None:
+    calibration = calibrated(normal_windows(1_000, 10), 0.01)
+    usual = np.median(normal_windows(1_000, 10), axis=0)
+    for index in range(len(STATISTICS)):
+        odd = usual.copy()
+        odd[index] = 1_000.0
+        values, p_values = calibration.values(np.stack([usual, odd]))
+        assert values[0] < 1.0 <= values[1]
+        assert p_values[1] < 0.01 < p_values[0]
+
+
+def test_an_event_is_as_odd_as_the_odder_of_its_two_readings() -> None:
+    calibration = calibrated(normal_windows(1_000, 11), 0.01)
+    values = calibration.event_values(np.array([0.0, 1e3, 0.0]), np.array([0.0, 0.0, 1e3]))
+    assert values[0] == 0.0
+    assert (values[1:] > 1.0).all()
+    window = np.array([[1e3, 0.0, 0.0, 0.0], [0.0, 0.0, 1e3, 0.0]])
+    assert np.allclose(values[1:], calibration.values(window)[0])
+
+
+@pytest.mark.parametrize("count", [20, 2_000])
+@pytest.mark.parametrize("constant", [0.0, 0.3])
+@pytest.mark.parametrize("rate", [0.5, 0.01, 1e-4])
+def test_where_all_windows_are_alike_only_a_real_difference_alarms(
+    count: int, constant: float, rate: float
+) -> None:
+    calibration = calibrated(np.full((count, 4), constant), rate)
+    assert calibration.threshold > 0
+    asked = constant + np.array([-0.1, 0.0, 1e-5, 10.0])
+    values, p_values = calibration.values(np.tile(asked[:, None], 4))
+    assert np.isfinite(values).all()
+    assert (values[:3] < 1.0).all()
+    assert values[3] >= 1.0
+    assert ((p_values >= 0) & (p_values <= 1)).all()
+
+
+@pytest.mark.parametrize("held_out", [[0.0], [0.3, 0.3], [0.0, 7.0], [1e-12, 0.0, 1e-12]])
+def test_a_handful_of_windows_gives_finite_values(held_out: list[float]) -> None:
+    for rate in (0.5, 1e-5):
+        calibration = calibrated(np.tile(np.array(held_out)[:, None], 4), rate)
+        values, _ = calibration.values(np.tile(np.array([[0.0], [1e4]]), 4))
+        assert np.isfinite(values).all()
+        assert values[0] < 1.0 <= values[1]
+
+
+def test_models_that_differ_a_little_on_windows_that_are_alike_give_no_alarms() -> None:
+    by_fold = 0.3 + 1e-3 * np.arange(4)  # a cross-fit's four models, one kind of window
+    calibration = calibrated(np.tile(np.repeat(by_fold, 250)[:, None], 4), 0.01)
+    values, _ = calibration.values(np.full((1, 4), 0.305))
+    assert values[0] < 1.0
+
+
+def test_ties_never_break_the_promise() -> None:
+    rng = np.random.default_rng(12)
+
+    def few_kinds(count: int) -> Array:
+        return np.tile(rng.geometric(0.3, count).astype(float)[:, None], 4)
+
+    observed = observed_rate(calibrated(few_kinds(10_000), 0.01), few_kinds(200_000))
+    assert 0 < observed <= 0.013
+
+
+def test_a_calibration_read_back_from_json_is_the_same() -> None:
+    calibration = Calibration.fit(normal_windows(300, 13), 0.01, 24.5, 4, alerts_per_day=0.245)
+    state = json.loads(json.dumps(calibration.as_dict(), allow_nan=False))
+    assert Calibration.from_dict(state) == calibration
+    assert calibration.promise.windows == 300
+    assert calibration.promise.folds == 4
+    assert calibration.promise.alerts_per_day == 0.245
+
+
+DAMAGES = {
+    "nothing": lambda _: {},
+    "a list": lambda _: [],
+    "no tails": lambda s: s | {"tails": {}},
+    "a list of tails": lambda s: s | {"tails": []},
+    "no joined tail": lambda s: s | {"joined": None},
+    "a threshold of 0": lambda s: s | {"threshold": 0.0},
+    "an endless threshold": lambda s: s | {"threshold": float("inf")},
+    "a threshold that is no number": lambda s: s | {"threshold": "high"},
+    "an empty tail": lambda s: s | {"joined": s["joined"] | {"values": [], "evidence": []}},
+    "uneven lengths": lambda s: s | {"joined": s["joined"] | {"evidence": [0.0]}},
+    "falling values": lambda s: (
+        s | {"joined": s["joined"] | {"values": s["joined"]["values"][::-1]}}
+    ),
+    "no number": lambda s: (
+        s | {"joined": s["joined"] | {"values": [float("nan")], "evidence": [0.0]}}
+    ),
+    "a scale of 0": lambda s: s | {"joined": s["joined"] | {"scale": 0.0}},
+    "no promise": lambda s: s | {"promise": {}},
+    "an unknown promise": lambda s: s | {"promise": s["promise"] | {"colour": "red"}},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_calibration_is_refused_with_a_sentence(damage) -> None:
+    state = json.loads(json.dumps(calibrated(normal_windows(50, 14), 0.1).as_dict()))
+    with pytest.raises(ModelError, match=r"calibration\.json is damaged .*; train again"):
+        Calibration.from_dict(damage(state))
+
+
+def test_a_calibration_of_a_newer_version_is_refused() -> None:
+    state = calibrated(normal_windows(50, 14), 0.1).as_dict() | {"version": 2}
+    with pytest.raises(ModelError, match="another version"):
+        Calibration.from_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "interval"),
+    [
+        (0, 100, (0.0, 0.0362)),
+        (5, 100, (0.0164, 0.1128)),
+        (100, 100, (0.9638, 1.0)),
+        (1, 10, (0.0025, 0.4450)),
+    ],
+)
+def test_the_interval_is_that_of_clopper_and_pearson(
+    count: int, total: int, interval: tuple[float, float]
+) -> None:
+    assert clopper_pearson(count, total) == pytest.approx(interval, abs=5e-5)
+
+
+def test_a_wider_level_gives_a_wider_interval() -> None:
+    assert clopper_pearson(5, 100, 0.99) == pytest.approx((0.0110, 0.1346), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("windows", "held_out", "rate", "asked", "folds"),
+    [
+        (50_000, 5_000, 0.001, "auto", 0),  # five times 1 / rate are enough
+        (49_990, 4_999, 0.001, "auto", 4),
+        (3, 1, 0.001, "auto", 3),
+        (1_000, 100, 0.001, 0, 0),
+        (1_000, 100, 0.001, 1, 0),
+        (1_000, 100, 0.5, 7, 7),
+        (5, 1, 0.5, 7, 5),
+    ],
+)
+def test_folds_are_cross_fitted_where_too_little_is_held_out(
+    windows: int, held_out: int, rate: float, asked, folds: int
+) -> None:
+    assert folds_needed(windows, held_out, rate, asked) == folds
