@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +33,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"can't write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it is gone, or its directory was never there
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8.
+    """Write `text` to `path` atomically, as UTF-8; lone surrogates are written as JSON does.
 
     Raises:
         StorageError: the file can't be written.
 
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

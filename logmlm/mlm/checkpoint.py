@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import BertForMaskedLM
 
+from logmlm.errors import StorageError
 from logmlm.storage import atomic_path, write_json
 
 
@@ -49,12 +50,17 @@ class TrainingCheckpoint:
     """
 
     def __init__(self, directory: Path | None, identity: str) -> None:
-        """With no directory nothing is kept on disk, and the best weights stay in memory."""
+        """With no directory nothing is kept on disk, and the best weights stay in memory.
+
+        Raises:
+            StorageError: the directory can't be made.
+
+        """
         self._directory = directory
         self._identity = identity
         self._best: dict[str, torch.Tensor] | None = None
         if directory is not None:
-            directory.mkdir(parents=True, exist_ok=True)
+            _make(directory)
 
     def save(
         self, model: BertForMaskedLM, optimizer: torch.optim.Optimizer, progress: Progress
@@ -72,8 +78,7 @@ class TrainingCheckpoint:
         tensors = _weights(model) | _moments(optimizer)
         if self._best is not None:
             tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
-        with atomic_path(self._directory / f"{progress.epoch}.safetensors") as path:
-            save_file(tensors, path)
+        _write(tensors, self._directory / f"{progress.epoch}.safetensors")
         write_json(
             self._directory / "progress.json", asdict(progress) | {"identity": self._identity}
         )
@@ -85,7 +90,7 @@ class TrainingCheckpoint:
         """Put a saved state into model and optimizer; a fresh `Progress` if there is none."""
         try:
             progress, tensors = self._read()
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
             return Progress()
         model.load_state_dict({k: v for k, v in tensors.items() if k in model.state_dict()})
         _set_moments(optimizer, tensors)
@@ -107,6 +112,21 @@ class TrainingCheckpoint:
             raise ValueError
         progress = Progress(**state)
         return progress, load_file(self._directory / f"{progress.epoch}.safetensors")
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"can't make {directory}: {error.strerror}") from error
+
+
+def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary)
+    except SafetensorError as error:
+        raise StorageError(f"can't write {path}: {error}") from error
 
 
 def _weights(model: BertForMaskedLM) -> dict[str, torch.Tensor]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
-from safetensors import SafetensorError
 from transformers import AutoModelForMaskedLM, BertForMaskedLM
 from transformers.utils import logging
 
@@ -24,7 +24,9 @@ def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) 
     try:
         model.to("cpu").save_pretrained(directory)
         save_tokenizer(vocabulary, directory)
-    except (OSError, SafetensorError) as error:
+        mode = (directory / "config.json").stat().st_mode
+        (directory / "model.safetensors").chmod(mode)  # safetensors lets only the owner read
+    except Exception as error:  # safetensors and tokenizers say so in types of their own
         raise StorageError(f"can't write the model to {directory}: {error}") from error
 
 
@@ -39,11 +41,21 @@ def load_model(directory: Path, device: str) -> tuple[BertForMaskedLM, Vocabular
     place = resolve_device(device)
     logging.disable_progress_bar()
     try:
-        model = AutoModelForMaskedLM.from_pretrained(
-            directory, local_files_only=True, use_safetensors=True
+        model, found = AutoModelForMaskedLM.from_pretrained(
+            directory, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
         vocabulary = load_vocabulary(directory)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        _check(model, found["missing_keys"], vocabulary)
+    except Exception as error:  # transformers raises what it meets in a damaged file
         reason = str(error).splitlines()[0]
         raise ModelError(f"can't open the model in {directory}: {reason}") from error
     return model.to(place).eval(), vocabulary
+
+
+def _check(model: BertForMaskedLM, missing: Collection[str], vocabulary: Vocabulary) -> None:
+    if missing:  # transformers would draw them at random
+        raise ValueError(f"the weights {', '.join(sorted(missing))} are missing")
+    if model.config.vocab_size != len(vocabulary):
+        raise ValueError(
+            f"the model has {model.config.vocab_size} words and the tokenizer {len(vocabulary)}"
+        )

@@ -18,6 +18,7 @@ import torch
 from transformers import BertForMaskedLM
 
 from logmlm.config import ModelConfig
+from logmlm.errors import UsageError
 from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint
 from logmlm.mlm.data import Batch, Corpus, Draws, batches
 from logmlm.mlm.masking import IGNORED
@@ -73,6 +74,11 @@ def train(job: Job, checkpoint: TrainingCheckpoint, report: Report) -> BertForMa
     Every window of `job.training` counts in every epoch. With windows to validate on, the
     weights of the epoch with the least validation loss are returned, and training stops after
     `patience` epochs without a better one (0: never).
+
+    Raises:
+        UsageError: the learning rate is so high that the loss is no number, or no such device.
+        StorageError: the checkpoint can't be written.
+
     """
     config = job.config
     device = resolve_device(config.device)
@@ -117,6 +123,11 @@ class _Run:
 
     def _learn(self, batch: Batch) -> _Outcome:
         loss, correct, hidden = self._loss(batch)
+        if not math.isfinite(loss.item()):
+            raise UsageError(
+                "the training loss is no longer a number; lower the learning rate"
+                f" (model.learning_rate is {self._config.learning_rate:g})"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)

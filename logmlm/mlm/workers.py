@@ -90,7 +90,7 @@ def _listen(
     index, process = running[connection]
     try:
         kind, content = connection.recv()
-    except EOFError as error:
+    except (EOFError, OSError) as error:  # OSError: it died in the middle of a message
         process.join()
         raise LogmlmError(
             f"a training process died (exit code {process.exitcode}); if memory ran out, use a"
