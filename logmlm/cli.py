@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import click
 
-from logmlm.errors import LogmlmError
+from logmlm.errors import LogmlmError, StorageError, UsageError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -24,6 +26,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Each command's module under `logmlm.commands`; only the one that runs is imported."""
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+"""As a shell reports SIGINT and SIGPIPE."""
 
 
 class _Group(click.Group):
@@ -39,6 +44,15 @@ class _Group(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command; click would end with 1, an alert's code, where nobody reads on."""
+        try:
+            super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _flush_output()
+            sys.exit(BROKEN_PIPE)
+
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def logmlm() -> None:
@@ -46,20 +60,46 @@ def logmlm() -> None:
 
 
 def main() -> None:
-    """Run the command line; exit codes are those of sysexits.h."""
+    """Run the command line; exit codes are those of sysexits.h.
+
+    With LOGMLM_DEBUG=1 in the environment every error shows where it came from.
+    """
     try:
         logmlm.main(standalone_mode=False)
     except click.UsageError as error:
         error.show()
-        sys.exit(64)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except LogmlmError as error:
+        sys.exit(UsageError.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # whatever else went wrong: a sentence, no traceback
+        sys.exit(_explained(error))
+
+
+def _explained(error: Exception) -> int:
+    """Say on standard error what happened, and return the exit code."""
+    if os.environ.get("LOGMLM_DEBUG") == "1":
+        traceback.print_exception(error)
+    if isinstance(error, LogmlmError):
         click.echo(f"logmlm: {error}", err=True)
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+        return error.exit_code
+    if isinstance(error, OSError):
+        _flush_output()
+        click.echo(f"logmlm: can't read or write: {error}", err=True)
+        return StorageError.exit_code
+    what = traceback.format_exception_only(error)[-1].strip()
+    click.echo(
+        f"logmlm: internal error, please report it: {what}"
+        " (LOGMLM_DEBUG=1 shows where it came from)",
+        err=True,
+    )
+    return LogmlmError.exit_code
+
+
+def _flush_output() -> None:
+    """Write what is left, or let it go: the interpreter would try as it ends, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -28,7 +28,9 @@ def render(
         if place in shown:
             rows += _row(score, expectation, colour)
         elif place - 1 in shown or place == 0:
-            rows.append(f"      {'':>7}  … {_run(place, shown, len(expectations))} ordinary lines")
+            count = _run(place, shown, len(expectations))
+            lines = "line" if count == 1 else "lines"
+            rows.append(f"  {'':>6} {'':>7}  … {count} ordinary {lines}")
     return "\n".join(rows)
 
 
@@ -36,9 +38,13 @@ def line_text(score: Score, index: int) -> str:
     """The raw line at a place of the window, on one row; the end token's place has a name."""
     if index >= len(score.window.events):
         return END_OF_WINDOW
-    text = score.window.events[index].line.text.replace("\n", " ⏎ ")
-    printable = "".join(c if c.isprintable() else "�" for c in text)
-    return printable if len(printable) <= LINE_CHARACTERS else printable[:LINE_CHARACTERS] + "…"
+    return printable(score.window.events[index].line.text)
+
+
+def printable(text: str) -> str:
+    """Text on one row, without control characters, cut where it is very long."""
+    row = "".join(c if c.isprintable() else "�" for c in text.replace("\n", " ⏎ "))
+    return row if len(row) <= LINE_CHARACTERS else row[:LINE_CHARACTERS] + "…"
 
 
 def _head(score: Score, name: str) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
 from logmlm.config import FormatConfig, ModelConfig, Section, ThresholdConfig, WindowConfig
 from logmlm.errors import ModelError
-from logmlm.storage import write_text
+from logmlm.storage import write_json
 
 VERSION: Final = 1
 FILE_NAME: Final = "manifest.json"
+_REMEDY = "; copy the model directory again, or train again"
 
 
 class DataSummary(Section):
@@ -33,7 +35,11 @@ class DataSummary(Section):
 
 
 class Manifest(Section):
-    """The content of `manifest.json`; `files` maps each other file to its SHA-256."""
+    """The content of `manifest.json`; `files` maps each other file to its SHA-256.
+
+    In the file stands beside it `checksum`, the SHA-256 of the rest, so that a changed setting
+    is found as well as a damaged file.
+    """
 
     version: int
     logmlm: str
@@ -54,7 +60,8 @@ class Manifest(Section):
             StorageError: it can't be written.
 
         """
-        write_text(directory / FILE_NAME, self.model_dump_json(indent=1) + "\n")
+        values = self.model_dump(mode="json")
+        write_json(directory / FILE_NAME, values | {"checksum": _checksum(values)})
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
@@ -73,11 +80,12 @@ class Manifest(Section):
                     f"{directory} was made by a newer logmlm (model version {version}, this"
                     f" one reads {VERSION}); upgrade logmlm, or train again"
                 )
-            manifest = cls.model_validate_json(text)
+            values = json.loads(text)
+            if values.pop("checksum", None) != _checksum(values):
+                raise ModelError(f"{directory / FILE_NAME} is damaged{_REMEDY}")
+            manifest = cls.model_validate(values)
         except ValidationError as error:
-            raise ModelError(
-                f"{directory / FILE_NAME} is damaged; restore it or train again"
-            ) from error
+            raise ModelError(f"{directory / FILE_NAME} is damaged{_REMEDY}") from error
         for name, digest in manifest.files.items():
             _check_file(directory / name, digest)
         return manifest
@@ -117,6 +125,10 @@ def _text(directory: Path) -> str:
         raise ModelError(f"can't read {directory / FILE_NAME}: {error}") from error
 
 
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def _check_file(path: Path, digest: str) -> None:
     try:
         found = _digest(path)
@@ -127,9 +139,7 @@ def _check_file(path: Path, digest: str) -> None:
     except OSError as error:
         raise ModelError(f"can't read {path}: {error.strerror}") from error
     if found != digest:
-        raise ModelError(
-            f"{path} is damaged (its content is not what training wrote); restore it or train again"
-        )
+        raise ModelError(f"{path} is damaged: its content is not what training wrote{_REMEDY}")
 
 
 def _digest(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,6 +99,8 @@ def load_calibration(directory: Path) -> Calibration:
         state = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"can't read {path}: {error}") from error
+    if not isinstance(state, dict):
+        raise ModelError(f"{path} is damaged; restore it or train again")
     return Calibration.from_dict(state)
 
 
@@ -113,9 +114,10 @@ def replaced(directory: Path) -> Iterator[Path]:
         StorageError: the place can't be written to.
 
     """
+    fresh = directory.with_name(f".{directory.name}.new")
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
+        shutil.rmtree(fresh, ignore_errors=True)  # of a training that was killed while it saved
+        fresh.mkdir(parents=True)
     except OSError as error:
         raise StorageError(f"can't write to {directory.parent}: {error.strerror}") from error
     try:
@@ -144,8 +146,9 @@ def check_replaceable(directory: Path, names: Sequence[str]) -> None:
 
 
 def _swap(fresh: Path, directory: Path) -> None:
-    fresh.chmod(0o755)
+    mode = fresh.stat().st_mode & 0o666  # safetensors lets nobody but the owner read its file
     for path in fresh.iterdir():
+        path.chmod(mode)
         sync(path)
     sync(fresh)
     old = directory.with_name(f".{directory.name}.old")

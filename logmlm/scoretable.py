@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from logmlm.errors import StorageError
+from logmlm.errors import UsageError
 from logmlm.explanation import END_OF_WINDOW
 from logmlm.records import Score
 from logmlm.storage import atomic_path
@@ -43,13 +44,11 @@ def write_json_lines(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
 
 
 def write_csv(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
-    """One log line a row, with its window's figures, as they come."""
-    import pandas as pd
-
-    header = True
+    """One log line a row below a header, with its window's figures, as they come."""
+    writer = csv.DictWriter(out, [name for name, _ in _COLUMNS], lineterminator="\n")
+    writer.writeheader()
     for score in scores:
-        pd.DataFrame(_rows(score, id_of(score))).to_csv(out, index=False, header=header)
-        header = False
+        writer.writerows(_rows(score, id_of(score)))
 
 
 def write_parquet(scores: Iterable[Score], id_of: IdOf, path: Path) -> None:
@@ -76,10 +75,10 @@ def check_target(output: str, out: Path | None) -> None:
     """See that Parquet, which is no text, goes to a file.
 
     Raises:
-        StorageError: it would go to standard output.
+        UsageError: it would go to standard output.
     """
     if output == "parquet" and out is None:
-        raise StorageError("Parquet can't be written to standard output; name a file with --out")
+        raise UsageError("Parquet can't be written to standard output; name a file with --out")
 
 
 _COLUMNS = (

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from logmlm import __version__
 from logmlm.config import FormatConfig, TrainingConfig, WindowConfig
-from logmlm.errors import DataError, StorageError
+from logmlm.errors import ConfigError, DataError, StorageError
 from logmlm.fitting import MIN_WINDOWS, Fitted, Report, Task, fit
 from logmlm.formats import LineFormat, detect_format, get_format
 from logmlm.labels import Labels
 from logmlm.learning import Learner, Lesson
 from logmlm.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
+from logmlm.mlm.model import resolve_device
 from logmlm.mlm.store import save_model
 from logmlm.mlm.train import EpochReport
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
@@ -49,21 +50,26 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
 
     Raises:
         DataError: no format fits, labels match nothing, or there are too few windows.
-        StorageError: the place can't be written.
+        StorageError: the place can't be written, or holds something else than a model.
+        UsageError: this machine has no such device.
 
     """
+    config = config.model_copy(update={"out": config.out.resolve()})
     check_replaceable(config.out, (FILE_NAME,))
+    resolve_device(config.model.device)  # before hours of reading, not after
     line_format, lines = choose_format(config.format, lines, session.say)
     with _workplace(config.out) as work:
         lesson = learn(config, line_format, lines, work)
         for problem in lesson.templates.problems():
             session.say(f"warning: {problem}")
         session.say(_learned(lesson))
-        fitted = fit(_task(config, lesson), work, _logged(work / LOG_FILE, session.report))
+        task = _task(config, lesson)
+        log = work / f"{task.identity()}.jsonl"
+        fitted = fit(task, work, _logged(log, session.report))
         if warning := fitted.calibration.promise.warning():
             session.say(f"warning: {warning}")
         with replaced(config.out) as directory:
-            shutil.copyfile(work / LOG_FILE, directory / LOG_FILE)
+            _copy_log(log, directory / LOG_FILE)
             manifest = _save(directory, config, line_format, lesson, fitted)
     shutil.rmtree(work, ignore_errors=True)
     return manifest
@@ -183,37 +189,50 @@ def _learned(lesson: Lesson) -> str:
 
 def _too_few(lesson: Lesson, window: WindowConfig) -> str:
     advice = {
-        "session": "a shorter --gap, a finer --key, or --window count",
+        "session": f"a --gap below {window.gap:g}s, a --key of more values, or --window count",
         "count": f"a --size below {window.size}",
-        "time": f"a --size below {window.span:g} seconds",
+        "time": f"a --size below {window.span:g}s",
     }[window.kind]
+    left_out = f" ({lesson.left_out} labelled ones left out)" if lesson.left_out else ""
     return (
-        f"the logs make {len(lesson.corpus)} windows of {lesson.lines} lines, and {MIN_WINDOWS}"
-        f" are needed to train; give more logs, or {advice}"
+        f"{lesson.lines} lines make {len(lesson.corpus)} windows{left_out}, and {MIN_WINDOWS} are"
+        f" needed to train; give more logs, or {advice}"
     )
 
 
 @contextmanager
 def _workplace(out: Path) -> Iterator[Path]:
+    """A directory to train in; it stays after an error if a training can go on there."""
     work = out.with_name(f"{out.name}.training")
+    is_new = not work.exists()
     try:
         work.mkdir(parents=True, exist_ok=True)
-        (work / LOG_FILE).touch()
     except OSError as error:
         raise StorageError(f"can't write to {out.parent}: {error.strerror}") from error
     try:
         yield work
-    except DataError:
-        shutil.rmtree(work, ignore_errors=True)
+    except (ConfigError, DataError):
+        if is_new:
+            shutil.rmtree(work, ignore_errors=True)
         raise
 
 
 def _logged(path: Path, report: Report) -> Report:
-    """Report each epoch, and add it to the JSON-lines log."""
+    """Report each epoch, and add it to the JSON-lines log of this training alone."""
 
     def both(name: str, epoch: EpochReport) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"training": name} | epoch.as_dict()) + "\n")
         report(name, epoch)
 
+    path.touch()
     return both
+
+
+def _copy_log(path: Path, target: Path) -> None:
+    """An epoch that a killed training lost and did again stands in its log twice: once is kept."""
+    epochs = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        epoch = json.loads(line)
+        epochs[epoch["training"], epoch["epoch"]] = line + "\n"
+    target.write_text("".join(epochs.values()), encoding="utf-8")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from logmlm.errors import UsageError
+from logmlm.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from logmlm.config import TrainingConfig
+    from logmlm.config import FormatConfig, TrainingConfig
+
+_OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"})
+"""Options that are not called as what they set."""
 
 
 @click.command()
@@ -62,7 +66,6 @@ def train(
 def _config(
     logs: tuple[str, ...], config_file: Path | None, options: dict[str, Any]
 ) -> TrainingConfig:
-    from logmlm.config import TrainingConfig
     from logmlm.configfile import read_training_config
 
     base = read_training_config(config_file).model_dump() if config_file else {}
@@ -70,19 +73,44 @@ def _config(
     for name, what in (("logs", "LOG files"), ("out", "--out DIR")):
         if not merged.get(name):
             raise UsageError(f"train needs {what}; see logmlm train --help")
-    return _checked(TrainingConfig, merged)
+    config = _checked(merged)
+    if options["format_name"]:
+        _check_format(config.format)
+    return config
 
 
-def _checked(kind: type[TrainingConfig], values: dict[str, Any]) -> TrainingConfig:
-    from pydantic import ValidationError
+def _check_format(config: FormatConfig) -> None:
+    from logmlm.formats import get_format
 
     try:
-        return kind.model_validate(values)
+        if config.name != "auto":
+            get_format(config)
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+
+
+def _checked(values: dict[str, Any]) -> TrainingConfig:
+    from pydantic import ValidationError
+
+    from logmlm.config import TrainingConfig
+
+    try:
+        return TrainingConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = " ".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{place}: {message}" if place else message) from error
+        alike = [one for one in error.errors() if one["loc"][:2] == first["loc"][:2]]
+        what = " or ".join(one["msg"].removeprefix("Input ") for one in alike)
+        if first["type"] == "value_error":
+            raise UsageError(f"{_option(first['loc'])}{first['ctx']['error']}") from error
+        raise UsageError(f"{_option(first['loc'])}{what}, not {first['input']!r}") from error
+
+
+def _option(location: tuple[str | int, ...]) -> str:
+    """The option that sets what stands there in a config, where it is one option."""
+    if len(location) == 1:
+        return ""
+    name = str(location[1])
+    return f"--{_OPTIONS.get(name, name.replace('_', '-'))} "
 
 
 def _sections(

@@ -58,13 +58,13 @@ def evaluate(
     detector = _detector(model, rest["device"], rest["stride"])
     windows = list(_windows(detector, logs, rest["keep_going"]))
     found = assess(detector, model, windows, known, oracle=rest["oracle"])
-    if report is not None:
-        found.write(report)
     click.echo(
         json.dumps(found.evaluation.as_json(), indent=1)
         if output == "json"
         else found.evaluation.as_text()
     )
+    if report is not None:
+        found.write(report)
 
 
 @click.command()

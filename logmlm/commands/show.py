@@ -13,6 +13,7 @@ import click
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def templates(model: Path, output: str) -> None:
     """List the templates of MODEL: id, count, share of lines, template and an example."""
+    from logmlm.explanation import printable
     from logmlm.manifest import Manifest
     from logmlm.templates import Templates
 
@@ -30,8 +31,9 @@ def templates(model: Path, output: str) -> None:
         if output == "json":
             click.echo(json.dumps(row, ensure_ascii=False))
         else:
-            click.echo(f"{found.id}  {found.count:>9}  {found.count / total:>7.2%}  {found.text}")
-            click.echo(f"{'':>12}  {'':>9}  {'':>7}  e.g. {found.example}")
+            text = printable(found.text)
+            click.echo(f"{found.id}  {found.count:>9}  {found.count / total:>7.2%}  {text}")
+            click.echo(f"{'':>12}  {'':>9}  {'':>7}  e.g. {printable(found.example)}")
 
 
 @click.command()

@@ -5,19 +5,22 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import os
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, cast
 
 import zstandard
 
-from logmlm.errors import DataError
+from logmlm.errors import DataError, StorageError
 from logmlm.records import LogLine
+from logmlm.sources.zstd import ZstdReader
 
 MAX_LINE_BYTES = 1 << 20
 STDIN = "-"
@@ -27,10 +30,11 @@ Warn = Callable[[str], None]
 
 
 def expand(patterns: Sequence[str]) -> tuple[str, ...]:
-    """Files for paths and globs; a pattern that is no glob, or matches nothing, stays as it is."""
+    """Files for paths and globs, each once; what is a path, or matches nothing, stays as it is."""
     found: list[str] = []
     for pattern in patterns:
-        found += sorted(glob(pattern, recursive=True)) or [pattern]  # noqa: PTH207  Path.glob takes no absolute pattern
+        matches = [] if Path(pattern).exists() else glob(pattern, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
+        found += sorted(matches) or [pattern]
     return tuple(dict.fromkeys(found))
 
 
@@ -44,11 +48,15 @@ def read_lines(
     reading, unless `keep_going`: then what could be read is used, and `warn` gets the sentence.
 
     Raises:
-        DataError: a file is missing, unreadable, empty, binary or damaged.
+        DataError: a file is empty, binary or damaged.
+        StorageError: a file is missing or can't be read.
 
     """
-    for path in paths:
-        check_readable(path)
+    empty = [path for path in paths if path != STDIN and _is_empty(path)]
+    if empty == list(paths):
+        raise DataError(f"{', '.join(empty)}: empty; name a log that holds lines")
+    if empty and warn is not None:
+        warn(f"{', '.join(empty)}: empty")
     for path in paths:
         try:
             yield from _lines_of(path, now)
@@ -59,41 +67,44 @@ def read_lines(
                 warn(str(error))
 
 
-def check_readable(path: str) -> None:
-    """Raise a `DataError` for a path that can't be read or holds nothing."""
-    if path == STDIN:
-        return
-    file = Path(path)
-    if file.is_dir():
-        raise DataError(f"{path} is a directory; name the log files in it, such as {path}/*.log")
+def _is_empty(path: str) -> bool:
+    """Whether a file, never a pipe, holds nothing; a StorageError if it can't be read.
+
+    It is not opened: a pipe could be read only once.
+    """
     try:
-        with file.open("rb") as stream:
-            if not stream.read(1):
-                raise DataError(f"{path} is empty")
+        status = Path(path).stat()
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
+        what = "no file matches" if has_magic(path) else "there is no file"
+        raise StorageError(f"{what} {path}; check the path") from error
     except OSError as error:
-        raise DataError(f"can't read {path}: {error.strerror}") from error
+        raise StorageError(f"can't read {path}: {error.strerror}") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise StorageError(f"{path} is a directory; name the files in it: '{path}/*.log'")
+    if not os.access(path, os.R_OK, effective_ids=True):
+        raise StorageError(f"can't read {path}: this user has no right to")
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0
 
 
 def _lines_of(path: str, now: float) -> Iterator[LogLine]:
     received_at = now if path == STDIN else Path(path).stat().st_mtime
+    name = "standard input" if path == STDIN else path
     position = 0
-    with _opened(path) as stream:
-        try:
+    try:
+        with _opened(path) as stream:
             for number, (raw, length) in enumerate(_raw_lines(stream), start=1):
                 if number == 1 and b"\0" in raw:
-                    raise DataError(f"{path} is binary (its first line holds a NUL), not a log")
+                    raise DataError(f"{name} is no text: its first line holds a NUL byte")
                 text = raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
                 yield LogLine(text, path, position, position + length, received_at, number)
                 position += length
-        except _DAMAGE as error:
-            raise DataError(
-                f"{path} is damaged after {position} unpacked bytes ({error});"
-                " use --keep-going to use what could be read"
-            ) from error
-        except OSError as error:
-            raise DataError(f"can't read {path} past byte {position}: {error.strerror}") from error
+    except _DAMAGE as error:
+        raise DataError(
+            f"{name} is damaged after {position} unpacked bytes ({error}); fetch it again,"
+            " or take what can be read with --keep-going"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"can't read {name} past byte {position}: {error.strerror}") from error
 
 
 def _raw_lines(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
@@ -120,11 +131,6 @@ def _plain(path: str) -> AbstractContextManager[Any]:
     return Path(path).open("rb")
 
 
-def _zstd(path: str) -> AbstractContextManager[Any]:
-    opened: AbstractContextManager[Any] = zstandard.open(path, "rb")
-    return opened
-
-
 _OPENERS: Mapping[str, Callable[[str], AbstractContextManager[Any]]] = MappingProxyType(
-    {".gz": gzip.open, ".xz": lzma.open, ".zst": _zstd}
+    {".gz": gzip.open, ".xz": lzma.open, ".zst": ZstdReader}
 )

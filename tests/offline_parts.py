@@ -1,0 +1,138 @@
+"""A small service's log, and a model trained on it once, for the tests of the offline commands."""
+
+import io
+import random
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+from logmlm import cli
+
+BEGIN = datetime(2024, 5, 6, 7, 0, tzinfo=UTC)
+KEY = r"(req-\d+)"
+KINDS = (
+    (
+        "{key} GET /files/{n} from 10.0.0.{small}",
+        "cache miss for {key}",
+        "read {n} blocks for {key} in {small} ms",
+        "{key} answered 200",
+    ),
+    (
+        "{key} PUT /files/{n} from 10.0.0.{small}",
+        "allocated {n} blocks for {key}",
+        "wrote {n} blocks for {key} in {small} ms",
+        "replicated {key} to 2 nodes",
+        "{key} answered 201",
+    ),
+    (
+        "{key} POST /login from 10.0.0.{small}",
+        "checking password for {key}",
+        "session opened for {key}",
+        "{key} answered 302",
+    ),
+)
+ODD = (
+    "{key} PUT /files/{n} from 10.0.0.{small}",
+    "disk failure while allocating for {key}",
+    "{key} answered 201",
+    "cache miss for {key}",
+    "replica lost for {key}",
+)
+TRAIN = (
+    *("--preset", "tiny", "--epochs", "20", "--folds", "0", "--false-alarm-rate", "0.1"),
+    *("--key", KEY, "--gap", "30s"),
+)
+
+
+def service_log(sessions=160, odd=(), seed=0, first=1000):
+    """Lines of sessions `req-FIRST` and on, two at a time; those whose number is in `odd` fail."""
+    luck = random.Random(seed)  # noqa: S311  a log, no secret
+    moment, lines, running = BEGIN, [], []
+    waiting = [_session(first + i, ODD if i in odd else None, luck) for i in range(sessions)]
+    while waiting or running:
+        while waiting and len(running) < 2:
+            running.append(waiting.pop(0))
+        current = luck.choice(running)
+        moment += timedelta(milliseconds=luck.randrange(20, 900))
+        stamp = moment.isoformat(timespec="milliseconds").removesuffix("+00:00")
+        lines.append(f"{stamp}Z INFO {current.pop(0)}")
+        running = [session for session in running if session]
+    return lines
+
+
+def _session(number, steps, luck):
+    steps = steps or luck.choice(KINDS)
+    return [
+        step.format(key=f"req-{number}", n=luck.randrange(9999), small=luck.randrange(1, 250))
+        for step in steps
+    ]
+
+
+def write_log(path, lines):
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+def logmlm(*words, stdin=b""):
+    """Run the command line as the program does, in this process."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    given = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+    code = 0
+    argv = ["logmlm", *map(str, words)]
+    with redirect_stdout(out), redirect_stderr(err), patch.multiple(sys, argv=argv, stdin=given):
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+    texts = []
+    for stream in (out, err):
+        stream.flush()
+        texts.append(stream.buffer.getvalue().decode())
+    return Outcome(code, *texts)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model directory, the log that it learned, a log with odd sessions, and its labels."""
+
+    model: Path
+    log: Path
+    said: str
+    odd_log: Path
+    labels: Path
+
+
+ODD_SESSIONS = (5, 17)
+
+
+def trained(tmp_path_factory):
+    """What was trained once for all tests of a run."""
+    return _trained(tmp_path_factory.getbasetemp() / "trained")
+
+
+@cache
+def _trained(place):
+    place.mkdir()
+    log = write_log(place / "service.log", service_log())
+    odd_lines = service_log(sessions=30, odd=ODD_SESSIONS, seed=1, first=5000)
+    odd_log = write_log(place / "odd.log", odd_lines)
+    rows = [f"req-{5000 + i},{int(i in ODD_SESSIONS)}" for i in range(30)]
+    labels = write_log(place / "labels.csv", ["request,label", *rows])
+    outcome = logmlm("train", log, "--out", place / "model", *TRAIN)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == ""
+    return Trained(place / "model", log, outcome.err, odd_log, labels)

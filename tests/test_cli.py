@@ -1,0 +1,178 @@
+"""The command line as a whole: what it imports, how it ends, what it says."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import click
+import offline_parts
+import pytest
+from offline_parts import logmlm
+
+from logmlm import errors
+from logmlm.cli import COMMANDS
+
+HEAVY = ("torch", "kafka", "pydantic", "pandas", "sklearn", "transformers", "numpy", "matplotlib")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return offline_parts.trained(tmp_path_factory)
+
+
+def program(*words, stdout=subprocess.PIPE, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", "from logmlm.cli import main; main()", *map(str, words)],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=os.environ | environment,
+        check=False,
+        text=True,
+    )
+
+
+def test_help_lists_every_command_in_the_order_of_use():
+    outcome = logmlm("--help")
+    listed = [line.split()[0] for line in outcome.out.split("Commands:\n")[1].splitlines()]
+    assert (outcome.code, outcome.err) == (0, "")
+    assert listed == list(COMMANDS)
+    assert listed[:4] == ["train", "evaluate", "score", "explain"]
+    assert listed[4:] == ["templates", "run", "validate", "version"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_of_its_own(command):
+    outcome = logmlm(command, "-h")
+    assert outcome.code == 0
+    assert outcome.out.startswith(f"Usage: logmlm {command} ")
+
+
+def test_help_takes_under_three_tenths_of_a_second_of_cpu():
+    fastest = 10.0
+    for _ in range(3):
+        before = os.times()
+        assert program("--help").returncode == 0
+        after = os.times()
+        spent = after.children_user - before.children_user
+        spent += after.children_system - before.children_system
+        fastest = min(fastest, spent)
+    assert fastest < 0.3
+
+
+def test_help_of_any_command_imports_nothing_heavy():
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import sys\n"
+            "from logmlm.cli import COMMANDS, logmlm\n"
+            "for words in ([], *([name] for name in COMMANDS)):\n"
+            "    logmlm.main([*words, '--help'], standalone_mode=False)\n"
+            f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stderr == "[]\n"
+
+
+def test_version_names_itself_and_what_it_stands_on():
+    rows = dict(line.split() for line in logmlm("version").out.splitlines())
+    assert set(rows) == {
+        *("logmlm", "torch", "transformers", "drain3", "kafka-python", "scikit-learn")
+    }
+    assert rows["logmlm"] == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["score"], "Missing argument 'MODEL'"),
+        (["score", "m"], "Missing argument 'LOGS"),
+        (["score", "m", "l", "--output", "xml"], "'xml' is not one of 'json', 'csv', 'parquet'"),
+        (["evaluate", "m", "l"], "Missing option '--labels'"),
+        (["train", "--epochs", "many", "l"], "'many' is not a valid integer"),
+    ],
+)
+def test_wrong_words_end_with_64_and_say_what_is_wrong(words, said):
+    outcome = logmlm(*words)
+    assert outcome.code == 64
+    assert said in outcome.err
+    assert outcome.out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (errors.LogmlmError("a worker died"), 70, "logmlm: a worker died\n"),
+        (errors.UsageError("no"), 64, "logmlm: no\n"),
+        (errors.DataError("no"), 65, "logmlm: no\n"),
+        (errors.ModelError("no"), 65, "logmlm: no\n"),
+        (errors.UnreachableError("no"), 69, "logmlm: no\n"),
+        (errors.StorageError("no"), 74, "logmlm: no\n"),
+        (errors.ConfigError("no"), 78, "logmlm: no\n"),
+        (OSError(28, "No space left", "f"), 74, "can't read or write: [Errno 28] No space left"),
+        (KeyError("x"), 70, "internal error, please report it: KeyError: 'x' (LOGMLM_DEBUG=1"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+    ],
+)
+def test_every_error_ends_with_its_exit_code_and_a_sentence(error, code, said, monkeypatch):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(click.Command, "invoke", lambda *_: fail())
+    outcome = logmlm("version")
+    assert outcome.code == code
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+    monkeypatch.setenv("LOGMLM_DEBUG", "1")
+    traced = logmlm("version")
+    assert traced.code == code
+    assert ("Traceback" in traced.err) == (code not in (130, 141))
+
+
+def test_a_reader_that_goes_away_ends_the_program_as_sigpipe_would(trained):
+    command = f"'{sys.executable}' -c 'from logmlm.cli import main; main()'"
+    ended = subprocess.run(
+        ["bash", "-c", f"{command} version | true; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stderr == ""
+    assert ended.stdout in ("141\n", "0\n")  # 0 where all was written before the reader went
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as broken:
+        ended = program("templates", trained.model, stdout=broken)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_full_disk_behind_standard_output_is_said_once():
+    with open("/dev/full", "w") as full:  # noqa: PTH123  as a shell would redirect
+        ended = program("version", stdout=full)
+    assert ended.returncode == 74
+    assert ended.stderr == "logmlm: can't read or write: [Errno 28] No space left on device\n"
+
+
+def test_explain_shows_colour_on_a_terminal_only(trained):
+    ours, terminal = pty.openpty()
+    with os.fdopen(terminal, "w") as stream:
+        ended = program("explain", trained.model, trained.odd_log, stdout=stream)
+        os.set_blocking(ours, False)
+        shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert ended.returncode == 0, ended.stderr
+    assert "\x1b[1;31m> " in shown
+    assert "\x1b[2m" in shown
+    assert "\x1b" not in logmlm("explain", trained.model, trained.odd_log).out
+
+
+def test_data_goes_to_standard_output_and_nothing_else_does(trained):
+    outcome = logmlm("score", trained.model, trained.odd_log)
+    assert len([json.loads(line) for line in outcome.out.splitlines()]) == 30
+    assert outcome.err == ""
