@@ -112,17 +112,18 @@ def digest_files(directory: Path) -> dict[str, str]:
 
 
 def _text(directory: Path) -> str:
-    if not directory.is_dir():
-        raise ModelError(f"{directory} is no model directory; make one with logmlm train --out")
+    path = directory / FILE_NAME
     try:
-        return (directory / FILE_NAME).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        there = f"there is no {path}" if directory.is_dir() else f"there is no {directory}"
         raise ModelError(
-            f"{directory} has no {FILE_NAME}: it is no model directory, or its training was"
-            " never finished"
+            f"{there}: name a model directory, made by logmlm train --out DIR"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"can't read {directory / FILE_NAME}: {error}") from error
+    except OSError as error:
+        raise ModelError(f"can't read {path}: {error.strerror}; mend its rights") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} is damaged{_REMEDY}") from error
 
 
 def _checksum(values: dict[str, Any]) -> str:
