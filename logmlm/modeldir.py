@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from logmlm.storage import sync, write_json
 
 WINDOWS_FILE = "windows.npz"
 CALIBRATION_FILE = "calibration.json"
+_DAMAGE = (ValueError, KeyError, IndexError, EOFError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,15 @@ class TrainingWindows:
             ModelError: the file is missing or damaged.
 
         """
+        path = directory / WINDOWS_FILE
         try:
-            with np.load(directory / WINDOWS_FILE, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 words: list[str] = arrays["vocabulary"][arrays["tokens"]].tolist()
                 ends = np.cumsum(arrays["lengths"]).tolist()
                 folds: list[int] = arrays["folds"].tolist()
-        except (OSError, ValueError, KeyError, IndexError) as error:
-            raise ModelError(f"can't read {directory / WINDOWS_FILE}: {error}") from error
-        starts = [0, *ends[:-1]]
+        except (OSError, *_DAMAGE) as error:
+            raise ModelError(f"can't read {path}: {error}; train again") from error
+        starts = [0, *ends][:-1]
         return cls(
             tuple(tuple(words[a:b]) for a, b in zip(starts, ends, strict=True)), tuple(folds)
         )

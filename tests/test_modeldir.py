@@ -1,0 +1,185 @@
+"""The model directory: written whole or not at all, and opened only undamaged."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logmlm.calibration import Calibration
+from logmlm.errors import ModelError, StorageError
+from logmlm.modeldir import (
+    TrainingWindows,
+    check_replaceable,
+    load_calibration,
+    replaced,
+    sample,
+    save_calibration,
+)
+
+
+@pytest.fixture
+def model(tmp_path):
+    directory = tmp_path / "model"
+    directory.mkdir()
+    (directory / "manifest.json").write_text("old")
+    return directory
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_new_model_takes_the_place_of_the_old_one_and_leaves_nothing_beside_it(model):
+    with replaced(model) as fresh:
+        (fresh / "manifest.json").write_text("new")
+        assert (model / "manifest.json").read_text() == "old"
+    assert (model / "manifest.json").read_text() == "new"
+    assert names(model.parent) == ["model"]
+
+
+def test_a_first_model_makes_its_parents(tmp_path):
+    with replaced(tmp_path / "a" / "b") as fresh:
+        (fresh / "manifest.json").write_text("new")
+    assert names(tmp_path / "a" / "b") == ["manifest.json"]
+
+
+def _write_half(directory, error):
+    with replaced(directory) as fresh:
+        (fresh / "half").write_text("half")
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [(OSError(28, "No space left on device"), StorageError), (KeyboardInterrupt(), None)],
+)
+def test_after_an_error_the_old_model_stays_and_nothing_beside_it(model, error, seen):
+    with pytest.raises(seen or type(error)):
+        _write_half(model, error)
+    assert (model / "manifest.json").read_text() == "old"
+    assert names(model.parent) == ["model"]
+
+
+def test_the_old_model_comes_back_where_the_new_one_can_not_take_its_place(model, monkeypatch):
+    move = Path.replace
+
+    def fail_for_the_new_one(path, target):
+        if path.name == ".model.new":
+            raise OSError(5, "Input/output error")
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail_for_the_new_one)
+    with pytest.raises(StorageError, match=r"can't write .*model: Input/output"), replaced(model):
+        pass
+    assert (model / "manifest.json").read_text() == "old"
+    assert names(model.parent) == ["model"]
+
+
+def test_what_a_killed_training_left_is_used_up(model):
+    leftover = model.parent / ".model.new"
+    leftover.mkdir()
+    (leftover / "half.bin").write_text("half")
+    older = model.parent / ".model.old"
+    older.mkdir()
+    with replaced(model) as fresh:
+        (fresh / "manifest.json").write_text("new")
+    assert names(model) == ["manifest.json"]
+    assert names(model.parent) == ["model"]
+
+
+def test_whoever_may_read_the_directory_may_read_all_its_files(model):
+    before = os.umask(0o027)
+    try:
+        with replaced(model) as fresh:
+            (fresh / "secretive").write_text("x")
+            (fresh / "secretive").chmod(0o600)
+    finally:
+        os.umask(before)
+    assert model.stat().st_mode & 0o777 == 0o750
+    assert (model / "secretive").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_place_that_can_not_be_written_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StorageError, match=r"can't write to .*file: Not a directory"),
+        replaced(tmp_path / "file" / "model"),
+    ):
+        pytest.fail("there is no place")
+
+
+def test_only_a_model_or_nothing_is_replaced(model, tmp_path):
+    required = ("manifest.json",)
+    check_replaceable(model, required)
+    check_replaceable(tmp_path / "free", required)
+    (tmp_path / "empty").mkdir()
+    check_replaceable(tmp_path / "empty", required)
+    with pytest.raises(StorageError, match="exists and is no model directory; choose another"):
+        check_replaceable(tmp_path, required)
+    with pytest.raises(StorageError, match="is a file; choose another --out"):
+        check_replaceable(model / "manifest.json", required)
+
+
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(st.lists(st.tuples(st.lists(words, max_size=5).map(tuple), st.integers(-1, 4)), max_size=5))
+def test_training_windows_are_read_back_as_they_were(tmp_path_factory, pairs):
+    directory = tmp_path_factory.getbasetemp()
+    windows = TrainingWindows(tuple(w for w, _ in pairs), tuple(f for _, f in pairs))
+    windows.save(directory)
+    assert TrainingWindows.read(directory) == windows
+
+
+def test_training_windows_are_no_pickle(tmp_path):
+    TrainingWindows((("a", "b"), ("a",)), (0, -1)).save(tmp_path)
+    with np.load(tmp_path / "windows.npz", allow_pickle=False) as arrays:
+        assert {name: arrays[name].tolist() for name in arrays} == {
+            "vocabulary": ["a", "b"],
+            "tokens": [0, 1, 0],
+            "lengths": [2, 1],
+            "folds": [0, -1],
+        }
+
+
+def test_damaged_training_windows_are_an_error(tmp_path):
+    with pytest.raises(ModelError, match=r"can't read .*windows\.npz"):
+        TrainingWindows.read(tmp_path)
+    TrainingWindows((("a", "b"),), (0,)).save(tmp_path)
+    path = tmp_path / "windows.npz"
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"\x80\x04N.", whole[:100] + b"x" + whole[101:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError, match=r"can't read .*windows\.npz"):
+            TrainingWindows.read(tmp_path)
+    with pytest.raises(StorageError, match=r"can't write .*windows\.npz"):
+        TrainingWindows((), ()).save(tmp_path / "nowhere")
+
+
+def test_a_sample_is_in_order_without_repeats_and_the_same_for_a_seed():
+    chosen = sample(1000, 10, seed=3).tolist()
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == 10
+    assert chosen == sample(1000, 10, seed=3).tolist()
+    assert chosen != sample(1000, 10, seed=4).tolist()
+    assert sample(4, 10, seed=3).tolist() == [0, 1, 2, 3]
+    assert sample(4, 4, seed=3).tolist() == [0, 1, 2, 3]
+
+
+def test_a_calibration_is_read_back_as_it_was(tmp_path):
+    held_out = np.random.default_rng(0).gamma(2.0, size=(200, 4))
+    calibration = Calibration.fit(held_out, 0.05, 10.0)
+    save_calibration(calibration, tmp_path)
+    assert load_calibration(tmp_path) == calibration
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{", "{}", json.dumps({"version": 9})])
+def test_a_damaged_calibration_is_an_error(tmp_path, content):
+    if content is not None:
+        (tmp_path / "calibration.json").write_text(content)
+    with pytest.raises(ModelError, match=r"calibration\.json"):
+        load_calibration(tmp_path)

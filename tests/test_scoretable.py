@@ -1,0 +1,122 @@
+"""Scores as files: the same numbers in each, one row a line."""
+
+import csv
+import io
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from test_explanation import score
+
+from logmlm.errors import StorageError, UsageError
+from logmlm.scoretable import (
+    check_target,
+    window_object,
+    write_csv,
+    write_json_lines,
+    write_parquet,
+)
+
+COMPLETE = score(['a "quoted", text\nwith\ttrace', "größe"], complete=True)
+CUT = score(["x"], value=0.5, numbered=False)
+SCORES = [COMPLETE, CUT]
+
+
+def id_of(found):
+    return f"id-{found.window.partition}"
+
+
+def test_an_object_holds_the_window_and_each_event():
+    assert window_object(COMPLETE, "w1") == {
+        "window": "w1",
+        "partition": "app.log",
+        "key": "req-7",
+        "start": 1_714_979_289.25,
+        "end": 1_714_979_290.25,
+        "closed_by": "idle",
+        "value": 2.5,
+        "p_value": 0.00123,
+        "anomaly": True,
+        "pll": -4.5,
+        "events": [
+            {"line": 41, "text": 'a "quoted", text\nwith\ttrace'}
+            | {"surprisal": 0.5, "bag_surprisal": 0.5},
+            {"line": 42, "text": "größe", "surprisal": 1.5, "bag_surprisal": 1.5},
+            {"line": None, "text": "(end of window)", "surprisal": 2.5, "bag_surprisal": 2.5},
+        ],
+    }
+
+
+def test_json_lines_are_one_window_each():
+    out = io.StringIO()
+    write_json_lines(SCORES, id_of, out)
+    rows = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert rows == [window_object(each, id_of(each)) for each in SCORES]
+    assert rows[1]["events"] == [
+        {"line": None, "text": "x", "surprisal": 0.5, "bag_surprisal": 0.5}
+    ]
+    assert "größe" in out.getvalue()
+
+
+def test_csv_has_a_header_and_a_row_a_line():
+    out = io.StringIO()
+    write_csv(SCORES, id_of, out)
+    rows = list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert [row["line"] for row in rows] == ["41", "42", "", ""]
+    assert rows[0]["text"] == 'a "quoted", text\nwith\ttrace'
+    assert {row["window"] for row in rows} == {"id-app.log", "id-t/0"}
+    assert [float(row["surprisal"]) for row in rows] == [0.5, 1.5, 2.5, 0.5]
+    assert [row["anomaly"] for row in rows] == ["True", "True", "True", "False"]
+    assert "\r" not in out.getvalue()
+
+
+def test_a_csv_without_windows_has_its_header():
+    out = io.StringIO()
+    write_csv([], id_of, out)
+    assert out.getvalue().startswith("window,partition,key,start,end,closed_by,value,p_value,")
+    assert out.getvalue().count("\n") == 1
+
+
+def test_parquet_holds_what_csv_does_with_types(tmp_path):
+    path = tmp_path / "scores.parquet"
+    write_parquet(SCORES, id_of, path)
+    out = io.StringIO()
+    write_csv(SCORES, id_of, out)
+    table = pq.read_table(path).to_pylist()
+    as_text = [{k: "" if v is None else str(v) for k, v in row.items()} for row in table]
+    assert as_text == list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert table[0]["line"] == 41
+    assert table[0]["anomaly"] is True
+    assert table[2]["line"] is None
+
+
+def test_parquet_is_written_in_groups_of_rows(tmp_path):
+    path = tmp_path / "scores.parquet"
+    long = score([f"line {i}" for i in range(500)])
+    write_parquet((long for _ in range(50)), id_of, path)
+    assert pq.ParquetFile(path).metadata.num_row_groups == 2
+    assert pq.read_table(path).num_rows == 25_000
+    write_parquet([], id_of, path)
+    assert pq.read_table(path).num_rows == 0
+
+
+def test_parquet_is_whole_or_what_it_was(tmp_path):
+    path = tmp_path / "scores.parquet"
+    write_parquet(SCORES, id_of, path)
+    before = path.read_bytes()
+
+    def ends_early():
+        yield COMPLETE
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match="No space left on device"):
+        write_parquet(ends_early(), id_of, path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["scores.parquet"]
+
+
+def test_parquet_needs_a_file(tmp_path):
+    with pytest.raises(UsageError, match="name a file with --out"):
+        check_target("parquet", None)
+    check_target("parquet", tmp_path / "x")
+    check_target("csv", None)
