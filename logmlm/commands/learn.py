@@ -57,7 +57,7 @@ def train(
 
     config = config.model_copy(update={"logs": expand(config.logs)})
     with Progress(quiet) as progress:
-        lines = read_lines(config.logs, time.time(), keep_going, progress.say)
+        lines = read_lines(config.logs, time.time(), keep_going, progress.warn)
         manifest = train_model(config, lines, Session(progress.say, progress.report))
     if not quiet:
         click.echo(_summary(config.out, manifest.metrics), err=True)

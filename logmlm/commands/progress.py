@@ -43,6 +43,10 @@ class Progress:
             self._close()
             click.echo(sentence, err=True)
 
+    def warn(self, sentence: str) -> None:
+        """A warning on a line of its own."""
+        self.say(f"warning: {sentence}")
+
     def report(self, name: str, epoch: EpochReport) -> None:
         """One epoch of the training called `name`."""
         if self._quiet:
