@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logmlm.calibration import Calibration, statistics
+from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.formats import get_format
 from logmlm.manifest import Manifest
 from logmlm.mlm.pll import Scorer
@@ -103,7 +103,7 @@ class Detector:
         in_order = [reading.surprisals for reading in self._scorer.in_order(tokens)]
         bags = self._scorer.as_bag(tokens)
         found = [statistics(a, b) for a, b in zip(in_order, bags, strict=True)]
-        values, p_values = self.calibration.values(np.array(found).reshape(len(found), -1))
+        values, p_values = self.calibration.values(np.array(found).reshape(-1, len(STATISTICS)))
         return [
             Score(window, tuple(a.tolist()), tuple(b.tolist()), float(value), float(p))
             for window, a, b, value, p in zip(

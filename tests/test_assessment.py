@@ -1,0 +1,84 @@
+"""The model and the simple rules, measured on the same labelled windows."""
+
+import math
+
+import offline_parts
+import pytest
+
+from logmlm.assessment import assess
+from logmlm.detector import Detector
+from logmlm.errors import DataError
+from logmlm.labels import Labels
+from logmlm.sources.archive import read_lines
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return offline_parts.trained(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def detector(trained):
+    return Detector.load(trained.model)
+
+
+@pytest.fixture(scope="module")
+def windows(detector, trained):
+    return list(detector.windows(read_lines([str(trained.odd_log)], 0.0)))
+
+
+@pytest.fixture(scope="module")
+def assessment(detector, trained, windows):
+    labels = Labels.read(trained.labels)
+    return assess(detector, trained.model, windows, labels, oracle=True)
+
+
+def test_the_model_stands_first_and_finds_what_is_labelled(assessment):
+    row = assessment.evaluation.rows[0]
+    assert row.name == "logmlm"
+    assert (row.metrics.precision, row.metrics.recall, row.metrics.f1) == (1.0, 1.0, 1.0)
+    assert row.oracle_f1 == 1.0
+    assert row.threshold == 1.0
+    assert assessment.truth.anomalous.sum() == 2
+
+
+def test_the_rules_judge_the_same_windows(assessment, windows):
+    names = [verdict.name for verdict in assessment.verdicts]
+    assert names[0] == "logmlm"
+    assert {"unseen_template", "count_vector", "two_gram", "length", "pca"} < set(names)
+    assert {len(verdict.scores) for verdict in assessment.verdicts} == {len(windows)}
+    assert [score.window for score in assessment.scores] == windows
+    rows = {row.name: row for row in assessment.evaluation.rows}
+    assert rows["unseen_template"].metrics.f1 == 1.0
+    assert rows["isolation_forest"].oracle_f1 is not None
+
+
+def test_the_models_language_is_measured_on_windows_that_are_not_labelled(
+    assessment, detector, windows
+):
+    normal = [w for w, odd in zip(windows, assessment.truth.anomalous, strict=True) if not odd]
+    assert assessment.evaluation.perplexity == detector.quality(normal).perplexity
+    assert assessment.evaluation.perplexity < detector.quality(windows).perplexity
+    assert math.isfinite(assessment.evaluation.perplexity)
+
+
+def test_where_everything_is_labelled_the_language_is_measured_on_all(detector, trained, windows):
+    labels = Labels("all", keys={window.key: True for window in windows})
+    found = assess(detector, trained.model, windows, labels, oracle=False)
+    assert found.evaluation.perplexity == detector.quality(windows).perplexity
+    assert found.evaluation.rows[0].metrics.false_alarm_rate is None
+
+
+def test_a_report_is_written(assessment, tmp_path):
+    assessment.write(tmp_path / "report")
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        *("pr_curve.png", "histogram.png", "timeline.png"),
+        *("table.csv", "table.md", "evaluation.json"),
+    }
+
+
+def test_no_windows_and_labels_of_other_logs_are_errors(detector, trained, windows):
+    with pytest.raises(DataError, match="the logs make no windows to evaluate"):
+        assess(detector, trained.model, [], Labels.in_line(), oracle=False)
+    with pytest.raises(DataError, match="no line has a label column"):
+        assess(detector, trained.model, windows, Labels.in_line(), oracle=False)
