@@ -1,0 +1,58 @@
+"""A tiny language of logs, and models trained on it, for the tests of the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from transformers import BertForMaskedLM
+
+from logmlm.config import ModelConfig
+from logmlm.mlm.checkpoint import TrainingCheckpoint
+from logmlm.mlm.data import Corpus
+from logmlm.mlm.tokenizer import END, Vocabulary
+from logmlm.mlm.train import EpochReport, Job, train
+
+WORDS = tuple("ABCDEFGH")
+VOCABULARY = Vocabulary.build({word: 99 - i for i, word in enumerate(WORDS)}, 1)
+WINDOW_SIZE = 8
+
+
+def ids(text: str, end: bool = True) -> tuple[int, ...]:
+    """Token ids of words written together, with the end token."""
+    index = VOCABULARY.index()
+    return (*(index[word] for word in text), *([END] * end))
+
+
+def corpus_of(*texts: str) -> Corpus:
+    return Corpus.of([ids(text) for text in texts])
+
+
+def job_of(corpus: Corpus, validation: int = 0, **settings: object) -> Job:
+    """A job whose last `validation` windows are validated on."""
+    everything = np.arange(len(corpus))
+    split = len(corpus) - validation
+    config = {"preset": "tiny", "epochs": 2, "batch_size": 4, "device": "cpu"} | settings
+    return Job(
+        corpus=corpus,
+        training=everything[:split],
+        validation=everything[split:],
+        vocabulary_size=len(VOCABULARY),
+        window_size=WINDOW_SIZE,
+        config=ModelConfig.model_validate(config),
+    )
+
+
+def trained(
+    job: Job, directory: Path | None = None, identity: str = "one"
+) -> tuple[BertForMaskedLM, list[EpochReport]]:
+    reports: list[EpochReport] = []
+    model = train(job, TrainingCheckpoint(directory, identity), reports.append)
+    return model, reports
+
+
+def cyclic_model() -> BertForMaskedLM:
+    """Knows one language: the alphabet in its order, from any letter on, and then the end."""
+    texts = ["ABCDEFGH"[a : a + n] for a in range(5) for n in (3, 4, 5) if a + n <= len(WORDS)]
+    corpus = corpus_of(*texts, *["ABCDEF"] * 100)
+    return trained(job_of(corpus, epochs=90, batch_size=8, learning_rate=3e-3))[0]

@@ -1,0 +1,66 @@
+"""Trainings side by side, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pytest
+from worker_parts import train_bias, work
+
+from logmlm.errors import DataError, LogmlmError
+from logmlm.mlm.workers import available_cpus, run_all
+
+
+def squares(count: int) -> list[tuple[str, int]]:
+    return [("square", value) for value in range(count)]
+
+
+def test_with_one_worker_all_is_done_here_in_order() -> None:
+    reports: list[tuple[int, int]] = []
+    assert run_all(work, squares(3), reports.append, workers=1) == [0, 1, 4]
+    assert reports == [(value, os.getpid()) for value in range(3)]
+
+
+def test_one_request_needs_no_process() -> None:
+    reports: list[tuple[int, int]] = []
+    assert run_all(work, squares(1), reports.append, workers=4) == [0]
+    assert reports == [(0, os.getpid())]
+    assert run_all(work, [], reports.append, workers=4) == []
+
+
+def test_several_processes_give_results_in_order_and_the_same_weights_as_one() -> None:
+    alone: list[int] = []
+    beside: list[int] = []
+    expected = run_all(train_bias, [0, 1], alone.append, workers=1)
+    found = run_all(train_bias, [0, 1], beside.append, workers=2)
+    assert (expected[0] == found[0]).all()
+    assert (expected[1] == found[1]).all()
+    assert (expected[0] != expected[1]).any()
+    assert sorted(beside) == sorted(alone) == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "sentence"),
+    [
+        (("refuse", "the logs"), DataError, "no window in the logs"),
+        (("kill", 0), LogmlmError, r"died \(exit code -9\); if memory ran out, use a smaller"),
+    ],
+)
+def test_what_goes_wrong_in_a_process_arrives_and_ends_the_others(
+    fault: tuple[str, Any], error: type[LogmlmError], sentence: str
+) -> None:
+    began = time.monotonic()
+    reports: list[tuple[Any, int]] = []
+    with pytest.raises(error, match=sentence):
+        run_all(work, [fault, ("wait", 300.0)], reports.append, workers=2)
+    assert time.monotonic() - began < 100
+    assert os.getpid() not in [pid for _, pid in reports]
+    for _, pid in reports:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_this_process_may_use_a_cpu() -> None:
+    assert 1 <= available_cpus() <= (os.cpu_count() or 1)
