@@ -13,7 +13,7 @@ from pathlib import Path
 
 from logmlm import __version__
 from logmlm.config import FormatConfig, TrainingConfig, WindowConfig
-from logmlm.errors import ConfigError, DataError, StorageError
+from logmlm.errors import DataError, StorageError
 from logmlm.fitting import MIN_WINDOWS, Fitted, Report, Task, fit
 from logmlm.formats import LineFormat, detect_format, get_format
 from logmlm.labels import Labels
@@ -50,16 +50,20 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
 
     Raises:
         DataError: no format fits, labels match nothing, or there are too few windows.
+        ConfigError: the format or the masks can't be used.
         StorageError: the place can't be written, or holds something else than a model.
         UsageError: this machine has no such device.
 
     """
     config = config.model_copy(update={"out": config.out.resolve()})
     check_replaceable(config.out, (FILE_NAME,))
-    resolve_device(config.model.device)  # before hours of reading, not after
+    # What can't work is found before hours of reading, not after.
+    resolve_device(config.model.device)
+    labels, templates = read_labels(config.labels), Templates(config.templates)
     line_format, lines = choose_format(config.format, lines, session.say)
     with _workplace(config.out) as work:
-        lesson = learn(config, line_format, lines, work)
+        learner = Learner(line_format, config.window, templates, labels, work)
+        lesson = learn(config, learner, lines)
         for problem in lesson.templates.problems():
             session.say(f"warning: {problem}")
         session.say(_learned(lesson))
@@ -96,17 +100,13 @@ def choose_format(
     return found.format, chain(first, rest)
 
 
-def learn(
-    config: TrainingConfig, line_format: LineFormat, lines: Iterable[LogLine], work: Path
-) -> Lesson:
+def learn(config: TrainingConfig, learner: Learner, lines: Iterable[LogLine]) -> Lesson:
     """One pass over the logs.
 
     Raises:
         DataError: labels match nothing, or there are too few windows to train on.
 
     """
-    labels = read_labels(config.labels)
-    learner = Learner(line_format, config.window, Templates(config.templates), labels, work)
     learner.learn(lines)
     lesson = learner.lesson(config.model.min_count)
     if len(lesson.corpus) < MIN_WINDOWS:
@@ -115,7 +115,13 @@ def learn(
 
 
 def read_labels(path: Path | None) -> Labels | None:
-    """Labels from a CSV, or from the log's own label column where the path is `in-line`."""
+    """Labels from a CSV, or from the log's own label column where the path is `in-line`.
+
+    Raises:
+        DataError: the CSV holds no usable labels.
+        StorageError: it can't be read.
+
+    """
     if path is None:
         return None
     return Labels.in_line() if str(path) == "in-line" else Labels.read(path)
@@ -211,7 +217,7 @@ def _workplace(out: Path) -> Iterator[Path]:
         raise StorageError(f"can't write to {out.parent}: {error.strerror}") from error
     try:
         yield work
-    except (ConfigError, DataError):
+    except DataError:
         if is_new:
             shutil.rmtree(work, ignore_errors=True)
         raise
