@@ -24,13 +24,3 @@ def work(request: tuple[str, Any], report: Report) -> Any:
     if kind == "wait":
         time.sleep(value)
     return value * value
-
-
-def train_bias(seed: int, report: Report) -> Any:
-    """A training's output bias, after it reported each epoch."""
-    from mlm_parts import corpus_of, job_of, trained
-
-    model, reports = trained(job_of(corpus_of("ABCD", "BCDE", "ABD"), seed=seed))
-    for each in reports:
-        report(each.epoch)
-    return model.state_dict()["cls.predictions.bias"].numpy()
