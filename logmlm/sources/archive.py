@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from glob import glob, has_magic
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import zstandard
 
@@ -122,15 +122,19 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     if path == STDIN:
         yield sys.stdin.buffer
         return
-    opener = _OPENERS.get(Path(path).suffix, _plain)
-    with opener(path) as stream:
-        yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, stream)))
+    # No buffer is laid around these: it would drop what was unpacked before the damage.
+    with _OPENERS.get(Path(path).suffix, _plain)(path) as stream:
+        yield stream
 
 
 def _plain(path: str) -> AbstractContextManager[Any]:
     return Path(path).open("rb")
 
 
+def _zstd(path: str) -> AbstractContextManager[Any]:
+    return io.BufferedReader(ZstdReader(path))
+
+
 _OPENERS: Mapping[str, Callable[[str], AbstractContextManager[Any]]] = MappingProxyType(
-    {".gz": gzip.open, ".xz": lzma.open, ".zst": ZstdReader}
+    {".gz": gzip.open, ".xz": lzma.open, ".zst": _zstd}
 )
