@@ -58,7 +58,7 @@ class TrainingCheckpoint:
         """
         self._directory = directory
         self._identity = identity
-        self._best: dict[str, torch.Tensor] | None = None
+        self._best: dict[str, torch.Tensor] = {}
         if directory is not None:
             _make(directory)
 
@@ -75,9 +75,8 @@ class TrainingCheckpoint:
             self._best = _weights(model)
         if self._directory is None:
             return
-        tensors = _weights(model) | _moments(optimizer)
-        if self._best is not None:
-            tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
+        best = {f"best.{name}": tensor for name, tensor in self._best.items()}
+        tensors = _weights(model) | _moments(optimizer) | best
         _write(tensors, self._directory / f"{progress.epoch}.safetensors")
         write_json(
             self._directory / "progress.json", asdict(progress) | {"identity": self._identity}
@@ -101,7 +100,7 @@ class TrainingCheckpoint:
 
     def load_best(self, model: BertForMaskedLM, progress: Progress) -> None:
         """Put the best epoch's weights into the model."""
-        if self._best is not None and progress.best_epoch != progress.epoch:
+        if progress.best_epoch != progress.epoch:
             model.load_state_dict(self._best)
 
     def _read(self) -> tuple[Progress, dict[str, torch.Tensor]]:
