@@ -3,15 +3,18 @@
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from unittest.mock import patch
 
 import click
 import offline_parts
 import pytest
 from offline_parts import logmlm
 
-from logmlm import errors
+from logmlm import cli, errors
 from logmlm.cli import COMMANDS
 
 HEAVY = ("torch", "kafka", "pydantic", "pandas", "sklearn", "transformers", "numpy", "matplotlib")
@@ -159,16 +162,31 @@ def test_a_full_disk_behind_standard_output_is_said_once():
     assert ended.stderr == "logmlm: can't read or write: [Errno 28] No space left on device\n"
 
 
+def test_what_a_full_disk_did_not_take_is_let_go(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["logmlm", "version"])
+    with (
+        open("/dev/full", "w") as full,  # noqa: PTH123  as above
+        redirect_stdout(full),
+        pytest.raises(SystemExit, match="74"),
+    ):
+        cli.main()
+    assert "No space left on device" in capsys.readouterr().err
+
+
 def test_explain_shows_colour_on_a_terminal_only(trained):
-    ours, terminal = pty.openpty()
-    with os.fdopen(terminal, "w") as stream:
-        ended = program("explain", trained.model, trained.odd_log, stdout=stream)
-        os.set_blocking(ours, False)
-        shown = os.read(ours, 1 << 16).decode()
+    ours, theirs = pty.openpty()
+    shown = b""
+    with (
+        os.fdopen(theirs, "w", buffering=1) as terminal,
+        patch.object(sys, "argv", ["logmlm", "explain", str(trained.model), str(trained.odd_log)]),
+    ):
+        with redirect_stdout(terminal):
+            cli.main()
+        while select.select([ours], [], [], 0.2)[0]:
+            shown += os.read(ours, 1 << 16)
     os.close(ours)
-    assert ended.returncode == 0, ended.stderr
-    assert "\x1b[1;31m> " in shown
-    assert "\x1b[2m" in shown
+    assert b"\x1b[1;31m> " in shown
+    assert b"\x1b[2m" in shown
     assert "\x1b" not in logmlm("explain", trained.model, trained.odd_log).out
 
 

@@ -127,6 +127,7 @@ def test_options_win_over_the_config_file(config, tmp_path, lines):
     other = write_log(tmp_path / "b.log", lines)
     outcome = logmlm(
         *("train", other, "--config", config, "--out", tmp_path / "n", "--name", "mine"),
+        *("--format", "auto"),
         *("--gap", "40s", "--false-alarm-rate", "0.2", "--seed", "3"),
     )
     assert outcome.code == 0, outcome.err

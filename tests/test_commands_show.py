@@ -62,6 +62,10 @@ def test_an_example_never_writes_to_the_terminal(tmp_path):
     assert len(outcome.out.splitlines()) == 2
     raw = Templates.read(tmp_path / "m" / "templates.json")
     assert "\x1b" in next(iter(raw)).example
+    first = json.loads(logmlm("score", tmp_path / "m", log).out.splitlines()[0])
+    explained = logmlm("explain", tmp_path / "m", log, "--window", first["window"]).out
+    assert "\x1b" not in explained
+    assert "(a line never seen in training)" in explained
 
 
 def test_what_is_no_model_is_said(trained, tmp_path):

@@ -106,12 +106,12 @@ def test_windows_are_in_order_of_their_end_and_know_their_days(tmp_path):
     assert word == lesson_of(lines(interleaved), tmp_path).templates.match("req-9 has finished")
 
 
-def test_each_file_is_a_log_of_its_own(tmp_path):
+def test_each_file_is_a_log_of_its_own(tmp_path, monkeypatch):
     texts = stamped("req-1 started", "req-1 finished well")
     both = [*lines(texts, "a.log"), *lines(texts, "b.log")]
     assert len(corpus_of(lesson_of(both, tmp_path))) == 2
-    long = service_log(1400)
-    assert len(long) > learning.BATCH_LINES
+    monkeypatch.setattr(learning, "BATCH_LINES", 8)
+    long = service_log(30)
     lesson = lesson_of([*lines(long, "a.log"), *lines(texts, "b.log")], tmp_path)
     assert sorted(corpus_of(lesson)) == sorted(
         served(lesson, lines(long)) + served(lesson, lines(texts))

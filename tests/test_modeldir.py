@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.calibration import Calibration
@@ -127,6 +127,7 @@ def test_only_a_model_or_nothing_is_replaced(model, tmp_path):
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.lists(words, max_size=5).map(tuple), st.integers(-1, 4)), max_size=5))
 def test_training_windows_are_read_back_as_they_were(tmp_path_factory, pairs):
     directory = tmp_path_factory.getbasetemp()
