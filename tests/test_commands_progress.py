@@ -7,6 +7,8 @@ import select
 import termios
 from contextlib import contextmanager, redirect_stderr
 
+import pytest
+
 from logmlm.commands import progress
 from logmlm.commands.progress import Progress
 from logmlm.mlm.train import EpochReport
@@ -79,3 +81,15 @@ def test_elsewhere_the_last_epoch_and_one_now_and_then_have_a_line(monkeypatch):
         shown.report("model", epoch(1))
         shown.report("model", epoch(2))
     assert out.getvalue().count("validation 1.2500\n") == 2
+
+
+def _interrupted():
+    with Progress(quiet=True):
+        raise KeyboardInterrupt
+
+
+def test_who_interrupts_a_training_is_told_how_to_go_on():
+    out = io.StringIO()
+    with redirect_stderr(out), pytest.raises(KeyboardInterrupt):
+        _interrupted()
+    assert out.getvalue() == "\nstopped; the same command goes on from the last epoch\n"

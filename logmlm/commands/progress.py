@@ -36,6 +36,8 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._close()
+        if kind is KeyboardInterrupt:
+            click.echo("\nstopped; the same command goes on from the last epoch", err=True)
 
     def say(self, sentence: str) -> None:
         """A sentence on a line of its own; warnings are shown even when quiet."""
