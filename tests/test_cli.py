@@ -97,7 +97,7 @@ def test_version_names_itself_and_what_it_stands_on():
         (["score", "m"], "Missing argument 'LOGS"),
         (["score", "m", "l", "--output", "xml"], "'xml' is not one of 'json', 'csv', 'parquet'"),
         (["evaluate", "m", "l"], "Missing option '--labels'"),
-        (["train", "--epochs", "many", "l"], "'many' is not a valid integer"),
+        (["train", "--seed", "many", "l"], "'many' is not a valid integer"),
     ],
 )
 def test_wrong_words_end_with_64_and_say_what_is_wrong(words, said):

@@ -21,6 +21,13 @@ from logmlm.sources.archive import read_lines
 from logmlm.training import Session, choose_format, read_labels, train
 
 WEIGHTS = "model.safetensors"
+SAVE_ALWAYS = "from logmlm import cli; from logmlm.mlm import train; train.SAVE_EVERY_S = -1.0"
+
+
+@pytest.fixture(autouse=True)
+def _saved_after_each_epoch(monkeypatch):
+    """Small models train so fast that else nothing would be saved before the end."""
+    monkeypatch.setattr("logmlm.mlm.train.SAVE_EVERY_S", -1.0, raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +288,7 @@ def killed_after(epochs, config, log):
         *("--epochs", config.model.epochs, "--folds", "0", "--false-alarm-rate", "0.1"),
     ]
     program = subprocess.Popen(
-        [sys.executable, "-c", "from logmlm.cli import main; main()", *map(str, words)],
+        [sys.executable, "-c", f"{SAVE_ALWAYS}; cli.main()", *map(str, words)],
         stderr=subprocess.DEVNULL,
     )
     saved = config.out.with_name(f"{config.out.name}.training") / "model" / "progress.json"

@@ -29,7 +29,7 @@ _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"}
 @click.option("--gap", help="Idle time that ends a session, such as 30s. [default: 60s]")
 @click.option("--size", help="Lines a window at most (time windows: a duration, such as 10s).")
 @click.option("--preset", type=click.Choice(["tiny", "small", "base"]), help="Encoder size.")
-@click.option("--epochs", type=int, help="Passes over the training windows.")
+@click.option("--epochs", help="Passes over the training windows.")
 @click.option("--seed", type=int, help="Same seed, same CPU, same weights. [default: 0]")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, … [default: auto]")
 @click.option("--alerts-per-day", type=float, help="False alarms a day. [default: 1]")
