@@ -139,10 +139,11 @@ class WindowConfig(Section):
 class ModelConfig(Section):
     """The encoder and how it is trained."""
 
-    preset: Literal["tiny", "small", "base"] = "small"
-    epochs: Annotated[int, Field(ge=1)] = 60
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    preset: Literal["tiny", "small", "base"] = "tiny"
+    epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Passes over the training windows; `auto` makes as many as a good model needs."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     seed: Annotated[int, Field(ge=0)] = 0
     device: str = "auto"
     min_count: Annotated[int, Field(ge=1)] = 2

@@ -146,7 +146,7 @@ def test_batches_of_like_length_come_in_random_order_with_fresh_masks() -> None:
     lengths = [batch.inputs.shape[1] for batch in first]
     assert lengths != sorted(lengths)
     padding = sum(int((batch.inputs == PAD).sum()) for batch in first)
-    assert padding < 0.1 * sum(batch.inputs.size for batch in first)
+    assert padding < 0.15 * sum(batch.inputs.size for batch in first)
     assert [b.targets.tolist() for b in first] != [b.targets.tolist() for b in second]
 
 

@@ -62,6 +62,11 @@ class TrainingCheckpoint:
         if directory is not None:
             _make(directory)
 
+    def keep_best(self, model: BertForMaskedLM, progress: Progress) -> None:
+        """Remember the weights, if the epoch just done is the best so far."""
+        if progress.best_epoch == progress.epoch:
+            self._best = _weights(model)
+
     def save(
         self, model: BertForMaskedLM, optimizer: torch.optim.Optimizer, progress: Progress
     ) -> None:
@@ -71,8 +76,7 @@ class TrainingCheckpoint:
             StorageError: the state can't be written.
 
         """
-        if progress.best_epoch == progress.epoch:
-            self._best = _weights(model)
+        self.keep_best(model, progress)
         if self._directory is None:
             return
         best = {f"best.{name}": tensor for name, tensor in self._best.items()}

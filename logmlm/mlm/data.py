@@ -113,8 +113,10 @@ def batches(
     """One epoch: every draw once, in random order, with masks drawn anew for each batch."""
     lengths = corpus.lengths[draws.windows]
     for members in _grouped(rng.permutation(len(draws)), lengths, batch_size, rng):
-        ids = _padded([draw_reading(corpus[index], rng) for index in draws.windows[members]])
-        inputs, targets = hide(ids, draw_rate(rng), vocabulary_size, rng)
+        drawn = [draw_reading(corpus[index], rng) for index in draws.windows[members]]
+        ids = _padded([tokens for tokens, _ in drawn])
+        cut = np.array([is_cut for _, is_cut in drawn])
+        inputs, targets = hide(ids, cut, draw_rate(rng), vocabulary_size, rng)
         yield Batch(inputs, targets, draws.weights[members], int(lengths[members].sum()))
 
 

@@ -1,7 +1,8 @@
 """Which tokens training hides, and which reading of a window it shows.
 
 Masking is BERT's 80/10/10 (Devlin et al., NAACL 2019) at a rate drawn anew for each batch;
-half of the windows are shuffled and begun with `[BAG]`, so that one model learns both readings.
+half of the windows begin with `[BAG]`, which hides their order (`model.position_ids`), so that
+one model learns both readings.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, SEP, UNK
 
 RATES = (0.10, 0.15, 0.30, 0.50)
 BAG_SHARE = 0.5
+CUT_SHARE = 0.25
+"""Of the complete windows, how many training cuts short."""
 IGNORED = -100
 """The target at positions that were not hidden: cross-entropy leaves them out."""
 
@@ -24,17 +27,25 @@ def draw_rate(rng: np.random.Generator) -> float:
     return float(rng.choice(RATES))
 
 
-def draw_reading(events: Tokens, rng: np.random.Generator) -> Tokens:
-    """A framed window: as it came after `[CLS]`, or (half of the time) shuffled after `[BAG]`."""
-    if rng.random() >= BAG_SHARE:
-        return np.concatenate(([CLS], events, [SEP]))
-    return np.concatenate(([BAG], shuffled(events, rng), [SEP]))
+def draw_reading(events: Tokens, rng: np.random.Generator) -> tuple[Tokens, bool]:
+    """A framed window, in order after `[CLS]` or (half of the time) as a bag after `[BAG]`.
+
+    A share of the complete windows is cut short; the flag says so. What would have come next is
+    in the last place then, and is always hidden. Only so does the model learn when a window is
+    complete: else the last place would be `[END]` each time, and never surprising.
+    """
+    first = BAG if rng.random() < BAG_SHARE else CLS
+    cut = len(events) > 2 and events[-1] == END and rng.random() < CUT_SHARE
+    if cut:
+        events = _cut_short(events[:-1], first == BAG, rng)
+    return np.concatenate(([first], events, [SEP])), bool(cut)
 
 
-def shuffled(events: Tokens, rng: np.random.Generator) -> Tokens:
-    """The events in random order; `[END]` stays last, so that it tells whether the bag is full."""
-    last = len(events) - 1 if len(events) and events[-1] == END else len(events)
-    return np.concatenate((rng.permutation(events[:last]), events[last:]))
+def _cut_short(events: Tokens, is_bag: bool, rng: np.random.Generator) -> Tokens:
+    """The first few events and the next; half of the bags lose any few instead of the last."""
+    if is_bag and rng.random() < 0.5:
+        events = rng.permutation(events)
+    return events[: rng.integers(2, len(events) + 1)]
 
 
 def predictable(ids: Tokens) -> npt.NDArray[np.bool_]:
@@ -44,19 +55,25 @@ def predictable(ids: Tokens) -> npt.NDArray[np.bool_]:
 
 
 def hide(
-    ids: Tokens, rate: float, vocabulary_size: int, rng: np.random.Generator
+    ids: Tokens,
+    cut: npt.NDArray[np.bool_],
+    rate: float,
+    vocabulary_size: int,
+    rng: np.random.Generator,
 ) -> tuple[Tokens, Tokens]:
     """Inputs and targets, both [B, L], of one batch of framed, padded windows.
 
     Each predictable place is chosen with probability `rate`, and at least one in each window.
     Of the chosen, 80 % become `[MASK]`, 10 % a random word, 10 % stay; targets hold the true
-    token there and `IGNORED` everywhere else.
+    token there and `IGNORED` everywhere else. The last event of windows that are `cut` [B]
+    always becomes `[MASK]`.
     """
     places = predictable(ids)
-    chosen = (rng.random(ids.shape) < rate) & places
+    last = np.pad(ids[:, 1:] == SEP, ((0, 0), (0, 1))) & cut[:, None]
+    chosen = ((rng.random(ids.shape) < rate) & places) | last
     _choose_one_at_least(chosen, places, rng)
     targets = np.where(chosen, ids, IGNORED)
-    fate = rng.random(ids.shape)
+    fate = np.where(last, 0.0, rng.random(ids.shape))
     inputs = np.where(chosen & (fate < 0.8), MASK, ids)
     words = _random_words(ids.shape, vocabulary_size, rng)
     return np.where(chosen & (fate >= 0.9), words, inputs), targets

@@ -11,7 +11,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 from logmlm.errors import UsageError
-from logmlm.mlm.tokenizer import MASK, NEVER_PREDICTED, PAD
+from logmlm.mlm.tokenizer import BAG, MASK, NEVER_PREDICTED, PAD
 
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
@@ -30,10 +30,12 @@ def build_model(preset: str, vocabulary_size: int, window_size: int, seed: int) 
     config = BertConfig(
         vocab_size=vocabulary_size,
         intermediate_size=2 * sizes["hidden_size"],
-        max_position_embeddings=window_size + FRAME_TOKENS,
+        max_position_embeddings=2 * (window_size + FRAME_TOKENS),
         type_vocab_size=1,
         pad_token_id=PAD,
         mask_token_id=MASK,
+        hidden_dropout_prob=0.0,  # hiding words is noise enough, and drawing it costs time
+        attention_probs_dropout_prob=0.0,
         **sizes,
     )
     with torch.random.fork_rng():
@@ -71,9 +73,25 @@ def token_logits(
     `ids` is [B, L]; `positions` is a boolean [B, L]. The output layer runs only where asked.
     """
     attention = (ids != PAD).long() if padding else None
-    hidden = model.bert(input_ids=ids, attention_mask=attention).last_hidden_state
+    hidden = model.bert(
+        input_ids=ids, attention_mask=attention, position_ids=_position_ids(model, ids)
+    ).last_hidden_state
     logits: torch.Tensor = model.cls(hidden[positions])
     return logits
+
+
+def _position_ids(model: BertForMaskedLM, ids: torch.Tensor) -> torch.Tensor:
+    """Position ids [B, L] of token ids [B, L].
+
+    In order they count 0, 1, …. In a bag they tell how often the same word stands before, in
+    the upper half of the table, so that the order can't be read and the counts can; all hidden
+    places have the same.
+    """
+    half = model.config.max_position_embeddings // 2
+    in_order = torch.arange(ids.shape[1], device=ids.device)
+    same = ids[:, :, None] == ids[:, None, :]
+    repeats = same.tril(diagonal=-1).sum(dim=-1).masked_fill(ids == MASK, 0)
+    return torch.where(ids[:, :1] == BAG, half + repeats, in_order)
 
 
 def resolve_device(name: str) -> torch.device:

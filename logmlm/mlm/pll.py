@@ -2,15 +2,14 @@
 
 One mask a position (Wang & Cho, NeuralGen 2019; Salazar et al., ACL 2020), or with `stride` g
 every g-th position hidden at once, which takes g passes instead of one an event. Surprisal is
--ln P in nats. A window is read as it came, and as a bag: shuffled four times, by a generator
-that the bag's content seeds, so that a window has the same scores on each run.
+-ln P in nats. A window is read as it came, and as a bag, in which order can't be read: there
+repeats of an event have the same surprisal, so one pass for each distinct event is exact.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,15 +17,15 @@ import numpy.typing as npt
 import torch
 from transformers import BertForMaskedLM
 
-from logmlm.mlm.masking import Tokens, shuffled
+from logmlm.mlm.masking import Tokens
 from logmlm.mlm.model import token_logits
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
 
-SHUFFLES = 4
 TOKENS_A_PASS = 16_384
 
 Window = tuple[int, ...]
 Surprisals = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Reading:
     """
 
     surprisals: Surprisals
-    guessed: npt.NDArray[np.bool_]
+    guessed: Flags
 
 
 class Scorer:
@@ -55,23 +54,18 @@ class Scorer:
         return self._distinct(windows, CLS)
 
     def as_bag(self, windows: Sequence[Window]) -> list[Surprisals]:
-        """Surprisal of each token as part of an unordered bag, in nats.
-
-        A token's number is the mean over the shuffles and over its repeats in the window.
-        """
-        bags = dict.fromkeys(map(_bag, windows))
-        orders = [order for bag in bags for order in _shuffles(bag)]
-        scored = iter(self._distinct(orders, BAG))
-        means = {}
-        for bag in bags:
-            pairs = [(order, next(scored).surprisals) for order in _shuffles(bag)]
-            means[bag] = _mean_by_token(pairs)
-        return [np.array([means[_bag(w)][token] for token in w]) for w in windows]
+        """Surprisal of each token of each window, read as a bag of events, in nats."""
+        bags = [_bag(window) for window in windows]
+        return [
+            _in_order_of(window, bag, reading.surprisals)
+            for window, bag, reading in zip(windows, bags, self._distinct(bags, BAG), strict=True)
+        ]
 
     def expected(self, window: Window, top: int = 3) -> list[list[tuple[int, float]]]:
         """The most probable tokens, with probability, in each place of a window as it came."""
-        places = np.arange(len(window))[:, None]
-        rows = torch.cat([logits for _, logits in self._passes(np.array([window]), CLS, places)])
+        events = np.array([window])
+        passes = self._passes(events, CLS, _each_hidden(len(window), stride=0))
+        rows = torch.cat([logits for _, logits in passes])
         best = torch.softmax(rows.float(), dim=-1).topk(min(top, rows.shape[-1]))
         return [
             list(zip(tokens, shares, strict=True))
@@ -89,70 +83,65 @@ class Scorer:
         return [known[window] for window in windows]
 
     def _equal_length(self, events: Tokens, first: int) -> Iterator[Reading]:
-        """One reading for each of N windows of n tokens [N, n]."""
+        """One reading for each of N windows of n tokens [N, n]; bags come in canonical order."""
         surprisals = np.zeros(events.shape)
         guessed = np.zeros(events.shape, dtype=bool)
-        hidden = _hidden_places(events.shape[1], self._stride)
-        for places, logits in self._passes(events, first, hidden):
+        is_bag = first == BAG
+        hidden = _each_hidden(events.shape[1], 0 if is_bag else self._stride)
+        asked = _firsts(events) if is_bag else np.ones((len(events), len(hidden)), dtype=bool)
+        for places, logits in self._passes(events, first, hidden, asked):
             truth = torch.as_tensor(events[places], device=self._device)
             loss = torch.nn.functional.cross_entropy(logits.float(), truth, reduction="none")
             surprisals[places] = loss.double().cpu().numpy()
             guessed[places] = (logits.argmax(dim=-1) == truth).cpu().numpy()
+        if is_bag:
+            repeated = np.maximum.accumulate(np.where(asked, np.arange(events.shape[1]), 0), axis=1)
+            surprisals = np.take_along_axis(surprisals, repeated, axis=1)
+            guessed = np.take_along_axis(guessed, repeated, axis=1)
         return map(Reading, surprisals, guessed)
 
     @torch.inference_mode()
     def _passes(
-        self, events: Tokens, first: int, hidden: npt.NDArray[np.int64]
+        self, events: Tokens, first: int, hidden: Flags, asked: Flags | None = None
     ) -> Iterator[tuple[tuple[Tokens, Tokens], torch.Tensor]]:
-        """Hide each row of `hidden` [P, h] in each window; yield the places and their logits."""
+        """Yield hidden places of windows [N, n], and the logits there.
+
+        `hidden` [P, n] says what each pass hides; `asked` [N, P] which passes a window needs.
+        """
+        rows, passes = np.nonzero(np.ones((len(events), len(hidden))) if asked is None else asked)
         framed_ids = np.array([framed(row, first) for row in events.tolist()])
-        jobs = np.indices((len(events), len(hidden))).reshape(2, -1)
         size = max(1, TOKENS_A_PASS // framed_ids.shape[1])
-        for start in range(0, jobs.shape[1], size):
-            rows, passes = jobs[:, start : start + size]
-            mask = _mask(hidden[passes], events.shape[1])
-            ids = framed_ids[rows]
+        for start in range(0, len(rows), size):
+            part = slice(start, start + size)
+            mask = hidden[passes[part]]
+            ids = framed_ids[rows[part]]
             ids[:, 1:-1][mask] = MASK
             inner = np.pad(mask, ((0, 0), (1, 1)))
             logits = token_logits(self._model, self._tensor(ids), self._tensor(inner))
             job, column = np.nonzero(mask)
-            yield (rows[job], column), logits
+            yield (rows[part][job], column), logits
 
     def _tensor(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
         return torch.as_tensor(array, device=self._device)
 
 
-def _hidden_places(length: int, stride: int) -> npt.NDArray[np.int64]:
-    """Places hidden in each pass [P, h]; -1 where a pass hides fewer than h."""
+def _each_hidden(length: int, stride: int) -> Flags:
+    """What each pass hides [P, n]: one place, or with `stride` every stride-th."""
     passes = length if stride == 0 else min(stride, length)
-    rounds = -(-length // passes)
-    places = np.arange(passes)[:, None] + passes * np.arange(rounds)
-    return np.where(places < length, places, -1)
+    hidden: Flags = np.arange(length) % passes == np.arange(passes)[:, None]
+    return hidden
 
 
-def _mask(places: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.bool_]:
-    mask = np.zeros((len(places), length + 1), dtype=bool)
-    np.put_along_axis(mask, places, True, axis=1)
-    return mask[:, :length]
+def _firsts(events: Tokens) -> Flags:
+    """Where an event is the first of its kind [N, n], in windows whose repeats are neighbours."""
+    return np.pad(events[:, 1:] != events[:, :-1], ((0, 0), (1, 0)), constant_values=True)
 
 
 def _bag(window: Window) -> Window:
     """The window's events in canonical order, `[END]` last where it has one."""
-    end = window[-1:] == (END,)
-    return (*sorted(window[: len(window) - end]), *window[len(window) - end :])
+    return tuple(sorted(window, key=lambda token: (token == END, token)))
 
 
-def _shuffles(bag: Window) -> list[Window]:
-    """The same few random orders of a bag each time, on every machine."""
-    events = np.array(bag, dtype="<i8")
-    seed = int.from_bytes(hashlib.sha256(events.tobytes()).digest()[:8], "little")
-    rng = np.random.default_rng(seed)
-    return [tuple(shuffled(events, rng).tolist()) for _ in range(SHUFFLES)]
-
-
-def _mean_by_token(pairs: Iterable[tuple[Window, Surprisals]]) -> dict[int, float]:
-    found: dict[int, list[float]] = defaultdict(list)
-    for order, surprisals in pairs:
-        for token, surprisal in zip(order, surprisals.tolist(), strict=True):
-            found[token].append(surprisal)
-    return {token: float(np.mean(values)) for token, values in found.items()}
+def _in_order_of(window: Window, bag: Window, surprisals: Surprisals) -> Surprisals:
+    by_token = dict(zip(bag, surprisals.tolist(), strict=True))
+    return np.array([by_token[token] for token in window])

@@ -28,6 +28,10 @@ WARMUP_SHARE = 0.05
 WEIGHT_DECAY = 0.01
 GRADIENT_NORM = 1.0
 VALIDATION_SEED = 2**31 - 1
+ENOUGH_STEPS = 6_000
+LEAST_EPOCHS = 10
+SAVE_EVERY_S = 5.0
+"""How often the state is saved: a killed training loses so much and one epoch at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +89,24 @@ def train(job: Job, checkpoint: TrainingCheckpoint, report: Report) -> BertForMa
     model = build_model(config.preset, job.vocabulary_size, job.window_size, config.seed)
     run = _Run(model.to(device), job)
     progress = checkpoint.restore(run.model, run.optimizer)
+    saved_at = time.monotonic()
     with _one_thread():
-        while progress.epoch < config.epochs and not progress.exhausted(config.patience):
+        while progress.epoch < run.epochs and not progress.exhausted(config.patience):
             progress = run.epoch(progress, report)
-            checkpoint.save(run.model, run.optimizer, progress)
+            checkpoint.keep_best(run.model, progress)
+            if time.monotonic() - saved_at > SAVE_EVERY_S:
+                checkpoint.save(run.model, run.optimizer, progress)
+                saved_at = time.monotonic()
+    checkpoint.save(run.model, run.optimizer, progress)
     checkpoint.load_best(run.model, progress)
     return run.model
+
+
+def epochs_of(config: ModelConfig, steps_each: int) -> int:
+    """Epochs to train for: as asked, or (`auto`) enough for `ENOUGH_STEPS` optimizer steps."""
+    if config.epochs != "auto":
+        return config.epochs
+    return max(LEAST_EPOCHS, math.ceil(ENOUGH_STEPS / steps_each))
 
 
 class _Run:
@@ -104,7 +120,9 @@ class _Run:
         self._validation = Draws.of(job.corpus, job.validation)
         self._vocabulary_size = job.vocabulary_size
         self._config = job.config
-        self._steps = math.ceil(len(self._training) / job.config.batch_size) * job.config.epochs
+        steps_each = max(1, math.ceil(len(self._training) / job.config.batch_size))
+        self.epochs = epochs_of(job.config, steps_each)
+        self._steps = steps_each * self.epochs
 
     def epoch(self, before: Progress, report: Report) -> Progress:
         """One pass over all training windows."""
@@ -118,7 +136,7 @@ class _Run:
                 totals.add(self._learn(batch), batch)
                 step += 1
         validation = self._validate()
-        report(totals.report(before.epoch + 1, self._config.epochs, validation, began))
+        report(totals.report(before.epoch + 1, self.epochs, validation, began))
         return before.after_epoch(step, validation)
 
     def _learn(self, batch: Batch) -> _Outcome:
@@ -219,7 +237,7 @@ def _optimizer(model: BertForMaskedLM, learning_rate: float) -> torch.optim.Adam
         {"params": decayed, "weight_decay": WEIGHT_DECAY},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ Each process has its own random state, so the weights do not depend on how many 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
@@ -76,12 +78,26 @@ def _started(
             index, request = waiting.pop(0)
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(target=_work, args=(function, request, theirs), daemon=True)
-            process.start()
+            with _interrupts_ignored():
+                process.start()
             theirs.close()
             running[ours] = index, process
         for connection in wait(list(running)):
             assert isinstance(connection, Connection)  # noqa: S101  `wait` gives back what it was given
             yield connection
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """What starts meanwhile ignores Ctrl-C: this process ends it, so that one message is enough."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main one's
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _listen(

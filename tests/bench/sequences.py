@@ -86,7 +86,10 @@ def main() -> None:
 def _one_seed(data: Data, options: argparse.Namespace, seed: int) -> Evaluation:
     began = time.monotonic()
     config = ModelConfig(
-        preset=options.preset, epochs=options.epochs, seed=seed, device=options.device
+        preset=options.preset,
+        epochs=options.epochs or "auto",
+        seed=seed,
+        device=options.device,
     )
     encoder = Encoder(data.train, config, options.size)
     fitted, folds = _fit(data, encoder, config, options)
@@ -176,7 +179,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--weight-normal", type=float)
     parser.add_argument("--false-alarm-rate", type=float, default=0.001)
     defaults = ModelConfig()
-    parser.add_argument("--epochs", type=int, default=defaults.epochs)
+    parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--preset", default=defaults.preset)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--folds", default="auto", type=lambda v: v if v == "auto" else int(v))
