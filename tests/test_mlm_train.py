@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -186,11 +187,24 @@ def test_a_training_cut_off_after_any_epoch_ends_with_the_same_weights(
 
     for _ in range(2):
         with pytest.raises(_Killed):
-            train(job, TrainingCheckpoint(tmp_path, "one"), cut_off)
+            train(job, TrainingCheckpoint(tmp_path, "one"), cut_off, save_every_s=0)
     again = train(job, TrainingCheckpoint(tmp_path, "one"), cut_off)
     assert cut[:4] == [1, 2, 2, 3]
     assert cut[-1] == all_reports[-1].epoch
     assert same(whole, again)
+
+
+def test_a_short_training_is_saved_once_at_its_end(tmp_path: Path) -> None:
+    found: list[bool] = []
+    job = job_of(corpus_of(*TEXTS), epochs=4)
+    train(
+        job,
+        TrainingCheckpoint(tmp_path, "one"),
+        lambda _: found.append((tmp_path / "progress.json").exists()),
+        save_every_s=3600,
+    )
+    assert found == [False] * 4
+    assert json.loads((tmp_path / "progress.json").read_text())["epoch"] == 4
 
 
 KILLED = """
@@ -202,7 +216,7 @@ from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.train import train
 job = job_of(corpus_of(*sys.argv[3].split()), validation=2, epochs=12, batch_size=1)
 checkpoint = TrainingCheckpoint(Path(sys.argv[2]), "one")
-train(job, checkpoint, lambda report: print(report.epoch, flush=True))
+train(job, checkpoint, lambda report: print(report.epoch, flush=True), save_every_s=0)
 """
 
 

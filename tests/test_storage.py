@@ -40,6 +40,13 @@ def test_what_is_written_takes_the_old_files_place(tmp_path: Path) -> None:
     assert names(tmp_path) == ["state.json"]
 
 
+def test_who_has_the_old_file_open_reads_the_old_file_to_its_end(tmp_path: Path) -> None:
+    write_text(tmp_path / "state.json", "old")
+    with (tmp_path / "state.json").open(encoding="utf-8") as file:
+        write_text(tmp_path / "state.json", "new")
+        assert file.read() == "old"
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_on_any_error_the_old_file_stays_and_nothing_is_left_beside_it(
     tmp_path: Path, error: type[BaseException]

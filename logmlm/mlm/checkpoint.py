@@ -1,4 +1,4 @@
-"""Where a training stands, on disk after each epoch, so that a killed one goes on.
+"""Where a training stands, on disk between epochs, so that a killed one goes on.
 
 Tensors are kept as safetensors and numbers as JSON: nothing here can run code when read.
 """

@@ -1,4 +1,4 @@
-"""Pretraining by masked language modelling: AdamW, warm-up, cosine; resumable after each epoch.
+"""Pretraining by masked language modelling: AdamW, warm-up, cosine; resumable.
 
 All randomness of an epoch is drawn from (seed, epoch), so an interrupted training that goes on
 ends with the same weights as one that was never interrupted.
@@ -72,12 +72,15 @@ class Job:
     config: ModelConfig
 
 
-def train(job: Job, checkpoint: TrainingCheckpoint, report: Report) -> BertForMaskedLM:
+def train(
+    job: Job, checkpoint: TrainingCheckpoint, report: Report, save_every_s: float = SAVE_EVERY_S
+) -> BertForMaskedLM:
     """Train a fresh model, or go on from `checkpoint`; same seed and CPU, same weights.
 
     Every window of `job.training` counts in every epoch. With windows to validate on, the
     weights of the epoch with the least validation loss are returned, and training stops after
-    `patience` epochs without a better one (0: never).
+    `patience` epochs without a better one (0: never). The state is saved after an epoch, if
+    `save_every_s` have passed since it was last saved, and at the end.
 
     Raises:
         UsageError: the learning rate is so high that the loss is no number, or no such device.
@@ -94,7 +97,7 @@ def train(job: Job, checkpoint: TrainingCheckpoint, report: Report) -> BertForMa
         while progress.epoch < run.epochs and not progress.exhausted(config.patience):
             progress = run.epoch(progress, report)
             checkpoint.keep_best(run.model, progress)
-            if time.monotonic() - saved_at > SAVE_EVERY_S:
+            if time.monotonic() - saved_at >= save_every_s:
                 checkpoint.save(run.model, run.optimizer, progress)
                 saved_at = time.monotonic()
     checkpoint.save(run.model, run.optimizer, progress)
