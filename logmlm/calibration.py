@@ -25,8 +25,9 @@ from logmlm.errors import ModelError
 Array = npt.NDArray[np.float64]
 Method = Literal["quantile", "tail model"]
 
-STATISTICS = ("max", "mean", "bag_max", "bag_mean")
-"""Of one window: the most surprising event and the mean, as it came and as a bag; in nats."""
+STATISTICS = ("max", "mean", "bag_max", "bag_mean", "total")
+"""Of one window, in nats: the most surprising event and the mean, as it came and as a bag; and
+the sum of all as it came, which tells of many events that are a little odd."""
 MARGIN = 1e-3
 """A threshold lies this much evidence above the held-out window it rests on."""
 KNOTS = 1_000
@@ -47,6 +48,7 @@ def statistics(
         float(np.mean(surprisals)),
         float(np.max(bag_surprisals)),
         float(np.mean(bag_surprisals)),
+        float(np.sum(surprisals)),
     )
 
 
@@ -87,7 +89,7 @@ class Tail:
         """Evidence [N] of each of the values [N] of `fit`, had it not been among them.
 
         That is what a new window gets. If a window judged itself too, the largest of all
-        statistics would tie, and new windows pass them up to four times as often as asked.
+        statistics would tie, and new windows pass them several times as often as asked.
         """
         values, places, counts = np.unique(held_out, return_inverse=True, return_counts=True)
         repeated = np.log(len(held_out) / counts[::-1].cumsum()[::-1])
@@ -156,7 +158,7 @@ class Calibration:
         folds: int = 0,
         alerts_per_day: float | None = None,
     ) -> Calibration:
-        """Calibrate on statistics [N, 4] of normal windows that the model did not see."""
+        """Calibrate on statistics [N, 5] of normal windows that the model did not see."""
         tails = {name: Tail.fit(held_out[:, i]) for i, name in enumerate(STATISTICS)}
         each = [tails[name].among_others(held_out[:, i]) for i, name in enumerate(STATISTICS)]
         joined = np.max(each, axis=0)
@@ -175,7 +177,7 @@ class Calibration:
         return cls(tails, Tail.fit(joined), threshold, promise)
 
     def values(self, statistics: Array) -> tuple[Array, Array]:
-        """Values [N] (1.0 = threshold) and p-values [N] of statistics [N, 4]."""
+        """Values [N] (1.0 = threshold) and p-values [N] of statistics [N, 5]."""
         joined = _join(self.tails, statistics)
         return joined / self.threshold, np.exp(-self.joined(joined))
 
@@ -239,7 +241,7 @@ def _threshold(joined: Array, rate: float) -> tuple[float, Method]:
     allowed = int(rate * (len(joined) + 1))
     if allowed >= 1:
         return _level(joined, allowed) + MARGIN, "quantile"
-    # Evidence is -ln p of one statistic, so P(join > t) = c exp(-t) with c of 1 to 4, which
+    # Evidence is -ln p of one statistic, so P(join > t) = c exp(-t) with c of 1 to 5, which
     # the held-out windows tell at the level that they do reach.
     reached = max(1, round(len(joined) * 0.01))
     tail = float(np.log(reached / len(joined) / rate))

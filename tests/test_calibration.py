@@ -24,9 +24,9 @@ SURPRISALS = st.floats(0, 30, allow_nan=False)
 
 
 def normal_windows(count: int, seed: int, shared: float = 0.6) -> Array:
-    """Statistics [count, 4] that depend on each other, with long tails."""
+    """Statistics [count, 5] that depend on each other, with long tails."""
     rng = np.random.default_rng(seed)
-    alone, together = rng.standard_normal((count, 4)), rng.standard_normal((count, 1))
+    alone, together = rng.standard_normal((count, len(STATISTICS))), rng.standard_normal((count, 1))
     return np.exp(np.sqrt(1 - shared) * alone + np.sqrt(shared) * together)
 
 
@@ -38,12 +38,14 @@ def calibrated(held_out: Array, rate: float) -> Calibration:
     return Calibration.fit(held_out, rate, windows_per_day=100.0)
 
 
-def test_the_statistics_of_a_window_are_its_worst_event_and_its_mean_in_both_readings() -> None:
-    assert statistics([1.0, 5.0, 0.0], [2.0, 2.0, 5.0]) == (5.0, 2.0, 5.0, 3.0)
+def test_the_statistics_of_a_window_are_its_worst_event_and_its_mean_in_both_readings_and_the_sum() -> (
+    None
+):
+    assert statistics([1.0, 5.0, 0.0], [2.0, 2.0, 5.0]) == (5.0, 2.0, 5.0, 3.0, 6.0)
 
 
 def test_a_window_of_no_events_is_not_odd() -> None:
-    assert statistics([], []) == (0.0, 0.0, 0.0, 0.0)
+    assert statistics([], []) == (0.0,) * len(STATISTICS)
 
 
 def test_evidence_is_minus_the_logarithm_of_the_share_that_is_at_least_as_odd() -> None:
@@ -144,7 +146,7 @@ def test_the_tail_model_is_used_only_where_too_few_windows_were_held_out() -> No
 
 
 def test_the_threshold_lies_strictly_above_the_kth_largest_held_out_window() -> None:
-    held_out = np.tile(np.arange(1.0, 101.0)[:, None], 4)
+    held_out = np.tile(np.arange(1.0, 101.0)[:, None], len(STATISTICS))
     calibration = calibrated(held_out, 0.05)  # 5 of 101
     among = Tail.fit(held_out[:, 0]).among_others(held_out[:, 0])
     assert calibration.threshold == pytest.approx(np.sort(among)[-5] + MARGIN)
@@ -157,9 +159,9 @@ def test_a_value_of_one_is_the_threshold_and_its_p_value_is_near_the_rate() -> N
     low, high = 0.0, 1_000.0
     for _ in range(100):  # the surprisal at which the value passes 1
         middle = (low + high) / 2
-        value, _ = calibration.values(np.full((1, 4), middle))
+        value, _ = calibration.values(np.full((1, len(STATISTICS)), middle))
         low, high = (low, middle) if value[0] >= 1.0 else (middle, high)
-    value, p_value = calibration.values(np.full((1, 4), high))
+    value, p_value = calibration.values(np.full((1, len(STATISTICS)), high))
     assert value[0] == pytest.approx(1.0, abs=1e-9)
     assert p_value[0] == pytest.approx(0.01, rel=0.05)
 
@@ -180,7 +182,7 @@ def test_an_event_is_as_odd_as_the_odder_of_its_two_readings() -> None:
     values = calibration.event_values(np.array([0.0, 1e3, 0.0]), np.array([0.0, 0.0, 1e3]))
     assert values[0] == 0.0
     assert (values[1:] > 1.0).all()
-    window = np.array([[1e3, 0.0, 0.0, 0.0], [0.0, 0.0, 1e3, 0.0]])
+    window = np.array([[1e3, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1e3, 0.0, 0.0]])
     assert np.allclose(values[1:], calibration.values(window)[0])
 
 
@@ -190,10 +192,10 @@ def test_an_event_is_as_odd_as_the_odder_of_its_two_readings() -> None:
 def test_where_all_windows_are_alike_only_a_real_difference_alarms(
     count: int, constant: float, rate: float
 ) -> None:
-    calibration = calibrated(np.full((count, 4), constant), rate)
+    calibration = calibrated(np.full((count, len(STATISTICS)), constant), rate)
     assert calibration.threshold > 0
     asked = constant + np.array([-0.1, 0.0, 1e-5, 10.0])
-    values, p_values = calibration.values(np.tile(asked[:, None], 4))
+    values, p_values = calibration.values(np.tile(asked[:, None], len(STATISTICS)))
     assert np.isfinite(values).all()
     assert (values[:3] < 1.0).all()
     assert values[3] >= 1.0
@@ -203,16 +205,16 @@ def test_where_all_windows_are_alike_only_a_real_difference_alarms(
 @pytest.mark.parametrize("held_out", [[0.0], [0.3, 0.3], [0.0, 7.0], [1e-12, 0.0, 1e-12]])
 def test_a_handful_of_windows_gives_finite_values(held_out: list[float]) -> None:
     for rate in (0.5, 1e-5):
-        calibration = calibrated(np.tile(np.array(held_out)[:, None], 4), rate)
-        values, _ = calibration.values(np.tile(np.array([[0.0], [1e4]]), 4))
+        calibration = calibrated(np.tile(np.array(held_out)[:, None], len(STATISTICS)), rate)
+        values, _ = calibration.values(np.tile(np.array([[0.0], [1e4]]), len(STATISTICS)))
         assert np.isfinite(values).all()
         assert values[0] < 1.0 <= values[1]
 
 
 def test_models_that_differ_a_little_on_windows_that_are_alike_give_no_alarms() -> None:
     by_fold = 0.3 + 1e-3 * np.arange(4)  # a cross-fit's four models, one kind of window
-    calibration = calibrated(np.tile(np.repeat(by_fold, 250)[:, None], 4), 0.01)
-    values, _ = calibration.values(np.full((1, 4), 0.305))
+    calibration = calibrated(np.tile(np.repeat(by_fold, 250)[:, None], len(STATISTICS)), 0.01)
+    values, _ = calibration.values(np.full((1, len(STATISTICS)), 0.305))
     assert values[0] < 1.0
 
 
@@ -220,7 +222,7 @@ def test_ties_never_break_the_promise() -> None:
     rng = np.random.default_rng(12)
 
     def few_kinds(count: int) -> Array:
-        return np.tile(rng.geometric(0.3, count).astype(float)[:, None], 4)
+        return np.tile(rng.geometric(0.3, count).astype(float)[:, None], len(STATISTICS))
 
     observed = observed_rate(calibrated(few_kinds(10_000), 0.01), few_kinds(200_000))
     assert 0 < observed <= 0.013

@@ -12,7 +12,7 @@ import pytest
 from mlm_parts import VOCABULARY, WINDOW_SIZE, ids, trained
 
 from logmlm import fitting
-from logmlm.calibration import Array, Calibration, statistics
+from logmlm.calibration import STATISTICS, Array, Calibration, statistics
 from logmlm.config import ModelConfig, ThresholdConfig
 from logmlm.errors import DataError
 from logmlm.fitting import Fitted, Task, fit
@@ -118,7 +118,7 @@ def test_the_calibration_rests_on_the_scores_of_the_models_that_did_not_see_the_
     fitted = fit(task, None, lambda name, _: names.append(name))
     assert list(dict.fromkeys(names)) == ["model", "fold 1 of 3", "fold 2 of 3", "fold 3 of 3"]
     assert sorted(set(fitted.folds)) == [1, 2, 3]
-    found, readings = np.zeros((30, 4)), []
+    found, readings = np.zeros((30, len(STATISTICS))), []
     everything = np.arange(30)
     whole = fitting._cross_fit(task, None, 3)[0].job
     for fold in (1, 2, 3):
