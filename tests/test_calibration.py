@@ -38,9 +38,7 @@ def calibrated(held_out: Array, rate: float) -> Calibration:
     return Calibration.fit(held_out, rate, windows_per_day=100.0)
 
 
-def test_a_windows_statistics_are_worst_event_and_mean_in_both_readings_and_the_sum() -> (
-    None
-):
+def test_a_windows_statistics_are_worst_event_and_mean_in_both_readings_and_the_sum() -> None:
     assert statistics([1.0, 5.0, 0.0], [2.0, 2.0, 5.0]) == (5.0, 2.0, 5.0, 3.0, 6.0)
 
 
