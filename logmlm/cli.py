@@ -65,7 +65,7 @@ def main() -> None:
     With LOGMLM_DEBUG=1 in the environment every error shows where it came from.
     """
     try:
-        logmlm.main(standalone_mode=False)
+        logmlm.main(prog_name="logmlm", standalone_mode=False)
     except click.UsageError as error:
         error.show()
         sys.exit(UsageError.exit_code)

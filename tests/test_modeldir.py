@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.calibration import Calibration
+from logmlm.calibration import STATISTICS, Calibration
 from logmlm.errors import ModelError, StorageError
 from logmlm.modeldir import (
     TrainingWindows,
@@ -172,7 +172,7 @@ def test_a_sample_is_in_order_without_repeats_and_the_same_for_a_seed():
 
 
 def test_a_calibration_is_read_back_as_it_was(tmp_path):
-    held_out = np.random.default_rng(0).gamma(2.0, size=(200, 4))
+    held_out = np.random.default_rng(0).gamma(2.0, size=(200, len(STATISTICS)))
     calibration = Calibration.fit(held_out, 0.05, 10.0)
     save_calibration(calibration, tmp_path)
     assert load_calibration(tmp_path) == calibration

@@ -73,14 +73,14 @@ class Job:
 
 
 def train(
-    job: Job, checkpoint: TrainingCheckpoint, report: Report, save_every_s: float = SAVE_EVERY_S
+    job: Job, checkpoint: TrainingCheckpoint, report: Report, save_every_s: float | None = None
 ) -> BertForMaskedLM:
     """Train a fresh model, or go on from `checkpoint`; same seed and CPU, same weights.
 
     Every window of `job.training` counts in every epoch. With windows to validate on, the
     weights of the epoch with the least validation loss are returned, and training stops after
     `patience` epochs without a better one (0: never). The state is saved after an epoch, if
-    `save_every_s` have passed since it was last saved, and at the end.
+    `save_every_s` (`SAVE_EVERY_S` unless told) have passed since, and at the end.
 
     Raises:
         UsageError: the learning rate is so high that the loss is no number, or no such device.
@@ -92,12 +92,13 @@ def train(
     model = build_model(config.preset, job.vocabulary_size, job.window_size, config.seed)
     run = _Run(model.to(device), job)
     progress = checkpoint.restore(run.model, run.optimizer)
+    every_s = SAVE_EVERY_S if save_every_s is None else save_every_s
     saved_at = time.monotonic()
     with _one_thread():
         while progress.epoch < run.epochs and not progress.exhausted(config.patience):
             progress = run.epoch(progress, report)
             checkpoint.keep_best(run.model, progress)
-            if time.monotonic() - saved_at >= save_every_s:
+            if time.monotonic() - saved_at >= every_s:
                 checkpoint.save(run.model, run.optimizer, progress)
                 saved_at = time.monotonic()
     checkpoint.save(run.model, run.optimizer, progress)
