@@ -29,7 +29,7 @@ from logmlm.errors import ConfigError, StorageError
 from logmlm.explanation import render
 from logmlm.outbox import DeadLetters, Outbox
 from logmlm.pipeline import Pipeline
-from logmlm.records import Alert, Score
+from logmlm.records import Alert, Score, window_id
 from logmlm.runconfig import RunConfig, SinkConfig, StdinSourceConfig, StdoutConfig
 from logmlm.signals import Stop
 from logmlm.sinks.stdout import StdoutSink
@@ -175,8 +175,7 @@ def _alerting(
     receivers: Sequence[Receiver],
     world: World,
 ) -> Alerting:
-    name = detector.manifest.name
-    labels = {**config.labels, "source": source.name, "model": name}
+    labels = {**config.labels, "source": source.name, "model": detector.manifest.name}
 
     def make(score: Score) -> Alert:
         expectations = detector.explain(score)
@@ -186,7 +185,7 @@ def _alerting(
             digest=detector.digest,
             labels=labels,
             origin=source.origin(score.window.partition),
-            description=render(score, expectations, name),
+            description=render(score, expectations, window_id(detector.digest, score.window)),
         )
 
     return Alerting(

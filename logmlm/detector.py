@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logmlm.calibration import STATISTICS, Calibration, statistics
+from logmlm.errors import FormatError
 from logmlm.formats import get_format
 from logmlm.manifest import Manifest
 from logmlm.mlm.pll import Scorer
@@ -25,6 +27,9 @@ from logmlm.windows import Windower
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
+SUSPICIOUS_SHARE = 0.1
+"""With more lines than this left out, the logs and the model hardly belong together."""
+logger = logging.getLogger(__name__)
 END_TEXT = "(end of window)"
 UNKNOWN_TEXT = "(a line never seen in training)"
 
@@ -85,17 +90,38 @@ class Detector:
         return Windower(self.manifest.window)
 
     def windows(self, lines: Iterable[LogLine]) -> Iterator[Window]:
-        """All windows of finished logs; each partition's are closed where its lines end."""
+        """All windows of finished logs; each partition's are closed where its lines end.
+
+        Raises:
+            FormatError: there are lines, and not one is of the model's line format.
+
+        """
         reader, windower = self.reader(), self.windower()
-        partition = None
+        partition, count = None, 0
         for line in lines:
             if partition not in (None, line.partition):
                 yield from windower.add(reader.flush())
                 yield from windower.close_all()
-            partition = line.partition
+            partition, count = line.partition, count + 1
             yield from windower.add(reader.add([line]))
         yield from windower.add(reader.flush())
         yield from windower.close_all()
+        self._check_format(count, reader.discarded.total())
+
+    def _check_format(self, lines: int, discarded: int) -> None:
+        name = self.manifest.format.name
+        if lines and discarded >= lines:
+            raise FormatError(
+                f"none of the {lines} lines is of the format '{name}' that the model was trained"
+                " on; is it the right model for these logs?"
+            )
+        if discarded > SUSPICIOUS_SHARE * lines:
+            logger.warning(
+                "%d of %d lines are not of the format '%s' and were left out",
+                discarded,
+                lines,
+                name,
+            )
 
     def score(self, windows: Sequence[Window]) -> list[Score]:
         """Score windows, in the order given."""

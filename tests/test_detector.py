@@ -12,7 +12,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from logmlm.calibration import statistics
 from logmlm.detector import UNKNOWN_TEXT, Detector
-from logmlm.errors import ModelError, UsageError
+from logmlm.errors import FormatError, ModelError, UsageError
 from logmlm.manifest import Manifest
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.tokenizer import END, UNK
@@ -216,3 +216,15 @@ def test_a_copied_model_scores_the_same(copy, windows, scores):
 def test_a_device_that_is_not_there_is_said(trained):
     with pytest.raises(UsageError, match="device 'abacus' can't be used"):
         Detector.load(trained.model, "abacus")
+
+
+def test_logs_of_another_format_are_refused_and_mixed_ones_warned_of(
+    detector, trained, tmp_path, caplog
+):
+    foreign = offline_parts.write_log(tmp_path / "f.log", ["no format at all"] * 30)
+    with pytest.raises(FormatError, match="none of the 30 lines is of the format"):
+        list(detector.windows(read_lines([str(foreign)], 0.0)))
+    own = trained.log.read_text().splitlines()[:100]
+    mixed = offline_parts.write_log(tmp_path / "m.log", ["no format at all"] * 30 + own)
+    assert list(detector.windows(read_lines([str(mixed)], 0.0)))
+    assert "30 of 130 lines are not of the format" in caplog.text

@@ -52,6 +52,8 @@ def validate(file: Path) -> None:
 
 
 def _config(config_file: Path | None, options: dict[str, Any]) -> RunConfig:
+    from pydantic import ValidationError
+
     from logmlm.configfile import read_run_config
     from logmlm.runconfig import RunConfig
 
@@ -63,7 +65,12 @@ def _config(config_file: Path | None, options: dict[str, Any]) -> RunConfig:
         return read_run_config(config_file)
     if not options["model"] or not options["follow"]:
         raise UsageError("run needs --config FILE, or --model DIR and --follow LOG")
-    return RunConfig.model_validate(_sections(options))
+    try:
+        return RunConfig.model_validate(_sections(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--webhook" if "webhook" in first["loc"] else f"--{first['loc'][-1]}"
+        raise UsageError(f"{option} {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _sections(options: dict[str, Any]) -> dict[str, Any]:

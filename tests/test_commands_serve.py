@@ -1,0 +1,55 @@
+"""`logmlm run` and `validate` from the command line."""
+
+from pathlib import Path
+
+import offline_parts
+import pytest
+from offline_parts import logmlm
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return offline_parts.trained(tmp_path_factory)
+
+
+def test_run_follows_a_log_and_prints_its_alerts(trained, tmp_path):
+    words = ("--state-dir", tmp_path / "state", "--stop-when-idle", "0.2", "--from-beginning")
+    outcome = logmlm("run", "--model", trained.model, "--follow", trained.odd_log, *words)
+    assert outcome.code == 0
+    alerts = outcome.out.splitlines()
+    assert len(alerts) >= 2
+    assert all('"alertname": "LogAnomaly"' in alert for alert in alerts)
+    again = logmlm("run", "--model", trained.model, "--follow", trained.odd_log, *words)
+    assert (again.code, again.out) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "run needs --config FILE, or --model DIR and --follow LOG"),
+        (("--config", "c.yaml", "--model", "m"), "--model can't stand beside --config"),
+        (
+            ("--model", "m", "--follow", "l", "--webhook", "notaurl"),
+            "--webhook should be an address that starts with http:// or https://",
+        ),
+    ],
+)
+def test_words_that_make_no_sense_are_told(words, sentence):
+    outcome = logmlm("run", *words)
+    assert outcome.code == 64
+    assert sentence in outcome.err
+
+
+def test_validate_checks_the_shipped_training_config():
+    configs = Path(__file__).parents[1] / "configs"
+    outcome = logmlm("validate", configs / "train.yaml")
+    assert (outcome.code, outcome.out) == (78, "")
+    assert "no file matches /var/log/myapp" in outcome.err
+
+
+def test_a_run_config_is_read_and_its_model_missed(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text(f"model: {{path: {tmp_path}/none}}\nsource: {{stdin: {{}}}}\n")
+    outcome = logmlm("run", "--config", config)
+    assert outcome.code == 65
+    assert "none" in outcome.err
