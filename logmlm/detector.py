@@ -106,7 +106,8 @@ class Detector:
             yield from windower.add(reader.add([line]))
         yield from windower.add(reader.flush())
         yield from windower.close_all()
-        self._check_format(count, reader.discarded.total())
+        blank = reader.discarded["blank"]
+        self._check_format(count - blank, reader.discarded.total() - blank)
 
     def _check_format(self, lines: int, discarded: int) -> None:
         name = self.manifest.format.name

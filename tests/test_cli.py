@@ -56,7 +56,9 @@ def test_help_takes_under_three_tenths_of_a_second_of_cpu():
     fastest = 10.0
     for _ in range(3):
         before = os.times()
-        assert program("--help").returncode == 0
+        alone = {name: value for name, value in os.environ.items() if "COV" not in name}
+        words = [sys.executable, "-c", "from logmlm.cli import main; main()", "--help"]
+        subprocess.run(words, env=alone, stdout=subprocess.DEVNULL, check=True)
         after = os.times()
         spent = after.children_user - before.children_user
         spent += after.children_system - before.children_system
