@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from logmlm.calibration import Calibration, statistics
+from logmlm.calibration import statistics
 from logmlm.config import ModelConfig, ThresholdConfig, WindowConfig
 from logmlm.evaluation import Evaluation, Truth, evaluate, model_verdict
 from logmlm.fitting import Fitted, Task, fit
@@ -124,14 +124,10 @@ def _values(fitted: Fitted, encoder: Encoder, sessions: Sequence[Session]) -> li
     scorer = Scorer(fitted.model)
     pairs = zip(scorer.in_order(flat), scorer.as_bag(flat), strict=True)
     found = np.array([statistics(reading.surprisals, bag) for reading, bag in pairs])
-    values, _ = _calibrated(fitted.calibration, found)
+    values, _ = fitted.calibration.values(found)
     ends = np.cumsum([len(windows) for windows in cut])
     starts = ends - [len(windows) for windows in cut]
     return [float(values[a:b].max()) for a, b in zip(starts, ends, strict=True)]
-
-
-def _calibrated(calibration: Calibration, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return calibration.values(found)
 
 
 def _rules(data: Data, folds: list[int], rate: float, seed: int) -> list[Verdict]:
