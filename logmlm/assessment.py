@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from logmlm.detector import Detector
 from logmlm.errors import DataError
 from logmlm.evaluation import Evaluation, Truth, evaluate, model_verdict
 from logmlm.labels import Labels
 from logmlm.modeldir import TrainingWindows
-from logmlm.records import END_TOKEN, Score, Window
+from logmlm.records import END_TOKEN, UNKNOWN, Score, Window
 from logmlm.report import write_report
 from logmlm.rules import Verdict, rule_table
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The table, and what it was made of: the model's verdict first, then the rules'."""
+    """The table, and what it was made of: the model's verdict first, then the rules'.
+
+    `scores` are those of the windows; `verdicts` and `truth` are of what the labels speak of.
+    """
 
     evaluation: Evaluation
     verdicts: tuple[Verdict, ...]
@@ -39,6 +45,8 @@ def assess(
 ) -> Assessment:
     """Measure the model in the directory `model` on labelled windows, beside the simple rules.
 
+    Where labels go by key, each key counts once, judged by its oddest window: a label speaks
+    of all that was logged under a key, and a pause may have cut that in several windows.
     Perplexity and masked accuracy are those of the windows that are not labelled.
 
     Raises:
@@ -47,18 +55,21 @@ def assess(
     """
     if not windows:
         raise DataError("the logs make no windows to evaluate")
-    truth = Truth.of(windows, labels)
+    labels.check(windows)
     scores = tuple(detector.score(windows))
     verdicts = [model_verdict([score.value for score in scores])]
     verdicts += _rules(detector, model, windows)
-    normal = [w for w, odd in zip(windows, truth.anomalous, strict=True) if not odd]
-    quality = detector.quality(normal or windows)
+    quality = detector.quality([w for w in windows if not labels.is_anomaly(w)] or windows)
+    judged = _by_key(windows) if labels.keys is not None else [[i] for i in range(len(windows))]
+    verdicts = [_judged(verdict, judged) for verdict in verdicts]
+    truth = Truth.of([_whole([windows[i] for i in group]) for group in judged], labels)
     evaluation = evaluate(
         verdicts,
         truth,
         perplexity=quality.perplexity,
         masked_accuracy=quality.masked_accuracy,
         oracle=oracle,
+        unit="windows" if labels.keys is None else "keys",
     )
     return Assessment(evaluation, tuple(verdicts), truth, scores)
 
@@ -67,6 +78,32 @@ def _rules(detector: Detector, model: Path, windows: Sequence[Window]) -> list[V
     """The simple rules on the same words that the model reads, the end token left out."""
     training = TrainingWindows.read(model)
     known = [tuple(word for word in words if word != END_TOKEN) for words in training.words]
-    tested = [tuple(detector.word(event.template_id) for event in w.events) for w in windows]
+    tested = [tuple(_word(detector, event.template_id) for event in w.events) for w in windows]
     rate = detector.calibration.promise.rate
     return rule_table(known, training.folds, tested, rate, detector.manifest.model.seed)
+
+
+def _word(detector: Detector, template_id: str) -> str:
+    """The model's word, but for a line never seen: rules can tell it from one that is rare."""
+    return template_id if template_id == UNKNOWN else detector.word(template_id)
+
+
+def _by_key(windows: Sequence[Window]) -> list[list[int]]:
+    """The windows of each key, by place; one without a key stands for itself."""
+    groups: dict[str | int, list[int]] = defaultdict(list)
+    for place, window in enumerate(windows):
+        groups[window.key or place].append(place)
+    return list(groups.values())
+
+
+def _judged(verdict: Verdict, groups: Sequence[Sequence[int]]) -> Verdict:
+    """Of each group what is said of its oddest window."""
+    scores = np.array([verdict.scores[list(group)].max() for group in groups])
+    flagged = np.array([bool(verdict.flagged[list(group)].any()) for group in groups])
+    return replace(verdict, scores=scores, flagged=flagged)
+
+
+def _whole(windows: Sequence[Window]) -> Window:
+    """All that the windows hold, as one."""
+    events = tuple(event for window in windows for event in window.events)
+    return replace(windows[0], events=events, complete=windows[-1].complete)

@@ -1,11 +1,12 @@
 """From surprisals to a value whose 1.0 keeps a promised rate of false alarms, without labels.
 
 Normal windows that the model did not see are scored. Each statistic of a window becomes an
-empirical p-value among them; the smallest is itself a statistic, and its own quantile over the
-same windows, each judged by the others, is the threshold. So nothing is assumed about how the
-statistics depend on each other (the join is calibrated, as in Westfall & Young, 1993, "minP"),
-and as long as enough windows were held out no tail is modelled (Vovk et al., 2005: conformal
-p-values).
+empirical p-value among them. Their join is what the oddest statistic and all together say:
+-ln of the smallest p-value (Tippett, 1931) plus the mean of -ln p (Fisher, 1932). It is itself
+a statistic, and its own quantile over the same windows, each judged by the others, is the
+threshold. So nothing is assumed about how the statistics depend on each other (as in Westfall
+& Young, 1993), and as long as enough windows were held out no tail is modelled (Vovk et al.,
+2005: conformal p-values).
 Past what was held out a generalised Pareto tail goes on (Pickands, 1975), and `method` says so.
 
 *Evidence* is -ln p, in nats: high means odd.
@@ -35,6 +36,8 @@ KNOTS = 1_000
 LEAST_SCALE = 0.01
 """Least scale of a tail, in nats: smaller differences are arithmetic, and say nothing."""
 TAIL_SHARE = 0.05
+MOST_EVIDENCE = 700.0
+"""exp(-700) is about the least number that float64 holds at full precision."""
 
 
 def statistics(
@@ -161,7 +164,7 @@ class Calibration:
         """Calibrate on statistics [N, 5] of normal windows that the model did not see."""
         tails = {name: Tail.fit(held_out[:, i]) for i, name in enumerate(STATISTICS)}
         each = [tails[name].among_others(held_out[:, i]) for i, name in enumerate(STATISTICS)]
-        joined = np.max(each, axis=0)
+        joined = _join(each)
         threshold, method = _threshold(joined, rate)
         exceeding = int((joined >= threshold).sum())
         promise = Promise(
@@ -177,14 +180,18 @@ class Calibration:
         return cls(tails, Tail.fit(joined), threshold, promise)
 
     def values(self, statistics: Array) -> tuple[Array, Array]:
-        """Values [N] (1.0 = threshold) and p-values [N] of statistics [N, 5]."""
-        joined = _join(self.tails, statistics)
-        return joined / self.threshold, np.exp(-self.joined(joined))
+        """Values [N] (1.0 = threshold) and p-values [N], never 0, of statistics [N, 5]."""
+        each = [self.tails[name](statistics[:, i]) for i, name in enumerate(STATISTICS)]
+        joined = _join(each)
+        return joined / self.threshold, np.exp(-np.minimum(self.joined(joined), MOST_EVIDENCE))
 
     def event_values(self, surprisals: Array, bag_surprisals: Array) -> Array:
-        """How odd each event is by itself [n]: 1.0 would raise an alert on its own."""
+        """How odd each event is by itself [n].
+
+        1.0: a share of `promise.rate` of normal windows holds an event as odd.
+        """
         each = np.maximum(self.tails["max"](surprisals), self.tails["bag_max"](bag_surprisals))
-        return each / self.threshold
+        return each / -float(np.log(self.promise.rate))
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -229,11 +236,10 @@ def clopper_pearson(count: int, total: int, level: float = 0.95) -> tuple[float,
     return float(low), float(high)
 
 
-def _join(tails: Mapping[str, Tail], statistics: Array) -> Array:
-    """The largest evidence of each window: that of its smallest p-value."""
-    each = [tails[name](statistics[:, i]) for i, name in enumerate(STATISTICS)]
-    largest: Array = np.max(each, axis=0)
-    return largest
+def _join(evidence: Sequence[Array]) -> Array:
+    """Of the evidence [N] of each statistic: the largest and the mean, added."""
+    joined: Array = np.max(evidence, axis=0) + np.mean(evidence, axis=0)
+    return joined
 
 
 def _threshold(joined: Array, rate: float) -> tuple[float, Method]:
@@ -241,11 +247,12 @@ def _threshold(joined: Array, rate: float) -> tuple[float, Method]:
     allowed = int(rate * (len(joined) + 1))
     if allowed >= 1:
         return _level(joined, allowed) + MARGIN, "quantile"
-    # Evidence is -ln p of one statistic, so P(join > t) = c exp(-t) with c of 1 to 5, which
-    # the held-out windows tell at the level that they do reach.
-    reached = max(1, round(len(joined) * 0.01))
-    tail = float(np.log(reached / len(joined) / rate))
-    return _level(joined, reached) + tail, "tail model"
+    # The join falls like exp(-t) where one statistic is odd, like exp(-t / 2) where all are;
+    # the held-out windows tell the level that they do reach, and how it falls from there.
+    reached = max(1, round(len(joined) * TAIL_SHARE))
+    level = _level(joined, reached)
+    scale = float(np.clip(np.mean(np.sort(joined)[-reached:] - level), 1.0, 2.0))
+    return level + scale * float(np.log(reached / len(joined) / rate)), "tail model"
 
 
 def _level(joined: Array, rank: int) -> float:

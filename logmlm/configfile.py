@@ -41,12 +41,18 @@ def read_training_config(
             mistake, with file, line and key.
 
     """
-    return _check(_Document.read(path, environment), TrainingConfig)
+    document = _Document.read(path, environment)
+    if _kind(document) is RunConfig:
+        raise ConfigError(f"{path}: this is a config for running; use it with logmlm run --config")
+    return _check(document, TrainingConfig)
 
 
 def read_run_config(path: Path, environment: Mapping[str, str] | None = None) -> RunConfig:
     """Read what `logmlm run` is told; as `read_training_config`."""
-    return _check(_Document.read(path, environment), RunConfig)
+    document = _Document.read(path, environment)
+    if _kind(document) is TrainingConfig:
+        raise ConfigError(f"{path}: this is for training; use it with logmlm train --config")
+    return _check(document, RunConfig)
 
 
 def read_config(
@@ -54,17 +60,13 @@ def read_config(
 ) -> TrainingConfig | RunConfig:
     """Read a config of either kind; its keys decide which; as `read_training_config`."""
     document = _Document.read(path, environment)
-    training, running = (
-        len(set(document.data) & set(kind.model_fields)) for kind in (TrainingConfig, RunConfig)
-    )
-    if training == running:
+    kind = _kind(document)
+    if kind is None:
         raise ConfigError(
             f"{path}: can't tell whether this is for training (keys 'logs', 'out') "
             "or for running (keys 'source', 'sinks')"
         )
-    if training > running:
-        return _check(document, TrainingConfig)
-    return _check(document, RunConfig)
+    return _check(document, kind)
 
 
 @dataclass
@@ -138,6 +140,16 @@ class _Document:
         if match[1] not in self.environment:
             raise self.error(line, f"environment variable {match[1]} is not set; set it")
         return self.environment[match[1]]
+
+
+def _kind(document: _Document) -> type[TrainingConfig] | type[RunConfig] | None:
+    """The kind of config that has more of the file's keys; None where both have as many."""
+    training, running = (
+        len(set(document.data) & set(kind.model_fields)) for kind in (TrainingConfig, RunConfig)
+    )
+    if training == running:
+        return None
+    return TrainingConfig if training > running else RunConfig
 
 
 def _line(part: yaml.Node | yaml.Event) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,9 +26,6 @@ from logmlm.windows import Windower
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
-SUSPICIOUS_SHARE = 0.1
-"""With more lines than this left out, the logs and the model hardly belong together."""
-logger = logging.getLogger(__name__)
 END_TEXT = "(end of window)"
 UNKNOWN_TEXT = "(a line never seen in training)"
 
@@ -97,32 +93,22 @@ class Detector:
 
         """
         reader, windower = self.reader(), self.windower()
-        partition, count = None, 0
+        partition = None
         for line in lines:
             if partition not in (None, line.partition):
                 yield from windower.add(reader.flush())
                 yield from windower.close_all()
-            partition, count = line.partition, count + 1
+            partition = line.partition
             yield from windower.add(reader.add([line]))
         yield from windower.add(reader.flush())
         yield from windower.close_all()
-        blank = reader.discarded["blank"]
-        self._check_format(count - blank, reader.discarded.total() - blank)
-
-    def _check_format(self, lines: int, discarded: int) -> None:
-        name = self.manifest.format.name
-        if lines and discarded >= lines:
+        misfits, read = reader.misfits
+        if 0 < read <= misfits:
             raise FormatError(
-                f"none of the {lines} lines is of the format '{name}' that the model was trained"
-                " on; is it the right model for these logs?"
+                f"none of the {read} lines is of the format '{self.manifest.format.name}' that the"
+                " model was trained on; is it the right model for these logs?"
             )
-        if discarded > SUSPICIOUS_SHARE * lines:
-            logger.warning(
-                "%d of %d lines are not of the format '%s' and were left out",
-                discarded,
-                lines,
-                name,
-            )
+        reader.warn_of_misfits()
 
     def score(self, windows: Sequence[Window]) -> list[Score]:
         """Score windows, in the order given."""
@@ -161,9 +147,9 @@ class Detector:
         guessed = np.concatenate([reading.guessed for reading in readings])
         return LanguageQuality(float(np.exp(surprisals.mean())), float(guessed.mean()))
 
-    def window_id(self, score: Score) -> str:
-        """The window's id: the same on every replay, and that of the alert made of it."""
-        return window_id(self.digest, score.window)
+    def window_id(self, window: Window) -> str:
+        """The window's id: the same whenever the same file is read, under the same name."""
+        return window_id(self.digest, window)
 
     def template_text(self, template_id: str) -> str:
         """A template's text, for people."""

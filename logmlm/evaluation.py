@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logmlm.errors import DataError
+from logmlm.detection_metrics import Metrics, metrics, oracle_f1
 from logmlm.labels import Labels
 from logmlm.records import Window
 from logmlm.rules import BoolArray, FloatArray, Verdict
@@ -24,27 +24,6 @@ if TYPE_CHECKING:
 
 MODEL = "logmlm"
 """The model's name in tables, beside the rules'."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """What flags and scores are worth against labels; counts are sums of weights.
-
-    `pr_auc` is the average precision; both areas need windows of both kinds. `precision`
-    needs a flagged window, `recall` and `f1` an anomalous one, `false_alarm_rate` (the share
-    of normal windows that are flagged) a normal one; otherwise they are None.
-    """
-
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    roc_auc: float | None
-    pr_auc: float | None
-    false_alarm_rate: float | None
-    true_positives: float
-    false_positives: float
-    true_negatives: float
-    false_negatives: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +93,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The table: the model's row first, then the rules', over the same windows."""
+    """The table: the model's row first, then the rules', over the same windows.
+
+    `unit` says what was counted: windows, or keys, each judged by its oddest window.
+    """
 
     rows: tuple[Row, ...]
     windows: int
     anomalies: int
     perplexity: float | None = None
     masked_accuracy: float | None = None
+    unit: str = "windows"
 
     def as_json(self) -> dict[str, dict[str, Any]]:
         """Give each row's numbers under its name; None is a number that is not defined."""
@@ -153,7 +136,9 @@ class Evaluation:
 
     def notes(self) -> list[str]:
         """Say in sentences what was tested and what stands in no column."""
-        notes = [f"{self.windows} windows, {self.anomalies} of them labelled anomalous."]
+        notes = [f"{self.windows} {self.unit}, {self.anomalies} of them labelled anomalous."]
+        if self.unit == "keys":
+            notes.append("A key is judged by its oddest window.")
         if self.perplexity is not None:
             notes.append(f"The model's perplexity on them: {self.perplexity:.4g}.")
         if self.masked_accuracy is not None:
@@ -176,6 +161,7 @@ def evaluate(
     perplexity: float | None = None,
     masked_accuracy: float | None = None,
     oracle: bool = False,
+    unit: str = "windows",
 ) -> Evaluation:
     """Measure verdicts on the same windows; the rows keep their order: the model's first.
 
@@ -187,7 +173,12 @@ def evaluate(
     """
     rows = [_row(verdict, truth, oracle) for verdict in verdicts]
     return Evaluation(
-        tuple(rows), len(truth.anomalous), int(truth.anomalous.sum()), perplexity, masked_accuracy
+        tuple(rows),
+        len(truth.anomalous),
+        int(truth.anomalous.sum()),
+        perplexity,
+        masked_accuracy,
+        unit,
     )
 
 
@@ -205,66 +196,9 @@ def _row(verdict: Verdict, truth: Truth, oracle: bool) -> Row:
     )
 
 
-def metrics(
-    flagged: BoolArray, scores: FloatArray, labels: BoolArray, weights: FloatArray | None = None
-) -> Metrics:
-    """Compare flags and scores with labels, all of shape (windows,), high score = odd.
-
-    A weight, at least 0, says how many windows a window stands for; NaN is a DataError.
-    """
-    weights = np.ones(len(labels)) if weights is None else weights
-    cells = (flagged & labels, flagged & ~labels, ~flagged & ~labels, ~flagged & labels)
-    tp, fp, tn, fn = counts = [float(weights[cell].sum()) for cell in cells]
-    precision, recall = _ratio(tp, tp + fp), _ratio(tp, tp + fn)
-    f1 = _ratio(2 * tp, 2 * tp + fp + fn) if tp + fn else None
-    areas = _areas(scores, labels, weights)
-    return Metrics(precision, recall, f1, *areas, _ratio(fp, fp + tn), *counts)
-
-
-def oracle_f1(
-    scores: FloatArray, labels: BoolArray, weights: FloatArray | None = None
-) -> float | None:
-    """Find the best F1 of any threshold, chosen on the labels: a ceiling, never a result.
-
-    None without an anomalous window; a NaN is a DataError as in `metrics`.
-    """
-    weights = np.ones(len(labels)) if weights is None else weights
-    if not (anomalous := weights[labels].sum()):
-        return None
-    ranks = _ranks(scores)
-    tp = np.bincount(ranks, weights * labels)[::-1].cumsum()  # flagged: this rank and above
-    fp = np.bincount(ranks, weights * ~labels)[::-1].cumsum()
-    return float(np.max(2 * tp / (tp + fp + anomalous)))
-
-
 def false_alarms_per_day(number: float, span_s: float | None) -> float | None:
     """Spread a number of false alarms over `span_s` seconds of logs; None without a span."""
     return number / span_s * 86400 if span_s else None
-
-
-def _areas(
-    scores: FloatArray, labels: BoolArray, weights: FloatArray
-) -> tuple[float | None, float | None]:
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    ranks = _ranks(scores)
-    if not weights[labels].sum() or not weights[~labels].sum():
-        return None, None
-    return (
-        float(roc_auc_score(labels, ranks, sample_weight=weights)),
-        float(average_precision_score(labels, ranks, sample_weight=weights)),
-    )
-
-
-def _ranks(scores: FloatArray) -> Any:
-    """Integers in the order of the scores, equal for equal ones, so that infinity is fine."""
-    if bad := int(np.isnan(scores).sum()):
-        raise DataError(f"{bad} of {len(scores)} scores are NaN: the model is damaged; train again")
-    return np.unique(scores, return_inverse=True)[1]
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
 
 
 def _cells(row: Row) -> dict[str, str]:

@@ -12,6 +12,8 @@ from logmlm.windows import Windower
 
 POLL_TIMEOUT_S = 0.5
 COMMIT_EVERY_S = 5.0
+ENOUGH_LINES = 100
+"""With fewer lines, a few of another format say nothing about the rest."""
 
 
 Judge = Callable[[Sequence[Window]], list[Score]]
@@ -86,6 +88,7 @@ class Pipeline:
                 self._windower.drop(partition)
         self._source.commit(safe_positions(self._windower, at_hand))
         self._committed_at = self._clock()
+        self._reader.warn_of_misfits(ENOUGH_LINES)
 
 
 def safe_positions(windower: Windower, at_hand: Iterable[str]) -> Mapping[str, Checkpoint]:

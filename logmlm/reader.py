@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -10,6 +11,9 @@ from logmlm.formats import Assembler, LineFormat, attribute
 from logmlm.records import Event, Fields, LogLine
 from logmlm.windows import KeyExtractor
 
+SUSPICIOUS_SHARE = 0.1
+"""With more lines than this left out, the logs and the model hardly belong together."""
+logger = logging.getLogger(__name__)
 TemplateOf = Callable[[str], str]
 """A message's template id: `Templates.match` while serving, a learner's while training."""
 
@@ -26,15 +30,39 @@ class EventReader:
         self._assembler = Assembler(line_format)
         self._key_of = KeyExtractor(key)
         self._template_of = template_of
+        self._name = line_format.name
+        self._lines = 0
+        self._has_warned = False
 
     @property
     def discarded(self) -> Counter[str]:
         """Lines that became no part of an event, by reason."""
         return self._assembler.discarded
 
+    @property
+    def misfits(self) -> tuple[int, int]:
+        """How many lines were not of the line format, and of how many; blank ones aside."""
+        blank = self.discarded["blank"]
+        return self.discarded.total() - blank, self._lines - blank
+
+    def warn_of_misfits(self, least_lines: int = 1) -> None:
+        """Log a warning, once, if many of the lines (`least_lines` or more) were left out."""
+        misfits, lines = self.misfits
+        if self._has_warned or lines < least_lines or misfits <= SUSPICIOUS_SHARE * lines:
+            return
+        self._has_warned = True
+        logger.warning(
+            "%d of %d lines are not of the model's line format '%s' and were left out",
+            *(misfits, lines, self._name),
+        )
+
     def add(self, lines: Iterable[LogLine]) -> list[Event]:
         """The events that these lines complete."""
-        return [self._event(*found) for line in lines for found in self._assembler.add(line)]
+        events = []
+        for line in lines:
+            self._lines += 1
+            events += [self._event(*found) for found in self._assembler.add(line)]
+        return events
 
     def flush_due(self, now: float) -> list[Event]:
         """Events held back in partitions that have gone quiet."""

@@ -10,10 +10,10 @@ from typing import Any, TextIO
 
 from logmlm.errors import UsageError
 from logmlm.explanation import END_OF_WINDOW
-from logmlm.records import Score
+from logmlm.records import Score, Window
 from logmlm.storage import atomic_path
 
-IdOf = Callable[[Score], str]
+IdOf = Callable[[Window], str]
 
 
 def window_object(score: Score, window_id: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def window_object(score: Score, window_id: str) -> dict[str, Any]:
 def write_json_lines(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
     """One window a line, as they come."""
     for score in scores:
-        out.write(json.dumps(window_object(score, id_of(score)), ensure_ascii=False) + "\n")
+        out.write(json.dumps(window_object(score, id_of(score.window)), ensure_ascii=False) + "\n")
 
 
 def write_csv(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
@@ -48,7 +48,7 @@ def write_csv(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
     writer = csv.DictWriter(out, [name for name, _ in _COLUMNS], lineterminator="\n")
     writer.writeheader()
     for score in scores:
-        writer.writerows(_rows(score, id_of(score)))
+        writer.writerows(_rows(score, id_of(score.window)))
 
 
 def write_parquet(scores: Iterable[Score], id_of: IdOf, path: Path) -> None:
@@ -64,7 +64,7 @@ def write_parquet(scores: Iterable[Score], id_of: IdOf, path: Path) -> None:
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         rows: list[dict[str, Any]] = []
         for score in scores:
-            rows += _rows(score, id_of(score))
+            rows += _rows(score, id_of(score.window))
             if len(rows) >= 20_000:
                 writer.write_table(pa.Table.from_pylist(rows, schema))
                 rows = []

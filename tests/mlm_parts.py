@@ -55,4 +55,4 @@ def cyclic_model() -> BertForMaskedLM:
     """Knows one language: the alphabet in its order, from any letter on, and then the end."""
     texts = ["ABCDEFGH"[a : a + n] for a in range(5) for n in (3, 4, 5) if a + n <= len(WORDS)]
     corpus = corpus_of(*texts, *["ABCDEF"] * 100)
-    return trained(job_of(corpus, epochs=90, batch_size=8, learning_rate=3e-3))[0]
+    return trained(job_of(corpus, epochs=250, batch_size=8, learning_rate=3e-3))[0]

@@ -1,14 +1,16 @@
 """The model and the simple rules, measured on the same labelled windows."""
 
 import math
+from dataclasses import replace
 
 import offline_parts
 import pytest
 
-from logmlm.assessment import assess
+from logmlm.assessment import _word, assess
 from logmlm.detector import Detector
 from logmlm.errors import DataError
 from logmlm.labels import Labels
+from logmlm.records import UNKNOWN
 from logmlm.sources.archive import read_lines
 
 
@@ -53,6 +55,12 @@ def test_the_rules_judge_the_same_windows(assessment, windows):
     assert rows["isolation_forest"].oracle_f1 is not None
 
 
+def test_rules_can_tell_a_line_never_seen_from_a_rare_one(detector):
+    known = next(iter(detector.templates)).id
+    words = [_word(detector, template) for template in (known, "rare", UNKNOWN)]
+    assert words == [known, "[UNK]", UNKNOWN]
+
+
 def test_the_models_language_is_measured_on_windows_that_are_not_labelled(
     assessment, detector, windows
 ):
@@ -67,6 +75,22 @@ def test_where_everything_is_labelled_the_language_is_measured_on_all(detector, 
     found = assess(detector, trained.model, windows, labels, oracle=False)
     assert found.evaluation.perplexity == detector.quality(windows).perplexity
     assert found.evaluation.rows[0].metrics.false_alarm_rate is None
+
+
+def test_a_key_counts_once_and_is_judged_by_its_oddest_window(detector, trained, windows):
+    odd = [score.window for score in detector.score(windows) if score.is_anomaly]
+    calm = next(window for window in windows if window not in odd)
+    halves = [replace(calm, key=odd[0].key), odd[0], calm, replace(calm, key="")]
+    labels = Labels("keys", keys={odd[0].key: True})
+    found = assess(detector, trained.model, halves, labels, oracle=False)
+    assert found.evaluation.windows == 3  # two of one key, one of another, one of none
+    assert found.evaluation.anomalies == 1
+    assert found.evaluation.rows[0].metrics.recall == 1.0
+    assert found.evaluation.rows[0].metrics.precision == 1.0
+    assert "3 keys, 1 of them" in found.evaluation.as_text()
+    assert "judged by its oddest window" in found.evaluation.as_text()
+    assert len(found.scores) == len(halves)
+    assert len(found.truth.windows[0].events) == len(calm.events) + len(odd[0].events)
 
 
 def test_a_report_is_written(assessment, tmp_path):

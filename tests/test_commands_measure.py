@@ -165,7 +165,7 @@ def test_evaluate_prints_a_table_with_the_rules_beside_the_model(trained):
     assert (outcome.code, outcome.err) == (0, "")
     names = [line.split()[0] for line in outcome.out.splitlines()[:4]]
     assert names == ["detector", "logmlm", "unseen_template", "count_vector"]
-    assert "30 windows, 2 of them labelled anomalous." in outcome.out
+    assert "30 keys, 2 of them labelled anomalous." in outcome.out
     assert "Oracle" not in outcome.out
 
 

@@ -86,6 +86,12 @@ def test_a_config_says_by_its_keys_which_kind_it_is(write):
     assert "can't tell" in refused(write("model: {path: x}"), read_config)
 
 
+def test_a_config_of_the_other_kind_is_named_as_such(write):
+    training = CONFIGS / "train.yaml"
+    assert "is for training; use it with logmlm train" in refused(training)
+    assert "for running; use it with logmlm run" in refused(write(RUN), read_training_config)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

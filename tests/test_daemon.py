@@ -82,6 +82,11 @@ def test_a_log_is_followed_scored_and_alerted(config, log):
     assert "ODD c" in alert["annotations"]["description"]
 
 
+def test_a_path_without_a_file_is_waited_for_and_said(config, log, caplog):
+    assert run(config) == []
+    assert f"no file matches {log}* yet; waiting for one" in caplog.text
+
+
 def test_a_second_start_goes_on_where_the_first_stopped(config, log):
     log.write_text("ODD 1\nODD 2\n")
     assert len(run(config)) == 1

@@ -168,7 +168,7 @@ def test_a_line_never_seen_is_the_unknown_word(detector, windows):
 
 
 def test_a_windows_id_is_the_alerts(detector, scores):
-    assert detector.window_id(scores[0]) == window_id(detector.digest, scores[0].window)
+    assert detector.window_id(scores[0].window) == window_id(detector.digest, scores[0].window)
     assert detector.digest == detector.manifest.digest
 
 
@@ -227,4 +227,4 @@ def test_logs_of_another_format_are_refused_and_mixed_ones_warned_of(
     own = trained.log.read_text().splitlines()[:100]
     mixed = offline_parts.write_log(tmp_path / "m.log", ["no format at all"] * 30 + own)
     assert list(detector.windows(read_lines([str(mixed)], 0.0)))
-    assert "30 of 130 lines are not of the format" in caplog.text
+    assert "30 of 130 lines are not of the model's line format" in caplog.text

@@ -10,16 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logmlm.detection_metrics import Metrics, metrics, oracle_f1
 from logmlm.errors import DataError
-from logmlm.evaluation import (
-    Metrics,
-    Truth,
-    evaluate,
-    false_alarms_per_day,
-    metrics,
-    model_verdict,
-    oracle_f1,
-)
+from logmlm.evaluation import Truth, evaluate, false_alarms_per_day, model_verdict
 from logmlm.labels import Interval, Labels
 from logmlm.records import Event, Fields, LogLine, Window
 from logmlm.rules import Verdict

@@ -108,15 +108,27 @@ def test_no_windows_make_no_draws() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(WINDOWS, st.integers(1, 12), st.integers(0, 99))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 9), st.integers(1, 5), st.booleans()), min_size=1, max_size=20
+    ),
+    st.integers(1, 12),
+    st.integers(0, 99),
+)
 def test_every_draw_is_trained_on_once_the_last_partial_batch_too(
-    windows: list[list[int]], batch_size: int, seed: int
+    kinds: list[tuple[int, int, bool]], batch_size: int, seed: int
 ) -> None:
+    """Each kind of window (length, copies, complete) has a word of its own, which tells it."""
+    windows = [
+        [END + 1 + kind] * length + [END] * complete
+        for kind, (length, copies, complete) in enumerate(kinds)
+        for _ in range(copies)
+    ]
     corpus = Corpus.of(windows)
     draws = every(corpus)
     found = epoch(corpus, draws, batch_size, seed)
-    expected = Counter(tuple(sorted(corpus[int(i)].tolist())) for i in draws.windows)
-    assert Counter(tuple(sorted(row)) for batch in found for row in rows(batch)) == expected
+    expected = Counter(int(corpus[int(i)][0]) for i in draws.windows)
+    assert Counter(row[0] for batch in found for row in rows(batch)) == expected
     assert len(found) == -(-len(draws) // batch_size)
     assert all(len(batch.inputs) <= batch_size for batch in found)
     assert sum(batch.events for batch in found) == corpus.lengths[draws.windows].sum()
@@ -126,17 +138,19 @@ def test_every_draw_is_trained_on_once_the_last_partial_batch_too(
 def test_the_longest_windows_are_never_dropped() -> None:
     windows = [[7 + i % 20] * (1 + i // 10) for i in range(99)]  # 10 a batch, one short
     corpus = Corpus.of(windows)
-    longest = [max(map(len, rows(batch))) for batch in epoch(corpus, every(corpus), 10)]
-    assert max(longest) == 10
+    words = {row[0] for batch in epoch(corpus, every(corpus), 10) for row in rows(batch)}
+    assert words == {window[0] for window in windows}
+    longest = max(len(row) for b in epoch(corpus, every(corpus), 10) for row in rows(b))
+    assert longest == 10
 
 
 def test_each_row_keeps_its_own_weight() -> None:
     corpus = Corpus.of([[7 + i] * (1 + i % 3) for i in range(20) for _ in range(1 + i % 4)])
     draws = every(corpus)
-    weights = {tuple(corpus[int(i)]): w for i, w in zip(draws.windows, draws.weights, strict=True)}
+    weights = {corpus[int(i)][0]: w for i, w in zip(draws.windows, draws.weights, strict=True)}
     for batch in epoch(corpus, draws, 4):
         for row, weight in zip(rows(batch), batch.weights, strict=True):
-            assert weights[tuple(row)] == weight
+            assert weights[row[0]] == weight
 
 
 def test_batches_of_like_length_come_in_random_order_with_fresh_masks() -> None:
@@ -146,7 +160,7 @@ def test_batches_of_like_length_come_in_random_order_with_fresh_masks() -> None:
     lengths = [batch.inputs.shape[1] for batch in first]
     assert lengths != sorted(lengths)
     padding = sum(int((batch.inputs == PAD).sum()) for batch in first)
-    assert padding < 0.15 * sum(batch.inputs.size for batch in first)
+    assert padding < 0.10 * sum(batch.inputs.size for batch in first)
     assert [b.targets.tolist() for b in first] != [b.targets.tolist() for b in second]
 
 

@@ -1,14 +1,21 @@
 """What training hides, and which reading of a window it shows."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.mlm.masking import (
+    ALONE_SHARE,
+    ANY_SHARE,
     CUT_SHARE,
+    END_SHARE,
+    FEW_SHARE,
     IGNORED,
     RATES,
+    Drawn,
     Tokens,
     draw_rate,
     draw_reading,
@@ -30,8 +37,8 @@ def many(window: list[int], count: int) -> Tokens:
     return np.tile(np.array([CLS, *window, SEP, PAD]), (count, 1))
 
 
-def whole(ids: Tokens) -> np.ndarray:
-    """No window of the batch is cut."""
+def none(ids: Tokens) -> np.ndarray:
+    """No window of the batch."""
     return np.zeros(len(ids), dtype=bool)
 
 
@@ -51,7 +58,7 @@ def test_the_four_rates_are_drawn_alike() -> None:
 @pytest.mark.parametrize("rate", RATES)
 def test_each_event_is_hidden_as_often_as_the_rate_says(rate: float) -> None:
     ids = many([*range(END + 1, VOCABULARY)] * 4, 1_000)
-    _, targets = hide(ids, whole(ids), rate, VOCABULARY, rng(1))
+    _, targets = hide(ids, none(ids), none(ids), rate, VOCABULARY, rng(1))
     places = ids[0] > END
     hidden = targets != IGNORED
     assert hidden[:, places].mean() == near(rate, 52_000)
@@ -61,7 +68,7 @@ def test_each_event_is_hidden_as_often_as_the_rate_says(rate: float) -> None:
 
 def test_of_the_hidden_80_are_masked_10_random_and_10_stay() -> None:
     ids = many([8, UNK, 9, END], 60_000)
-    inputs, targets = hide(ids, whole(ids), 0.5, VOCABULARY, rng(2))
+    inputs, targets = hide(ids, none(ids), none(ids), 0.5, VOCABULARY, rng(2))
     hidden = targets != IGNORED
     count, words = hidden.sum(), VOCABULARY - END + 1
     by_chance = 0.1 / words  # a random word may be the true one
@@ -73,7 +80,7 @@ def test_of_the_hidden_80_are_masked_10_random_and_10_stay() -> None:
 
 def test_random_words_are_drawn_alike_from_all_that_can_be_predicted() -> None:
     ids = many([8] * 10, 30_000)
-    inputs, targets = hide(ids, whole(ids), 0.5, VOCABULARY, rng(3))
+    inputs, targets = hide(ids, none(ids), none(ids), 0.5, VOCABULARY, rng(3))
     drawn = inputs[(targets != IGNORED) & (inputs != MASK) & (inputs != 8)]
     others = [UNK, END, 7, *range(9, VOCABULARY)]
     assert set(drawn) == set(others)
@@ -88,7 +95,7 @@ def test_hiding_keeps_what_it_does_not_hide_and_never_touches_the_frame(
     longest = max(map(len, windows)) + 2
     ids = np.array([[CLS, *w, SEP, *[PAD] * (longest - 2 - len(w))] for w in windows])
     before = ids.copy()
-    inputs, targets = hide(ids, whole(ids), rate, VOCABULARY, rng(seed))
+    inputs, targets = hide(ids, none(ids), none(ids), rate, VOCABULARY, rng(seed))
     hidden = targets != IGNORED
     assert (ids == before).all()
     assert (targets[hidden] == ids[hidden]).all()
@@ -101,49 +108,89 @@ def test_hiding_keeps_what_it_does_not_hide_and_never_touches_the_frame(
 
 def test_where_chance_hides_nothing_one_place_is_hidden_and_all_alike() -> None:
     ids = many([7, 8, 9, END], 8_000)
-    _, targets = hide(ids, whole(ids), 1e-9, VOCABULARY, rng(4))
+    _, targets = hide(ids, none(ids), none(ids), 1e-9, VOCABULARY, rng(4))
     hidden = targets != IGNORED
     assert (hidden.sum(axis=1) == 1).all()
     for place in range(1, 5):
         assert hidden[:, place].mean() == near(0.25, 8_000)
 
 
-def test_half_of_the_windows_are_read_as_a_bag_and_a_quarter_is_cut_short() -> None:
-    random, window = rng(5), np.array([7, 8, 9, 10, 11, 12, END])
-    drawn = [draw_reading(window, random) for _ in range(8_000)]
-    as_bag = np.array([ids[0] == BAG for ids, _ in drawn])
-    cut = np.array([is_cut for _, is_cut in drawn])
-    assert as_bag.mean() == near(0.5, 8_000)
-    assert cut.mean() == near(CUT_SHARE, 8_000)
-    assert all((ids[1:] == [*window, SEP]).all() for ids, is_cut in drawn if not is_cut)
-    assert all(ids[-1] == SEP and END not in ids for ids, is_cut in drawn if is_cut)
+def drawings(window: list[int], count: int, seed: int) -> list[Drawn]:
+    random = rng(seed)
+    return [draw_reading(np.array(window), random) for _ in range(count)]
 
 
-def test_a_window_cut_in_order_is_its_first_events_and_the_next_of_any_number() -> None:
-    random, window = rng(6), np.array([7, 8, 9, 10, 11, END])
-    drawn = [ids for ids, cut in (draw_reading(window, random) for _ in range(9_000)) if cut]
-    in_order = [ids[1:-1].tolist() for ids in drawn if ids[0] == CLS]
-    assert all(events == window[: len(events)].tolist() for events in in_order)
-    lengths = np.array([len(events) for events in in_order])
+def inner(drawn: Drawn) -> list[int]:
+    """What stands in the frame."""
+    ids: list[int] = drawn.ids[1:-1].tolist()
+    return ids
+
+
+def test_half_of_the_windows_are_read_as_a_bag() -> None:
+    drawn = drawings([7, 8, 9, END], 8_000, 5)
+    assert np.mean([one.ids[0] == BAG for one in drawn]) == near(0.5, 8_000)
+    assert {one.ids[0] for one in drawn} == {BAG, CLS}
+    assert all(one.ids[-1] == SEP for one in drawn)
+
+
+def test_a_quarter_of_those_in_order_is_cut_after_any_number_and_asks_for_the_next() -> None:
+    window = [7, 8, 9, 10, 11, END]
+    in_order = [one for one in drawings(window, 18_000, 6) if one.ids[0] == CLS]
+    assert not any(one.alone for one in in_order)
+    assert all(inner(one) == window for one in in_order if not one.asks_last)
+    cut = [inner(one) for one in in_order if one.asks_last]
+    assert len(cut) / len(in_order) == near(CUT_SHARE, len(in_order))
+    assert all(events == window[: len(events)] for events in cut)
+    lengths = np.array([len(events) for events in cut])
     for length in (2, 3, 4, 5):
         assert (lengths == length).mean() == near(0.25, len(lengths))
-    bags = [ids[1:-1].tolist() for ids in drawn if ids[0] == BAG]
-    first = np.array([events == window[: len(events)].tolist() for events in bags])
-    assert 0.44 < first.mean() < 0.6  # the others lost any events, not the last
-    assert all(set(events) < set(window.tolist()) for events in bags)
 
 
-def test_windows_without_an_end_or_of_one_event_are_never_cut() -> None:
-    random = rng(7)
+def test_a_bag_asks_for_its_end_or_for_an_event_that_it_lacks() -> None:
+    window = [7, 8, 9, 10, END]
+    bags = [one for one in drawings(window, 40_000, 7) if one.ids[0] == BAG]
+    count = len(bags)
+    assert all(one.asks_last for one in bags)
+    assert np.mean([one.alone for one in bags]) == near(ALONE_SHARE, count)
+    whole = [inner(one) for one in bags if END in one.ids]
+    assert all(events == window for events in whole)
+    assert len(whole) / count == near(END_SHARE, count)
+    others = [inner(one) for one in bags if END not in one.ids]
+    assert all(len(set(events)) == len(events) for events in others)
+    lacks_one = np.mean([len(events) == 4 for events in others])
+    assert lacks_one == near(1 - FEW_SHARE + FEW_SHARE / 3, len(others))
+    assert all(len(events) >= 2 for events in others)
+    shorter = [events for events in others if len(events) == 2]
+    first = np.mean([events == window[:2] for events in shorter])
+    assert first == near(1 - ANY_SHARE + ANY_SHARE / 12, len(shorter))
+    asked = np.array([events[-1] for events in others])
+    assert all(0.15 < (asked == event).mean() < 0.35 for event in window[:-1])
+
+
+@given(WINDOWS.filter(bool), st.integers(0, 99))
+def test_a_reading_of_any_window_holds_nothing_but_its_events(window: list[int], seed: int) -> None:
+    for one in drawings(window, 4, seed):
+        shown = inner(one)
+        assert shown
+        assert not Counter(shown) - Counter(window)
+        assert END not in shown[:-1]
+
+
+def test_in_order_windows_without_an_end_or_of_one_event_are_never_cut() -> None:
     for window in ([7, 8, 9], [7, END], [END]):
-        assert not any(draw_reading(np.array(window), random)[1] for _ in range(200))
+        for one in drawings(window, 400, 8):
+            assert one.ids[0] == BAG or inner(one) == window
+    assert all(inner(one) == [END] for one in drawings([END], 50, 9))
 
 
-def test_the_last_event_of_a_cut_window_is_always_hidden_by_a_mask() -> None:
-    ids = np.tile(np.array([[CLS, 7, 8, 9, SEP, PAD], [CLS, 7, 8, 9, END, SEP]]), (2_000, 1))
-    cut = np.tile([True, False], 2_000)
-    inputs, targets = hide(ids, cut, 0.1, VOCABULARY, rng(8))
-    assert (inputs[cut, 3] == MASK).all()
-    assert (targets[cut, 3] == 9).all()
-    assert (targets[~cut, 4] == END).mean() < 0.4
-    assert (targets[cut, 1] != IGNORED).mean() == near(0.1, 2_000)
+def test_the_last_place_where_asked_for_is_always_a_mask_and_alone_where_said() -> None:
+    rows = [[CLS, 7, 8, 9, SEP, PAD], [CLS, 7, 8, 9, END, SEP], [BAG, 7, 8, 9, END, SEP]]
+    ids = np.tile(np.array(rows), (2_000, 1))
+    asks, alone = np.tile([True, False, True], 2_000), np.tile([False, False, True], 2_000)
+    inputs, targets = hide(ids, asks, alone, 0.1, VOCABULARY, rng(8))
+    assert (inputs[0::3, 3] == MASK).all()
+    assert (targets[0::3, 3] == 9).all()
+    assert (targets[1::3, 4] == END).mean() < 0.4
+    assert (targets[0::3, 1] != IGNORED).mean() == near(0.1, 2_000)
+    assert (inputs[2::3, 4] == MASK).all()
+    assert (targets[2::3] != IGNORED).sum() == 2_000

@@ -160,13 +160,14 @@ def test_a_bag_has_the_same_scores_in_any_order_and_on_each_run(
 
 @torch.no_grad()
 def naive_bag(model: BertForMaskedLM, window: tuple[int, ...]) -> list[float]:
-    """One place at a time; a word's position is how often it stood before, a mask's is 0."""
+    """One place at a time, the end never shown; a word's position is how often it stood before."""
     half = model.config.max_position_embeddings // 2
+    events = [token for token in window if token != END]
     surprisals = []
     for place, token in enumerate(window):
-        shown = [BAG, *window[:place], MASK, *window[place + 1 :], SEP]
+        shown = [BAG, *events[:place], MASK, *events[place + 1 :], SEP]
         positions = [half + shown[:i].count(word) for i, word in enumerate(shown)]
-        positions[place + 1] = half
+        positions[place + 1] = half  # a mask's is 0
         logits = model(torch.tensor([shown]), position_ids=torch.tensor([positions])).logits[0]
         surprisals.append(-logits[place + 1].log_softmax(-1)[token].item())
     return surprisals
@@ -198,6 +199,12 @@ def test_a_window_that_stops_too_early_has_a_surprising_end(model: BertForMasked
     assert ends[1] > ends[0] + 2.0
     bags = [surprisals[-1] for surprisals in scorer.as_bag([whole, stopped])]
     assert bags[1] > bags[0] + 2.0
+
+
+def test_an_event_beside_all_that_a_window_needs_is_surprising(model: BertForMaskedLM) -> None:
+    extra = Scorer(model).as_bag([ids("ABCDEFH")])[0]
+    assert extra[6] > 3.0  # without it the bag was whole: the end was expected, and no event
+    assert extra[:6].max() < extra[6] - 1.0
 
 
 def test_of_no_windows_there_are_no_scores(model: BertForMaskedLM) -> None:

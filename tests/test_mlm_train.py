@@ -119,10 +119,10 @@ def test_gradients_are_clipped() -> None:
 
 def test_reports_tell_each_epochs_loss_and_perplexity() -> None:
     texts = ["ABCDEFGH"[a : a + n] for n in (3, 4, 5, 6) for a in range(9 - n)]
-    job = job_of(corpus_of(*texts), validation=2, epochs=40, learning_rate=3e-3, batch_size=8)
+    job = job_of(corpus_of(*texts), validation=2, epochs=80, learning_rate=3e-3, batch_size=8)
     _, reports = trained(job)
-    assert [report.epoch for report in reports] == list(range(1, 41))
-    assert {report.epochs for report in reports} == {40}
+    assert [report.epoch for report in reports] == list(range(1, 81))
+    assert {report.epochs for report in reports} == {80}
     for report in reports:
         assert report.perplexity == pytest.approx(math.exp(report.loss))
         assert 0 <= report.accuracy <= 1

@@ -3,8 +3,11 @@
 import pytest
 from daemon_parts import FakeDetector
 
+from logmlm.config import FormatConfig
 from logmlm.errors import StorageError
-from logmlm.pipeline import COMMIT_EVERY_S, Pipeline
+from logmlm.formats import get_format
+from logmlm.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline
+from logmlm.reader import EventReader
 from logmlm.records import Checkpoint, LogLine
 from logmlm.windows import Windower
 
@@ -178,3 +181,11 @@ def test_delivery_is_tried_in_every_turn_though_nothing_comes():
 
 def test_the_real_windower_is_what_it_runs_with():
     assert isinstance(Desk().windower, Windower)
+
+
+def test_following_logs_of_another_format_is_warned_of(caplog):
+    desk = Desk([(i, "no json") for i in range(ENOUGH_LINES)])
+    foreign = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
+    parts = desk.windower, desk.detector.score, desk.alerting, lambda: desk.source.clock
+    Pipeline(desk.source, foreign, *parts).run(stop_after(2))
+    assert "100 of 100 lines are not of the model's line format 'json'" in caplog.text

@@ -55,3 +55,21 @@ def test_a_key_can_be_a_field_and_lines_left_out_are_counted():
     events = source.add(lines(texts)) + source.flush()
     assert [(event.key, event.template_id) for event in events] == [("h1", "A"), ("", "B")]
     assert sum(source.discarded.values()) == 1
+
+
+def test_many_lines_of_another_format_are_warned_of_once(caplog):
+    source = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
+    source.add(lines(["", '{"message": "a"}', "no json"]))
+    assert source.misfits == (1, 2)
+    source.warn_of_misfits(least_lines=3)
+    assert caplog.text == ""
+    source.warn_of_misfits()
+    source.warn_of_misfits()
+    assert caplog.text.count("1 of 2 lines are not of the model's line format 'json'") == 1
+
+
+def test_a_few_lines_of_another_format_are_no_sign(caplog):
+    source = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
+    source.add(lines(['{"message": "a"}'] * 9 + ["no json"]))
+    source.warn_of_misfits()
+    assert caplog.text == ""

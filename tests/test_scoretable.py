@@ -22,8 +22,8 @@ CUT = score(["x"], value=0.5, numbered=False)
 SCORES = [COMPLETE, CUT]
 
 
-def id_of(found):
-    return f"id-{found.window.partition}"
+def id_of(window):
+    return f"id-{window.partition}"
 
 
 def test_an_object_holds_the_window_and_each_event():
@@ -51,7 +51,7 @@ def test_json_lines_are_one_window_each():
     out = io.StringIO()
     write_json_lines(SCORES, id_of, out)
     rows = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert rows == [window_object(each, id_of(each)) for each in SCORES]
+    assert rows == [window_object(each, id_of(each.window)) for each in SCORES]
     assert rows[1]["events"] == [
         {"line": None, "text": "x", "surprisal": 0.5, "bag_surprisal": 0.5}
     ]

@@ -18,7 +18,7 @@ _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"}
 """Options that are not called as what they set."""
 
 
-@click.command()
+@click.command(short_help="Learn from normal logs; write a model directory.")
 @click.argument("logs", nargs=-1)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file.")
 @click.option("--out", type=click.Path(path_type=Path), help="The model directory to write.")
@@ -119,6 +119,11 @@ def _sections(
     """The options as a config's sections; what was not given is left out."""
     kind = options["window"] or ("session" if options["key"] else configured_kind) or "count"
     size_name = "span" if kind == "time" else "size"
+    if kind != "time" and options["size"] and not options["size"].isdigit():
+        raise UsageError(
+            f"--size is a number of lines, not '{options['size']}'; a span of time needs"
+            " --window time"
+        )
     sections = {
         "logs": logs or None,
         "out": options["out"],

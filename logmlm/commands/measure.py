@@ -35,7 +35,7 @@ def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-@click.command()
+@click.command(short_help="Measure a model on labelled logs.")
 @model_argument
 @logs_argument
 @click.option("--labels", required=True, help="CSV of start,end or key,0/1; or in-line.")
@@ -67,7 +67,7 @@ def evaluate(
         found.write(report)
 
 
-@click.command()
+@click.command(short_help="Score every window and every line.")
 @model_argument
 @logs_argument
 @click.option(
@@ -85,7 +85,9 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
 
     check_target(output, out)
     detector = _detector(model, rest["device"], rest["stride"])
-    alarms = _Alarms(_scores(detector, logs, rest["keep_going"]), rest["only_anomalies"])
+    alarms = _Alarms(
+        _scores(detector, _windows(detector, logs, rest["keep_going"])), rest["only_anomalies"]
+    )
     if output == "parquet" and out is not None:
         write_parquet(alarms, detector.window_id, out)
     else:
@@ -96,7 +98,7 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
         sys.exit(1)
 
 
-@click.command()
+@click.command(short_help="Show anomalous windows and what was expected.")
 @model_argument
 @logs_argument
 @click.option("--window", "wanted", help="Only the window of this id (or its beginning).")
@@ -112,9 +114,12 @@ def explain(
     detector = _detector(model, device)
     colour = sys.stdout.isatty()
     shown = 0
-    for found in _scores(detector, logs, keep_going):
-        name = detector.window_id(found)
-        if name.startswith(wanted) if wanted else found.is_anomaly:
+    windows = _windows(detector, logs, keep_going)
+    if wanted:
+        windows = (w for w in windows if detector.window_id(w).startswith(wanted))
+    for found in _scores(detector, windows):
+        if wanted or found.is_anomaly:
+            name = detector.window_id(found.window)
             click.echo(render(found, detector.explain(found), name, colour) + "\n", color=colour)
             shown += 1
     if wanted and not shown:
@@ -153,9 +158,9 @@ def _windows(detector: Detector, logs: tuple[str, ...], keep_going: bool) -> Ite
     return detector.windows(read_lines(expand(logs), time.time(), keep_going, warn))
 
 
-def _scores(detector: Detector, logs: tuple[str, ...], keep_going: bool) -> Iterator[Score]:
+def _scores(detector: Detector, windows: Iterator[Window]) -> Iterator[Score]:
     batch: list[Window] = []
-    for window in _windows(detector, logs, keep_going):
+    for window in windows:
         batch.append(window)
         if len(batch) == BATCH_WINDOWS:
             yield from detector.score(batch)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from logmlm.runconfig import RunConfig
 
 
-@click.command()
+@click.command(short_help="Follow logs and raise alerts.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file.")
 @click.option("--model", type=click.Path(path_type=Path), help="The model directory.")
 @click.option("--follow", multiple=True, metavar="LOG", help="A log or glob to follow; repeatable.")
@@ -41,7 +41,7 @@ def run(config_file: Path | None, stop_when_idle: float | None, **options: Any) 
     run_daemon(config, out=sys.stdout, stop_when_idle=stop_when_idle)
 
 
-@click.command()
+@click.command(short_help="Check a config file.")
 @click.argument("file", type=click.Path(path_type=Path))
 def validate(file: Path) -> None:
     """Check a config FILE, for training or for running: itself, the model, then this machine."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="List the templates of a model.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def templates(model: Path, output: str) -> None:
@@ -36,7 +36,7 @@ def templates(model: Path, output: str) -> None:
             click.echo(f"{'':>12}  {'':>9}  {'':>7}  e.g. {printable(found.example)}")
 
 
-@click.command()
+@click.command(short_help="Show the versions.")
 def version() -> None:
     """Show the version of logmlm and of what it stands on."""
     from importlib.metadata import version as version_of

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.mlm.masking import Tokens, draw_rate, draw_reading, hide
+from logmlm.mlm.masking import Drawn, Tokens, draw_rate, draw_reading, hide
 from logmlm.mlm.tokenizer import PAD
 
 SORTED_BATCHES = 64
@@ -110,34 +110,33 @@ def batches(
     vocabulary_size: int,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
-    """One epoch: every draw once, in random order, with masks drawn anew for each batch."""
-    lengths = corpus.lengths[draws.windows]
-    for members in _grouped(rng.permutation(len(draws)), lengths, batch_size, rng):
-        drawn = [draw_reading(corpus[index], rng) for index in draws.windows[members]]
-        ids = _padded([tokens for tokens, _ in drawn])
-        cut = np.array([is_cut for _, is_cut in drawn])
-        inputs, targets = hide(ids, cut, draw_rate(rng), vocabulary_size, rng)
-        yield Batch(inputs, targets, draws.weights[members], int(lengths[members].sum()))
+    """One epoch: every draw once, with masks drawn anew for each batch, in random order.
+
+    A batch holds readings of about equal length; the last may be a partial one.
+    """
+    order = rng.permutation(len(draws))
+    for span in range(0, len(order), batch_size * SORTED_BATCHES):
+        part = order[span : span + batch_size * SORTED_BATCHES]
+        readings = [draw_reading(corpus[index], rng) for index in draws.windows[part]]
+        by_length = np.argsort([len(reading.ids) for reading in readings], kind="stable")
+        for first in rng.permutation(np.arange(0, len(part), batch_size)):
+            members = by_length[first : first + batch_size]
+            inputs, targets = _hidden([readings[i] for i in members], vocabulary_size, rng)
+            events = int(corpus.lengths[draws.windows[part[members]]].sum())
+            yield Batch(inputs, targets, draws.weights[part[members]], events)
+
+
+def _hidden(
+    readings: Sequence[Drawn], vocabulary_size: int, rng: np.random.Generator
+) -> tuple[Tokens, Tokens]:
+    ids = _padded([reading.ids for reading in readings])
+    asks_last = np.array([reading.asks_last for reading in readings])
+    alone = np.array([reading.alone for reading in readings])
+    return hide(ids, asks_last, alone, draw_rate(rng), vocabulary_size, rng)
 
 
 def _mapped(path: str, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Corpus:
     return Corpus(np.memmap(path, dtype=np.int32, mode="r"), starts, lengths)
-
-
-def _grouped(
-    order: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
-    batch_size: int,
-    rng: np.random.Generator,
-) -> Iterator[npt.NDArray[np.int64]]:
-    """Batches of about equal length, the last partial one too, in random order."""
-    span = batch_size * SORTED_BATCHES
-    for start in range(0, len(order), span):
-        part = order[start : start + span]
-        part = part[np.argsort(lengths[part], kind="stable")]
-        starts = np.arange(0, len(part), batch_size)
-        for first in rng.permutation(starts):
-            yield part[first : first + batch_size]
 
 
 def _padded(rows: Sequence[Tokens]) -> Tokens:

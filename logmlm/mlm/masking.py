@@ -2,10 +2,15 @@
 
 Masking is BERT's 80/10/10 (Devlin et al., NAACL 2019) at a rate drawn anew for each batch;
 half of the windows begin with `[BAG]`, which hides their order (`model.position_ids`), so that
-one model learns both readings.
+one model learns both readings. A bag never shows `[END]`: its last place is always hidden, and
+asks what the others lack, an event or the end. So an event that a window has beside all that
+it needs is as surprising as it is rare, though it is no surprise that *some* event fills a
+place; and so is an end that comes too early.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +20,15 @@ from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, SEP, UNK
 RATES = (0.10, 0.15, 0.30, 0.50)
 BAG_SHARE = 0.5
 CUT_SHARE = 0.25
-"""Of the complete windows, how many training cuts short."""
+"""Of the complete windows that are read in order, how many training cuts short."""
+END_SHARE = 0.5
+"""Of the complete bags, how many ask for the end."""
+FEW_SHARE = 0.5
+"""Of the other bags, how many lack a few events instead of one."""
+ANY_SHARE = 0.5
+"""Of these, how many lack any events instead of the last ones."""
+ALONE_SHARE = 0.5
+"""Of the bags, how many hide nothing but the last place, as scoring does."""
 IGNORED = -100
 """The target at positions that were not hidden: cross-entropy leaves them out."""
 
@@ -27,25 +40,53 @@ def draw_rate(rng: np.random.Generator) -> float:
     return float(rng.choice(RATES))
 
 
-def draw_reading(events: Tokens, rng: np.random.Generator) -> tuple[Tokens, bool]:
-    """A framed window, in order after `[CLS]` or (half of the time) as a bag after `[BAG]`.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A framed window as training shows it.
 
-    A share of the complete windows is cut short; the flag says so. What would have come next is
-    in the last place then, and is always hidden. Only so does the model learn when a window is
-    complete: else the last place would be `[END]` each time, and never surprising.
+    `asks_last` says that the last place before `[SEP]` is always hidden, `alone` that nothing
+    else is.
     """
-    first = BAG if rng.random() < BAG_SHARE else CLS
-    cut = len(events) > 2 and events[-1] == END and rng.random() < CUT_SHARE
-    if cut:
-        events = _cut_short(events[:-1], first == BAG, rng)
-    return np.concatenate(([first], events, [SEP])), bool(cut)
+
+    ids: Tokens
+    asks_last: bool
+    alone: bool
 
 
-def _cut_short(events: Tokens, is_bag: bool, rng: np.random.Generator) -> Tokens:
-    """The first few events and the next; half of the bags lose any few instead of the last."""
-    if is_bag and rng.random() < 0.5:
+def draw_reading(events: Tokens, rng: np.random.Generator) -> Drawn:
+    """One reading of a window: in order after `[CLS]`, or (half of the time) as a bag."""
+    return (_draw_bag if rng.random() < BAG_SHARE else _draw_in_order)(events, rng)
+
+
+def _draw_in_order(events: Tokens, rng: np.random.Generator) -> Drawn:
+    """The window as it came; a share of the complete ones is cut short, and asks what comes next.
+
+    Only so does the model learn when a window is complete: else the last place would be
+    `[END]` each time, and never surprising.
+    """
+    is_cut = len(events) > 2 and events[-1] == END and rng.random() < CUT_SHARE
+    shown = events[: rng.integers(2, len(events))] if is_cut else events
+    return Drawn(np.concatenate(([CLS], shown, [SEP])), asks_last=bool(is_cut), alone=False)
+
+
+def _draw_bag(events: Tokens, rng: np.random.Generator) -> Drawn:
+    """All events, asking for the end; or all but one or a few, asking for one of these."""
+    ends = events[-1] == END
+    if ends and (len(events) < 3 or rng.random() < END_SHARE):
+        shown = events
+    else:
+        shown = _without_some(events[:-1] if ends else events, rng)
+    alone = bool(rng.random() < ALONE_SHARE)
+    return Drawn(np.concatenate(([BAG], shown, [SEP])), asks_last=True, alone=alone)
+
+
+def _without_some(events: Tokens, rng: np.random.Generator) -> Tokens:
+    """The events but one or a few, and then one of these: the last few, or any."""
+    if rng.random() >= FEW_SHARE:
+        return rng.permutation(events)
+    if rng.random() < ANY_SHARE:
         events = rng.permutation(events)
-    return events[: rng.integers(2, len(events) + 1)]
+    return events[: rng.integers(min(2, len(events)), len(events) + 1)]
 
 
 def predictable(ids: Tokens) -> npt.NDArray[np.bool_]:
@@ -56,7 +97,8 @@ def predictable(ids: Tokens) -> npt.NDArray[np.bool_]:
 
 def hide(
     ids: Tokens,
-    cut: npt.NDArray[np.bool_],
+    asks_last: npt.NDArray[np.bool_],
+    alone: npt.NDArray[np.bool_],
     rate: float,
     vocabulary_size: int,
     rng: np.random.Generator,
@@ -65,12 +107,12 @@ def hide(
 
     Each predictable place is chosen with probability `rate`, and at least one in each window.
     Of the chosen, 80 % become `[MASK]`, 10 % a random word, 10 % stay; targets hold the true
-    token there and `IGNORED` everywhere else. The last event of windows that are `cut` [B]
-    always becomes `[MASK]`.
+    token there and `IGNORED` everywhere else. Where `asks_last` [B] says so the last place
+    always becomes `[MASK]`, and where `alone` [B] does, no other is chosen.
     """
     places = predictable(ids)
-    last = np.pad(ids[:, 1:] == SEP, ((0, 0), (0, 1))) & cut[:, None]
-    chosen = ((rng.random(ids.shape) < rate) & places) | last
+    last = np.pad(ids[:, 1:] == SEP, ((0, 0), (0, 1))) & asks_last[:, None]
+    chosen = ((rng.random(ids.shape) < rate) & places & ~alone[:, None]) | last
     _choose_one_at_least(chosen, places, rng)
     targets = np.where(chosen, ids, IGNORED)
     fate = np.where(last, 0.0, rng.random(ids.shape))

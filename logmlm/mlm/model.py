@@ -18,6 +18,7 @@ PRESETS: dict[str, dict[str, int]] = {
     "small": {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
     "base": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8},
 }
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 SUPPRESSED = -10_000.0
 """Output bias of tokens that are never predicted: probability 0 in float32 and bfloat16."""
 FRAME_TOKENS = 3
@@ -103,6 +104,9 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] not in DEVICES:
+        known = ", ".join(DEVICES)
+        raise UsageError(f"device '{name}' can't be used: known are {known}; try --device auto")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

@@ -2,14 +2,16 @@
 
 One mask a position (Wang & Cho, NeuralGen 2019; Salazar et al., ACL 2020), or with `stride` g
 every g-th position hidden at once, which takes g passes instead of one an event. Surprisal is
--ln P in nats. A window is read as it came, and as a bag, in which order can't be read: there
-repeats of an event have the same surprisal, so one pass for each distinct event is exact.
+-ln P in nats. A window is read as it came, and as a bag, in which order can't be read. A bag
+does not show its end: each event is asked for as what all others lack, which may as well be
+the end, and the end as what a whole window lacks. Repeats of an event have the same surprisal
+there, so one pass for each distinct event is exact.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,20 +53,27 @@ class Scorer:
 
     def in_order(self, windows: Sequence[Window]) -> list[Reading]:
         """Each window read as it came."""
-        return self._distinct(windows, CLS)
+        return self._distinct(windows, CLS, _all)
 
     def as_bag(self, windows: Sequence[Window]) -> list[Surprisals]:
         """Surprisal of each token of each window, read as a bag of events, in nats."""
         bags = [_bag(window) for window in windows]
-        return [
-            _in_order_of(window, bag, reading.surprisals)
-            for window, bag, reading in zip(windows, bags, self._distinct(bags, BAG), strict=True)
-        ]
+        readings = self._distinct(bags, BAG, _firsts)
+        whole = [(*bag, END) for bag in bags]
+        complete = [bag for bag, window in zip(whole, windows, strict=True) if END in window]
+        ends = dict(zip(complete, self._distinct(complete, BAG, _last), strict=True))
+        found = []
+        for window, bag, reading in zip(windows, whole, readings, strict=True):
+            by_token = dict(zip(bag[-2::-1], reading.surprisals[::-1], strict=True))
+            by_token |= {END: ends[bag].surprisals[-1]} if END in window else {}
+            found.append(np.array([by_token[token] for token in window]))
+        return found
 
     def expected(self, window: Window, top: int = 3) -> list[list[tuple[int, float]]]:
         """The most probable tokens, with probability, in each place of a window as it came."""
         events = np.array([window])
-        passes = self._passes(events, CLS, _each_hidden(len(window), stride=0))
+        hidden = _each_hidden(len(window), stride=0)
+        passes = self._passes(events, CLS, hidden, _all(events))
         rows = torch.cat([logits for _, logits in passes])
         best = torch.softmax(rows.float(), dim=-1).topk(min(top, rows.shape[-1]))
         return [
@@ -72,43 +81,40 @@ class Scorer:
             for tokens, shares in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
-    def _distinct(self, windows: Sequence[Window], first: int) -> list[Reading]:
+    def _distinct(
+        self, windows: Sequence[Window], first: int, asked: Callable[[Tokens], Flags]
+    ) -> list[Reading]:
         """Each distinct window is scored once, with others of its length."""
         by_length: dict[int, list[Window]] = defaultdict(list)
         for window in dict.fromkeys(windows):
             by_length[len(window)].append(window)
         known: dict[Window, Reading] = {}
         for group in by_length.values():
-            known.update(zip(group, self._equal_length(np.array(group), first), strict=True))
+            events = np.array(group, dtype=np.int64)
+            known.update(zip(group, self._equal_length(events, first, asked(events)), strict=True))
         return [known[window] for window in windows]
 
-    def _equal_length(self, events: Tokens, first: int) -> Iterator[Reading]:
-        """One reading for each of N windows of n tokens [N, n]; bags come in canonical order."""
+    def _equal_length(self, events: Tokens, first: int, asked: Flags) -> Iterator[Reading]:
+        """One reading for each of N windows of n tokens [N, n], in the places `asked` [N, n]."""
         surprisals = np.zeros(events.shape)
         guessed = np.zeros(events.shape, dtype=bool)
-        is_bag = first == BAG
-        hidden = _each_hidden(events.shape[1], 0 if is_bag else self._stride)
-        asked = _firsts(events) if is_bag else np.ones((len(events), len(hidden)), dtype=bool)
-        for places, logits in self._passes(events, first, hidden, asked):
+        hidden = _each_hidden(events.shape[1], self._stride if first == CLS else 0)
+        for places, logits in self._passes(events, first, hidden, asked[:, : len(hidden)]):
             truth = torch.as_tensor(events[places], device=self._device)
             loss = torch.nn.functional.cross_entropy(logits.float(), truth, reduction="none")
             surprisals[places] = loss.double().cpu().numpy()
             guessed[places] = (logits.argmax(dim=-1) == truth).cpu().numpy()
-        if is_bag:
-            repeated = np.maximum.accumulate(np.where(asked, np.arange(events.shape[1]), 0), axis=1)
-            surprisals = np.take_along_axis(surprisals, repeated, axis=1)
-            guessed = np.take_along_axis(guessed, repeated, axis=1)
         return map(Reading, surprisals, guessed)
 
     @torch.inference_mode()
     def _passes(
-        self, events: Tokens, first: int, hidden: Flags, asked: Flags | None = None
+        self, events: Tokens, first: int, hidden: Flags, asked: Flags
     ) -> Iterator[tuple[tuple[Tokens, Tokens], torch.Tensor]]:
         """Yield hidden places of windows [N, n], and the logits there.
 
         `hidden` [P, n] says what each pass hides; `asked` [N, P] which passes a window needs.
         """
-        rows, passes = np.nonzero(np.ones((len(events), len(hidden))) if asked is None else asked)
+        rows, passes = np.nonzero(asked)
         framed_ids = np.array([framed(row, first) for row in events.tolist()])
         size = max(1, TOKENS_A_PASS // framed_ids.shape[1])
         for start in range(0, len(rows), size):
@@ -132,16 +138,22 @@ def _each_hidden(length: int, stride: int) -> Flags:
     return hidden
 
 
+def _all(events: Tokens) -> Flags:
+    return np.ones(events.shape, dtype=bool)
+
+
 def _firsts(events: Tokens) -> Flags:
     """Where an event is the first of its kind [N, n], in windows whose repeats are neighbours."""
-    return np.pad(events[:, 1:] != events[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+    new = events[:, 1:] != events[:, :-1]
+    return np.pad(new, ((0, 0), (1, 0)), constant_values=True)[:, : events.shape[1]]
+
+
+def _last(events: Tokens) -> Flags:
+    flags = np.zeros(events.shape, dtype=bool)
+    flags[:, -1:] = True
+    return flags
 
 
 def _bag(window: Window) -> Window:
-    """The window's events in canonical order, `[END]` last where it has one."""
-    return tuple(sorted(window, key=lambda token: (token == END, token)))
-
-
-def _in_order_of(window: Window, bag: Window, surprisals: Surprisals) -> Surprisals:
-    by_token = dict(zip(bag, surprisals.tolist(), strict=True))
-    return np.array([by_token[token] for token in window])
+    """The window's events in canonical order, without the end."""
+    return tuple(sorted(token for token in window if token != END))

@@ -5,7 +5,9 @@
 DIR holds `HDFS_2pct.log.gz`, `labels_2pct.csv` and the three `deeplog_*` files. The raw log is
 cut at 60 % of its time: blocks that begin before are for training, the others for testing.
 Training sees once the normal blocks only, and once everything as it came, anomalies included.
-Prints one JSON object; tables and progress go to stderr.
+A block is a session that a pause of `--gap` cuts (blocks lie untouched for hours before they are
+deleted, and many are not deleted yet when the log ends); each block counts once, judged by its
+oddest window. Prints one JSON object; tables and progress go to stderr.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ from logmlm.training import Session, train
 
 BLOCK = re.compile(r"(blk_-?\d+)")
 TRAINING_SHARE = 0.6
+GAP = "4h"
+"""Longer than the pauses between a block's reads (about an hour in the first 60 % of the time),
+shorter than the wait until it is deleted."""
 NORMAL_TEST_SESSIONS = 553_366
 NAMES = ("sequences", "normal", "as-it-came")
 
@@ -84,7 +89,7 @@ def _raw(options: argparse.Namespace, folder: Path, kind: str) -> Any:
         out=folder / f"model-{kind}",
         labels=labels_file if kind == "normal" else None,
         format=FormatConfig(name="hdfs"),
-        window=WindowConfig(kind="session", key=BLOCK.pattern, gap="2d", max_age="365d"),
+        window=WindowConfig(kind="session", key=BLOCK.pattern, gap=options.gap, max_age="365d"),
         model=model.model_copy(update={"epochs": options.epochs or model.epochs}),
         threshold=ThresholdConfig(false_alarm_rate=rate),
     )
@@ -143,6 +148,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--false-alarm-rate", type=float, default=0.001)
     parser.add_argument("--contaminated-rate", type=float, default=0.03)
+    parser.add_argument("--gap", default=GAP, help="for the raw log")
     options = parser.parse_args()
     if not (options.data / "HDFS_2pct.log.gz").exists():
         sys.exit(f"{options.data} holds no HDFS_2pct.log.gz; see --help")
