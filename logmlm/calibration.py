@@ -2,7 +2,7 @@
 
 Normal windows that the model did not see are scored. Each statistic of a window becomes an
 empirical p-value among them. Their join is what the oddest statistic and all together say:
--ln of the smallest p-value (Tippett, 1931) plus the mean of -ln p (Fisher, 1932). It is itself
+-ln of the smallest p-value (Tippett, 1931) plus half the mean of -ln p (Fisher, 1932). It is itself
 a statistic, and its own quantile over the same windows, each judged by the others, is the
 threshold. So nothing is assumed about how the statistics depend on each other (as in Westfall
 & Young, 1993), and as long as enough windows were held out no tail is modelled (Vovk et al.,
@@ -36,6 +36,8 @@ KNOTS = 1_000
 LEAST_SCALE = 0.01
 """Least scale of a tail, in nats: smaller differences are arithmetic, and say nothing."""
 TAIL_SHARE = 0.05
+MEAN_WEIGHT = 0.5
+"""The oddest statistic leads, as an anomaly may show in one alone; the others are heard."""
 MOST_EVIDENCE = 700.0
 """exp(-700) is about the least number that float64 holds at full precision."""
 
@@ -237,8 +239,8 @@ def clopper_pearson(count: int, total: int, level: float = 0.95) -> tuple[float,
 
 
 def _join(evidence: Sequence[Array]) -> Array:
-    """Of the evidence [N] of each statistic: the largest and the mean, added."""
-    joined: Array = np.max(evidence, axis=0) + np.mean(evidence, axis=0)
+    """Of the evidence [N] of each statistic: the largest, and a part of the mean."""
+    joined: Array = np.max(evidence, axis=0) + MEAN_WEIGHT * np.mean(evidence, axis=0)
     return joined
 
 
@@ -247,11 +249,11 @@ def _threshold(joined: Array, rate: float) -> tuple[float, Method]:
     allowed = int(rate * (len(joined) + 1))
     if allowed >= 1:
         return _level(joined, allowed) + MARGIN, "quantile"
-    # The join falls like exp(-t) where one statistic is odd, like exp(-t / 2) where all are;
+    # The join falls like exp(-t) where one statistic is odd, like exp(-t / 1.5) where all are;
     # the held-out windows tell the level that they do reach, and how it falls from there.
     reached = max(1, round(len(joined) * TAIL_SHARE))
     level = _level(joined, reached)
-    scale = float(np.clip(np.mean(np.sort(joined)[-reached:] - level), 1.0, 2.0))
+    scale = float(np.clip(np.mean(np.sort(joined)[-reached:] - level), 1.0, 1 + MEAN_WEIGHT))
     return level + scale * float(np.log(reached / len(joined) / rate)), "tail model"
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from logmlm.calibration import (
     MARGIN,
+    MEAN_WEIGHT,
     STATISTICS,
     Array,
     Calibration,
@@ -148,7 +149,7 @@ def test_the_threshold_lies_strictly_above_the_kth_largest_held_out_window() -> 
     held_out = np.tile(np.arange(1.0, 101.0)[:, None], len(STATISTICS))
     calibration = calibrated(held_out, 0.05)  # 5 of 101
     among = Tail.fit(held_out[:, 0]).among_others(held_out[:, 0])
-    joined = 2 * among  # all statistics say the same: the largest evidence, and the mean
+    joined = (1 + MEAN_WEIGHT) * among  # all statistics say the same
     assert calibration.threshold == pytest.approx(np.sort(joined)[-5] + MARGIN)
     assert calibration.promise.observed_rate == 0.04
     assert calibration.promise.interval == pytest.approx((0.0110, 0.0993), abs=1e-4)
