@@ -14,8 +14,8 @@ from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.errors import FormatError
 from logmlm.formats import get_format
 from logmlm.manifest import Manifest
-from logmlm.mlm.ensemble import Ensemble
-from logmlm.mlm.store import load_members, load_model
+from logmlm.mlm.pll import Scorer
+from logmlm.mlm.store import load_model
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration
 from logmlm.reader import EventReader
@@ -49,7 +49,7 @@ class Detector:
         manifest: Manifest,
         templates: Templates,
         vocabulary: Vocabulary,
-        models: Sequence[BertForMaskedLM],
+        model: BertForMaskedLM,
         calibration: Calibration,
         stride: int = 0,
     ) -> None:
@@ -59,7 +59,7 @@ class Detector:
         self.calibration = calibration
         self.digest = manifest.digest
         self._index = vocabulary.index()
-        self._scorer = Ensemble(models, stride)
+        self._scorer = Scorer(model, stride)
 
     @classmethod
     def load(cls, directory: Path, device: str = "auto", stride: int = 0) -> Detector:
@@ -74,8 +74,7 @@ class Detector:
         templates = Templates.read(directory / "templates.json")
         calibration = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
-        models = [model, *load_members(model, directory, calibration.promise.folds)]
-        return cls(manifest, templates, vocabulary, models, calibration, stride)
+        return cls(manifest, templates, vocabulary, model, calibration, stride)
 
     def reader(self) -> EventReader:
         """A reader for the line format that the model was trained on; it never learns."""

@@ -70,13 +70,13 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """Trained models with their calibration; the first of `models` saw all that was trained on.
+    """A trained model with its calibration.
 
     `folds[i]` tells which part window i was held out with; -1 where it never was. `metrics`
     are those of the held-out windows: `perplexity`, `masked_accuracy`.
     """
 
-    models: tuple[BertForMaskedLM, ...]
+    model: BertForMaskedLM
     calibration: Calibration
     folds: Indices
     metrics: dict[str, float]
@@ -87,7 +87,7 @@ def fit(task: Task, work: Path | None, report: Report) -> Fitted:
 
     Where the latest part carries the asked rate it is held out: the last windows calibrate,
     those before them validate. Else it is cross-fitted: each fold is scored by a model that
-    did not see it. These are kept, beside one that saw everything.
+    did not see it, and the model that is kept saw everything.
 
     Raises:
         DataError: there are too few windows to learn from and to hold out.
@@ -192,8 +192,7 @@ def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]
         "perplexity": float(np.exp(sum(result.surprisal for result in results) / events)),
         "masked_accuracy": sum(result.guessed for result in results) / events,
     }
-    models = tuple(_model(task, result) for result in results)
-    return Fitted(models, calibration, folds, metrics)
+    return Fitted(_model(task, results[0]), calibration, folds, metrics)
 
 
 def _model(task: Task, result: _Result) -> BertForMaskedLM:

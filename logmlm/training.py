@@ -20,7 +20,7 @@ from logmlm.labels import Labels
 from logmlm.learning import Learner, Lesson
 from logmlm.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
 from logmlm.mlm.model import resolve_device
-from logmlm.mlm.store import save_members, save_model
+from logmlm.mlm.store import save_model
 from logmlm.mlm.train import EpochReport
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
 from logmlm.records import LogLine
@@ -141,8 +141,7 @@ def _task(config: TrainingConfig, lesson: Lesson) -> Task:
 def _save(
     directory: Path, config: TrainingConfig, line_format: LineFormat, lesson: Lesson, fitted: Fitted
 ) -> Manifest:
-    save_model(fitted.models[0], lesson.vocabulary, directory)
-    save_members(fitted.models[1:], directory)
+    save_model(fitted.model, lesson.vocabulary, directory)
     lesson.templates.save(directory / "templates.json")
     save_calibration(fitted.calibration, directory)
     _rule_windows(lesson, fitted, config.model.seed).save(directory)

@@ -8,20 +8,16 @@ import numpy as np
 import offline_parts
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from logmlm.calibration import statistics
-from logmlm.config import TrainingConfig
 from logmlm.detector import UNKNOWN_TEXT, Detector
 from logmlm.errors import FormatError, ModelError, UsageError
 from logmlm.manifest import Manifest
 from logmlm.mlm.data import Corpus
-from logmlm.mlm.pll import Scorer
 from logmlm.mlm.tokenizer import END, UNK
 from logmlm.records import window_id
 from logmlm.sources.archive import read_lines
-from logmlm.training import Session, train
 
 
 @pytest.fixture(scope="module")
@@ -74,61 +70,22 @@ def test_no_lines_make_no_windows_and_no_windows_no_scores(detector):
     assert detector.score([]) == []
 
 
-def members(trained):
-    """The saved models, opened by transformers and safetensors alone."""
-    folds = sorted(trained.model.glob("fold-*.safetensors"))
-    for weights in [None, *map(load_file, folds)]:
-        model = AutoModelForMaskedLM.from_pretrained(trained.model).eval()
-        if weights is not None:
-            model.load_state_dict(weights)
-        yield model
-
-
-def test_surprisals_are_the_mean_of_the_models_with_one_event_hidden_at_a_time(
+def test_surprisals_are_those_of_the_model_with_one_event_hidden_at_a_time(
     detector, trained, scores
 ):
     tokenizer = AutoTokenizer.from_pretrained(trained.model)
-    models = list(members(trained))
-    assert len(models) == 1 + detector.calibration.promise.folds
+    model = AutoModelForMaskedLM.from_pretrained(trained.model).eval()
     for score in scores[:6]:
         words = words_of(detector, score.window)
         for place, word in enumerate(words):
             hidden = [*words[:place], "[MASK]", *words[place + 1 :]]
             batch = tokenizer(" ".join(hidden), return_tensors="pt")
+            with torch.no_grad():
+                logits = model(**batch).logits[0, place + 1].double()
             truth = tokenizer.convert_tokens_to_ids(word)
-            expected = []
-            for model in models:
-                with torch.no_grad():
-                    logits = model(**batch).logits[0, place + 1].double()
-                expected.append(float(torch.logsumexp(logits, 0) - logits[truth]))
-            assert score.surprisals[place] == pytest.approx(np.mean(expected), abs=1e-4)
+            expected = float(torch.logsumexp(logits, 0) - logits[truth])
+            assert score.surprisals[place] == pytest.approx(expected, abs=1e-4)
         assert score.pll == pytest.approx(-sum(score.surprisals))
-
-
-def test_a_cross_fitted_model_is_read_by_all_that_were_trained(trained, windows, tmp_path):
-    config = crossed_config(trained, tmp_path / "crossed")
-    train(config, read_lines(config.logs, 0.0), Session(lambda _: None, lambda *_: None))
-    crossed = Detector.load(config.out)
-    models = list(members(replace(trained, model=config.out)))
-    assert len(models) == 3
-    tokens = [crossed._tokens(window) for window in windows]
-    expected = np.mean([np.concatenate(surprisals_of(model, tokens)) for model in models], axis=0)
-    found = np.concatenate([score.surprisals for score in crossed.score(windows)])
-    assert np.allclose(found, expected, atol=1e-5)
-
-
-def surprisals_of(model, tokens):
-    return [reading.surprisals for reading in Scorer(model).in_order(tokens)]
-
-
-def crossed_config(trained, out):
-    return TrainingConfig(
-        logs=str(trained.log),
-        out=out,
-        window={"kind": "session", "key": offline_parts.KEY, "gap": "30s"},
-        model={"preset": "tiny", "epochs": 2},
-        threshold={"folds": 2, "false_alarm_rate": 0.1},
-    )
 
 
 def test_a_score_depends_on_its_window_alone(detector, windows, scores):

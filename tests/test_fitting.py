@@ -89,7 +89,7 @@ def test_with_enough_windows_the_latest_part_calibrates() -> None:
     job = fitting._hold_out(task, None, 6)[0].job
     model, epochs = trained(job)
     assert epochs[0].validation_loss is not None
-    weights = weights_of(fitted.models[0])
+    weights = weights_of(fitted.model)
     assert all((weights[name] == array).all() for name, array in weights_of(model).items())
     found, readings = scored(Scorer(model), windows_of(task, np.arange(54, 60)))
     expected = Calibration.fit(found, 0.1, 100.0)
@@ -131,7 +131,7 @@ def test_the_calibration_rests_on_the_scores_of_the_models_that_did_not_see_the_
     assert fitted.calibration.promise.folds == 3
     check_metrics(fitted, readings)
     weights = weights_of(trained(whole)[0])
-    assert all((weights[n] == array).all() for n, array in weights_of(fitted.models[0]).items())
+    assert all((weights[n] == array).all() for n, array in weights_of(fitted.model).items())
 
 
 def test_processes_side_by_side_fit_the_same_as_one(request: pytest.FixtureRequest) -> None:
@@ -146,8 +146,8 @@ def test_processes_side_by_side_fit_the_same_as_one(request: pytest.FixtureReque
     assert beside.calibration == alone.calibration
     assert beside.metrics == alone.metrics
     assert (beside.folds == alone.folds).all()
-    weights = weights_of(alone.models[0])
-    assert all((weights[n] == array).all() for n, array in weights_of(beside.models[0]).items())
+    weights = weights_of(alone.model)
+    assert all((weights[n] == array).all() for n, array in weights_of(beside.model).items())
 
 
 @pytest.mark.usefixtures("one_cpu")
@@ -169,8 +169,8 @@ def test_a_fit_that_was_cut_off_goes_on_where_it_was(tmp_path: Path) -> None:
     assert seen[-3:] == [("fold 1 of 2", 2), ("fold 2 of 2", 1), ("fold 2 of 2", 2)]
     assert "model" not in {name for name, _ in seen}  # it was done
     assert again.calibration == whole.calibration
-    weights = weights_of(whole.models[0])
-    assert all((weights[n] == array).all() for n, array in weights_of(again.models[0]).items())
+    weights = weights_of(whole.model)
+    assert all((weights[n] == array).all() for n, array in weights_of(again.model).items())
 
 
 def test_what_was_trained_for_another_task_is_not_gone_on_with() -> None:
@@ -204,7 +204,7 @@ def test_windows_that_are_all_alike_can_be_learned() -> None:
     alike = dataclasses.replace(task_of(40, folds="auto"), corpus=Corpus.of([ids("ABC")] * 40))
     fitted = fit(alike, None, silent)
     assert fitted.calibration.promise.folds == 4
-    found, _ = scored(Scorer(fitted.models[0]), [ids("ABC")])
+    found, _ = scored(Scorer(fitted.model), [ids("ABC")])
     values, p_values = fitted.calibration.values(found)
     assert np.isfinite(values).all()
     assert 0 < p_values[0] <= 1

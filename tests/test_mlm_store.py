@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertForMaskedLM
 
 from logmlm.errors import ModelError, StorageError, UsageError
 from logmlm.mlm.model import build_model, weights_of
-from logmlm.mlm.store import load_members, load_model, save_members, save_model
+from logmlm.mlm.store import load_model, save_model
 from logmlm.mlm.tokenizer import Vocabulary, save_tokenizer
 
 VOCABULARY = Vocabulary.build(dict.fromkeys("abcdef", 9), 1)
@@ -128,40 +127,6 @@ def test_a_damaged_file_is_a_sentence_and_no_traceback(
         )
     with pytest.raises(ModelError, match="can't open the model in"):
         load_model(copy, "cpu")
-
-
-def members(count: int) -> list[BertForMaskedLM]:
-    return [build_model("tiny", len(VOCABULARY), 8, 7 + seed) for seed in range(count)]
-
-
-def test_further_models_read_back_each_with_its_own_weights(copy: Path) -> None:
-    save_members(members(2), copy)
-    first, _ = load_model(copy, "cpu")
-    found = [weights_of(model) for model in (first, *load_members(first, copy, 2))]
-    expected = [weights_of(load_model(copy, "cpu")[0]), *map(weights_of, members(2))]
-    for one, other in zip(found, expected, strict=True):
-        assert all((one[name] == other[name]).all() for name in other)
-    assert load_members(first, copy, 0) == []
-
-
-@pytest.mark.parametrize("damage", ["missing", "half", "of another size"])
-def test_a_damaged_member_is_a_sentence(copy: Path, damage: str) -> None:
-    path = copy / "fold-1.safetensors"
-    save_members(members(1), copy)
-    if damage == "missing":
-        path.unlink()
-    elif damage == "half":
-        path.write_bytes(path.read_bytes()[:1_000])
-    else:
-        save_members([build_model("tiny", len(VOCABULARY) + 1, 8, 1)], copy)
-    first, _ = load_model(copy, "cpu")
-    with pytest.raises(ModelError, match=r"can't open the model in .*fold-1\.safetensors: "):
-        load_members(first, copy, 1)
-
-
-def test_members_that_can_not_be_written_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="can't write the model to"):
-        save_members(members(1), tmp_path / "nowhere")
 
 
 @pytest.fixture

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from copy import deepcopy
+from collections.abc import Collection
 from pathlib import Path
 
-from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForMaskedLM, BertForMaskedLM
 from transformers.utils import logging
 
 from logmlm.errors import ModelError, StorageError
-from logmlm.mlm.model import resolve_device, set_weights, weights_of
+from logmlm.mlm.model import resolve_device
 from logmlm.mlm.tokenizer import Vocabulary, load_vocabulary, save_tokenizer
-
-MEMBER_FILE = "fold-{}.safetensors"
 
 
 def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) -> None:
@@ -54,40 +50,6 @@ def load_model(directory: Path, device: str) -> tuple[BertForMaskedLM, Vocabular
         reason = str(error).splitlines()[0]
         raise ModelError(f"can't open the model in {directory}: {reason}") from error
     return model.to(place).eval(), vocabulary
-
-
-def save_members(models: Sequence[BertForMaskedLM], directory: Path) -> None:
-    """Write the weights of further models of the same form, `fold-1.safetensors` and on.
-
-    Raises:
-        StorageError: they can't be written.
-
-    """
-    for number, model in enumerate(models, start=1):
-        try:
-            save_file(weights_of(model), directory / MEMBER_FILE.format(number))
-        except Exception as error:  # safetensors says so in a type of its own
-            raise StorageError(f"can't write the model to {directory}: {error}") from error
-
-
-def load_members(model: BertForMaskedLM, directory: Path, count: int) -> list[BertForMaskedLM]:
-    """The `count` models that `save_members` wrote, of the form and on the device of `model`.
-
-    Raises:
-        ModelError: the files can't be read.
-
-    """
-    members = []
-    for number in range(1, count + 1):
-        path = directory / MEMBER_FILE.format(number)
-        member = deepcopy(model)
-        try:
-            set_weights(member, load_file(path))
-        except Exception as error:  # safetensors and torch raise what they meet in a damaged file
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"can't open the model in {path}: {reason}") from error
-        members.append(member)
-    return members
 
 
 def _check(model: BertForMaskedLM, missing: Collection[str], vocabulary: Vocabulary) -> None:

@@ -26,7 +26,7 @@ from logmlm.config import ModelConfig, ThresholdConfig, WindowConfig
 from logmlm.evaluation import Evaluation, Truth, evaluate, model_verdict
 from logmlm.fitting import Fitted, Task, fit
 from logmlm.mlm.data import Corpus
-from logmlm.mlm.ensemble import Ensemble
+from logmlm.mlm.pll import Scorer
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
 from logmlm.rules import Verdict, rule_table
 
@@ -121,7 +121,7 @@ def _values(fitted: Fitted, encoder: Encoder, sessions: Sequence[Session]) -> li
     """The largest value among each session's windows."""
     cut = [encoder.windows(session) for session in sessions]
     flat = [window for windows in cut for window in windows]
-    scorer = Ensemble(fitted.models)
+    scorer = Scorer(fitted.model)
     pairs = zip(scorer.in_order(flat), scorer.as_bag(flat), strict=True)
     found = np.array([statistics(reading.surprisals, bag) for reading, bag in pairs])
     values, _ = fitted.calibration.values(found)
