@@ -19,12 +19,14 @@ from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, SEP, UNK
 
 RATES = (0.10, 0.15, 0.30, 0.50)
 BAG_SHARE = 0.5
-CUT_SHARE = 0.5
-"""Of the complete windows that are read in order, how many ask for what comes next."""
-ONE_SHARE = 0.25
-"""Of the bags, how many lack one event and no end."""
+CUT_SHARE = 0.25
+"""Of the complete windows that are read in order, how many training cuts short."""
+END_SHARE = 0.5
+"""Of the complete bags, how many ask for the end."""
+FEW_SHARE = 0.5
+"""Of the other bags, how many lack a few events instead of one."""
 ANY_SHARE = 0.5
-"""Of the other bags, how many lack any events instead of the last ones."""
+"""Of these, how many lack any events instead of the last ones."""
 ALONE_SHARE = 0.5
 """Of the bags, how many hide nothing but the last place, as scoring does."""
 IGNORED = -100
@@ -57,32 +59,34 @@ def draw_reading(events: Tokens, rng: np.random.Generator) -> Drawn:
 
 
 def _draw_in_order(events: Tokens, rng: np.random.Generator) -> Drawn:
-    """The window as it came; a share of the complete ones stops anywhere, and asks what is next.
+    """The window as it came; a share of the complete ones is cut short, and asks what comes next.
 
-    What is next is an event or the end, each place as likely: so the end is as surprising as
-    windows seldom stop there. Were it always shown, it would never be surprising.
+    Only so does the model learn when a window is complete: else the last place would be
+    `[END]` each time, and never surprising.
     """
-    is_cut = bool(events[-1] == END and rng.random() < CUT_SHARE)
-    shown = _until_anywhere(events, rng) if is_cut else events
-    return Drawn(np.concatenate(([CLS], shown, [SEP])), asks_last=is_cut, alone=False)
+    is_cut = len(events) > 2 and events[-1] == END and rng.random() < CUT_SHARE
+    shown = events[: rng.integers(2, len(events))] if is_cut else events
+    return Drawn(np.concatenate(([CLS], shown, [SEP])), asks_last=bool(is_cut), alone=False)
 
 
 def _draw_bag(events: Tokens, rng: np.random.Generator) -> Drawn:
-    """All events but one, or the first few of them, in their order or any; and what is next."""
-    inner, end = (events[:-1], events[-1:]) if events[-1] == END else (events, events[:0])
-    if len(inner) and rng.random() < ONE_SHARE:
-        shown = rng.permutation(inner)
+    """All events, asking for the end; or all but one or a few, asking for one of these."""
+    ends = events[-1] == END
+    if ends and (len(events) < 3 or rng.random() < END_SHARE):
+        shown = events
     else:
-        if rng.random() < ANY_SHARE:
-            inner = rng.permutation(inner)
-        shown = _until_anywhere(np.concatenate((inner, end)), rng)
+        shown = _without_some(events[:-1] if ends else events, rng)
     alone = bool(rng.random() < ALONE_SHARE)
     return Drawn(np.concatenate(([BAG], shown, [SEP])), asks_last=True, alone=alone)
 
 
-def _until_anywhere(events: Tokens, rng: np.random.Generator) -> Tokens:
-    """The first few events, any number of 1 or more as likely."""
-    return events[: rng.integers(1, len(events) + 1)]
+def _without_some(events: Tokens, rng: np.random.Generator) -> Tokens:
+    """The events but one or a few, and then one of these: the last few, or any."""
+    if rng.random() >= FEW_SHARE:
+        return rng.permutation(events)
+    if rng.random() < ANY_SHARE:
+        events = rng.permutation(events)
+    return events[: rng.integers(min(2, len(events)), len(events) + 1)]
 
 
 def predictable(ids: Tokens) -> npt.NDArray[np.bool_]:
