@@ -55,14 +55,13 @@ def assess(
     """
     if not windows:
         raise DataError("the logs make no windows to evaluate")
-    labels.check(windows)
+    judged = _by_key(windows) if labels.keys is not None else [[i] for i in range(len(windows))]
+    truth = Truth.of([_whole([windows[i] for i in group]) for group in judged], labels)
     scores = tuple(detector.score(windows))
     verdicts = [model_verdict([score.value for score in scores])]
     verdicts += _rules(detector, model, windows)
     quality = detector.quality([w for w in windows if not labels.is_anomaly(w)] or windows)
-    judged = _by_key(windows) if labels.keys is not None else [[i] for i in range(len(windows))]
     verdicts = [_judged(verdict, judged) for verdict in verdicts]
-    truth = Truth.of([_whole([windows[i] for i in group]) for group in judged], labels)
     evaluation = evaluate(
         verdicts,
         truth,

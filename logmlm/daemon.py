@@ -12,7 +12,6 @@ State directory:
 from __future__ import annotations
 
 import fcntl
-import glob
 import json
 import logging
 import os
@@ -154,9 +153,6 @@ def _load(path: Path, device: str) -> Detector:
 
 def _source(config: RunConfig, directory: Path, world: World, stop: Stop) -> Source:
     if config.source.file is not None:
-        for pattern in config.source.file.include:
-            if not glob.glob(pattern, recursive=True):  # noqa: PTH207  Path.glob wants a root
-                logger.warning("no file matches %s yet; waiting for one", pattern)
         checkpoints = Checkpoints(directory / "checkpoints.json")
         return FileSource(config.source.file, checkpoints, clock=world.clock, wait=stop.wait)
     stdin = config.source.stdin or StdinSourceConfig()

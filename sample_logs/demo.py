@@ -3,8 +3,8 @@
     python sample_logs/demo.py [postgresql|nginx|redis] [--out demo-out]
 
 Runs the same commands as a user would, shows each, then holds the alerts against incidents.csv.
-Exits with 1 if fewer than half of the faults raised an alert, or more than five alerts were
-false: then something is broken. How many are found stands in the README, with the reasons.
+Exits with 1 if more than one fault raised no alert, or more than two alerts were false: of
+PostgreSQL's eight faults one (sessions that run nothing) is too like ordinary ones so far.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any
 HERE = Path(__file__).parent
 LOGMLM = Path(sys.executable).parent / "logmlm"
 SYSTEMS = ("postgresql", "nginx", "redis")
-MOST_FALSE_ALERTS = 5
-LEAST_FAULTS_FOUND = 0.5
+FALSE_ALERTS_ALLOWED = 2
+FAULTS_MISSED_ALLOWED = 1
 CHUNK_LINES = 2_000
 
 Alert = dict[str, Any]
@@ -99,8 +99,8 @@ def _compare(alerts: list[Alert], incidents: Path) -> bool:
     if alerts:
         strongest = max(alerts, key=_value)
         print(f"\nThe strongest alert in full:\n\n{strongest['annotations']['description']}")
-    share = sum(map(bool, found)) / len(faults)
-    return share >= LEAST_FAULTS_FOUND and len(false) <= MOST_FALSE_ALERTS
+    missed = sum(not raised for raised in found)
+    return missed <= FAULTS_MISSED_ALLOWED and len(false) <= FALSE_ALERTS_ALLOWED
 
 
 def _headline(alerts: list[Alert]) -> str:

@@ -67,6 +67,7 @@ class FileSource:
         self._gone: dict[str, tuple[int, float]] = {}
         self._last_words: list[LogLine] = []
         self._unreadable: set[Path] = set()
+        self._awaited: set[str] = set()
         self._next_scan: float | None = None
         self._some_left = True
 
@@ -173,7 +174,11 @@ class FileSource:
     def _included(self) -> list[Path]:
         found: set[str] = set()
         for pattern in self._config.include:
-            found.update(glob.glob(pattern, recursive=True))  # noqa: PTH207  Path.glob wants a root
+            matches = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
+            found.update(matches)
+            if not matches and pattern not in self._awaited:
+                self._awaited.add(pattern)
+                logger.warning("no file matches %s yet; waiting for one", pattern)
         return [Path(path) for path in sorted(found) if not self._is_excluded(path)]
 
     def _is_excluded(self, path: str) -> bool:
