@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -62,6 +62,23 @@ class Section(BaseModel):
     """A part of a config: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OneOf(Section):
+    """A section with exactly one of its keys given; an empty one stands for its defaults."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: {} if inner is None else inner for key, inner in value.items()}
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> OneOf:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("give exactly one of " + ", ".join(type(self).model_fields))
+        return self
 
 
 class CustomFormat(Section):

@@ -30,10 +30,12 @@ from logmlm.explanation import render
 from logmlm.outbox import DeadLetters, Outbox
 from logmlm.pipeline import Pipeline
 from logmlm.records import Alert, Score, window_id
-from logmlm.runconfig import RunConfig, SinkConfig, StdinSourceConfig, StdoutConfig
+from logmlm.runconfig import RunConfig
 from logmlm.signals import Stop
+from logmlm.sinkconfig import SinkConfig, StdoutConfig
 from logmlm.sinks.stdout import StdoutSink
 from logmlm.sinks.webhook import WebhookSink
+from logmlm.sourceconfig import StdinSourceConfig
 from logmlm.sources.base import Source
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource

@@ -11,7 +11,7 @@ from logmlm.config import (
     TrainingConfig,
     WindowConfig,
 )
-from logmlm.runconfig import FileSourceConfig
+from logmlm.sourceconfig import FileSourceConfig
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ ROOT = Path(logmlm.__file__).parent
 FLOORS = (
     ("__init__", "records", "errors"),
     ("storage", "config"),
+    ("sourceconfig", "sinkconfig"),
     ("runconfig", "labels", "masks", "matcher", "template_file", "manifest", "explanation"),
     ("outbox", "signals"),
     (

@@ -11,7 +11,7 @@ from logmlm.alerts import make_alert
 from logmlm.errors import StorageError
 from logmlm.explanation import render
 from logmlm.records import Delivery
-from logmlm.runconfig import StdoutConfig
+from logmlm.sinkconfig import StdoutConfig
 from logmlm.sinks.base import rfc3339
 from logmlm.sinks.stdout import StdoutSink
 

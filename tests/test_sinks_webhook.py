@@ -14,7 +14,7 @@ from logmlm.alerts import make_alert
 from logmlm.errors import ConfigError
 from logmlm.outbox import DeadLetters, Outbox
 from logmlm.records import Delivery, Notification
-from logmlm.runconfig import WebhookConfig
+from logmlm.sinkconfig import WebhookConfig
 from logmlm.sinks.webhook import WebhookSink, payload
 
 NOW = 1_700_000_000.0

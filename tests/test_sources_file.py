@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
-from logmlm.runconfig import FileSourceConfig
+from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import BATCH_BYTES, FORGET_AFTER_S, FileSource
 

@@ -7,7 +7,7 @@ import pytest
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
-from logmlm.runconfig import StdinSourceConfig
+from logmlm.sourceconfig import StdinSourceConfig
 from logmlm.sources.stdin import StdinSource
 
 

@@ -18,7 +18,7 @@ from requests.utils import get_auth_from_url
 
 from logmlm.errors import ConfigError
 from logmlm.records import Alert, Delivery, Notification
-from logmlm.runconfig import WebhookConfig, check_url
+from logmlm.sinkconfig import WebhookConfig, check_url
 from logmlm.sinks.base import rfc3339
 
 _STILL_FIRING = "0001-01-01T00:00:00Z"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
-from logmlm.runconfig import FileSourceConfig
+from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints, KnownFile
 from logmlm.sources.fingerprint import FileId, Fingerprint
 from logmlm.sources.tail import CHUNK_BYTES, RawLine, Tail, open_tail

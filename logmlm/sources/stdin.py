@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
-from logmlm.runconfig import StdinSourceConfig
+from logmlm.sourceconfig import StdinSourceConfig
 from logmlm.sources.base import decode
 
 CHUNK_BYTES = 64 * 1024
