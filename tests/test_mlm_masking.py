@@ -143,7 +143,8 @@ def test_a_quarter_of_those_in_order_is_cut_after_any_number_and_asks_for_the_ne
     assert all(events == window[: len(events)] for events in cut)
     lengths = np.array([len(events) for events in cut])
     for length in (2, 3, 4, 5):
-        assert (lengths == length).mean() == near(0.25, len(lengths))
+        share = np.log((length + 1) / length) / np.log(6 / 2)
+        assert (lengths == length).mean() == near(share, len(lengths))
 
 
 def test_a_bag_asks_for_its_end_or_for_an_event_that_it_lacks() -> None:
@@ -158,7 +159,8 @@ def test_a_bag_asks_for_its_end_or_for_an_event_that_it_lacks() -> None:
     others = [inner(one) for one in bags if END not in one.ids]
     assert all(len(set(events)) == len(events) for events in others)
     lacks_one = np.mean([len(events) == 4 for events in others])
-    assert lacks_one == near(1 - FEW_SHARE + FEW_SHARE / 3, len(others))
+    all_four = np.log(5 / 4) / np.log(5 / 2)
+    assert lacks_one == near(1 - FEW_SHARE + FEW_SHARE * all_four, len(others))
     assert all(len(events) >= 2 for events in others)
     shorter = [events for events in others if len(events) == 2]
     first = np.mean([events == window[:2] for events in shorter])

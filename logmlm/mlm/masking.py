@@ -65,7 +65,7 @@ def _draw_in_order(events: Tokens, rng: np.random.Generator) -> Drawn:
     `[END]` each time, and never surprising.
     """
     is_cut = len(events) > 2 and events[-1] == END and rng.random() < CUT_SHARE
-    shown = events[: rng.integers(2, len(events))] if is_cut else events
+    shown = events[: _draw_length(len(events) - 1, rng)] if is_cut else events
     return Drawn(np.concatenate(([CLS], shown, [SEP])), asks_last=bool(is_cut), alone=False)
 
 
@@ -86,7 +86,17 @@ def _without_some(events: Tokens, rng: np.random.Generator) -> Tokens:
         return rng.permutation(events)
     if rng.random() < ANY_SHARE:
         events = rng.permutation(events)
-    return events[: rng.integers(min(2, len(events)), len(events) + 1)]
+    return events[: _draw_length(len(events), rng)]
+
+
+def _draw_length(most: int, rng: np.random.Generator) -> int:
+    """How many events to show, 2 to `most`, evenly on a logarithmic scale.
+
+    Were all lengths drawn alike, a window that stops after a few events would be asked for so
+    seldom that the model could not be sure that it goes on.
+    """
+    least = min(2, most)
+    return min(most, int(least * ((most + 1) / least) ** rng.random()))
 
 
 def predictable(ids: Tokens) -> npt.NDArray[np.bool_]:
