@@ -307,6 +307,166 @@ def test_a_file_rotated_while_nobody_looked_is_read_to_its_end(tmp_path, include
     assert sorted(desk.texts(2)) == ["new 1", "old 2"]
 
 
+def pack(path):
+    """Compress a file as gzip does, and take its place."""
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+def test_a_file_rotated_and_packed_while_nobody_looked_is_read_to_its_end(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    desk.write("old 1\n")
+    (first,) = desk.poll()
+    desk.commit([first])
+    desk.write("old 2\nold 3\nlast wo")
+    desk.log.rename(tmp_path / "app.log-20260101")
+    pack(tmp_path / "app.log-20260101")
+    desk.write("new 1\n")
+    desk.start()
+    lines = desk.poll(2)
+    assert sorted(line.text for line in lines) == ["new 1", "old 2", "old 3"]
+    old = [line for line in lines if line.partition == first.partition]
+    assert [(line.start, line.end) for line in old] == [(6, 12), (12, 18)]
+    assert desk.source.origin(first.partition).endswith("app.log-20260101.gz")
+    assert desk.texts(40) == ["last wo"]
+
+
+def test_a_packed_file_of_which_nothing_is_left_is_not_unpacked(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    desk.write("old 1\n")
+    desk.commit(desk.poll())
+    desk.log.rename(tmp_path / "app.log.1")
+    pack(tmp_path / "app.log.1")
+    desk.start()
+    assert desk.texts(3) == []
+    assert desk.source.lag() == {}
+
+
+def test_what_lies_beside_and_lost_its_end_is_no_file_of_ours(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    desk.write("x" * 2000 + "\ny\n")
+    desk.commit(desk.poll())
+    desk.log.rename(tmp_path / "app.log.1")
+    os.truncate(tmp_path / "app.log.1", 2001)
+    desk.start()
+    assert desk.texts(3) == []
+    assert desk.source.lag() == {}
+
+
+def test_a_great_archive_is_unpacked_piece_by_piece_and_not_waited_for(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    line = "x" * 99 + "\n"
+    desk.write("first\n" + line * (5 * BATCH_BYTES // len(line)))
+    lines = desk.poll(10)
+    desk.commit(lines)
+    desk.write("the rest\n")
+    desk.log.rename(tmp_path / "app.log.1")
+    pack(tmp_path / "app.log.1")
+    desk.start()
+    before = desk.now
+    assert desk.source.poll(1.0) == []
+    assert sum(desk.source.lag().values()) == len("the rest\n")
+    for _ in range(5):
+        lines = desk.source.poll(1.0)
+    assert [line.text for line in lines] == ["the rest"]
+    assert desk.now == before
+
+
+def test_a_file_that_is_being_packed_is_tried_again(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    desk.write("old 1\n")
+    desk.commit(desk.poll())
+    whole = gzip.compress(desk.log.read_bytes() + b"old 2\n")
+    desk.log.unlink()
+    packed = tmp_path / "app.log.1.gz"
+    packed.write_bytes(whole[:15])
+    desk.start()
+    assert desk.texts(3) == []
+    packed.write_bytes(whole)
+    assert desk.texts(2) == ["old 2"]
+
+
+def test_what_a_damaged_archive_still_holds_is_read_and_the_damage_counted(tmp_path, caplog):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")], rotate_wait=3)
+    desk.write("old 1\n")
+    desk.commit(desk.poll())
+    lines = [os.urandom(500).hex() for _ in range(1000)]
+    desk.write("\n".join(lines))
+    whole = gzip.compress(desk.log.read_bytes())
+    desk.log.unlink()
+    (tmp_path / "app.log.1.gz").write_bytes(whole[: len(whole) // 2])
+    desk.start()
+    found = desk.texts(12)
+    assert 100 < len(found) < 900
+    assert found[:-1] == lines[: len(found) - 1]
+    assert desk.source.discarded["damaged_archive"] == 1
+    assert "an archive is damaged after" in caplog.text
+
+
+def test_archives_that_are_included_are_read_once_however_long_they_stay(tmp_path):
+    desk = Desk(tmp_path, exclude=[])
+    desk.write("old 1\n")
+    pack(desk.log)
+    lines = desk.poll()
+    assert [line.text for line in lines] == ["old 1"]
+    desk.commit(lines)
+    for _ in range(3):
+        desk.now += FORGET_AFTER_S / 2
+        desk.start()
+        assert desk.texts(2) == []
+    desk.write("new\n", tmp_path / "app.log.2")
+    pack(tmp_path / "app.log.2")
+    assert desk.texts(2) == ["new"]
+
+
+def test_at_the_end_means_behind_an_included_archive_too(tmp_path):
+    desk = Desk(tmp_path, exclude=[], start_at="end")
+    desk.write("old 1\n")
+    pack(desk.log)
+    for _ in range(2):
+        assert desk.texts(2) == []
+        desk.start()
+
+
+@pytest.mark.parametrize("while_down", [False, True])
+def test_a_link_that_is_switched_leaves_nothing_of_the_old_file_unread(tmp_path, while_down):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    one, two = tmp_path / "data" / "one", tmp_path / "data" / "two"
+    one.parent.mkdir()
+    desk.write("one 1\n", one)
+    desk.log.symlink_to(one)
+    desk.commit(desk.poll())
+    desk.write("one 2\n", one)
+    desk.write("two 1\n", two)
+    (tmp_path / "fresh").symlink_to(two)
+    (tmp_path / "fresh").replace(desk.log)
+    if while_down:
+        desk.start()
+    assert sorted(desk.texts(2)) == ["one 2", "two 1"]
+    desk.write("one 3\n", one)
+    assert desk.texts(2) == ["one 3"]
+
+
+def test_a_file_deleted_while_open_is_read_to_its_end(desk):
+    desk.write("a\n")
+    desk.poll()
+    with desk.log.open("a") as stream:
+        desk.log.unlink()
+        stream.write("b\nlast wo")
+        stream.flush()
+        assert desk.texts(2) == ["b"]
+        stream.write("rds")
+    assert desk.texts(40) == ["last words"]
+
+
+def test_the_lag_is_what_was_not_handed_over_yet(desk):
+    desk.write("a\n" + "x" * 98 + "\n" + "half")
+    (partition, *_) = {line.partition for line in desk.poll()}
+    assert desk.source.lag() == {partition: len("half")}
+    desk.write("\nmore\n")
+    assert desk.source.lag() == {partition: len("half\nmore\n")}
+
+
 def test_many_files_are_read_in_turn(desk):
     line = "x" * 99 + "\n"
     count = 2 * BATCH_BYTES // len(line)

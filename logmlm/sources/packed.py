@@ -32,8 +32,7 @@ class PackedTail:
         self.at_end = False
         self.damaged = False
         self._descriptor = descriptor
-        self._file = os.fdopen(descriptor, "rb")
-        self._stream = gzip.GzipFile(fileobj=self._file)
+        self._stream = gzip.GzipFile(fileobj=os.fdopen(descriptor, "rb", closefd=False))
         self._max_line_bytes = max_line_bytes
         self._splitter = Splitter(max_line_bytes)
         self._head = b""
@@ -103,7 +102,7 @@ class PackedTail:
     def close(self) -> None:
         """Let go of the file."""
         self._stream.close()
-        self._file.close()
+        os.close(self._descriptor)
 
     def _next_chunk(self) -> bytes:
         """Unpack the next piece; of it, what lies behind the position that reading began at."""
