@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from logmlm.sources.fingerprint import FileId, Fingerprint
 from logmlm.sources.lines import RawLine
