@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -76,9 +77,60 @@ class JournaldSourceConfig(Section):
         return self
 
 
+def host_and_port(address: str) -> tuple[str, int]:
+    """Split `127.0.0.1:514` or `[::1]:514`; a port alone stands for one of 127.0.0.1."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+
+
+def _address(value: object) -> object:
+    text = str(value) if isinstance(value, (int, str)) else ""
+    if not re.fullmatch(r"((\[[0-9a-fA-F:.]+\]|[0-9.]+):)?[0-9]{1,5}", text) or (
+        host_and_port(text)[1] > 65535
+    ):
+        raise ValueError(f"'{value}' is no address; write it like 127.0.0.1:5514 or 5514")
+    return text
+
+
+def _mode(value: object) -> object:
+    return int(value, 8) if isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value) else value
+
+
+Address = Annotated[str, BeforeValidator(_address)]
+
+
+class SyslogSourceConfig(Section):
+    """Syslog messages that are sent here, each a line: RFC 3164 or RFC 5424, as they come.
+
+    `udp` and `tcp` are addresses, a port alone one of 127.0.0.1; `tcp` takes counted octets and
+    lines (RFC 6587). `unix` is the path of a datagram socket, `unix_stream` that of a stream.
+    Delivery is at most once: a datagram that the kernel has no room for is lost (and counted),
+    as is what was sent while logmlm was down, or taken by one that was killed. At a clean stop
+    open windows are scored. For logs that must not be lost, let rsyslog write files.
+    `receive_buffer` is what the kernel is asked to keep. Who connects while `max_connections`
+    are open is turned away. A message over `max_line_bytes` is cut.
+    """
+
+    udp: Address | None = None
+    tcp: Address | None = None
+    unix: Path | None = None
+    unix_stream: Path | None = None
+    unix_mode: Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o777)] = 0o660
+    max_line_bytes: Size = 100 * 1024
+    max_connections: Annotated[int, Field(ge=1)] = 256
+    receive_buffer: Size = 4 * 1024 * 1024
+
+    @model_validator(mode="after")
+    def _listens(self) -> SyslogSourceConfig:
+        if all(one is None for one in (self.udp, self.tcp, self.unix, self.unix_stream)):
+            raise ValueError("give one or more of 'udp', 'tcp', 'unix' and 'unix_stream'")
+        return self
+
+
 class SourceConfig(OneOf):
     """Where lines come from: one kind of source."""
 
     file: FileSourceConfig | None = None
     journald: JournaldSourceConfig | None = None
+    syslog: SyslogSourceConfig | None = None
     stdin: StdinSourceConfig | None = None
