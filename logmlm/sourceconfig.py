@@ -134,3 +134,8 @@ class SourceConfig(OneOf):
     journald: JournaldSourceConfig | None = None
     syslog: SyslogSourceConfig | None = None
     stdin: StdinSourceConfig | None = None
+
+    @property
+    def kind(self) -> str:
+        """The key that was given."""
+        return next(iter(self.model_fields_set))

@@ -68,9 +68,7 @@ def test_bytes_that_are_no_utf8_are_written_out():
     assert datagram(b"\0\n", 100) == []
 
 
-MESSAGES = st.lists(
-    st.tuples(st.booleans(), st.text("ab <9\r\n\0é", max_size=30)), max_size=8
-)
+MESSAGES = st.lists(st.tuples(st.booleans(), st.text("ab <9\r\n\0é", max_size=30)), max_size=8)
 
 
 @settings(deadline=None)
