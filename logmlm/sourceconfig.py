@@ -33,8 +33,10 @@ class FingerprintConfig(Section):
 
 
 class FileSourceConfig(Section):
-    """Files that are followed: new lines, rotation by rename, truncation.
+    """Files that are followed: new lines, rotation by rename or copy, truncation.
 
+    What was rotated while logmlm was down is found beside its old path, packed as .gz too, and
+    read on. Archives that were never followed are read where `exclude` lets in `*.gz`.
     `start_at` counts for the files that are there at the very first start; a file that comes
     later is read from its beginning. A file that left `include` (rotated away) is let go when
     nothing came for `rotate_wait`. A line over `max_line_bytes` is cut.
@@ -49,7 +51,10 @@ class FileSourceConfig(Section):
 
 
 class StdinSourceConfig(Section):
-    """Lines from standard input, until its end. Nothing can be read again after a stop."""
+    """Lines from standard input, until its end.
+
+    Nothing can be read again after a stop, so what is in open windows then is scored.
+    """
 
     max_line_bytes: Size = 100 * 1024
 

@@ -1,17 +1,22 @@
 """Each key of `source` opens its kind, and `validate` says beforehand what would not work."""
 
 import json
+import re
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from journal_parts import Journal, needs_journal
 from pydantic import ValidationError
 
+from logmlm.configfile import read_run_config, read_training_config
 from logmlm.errors import ConfigError
 from logmlm.preflight import validate
 from logmlm.sourceconfig import SourceConfig, host_and_port
 from logmlm.sources.kinds import OPENERS, Surroundings, open_source, own_units
+
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 @pytest.fixture
@@ -107,3 +112,27 @@ def test_a_port_alone_is_one_of_this_machine():
     assert host_and_port("[::1]:514") == ("::1", 514)
     config = SourceConfig.model_validate({"journald": {"max_priority": 3}})
     assert config.journald.max_priority == "err"
+
+
+def uncommented(block):
+    return re.sub("^  # ", "  ", block, flags=re.M)
+
+
+@pytest.mark.parametrize("kind", ["journald", "syslog", "stdin"])
+def test_the_commented_sources_of_the_example_are_right_and_show_every_key(tmp_path, kind):
+    text = (CONFIGS / "run.yaml").read_text()
+    text, rest = text[: text.index("  file:")], text[text.index(f"  # {kind}:") :]
+    block = uncommented(re.match(r"  # \w+:.*\n(  #   .*\n)*", rest)[0])
+    path = tmp_path / "run.yaml"
+    path.write_text(text + re.sub(r" +files: .*\n", "", block))
+    source = getattr(read_run_config(path, {}).source, kind)
+    assert set(type(source).model_fields) == set(re.findall(r"^ {4}(\w+):", block, re.M))
+
+
+def test_the_commented_multiline_of_the_example_is_right_and_shows_every_key(tmp_path):
+    text = (CONFIGS / "train.yaml").read_text()
+    block = re.search(r"  # multiline:.*\n(  #   \w.*\n)*", text)[0]
+    path = tmp_path / "train.yaml"
+    path.write_text(text.replace(block, uncommented(block)))
+    multiline = read_training_config(path, {}).format.multiline
+    assert set(type(multiline).model_fields) == set(re.findall(r"^  #   (\w+):", block, re.M))
