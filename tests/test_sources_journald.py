@@ -543,9 +543,13 @@ def test_a_look_before_the_start_says_whether_the_journal_can_be_read(desk, tmp_
     assert journalctl.look(config, hint) == ["note: journalctl says: Hint: you see little"]
 
 
-def test_this_machines_journal_is_read_unless_another_is_named():
-    machine = Path("/etc/machine-id").read_text().strip()
-    assert journalctl.journal(JournaldSourceConfig()) == [f"_MACHINE_ID={machine}"]
+def test_this_machines_journal_is_read_unless_another_is_named(tmp_path):
+    path = tmp_path / "machine-id"
+    assert journalctl.journal(JournaldSourceConfig(), path) == []
+    path.write_text("uninitialized\n")
+    assert journalctl.journal(JournaldSourceConfig(), path) == []
+    path.write_text("4" * 32 + "\n")
+    assert journalctl.journal(JournaldSourceConfig(), path) == ["_MACHINE_ID=" + "4" * 32]
     several = JournaldSourceConfig(files=["/a", "/b"])
     assert journalctl.journal(several) == ["--file=/a", "--file=/b"]
     assert journalctl.matches(JournaldSourceConfig(units="x", max_priority=0)) == [

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -39,13 +40,14 @@ _ENVIRONMENT = MappingProxyType({"LC_ALL": "C.UTF-8", "PATH": os.defpath})
 logger = logging.getLogger(__name__)
 
 
-def journal(config: JournaldSourceConfig) -> list[str]:
+def journal(config: JournaldSourceConfig, machine_id: Path = MACHINE_ID) -> list[str]:
     """Options that say which journal is meant; without any in `config`, this machine's."""
     found = [f"--file={path}" for path in config.files]
     if config.directory is not None:
         found.append(f"--directory={config.directory}")
-    if not found and MACHINE_ID.exists():
-        found.append(f"_MACHINE_ID={MACHINE_ID.read_text().strip()}")
+    machine = machine_id.read_text().strip() if machine_id.exists() else ""
+    if not found and re.fullmatch("[0-9a-f]{32}", machine):  # a container may have no true one
+        found.append(f"_MACHINE_ID={machine}")
     return found
 
 
