@@ -178,9 +178,7 @@ class FileSource:
         """
         if self._looking_since is None:
             self._looking_since = now
-        if now != self._looking_since and not (
-            0 <= now - self._looking_since < self._config.rotate_wait
-        ):
+        if not 0 <= now - self._looking_since < self._config.rotate_wait:
             return
         lost = self._following.lost()
         opened = {tail.file_id for tail in self._following.tails.values()}
