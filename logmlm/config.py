@@ -95,12 +95,32 @@ class CustomFormat(Section):
     continuation: Literal["join", "discard"] = "join"
 
 
+class MultilineConfig(Section):
+    """Which lines together are one message, as Vector's `multiline` says it.
+
+    A line that matches `start_pattern` begins a message. By `mode`, the next lines belong to it
+    while they match `condition_pattern` (`continue_through`), and one line more
+    (`continue_past`); or until one matches (`halt_before`), that one too (`halt_with`). A
+    message is taken as it is when no line came for `timeout_ms`. Only its first line is read
+    for fields and template; all its lines are shown.
+    """
+
+    start_pattern: Regex
+    condition_pattern: Regex
+    mode: Literal["continue_through", "continue_past", "halt_before", "halt_with"]
+    timeout_ms: Annotated[int, Field(gt=0)] = 1000
+
+
 class FormatConfig(Section):
-    """Where a line's timestamp, level, fields and message are."""
+    """Where a line's timestamp, level, fields and message are.
+
+    Stack traces and the like are joined by most formats themselves; `multiline` is for others.
+    """
 
     name: str = "auto"
     custom: dict[str, CustomFormat] = Field(default_factory=dict)
     timezone: str = "UTC"
+    multiline: MultilineConfig | None = None
 
 
 class MaskConfig(Section):

@@ -3,6 +3,7 @@
 State directory:
 
     checkpoints.json     who the followed files are, and where to read them again
+    journal.json         where to read the journal again
     outbox.json          alerts that are still to be delivered
     dead-letters.jsonl   alerts that no retry will deliver, with the reason
     model.json           digest of the model that the checkpoints were made with
@@ -35,11 +36,8 @@ from logmlm.signals import Stop
 from logmlm.sinkconfig import SinkConfig, StdoutConfig
 from logmlm.sinks.stdout import StdoutSink
 from logmlm.sinks.webhook import WebhookSink
-from logmlm.sourceconfig import StdinSourceConfig
 from logmlm.sources.base import Source
-from logmlm.sources.checkpoints import Checkpoints
-from logmlm.sources.file import FileSource
-from logmlm.sources.stdin import StdinSource
+from logmlm.sources.kinds import Surroundings, open_source
 from logmlm.storage import write_json
 
 if TYPE_CHECKING:
@@ -154,11 +152,7 @@ def _load(path: Path, device: str) -> Detector:
 
 
 def _source(config: RunConfig, directory: Path, world: World, stop: Stop) -> Source:
-    if config.source.file is not None:
-        checkpoints = Checkpoints(directory / "checkpoints.json")
-        return FileSource(config.source.file, checkpoints, clock=world.clock, wait=stop.wait)
-    stdin = config.source.stdin or StdinSourceConfig()
-    return StdinSource(stdin, world.stdin, clock=world.clock)
+    return open_source(config.source, Surroundings(directory, world.clock, stop.wait, world.stdin))
 
 
 def _receiver(config: SinkConfig, out: TextIO, world: World) -> Receiver:

@@ -79,7 +79,8 @@ class Detector:
     def reader(self) -> EventReader:
         """A reader for the line format that the model was trained on; it never learns."""
         line_format = get_format(self.manifest.format)
-        return EventReader(line_format, self.manifest.window.key, self.templates.match)
+        key, multiline = self.manifest.window.key, self.manifest.format.multiline
+        return EventReader(line_format, key, self.templates.match, multiline)
 
     def windower(self) -> Windower:
         """Windows as in training."""

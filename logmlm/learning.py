@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.config import WindowConfig
+from logmlm.config import MultilineConfig, WindowConfig
 from logmlm.errors import StorageError
 from logmlm.formats import LineFormat
 from logmlm.labels import Labels
@@ -66,10 +66,12 @@ class Learner:
         templates: Templates,
         labels: Labels | None,
         work: Path,
+        multiline: MultilineConfig | None = None,
     ) -> None:
         self._messages = _Messages(templates)
         self._templates = templates
-        self._reader = EventReader(line_format, window.key, self._messages.number)
+        number = self._messages.number
+        self._reader = EventReader(line_format, window.key, number, multiline)
         self._windower = Windower(window)
         self._labels = labels
         self._numbers_path = work / "messages.i32"

@@ -49,8 +49,9 @@ class Pipeline:
     def run(self, stopping: Callable[[], bool], stop_when_idle: float | None = None) -> None:
         """Go on until `stopping`, the source is exhausted, or nothing came for `stop_when_idle` s.
 
-        At a stop, open windows stay open: they are made again from their lines. At the end of
-        the input, or when it is idle, they are closed and scored.
+        At a stop, open windows stay open, as they are made again from their lines; where lines
+        can't be read again, and at the end of the input, or when it is idle, they are closed and
+        scored.
         """
         while not stopping():
             self.step()
@@ -60,6 +61,9 @@ class Pipeline:
             ):
                 self._finish()
                 break
+        else:
+            if not self._source.replayable:
+                self._finish()
         self._commit()
 
     def step(self) -> None:

@@ -11,10 +11,13 @@ from typing import Any
 from logmlm.config import TrainingConfig
 from logmlm.configfile import read_config
 from logmlm.daemon import state_directory
-from logmlm.errors import ConfigError
+from logmlm.errors import ConfigError, StorageError
 from logmlm.manifest import Manifest
 from logmlm.runconfig import RunConfig
 from logmlm.sinks.webhook import WebhookSink
+from logmlm.sourceconfig import SourceConfig
+from logmlm.sources import journalctl
+from logmlm.sources.listeners import bind, unbind
 
 LABELS_IN_LINE = "in-line"
 """In place of a labels' file: the log's own alert column says it."""
@@ -59,17 +62,30 @@ def _check_training(path: Path, config: TrainingConfig) -> list[str]:
 
 
 def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]) -> list[str]:
-    notes: list[str] = []
-    for pattern in config.source.file.include if config.source.file else ():
-        logs = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
-        notes += [] if logs else [f"note: no file matches {pattern} yet; it will be waited for"]
-        for log in logs:
-            _need_readable(path, "source.file.include", Path(log))
+    notes = _check_source(path, config.source)
     for sink in config.sinks:
         if sink.webhook is not None:
             WebhookSink(sink.webhook, clock=lambda: 0.0)
     _need_writable(path, "state_dir", state_directory(config, environment))
     return [*notes, "files can be read, secrets are there, and the state can be written"]
+
+
+def _check_source(path: Path, config: SourceConfig) -> list[str]:
+    """Say what is found of the source; nothing is read, and no port is kept."""
+    try:
+        if config.journald is not None:
+            return journalctl.look(config.journald)
+        if config.syslog is not None:
+            unbind(sock for _, sock in bind(config.syslog))
+    except StorageError as error:
+        raise ConfigError(f"{path}: 'source.{config.kind}': {error}") from error
+    notes = []
+    for pattern in config.file.include if config.file else ():
+        logs = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
+        notes += [] if logs else [f"note: no file matches {pattern} yet; it will be waited for"]
+        for log in logs:
+            _need_readable(path, "source.file.include", Path(log))
+    return notes
 
 
 def _need_readable(config: Path, key: str, path: Path) -> None:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from logmlm.formats import Assembler, LineFormat, attribute
+from logmlm.config import MultilineConfig
+from logmlm.formats import Assembler, Joiner, LineFormat, attribute
 from logmlm.records import Event, Fields, LogLine
 from logmlm.windows import KeyExtractor
 
@@ -21,12 +22,19 @@ TemplateOf = Callable[[str], str]
 class EventReader:
     """Turns lines into events, in the order of their positions in each partition.
 
-    In formats with continuation lines (stack traces) a partition's last event is held back
-    until the next one begins, `flush_due` finds the partition quiet, or `flush`. It is then no
-    part of any window, so no checkpoint ever lies behind it.
+    In formats with continuation lines (stack traces), and with `multiline`, a partition's last
+    event is held back until the next one begins, `flush_due` finds the partition quiet, or
+    `flush`. It is then no part of any window, so no checkpoint ever lies behind it.
     """
 
-    def __init__(self, line_format: LineFormat, key: str | None, template_of: TemplateOf) -> None:
+    def __init__(
+        self,
+        line_format: LineFormat,
+        key: str | None,
+        template_of: TemplateOf,
+        multiline: MultilineConfig | None = None,
+    ) -> None:
+        self._joiner = None if multiline is None else Joiner(multiline)
         self._assembler = Assembler(line_format)
         self._key_of = KeyExtractor(key)
         self._template_of = template_of
@@ -37,7 +45,9 @@ class EventReader:
     @property
     def discarded(self) -> Counter[str]:
         """Lines that became no part of an event, by reason."""
-        return self._assembler.discarded
+        joiner = self._joiner
+        own = self._assembler.discarded
+        return own if joiner is None else own + joiner.discarded
 
     @property
     def misfits(self) -> tuple[int, int]:
@@ -58,19 +68,22 @@ class EventReader:
 
     def add(self, lines: Iterable[LogLine]) -> list[Event]:
         """The events that these lines complete."""
-        events = []
-        for line in lines:
-            self._lines += 1
-            events += [self._event(*found) for found in self._assembler.add(line)]
-        return events
+        lines = list(lines)
+        self._lines += len(lines)
+        return self._assemble(lines if self._joiner is None else self._joiner.add(lines))
 
     def flush_due(self, now: float) -> list[Event]:
         """Events held back in partitions that have gone quiet."""
-        return [self._event(*found) for found in self._assembler.flush_due(now)]
+        due = [] if self._joiner is None else self._assemble(self._joiner.flush_due(now))
+        return due + [self._event(*found) for found in self._assembler.flush_due(now)]
 
     def flush(self) -> list[Event]:
         """All events held back: the input has ended."""
-        return [self._event(*found) for found in self._assembler.flush()]
+        last = [] if self._joiner is None else self._assemble(self._joiner.flush())
+        return last + [self._event(*found) for found in self._assembler.flush()]
+
+    def _assemble(self, lines: Iterable[LogLine]) -> list[Event]:
+        return [self._event(*found) for line in lines for found in self._assembler.add(line)]
 
     def _event(self, line: LogLine, fields: Fields, timestamp: float) -> Event:
         key = self._key_of(fields.message, partial(attribute, fields))

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from logmlm.config import Duration, OneOf, Section, Size, Strings
 
+PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+"""Names of syslog's severities, by number (RFC 5424, section 6.2.1; journalctl(1))."""
+
 COMPRESSED = ("*.gz", "*.bz2", "*.xz", "*.zst")
+
+
+def _priority(value: object) -> object:
+    return PRIORITIES[value] if isinstance(value, int) and value in range(8) else value
+
+
+Priority = Annotated[
+    Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"],
+    BeforeValidator(_priority),
+]
 
 
 class FingerprintConfig(Section):
@@ -18,8 +33,10 @@ class FingerprintConfig(Section):
 
 
 class FileSourceConfig(Section):
-    """Files that are followed: new lines, rotation by rename, truncation.
+    """Files that are followed: new lines, rotation by rename or copy, truncation.
 
+    What was rotated while logmlm was down is found beside its old path, packed as .gz too, and
+    read on. Archives that were never followed are read where `exclude` lets in `*.gz`.
     `start_at` counts for the files that are there at the very first start; a file that comes
     later is read from its beginning. A file that left `include` (rotated away) is let go when
     nothing came for `rotate_wait`. A line over `max_line_bytes` is cut.
@@ -34,13 +51,96 @@ class FileSourceConfig(Section):
 
 
 class StdinSourceConfig(Section):
-    """Lines from standard input, until its end. Nothing can be read again after a stop."""
+    """Lines from standard input, until its end.
+
+    Nothing can be read again after a stop, so what is in open windows then is scored.
+    """
 
     max_line_bytes: Size = 100 * 1024
+
+
+class JournaldSourceConfig(Section):
+    """systemd's journal, read by journalctl; every entry is a line of JSON, as `-o json` has it.
+
+    `units` and `max_priority` (a name, or 0 to 7; entries of that priority and more urgent ones)
+    say which entries are read; without them, all are, but never those of logmlm's own unit.
+    `start_at` counts for the very first start. A message over `max_line_bytes` is cut.
+    `directory` or `files` name another journal than this machine's.
+    """
+
+    units: Strings = ()
+    max_priority: Priority | None = None
+    start_at: Literal["beginning", "end"] = "end"
+    max_line_bytes: Size = 100 * 1024
+    directory: Path | None = None
+    files: Strings = ()
+
+    @model_validator(mode="after")
+    def _one_journal(self) -> JournaldSourceConfig:
+        if self.directory is not None and self.files:
+            raise ValueError("give 'directory' or 'files', not both")
+        return self
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Split `127.0.0.1:514` or `[::1]:514`; a port alone stands for one of 127.0.0.1."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+
+
+def _address(value: object) -> object:
+    text = str(value) if isinstance(value, (int, str)) else ""
+    if not re.fullmatch(r"((\[[0-9a-fA-F:.]+\]|[0-9.]+):)?[0-9]{1,5}", text) or (
+        host_and_port(text)[1] > 65535
+    ):
+        raise ValueError(f"'{value}' is no address; write it like 127.0.0.1:5514 or 5514")
+    return text
+
+
+def _mode(value: object) -> object:
+    return int(value, 8) if isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value) else value
+
+
+Address = Annotated[str, BeforeValidator(_address)]
+
+
+class SyslogSourceConfig(Section):
+    """Syslog messages that are sent here, each a line: RFC 3164 or RFC 5424, as they come.
+
+    `udp` and `tcp` are addresses, a port alone one of 127.0.0.1; `tcp` takes counted octets and
+    lines (RFC 6587). `unix` is the path of a datagram socket, `unix_stream` that of a stream.
+    Delivery is at most once: a datagram that the kernel has no room for is lost (and counted),
+    as is what was sent while logmlm was down, or taken by one that was killed. At a clean stop
+    open windows are scored. For logs that must not be lost, let rsyslog write files.
+    `receive_buffer` is what the kernel is asked to keep. Who connects while `max_connections`
+    are open is turned away. A message over `max_line_bytes` is cut.
+    """
+
+    udp: Address | None = None
+    tcp: Address | None = None
+    unix: Path | None = None
+    unix_stream: Path | None = None
+    unix_mode: Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o777)] = 0o660
+    max_line_bytes: Size = 100 * 1024
+    max_connections: Annotated[int, Field(ge=1)] = 256
+    receive_buffer: Size = 4 * 1024 * 1024
+
+    @model_validator(mode="after")
+    def _listens(self) -> SyslogSourceConfig:
+        if all(one is None for one in (self.udp, self.tcp, self.unix, self.unix_stream)):
+            raise ValueError("give one or more of 'udp', 'tcp', 'unix' and 'unix_stream'")
+        return self
 
 
 class SourceConfig(OneOf):
     """Where lines come from: one kind of source."""
 
     file: FileSourceConfig | None = None
+    journald: JournaldSourceConfig | None = None
+    syslog: SyslogSourceConfig | None = None
     stdin: StdinSourceConfig | None = None
+
+    @property
+    def kind(self) -> str:
+        """The key that was given."""
+        return next(iter(self.model_fields_set))

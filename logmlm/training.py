@@ -15,7 +15,7 @@ from logmlm import __version__
 from logmlm.config import FormatConfig, TrainingConfig, WindowConfig
 from logmlm.errors import DataError, StorageError
 from logmlm.fitting import MIN_WINDOWS, Fitted, Report, Task, fit
-from logmlm.formats import LineFormat, detect_format, get_format
+from logmlm.formats import LineFormat, detect_format, get_format, joined
 from logmlm.labels import Labels
 from logmlm.learning import Learner, Lesson
 from logmlm.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
@@ -62,7 +62,8 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
     labels, templates = read_labels(config.labels), Templates(config.templates)
     line_format, lines = choose_format(config.format, lines, session.say)
     with _workplace(config.out) as work:
-        learner = Learner(line_format, config.window, templates, labels, work)
+        multiline = config.format.multiline
+        learner = Learner(line_format, config.window, templates, labels, work, multiline)
         lesson = learn(config, learner, lines)
         for problem in lesson.templates.problems():
             session.say(f"warning: {problem}")
@@ -95,7 +96,7 @@ def choose_format(
         raise DataError("the logs hold no lines")
     if config.name != "auto":
         return get_format(config), chain(first, rest)
-    found = detect_format([line.text for line in first], config)
+    found = detect_format([line.text for line in joined(first, config.multiline)], config)
     say(f"format: {found.format.name} (matches {found.share:.1%} of the first {found.lines} lines)")
     return found.format, chain(first, rest)
 

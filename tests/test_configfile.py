@@ -107,7 +107,7 @@ def test_a_config_of_the_other_kind_is_named_as_such(write):
         (RUN + "    rotate_wait: -3\n", ":6: 'source.file.rotate_wait' should be greater than 0, "),
         (RUN + "    max_line_bytes: 1kb\n", "'1kb' is no size; write it like 64KiB"),
         (RUN + "    include: b\n", ":6: key 'include' is already given in line 5"),
-        (RUN + "  stdin:\n", ":3: 'source': give exactly one of file, stdin"),
+        (RUN + "  stdin:\n", ":3: 'source': give exactly one of file, "),
         (RUN + "sinks:\n- stdout: 3\n", ":7: 'sinks[0].stdout' should be a valid dictionary"),
         (RUN + "sinks:\n- stdout:\n- stdout:\n", ":6: 'sinks': 2 sinks are named 'stdout'"),
         (RUN + "sinks: [5]\n", ":6: 'sinks[0]' should be"),

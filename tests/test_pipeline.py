@@ -16,6 +16,7 @@ class ListSource:
     """Hands over batches, and notes what is committed among the other steps."""
 
     name = "list"
+    replayable = True
 
     def __init__(self, steps, batches, at=None):
         self.steps = steps
@@ -112,6 +113,13 @@ def test_a_stop_leaves_open_windows_open_and_a_restart_makes_them_whole():
     again = Desk([(2, "c"), (3, "d")], at=desk.source.at)
     again.pipeline.run(stop_after(1))
     assert again.told("store") == [("store", "cd", "length")]
+
+
+def test_a_stop_closes_the_windows_of_what_can_not_be_read_again():
+    desk = Desk([(0, "a"), (1, "b"), (2, "c")])
+    desk.source.replayable = False
+    desk.pipeline.run(stop_after(1))
+    assert [step[1:] for step in desk.told("store")] == [("ab", "length"), ("c", "end")]
 
 
 def test_windows_that_were_scored_before_are_dropped_in_a_replay():

@@ -1,6 +1,7 @@
 """Files are followed through growth, rotation, truncation and restarts, each line once."""
 
 import errno
+import gzip
 import json
 import logging
 import os
@@ -119,7 +120,7 @@ def test_a_line_over_the_limit_is_cut_and_counted(tmp_path, length, cut, end):
     lines = desk.poll(3)
     assert [line.text for line in lines] == ["x" * min(length, 10), "next"]
     assert lines[0].end == lines[1].start == length + len(end)
-    assert desk.source.cut_lines == cut
+    assert desk.source.discarded["cut"] == cut
 
 
 def test_a_long_line_that_is_not_too_long_is_whole_though_it_comes_in_pieces(tmp_path):
@@ -155,7 +156,7 @@ def test_a_file_that_left_include_is_let_go_when_quiet_with_its_last_words(tmp_p
     desk.write("rds", away)
     lines = desk.poll(12)
     assert [(line.text, line.end) for line in lines] == [("last words", 22)]
-    assert not desk.source._tails
+    assert not desk.source.lag()
     desk.write("too late\n", away)
     assert desk.texts(3) == []
 
@@ -166,7 +167,7 @@ def test_a_deleted_file_is_let_go_without_a_word(tmp_path):
     desk.poll()
     desk.log.unlink()
     assert desk.texts(6) == []
-    assert not desk.source._tails
+    assert not desk.source.lag()
 
 
 @pytest.mark.parametrize("include", ["app.log", "app.log*"])
@@ -306,6 +307,166 @@ def test_a_file_rotated_while_nobody_looked_is_read_to_its_end(tmp_path, include
     assert sorted(desk.texts(2)) == ["new 1", "old 2"]
 
 
+def pack(path):
+    """Compress a file as gzip does, and take its place."""
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+def test_a_file_rotated_and_packed_while_nobody_looked_is_read_to_its_end(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    desk.write("old 1\n")
+    (first,) = desk.poll()
+    desk.commit([first])
+    desk.write("old 2\nold 3\nlast wo")
+    desk.log.rename(tmp_path / "app.log-20260101")
+    pack(tmp_path / "app.log-20260101")
+    desk.write("new 1\n")
+    desk.start()
+    lines = desk.poll(2)
+    assert sorted(line.text for line in lines) == ["new 1", "old 2", "old 3"]
+    old = [line for line in lines if line.partition == first.partition]
+    assert [(line.start, line.end) for line in old] == [(6, 12), (12, 18)]
+    assert desk.source.origin(first.partition).endswith("app.log-20260101.gz")
+    assert desk.texts(40) == ["last wo"]
+
+
+def test_a_packed_file_of_which_nothing_is_left_is_not_unpacked(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    desk.write("old 1\n")
+    desk.commit(desk.poll())
+    desk.log.rename(tmp_path / "app.log.1")
+    pack(tmp_path / "app.log.1")
+    desk.start()
+    assert desk.texts(3) == []
+    assert desk.source.lag() == {}
+
+
+def test_what_lies_beside_and_lost_its_end_is_no_file_of_ours(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    desk.write("x" * 2000 + "\ny\n")
+    desk.commit(desk.poll())
+    desk.log.rename(tmp_path / "app.log.1")
+    os.truncate(tmp_path / "app.log.1", 2001)
+    desk.start()
+    assert desk.texts(3) == []
+    assert desk.source.lag() == {}
+
+
+def test_a_great_archive_is_unpacked_piece_by_piece_and_not_waited_for(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    line = "x" * 99 + "\n"
+    desk.write("first\n" + line * (5 * BATCH_BYTES // len(line)))
+    lines = desk.poll(10)
+    desk.commit(lines)
+    desk.write("the rest\n")
+    desk.log.rename(tmp_path / "app.log.1")
+    pack(tmp_path / "app.log.1")
+    desk.start()
+    before = desk.now
+    assert desk.source.poll(1.0) == []
+    assert sum(desk.source.lag().values()) == len("the rest\n")
+    for _ in range(5):
+        lines = desk.source.poll(1.0)
+    assert [line.text for line in lines] == ["the rest"]
+    assert desk.now == before
+
+
+def test_a_file_that_is_being_packed_is_tried_again(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    desk.write("old 1\n")
+    desk.commit(desk.poll())
+    whole = gzip.compress(desk.log.read_bytes() + b"old 2\n")
+    desk.log.unlink()
+    packed = tmp_path / "app.log.1.gz"
+    packed.write_bytes(whole[:15])
+    desk.start()
+    assert desk.texts(3) == []
+    packed.write_bytes(whole)
+    assert desk.texts(2) == ["old 2"]
+
+
+def test_what_a_damaged_archive_still_holds_is_read_and_the_damage_counted(tmp_path, caplog):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")], rotate_wait=3)
+    desk.write("old 1\n")
+    desk.commit(desk.poll())
+    lines = [os.urandom(500).hex() for _ in range(1000)]
+    desk.write("\n".join(lines))
+    whole = gzip.compress(desk.log.read_bytes())
+    desk.log.unlink()
+    (tmp_path / "app.log.1.gz").write_bytes(whole[: len(whole) // 2])
+    desk.start()
+    found = desk.texts(12)
+    assert 100 < len(found) < 900
+    assert found[:-1] == lines[: len(found) - 1]
+    assert desk.source.discarded["damaged_archive"] == 1
+    assert "an archive is damaged after" in caplog.text
+
+
+def test_archives_that_are_included_are_read_once_however_long_they_stay(tmp_path):
+    desk = Desk(tmp_path, exclude=[])
+    desk.write("old 1\n")
+    pack(desk.log)
+    lines = desk.poll()
+    assert [line.text for line in lines] == ["old 1"]
+    desk.commit(lines)
+    for _ in range(3):
+        desk.now += FORGET_AFTER_S / 2
+        desk.start()
+        assert desk.texts(2) == []
+    desk.write("new\n", tmp_path / "app.log.2")
+    pack(tmp_path / "app.log.2")
+    assert desk.texts(2) == ["new"]
+
+
+def test_at_the_end_means_behind_an_included_archive_too(tmp_path):
+    desk = Desk(tmp_path, exclude=[], start_at="end")
+    desk.write("old 1\n")
+    pack(desk.log)
+    for _ in range(2):
+        assert desk.texts(2) == []
+        desk.start()
+
+
+@pytest.mark.parametrize("while_down", [False, True])
+def test_a_link_that_is_switched_leaves_nothing_of_the_old_file_unread(tmp_path, while_down):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    one, two = tmp_path / "data" / "one", tmp_path / "data" / "two"
+    one.parent.mkdir()
+    desk.write("one 1\n", one)
+    desk.log.symlink_to(one)
+    desk.commit(desk.poll())
+    desk.write("one 2\n", one)
+    desk.write("two 1\n", two)
+    (tmp_path / "fresh").symlink_to(two)
+    (tmp_path / "fresh").replace(desk.log)
+    if while_down:
+        desk.start()
+    assert sorted(desk.texts(2)) == ["one 2", "two 1"]
+    desk.write("one 3\n", one)
+    assert desk.texts(2) == ["one 3"]
+
+
+def test_a_file_deleted_while_open_is_read_to_its_end(desk):
+    desk.write("a\n")
+    desk.poll()
+    with desk.log.open("a") as stream:
+        desk.log.unlink()
+        stream.write("b\nlast wo")
+        stream.flush()
+        assert desk.texts(2) == ["b"]
+        stream.write("rds")
+    assert desk.texts(40) == ["last words"]
+
+
+def test_the_lag_is_what_was_not_handed_over_yet(desk):
+    desk.write("a\n" + "x" * 98 + "\n" + "half")
+    (partition, *_) = {line.partition for line in desk.poll()}
+    assert desk.source.lag() == {partition: len("half")}
+    desk.write("\nmore\n")
+    assert desk.source.lag() == {partition: len("half\nmore\n")}
+
+
 def test_many_files_are_read_in_turn(desk):
     line = "x" * 99 + "\n"
     count = 2 * BATCH_BYTES // len(line)
@@ -423,18 +584,34 @@ def test_a_name_that_is_no_utf8_is_followed_too(desk):
 
 
 class World(Desk):
-    """A desk with a writer that numbers its lines, and a reader that notes what it is handed."""
+    """A desk with a writer that numbers its lines, and a reader that notes what it is handed.
 
-    def __init__(self, directory, include, banner):
-        super().__init__(directory, include=[str(directory / include)], rotate_wait=3)
+    `linked`: the log's name is a symbolic link, which is switched to another file to rotate.
+    """
+
+    def __init__(self, directory, include, banner, linked):
+        every = {"exclude": []} if "*" in include else {}
+        super().__init__(directory, include=[str(directory / include)], rotate_wait=3, **every)
         self.sees_all_names = "*" in include
         self.banner = banner
+        self.linked = linked
         self.written = self.rotated = 0
         self.met = -1
         self.is_partial = False
         self.running = True
         self.handed = defaultdict(list)
         self.uncommitted = []
+        if linked:
+            self.link()
+
+    def link(self):
+        """Lead the log's name to a new file elsewhere."""
+        target = self.directory / "data" / f"v{self.rotated}.log"
+        target.parent.mkdir(exist_ok=True)
+        target.touch()
+        fresh = self.directory / "fresh"
+        fresh.symlink_to(target)
+        fresh.replace(self.log)
 
     def append(self, end="end\n"):
         if not self.log.exists() or not self.log.stat().st_size:
@@ -450,7 +627,7 @@ class World(Desk):
 
     def read(self):
         self.now += 1
-        if self.running and self.log.exists():
+        if self.running and self.log.exists() and self.log.stat().st_size:
             self.met = self.rotated
         for line in self.poll() if self.running else ():
             self.handed[line.partition].append(line)
@@ -472,16 +649,34 @@ class World(Desk):
         self.running = True
 
     def rename(self):
-        self.rotate(self.log.rename)
+        self.rotate(lambda target: self.link() if self.linked else self.log.rename(target))
 
     def copytruncate(self):
         self.rotate(lambda target: (shutil.copy(self.log, target), os.truncate(self.log, 0)))
 
+    def delete(self):
+        """Delete the log while it is open; what is in it must be read and kept before a stop."""
+        if self.running and self.log.exists() and not self.is_partial:
+            self.append()
+            self.read()
+            self.rotate(lambda _: self.link() if self.linked else self.log.unlink())
+            (self.directory / "data" / f"v{self.rotated - 1}.log").unlink(missing_ok=True)
+            self.read()
+            self.save()
+
+    def pack(self):
+        """Compress all that was rotated, as logrotate does some time later."""
+        for path in [*self.directory.glob("app.log.*[0-9]"), *self.directory.glob("data/v*.log")]:
+            if not self.log.samefile(path):
+                packed = gzip.compress(path.read_bytes())
+                path.with_name(path.name + ".gz").write_bytes(packed)
+                path.unlink()
+
     def rotate(self, move):
         """Rotate; where rotated names are not included, a file was met before it goes."""
-        if self.is_partial or not self.log.exists():
+        if self.is_partial or not self.log.exists() or not self.log.stat().st_size:
             return
-        if not self.sees_all_names and self.met != self.rotated:
+        if not (self.sees_all_names and not self.linked) and self.met != self.rotated:
             self.restart()
             self.read()
         self.append()
@@ -496,6 +691,8 @@ ACTIONS = st.sampled_from(
         World.partial,
         World.rename,
         World.copytruncate,
+        World.delete,
+        World.pack,
         World.read,
         World.save,
         World.stop,
@@ -504,11 +701,16 @@ ACTIONS = st.sampled_from(
 )
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(ACTIONS, max_size=30), st.booleans(), st.sampled_from(["app.log", "app.log*"]))
-def test_whatever_happens_every_line_is_handed_over_once_and_in_order(actions, banner, include):
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(ACTIONS, max_size=30),
+    st.booleans(),
+    st.sampled_from([("app.log", False), ("app.log*", False), ("app.log", True)]),
+)
+def test_whatever_happens_every_line_is_handed_over_once_and_in_order(actions, banner, layout):
     with tempfile.TemporaryDirectory() as name:
-        world = World(Path(name), include, banner)
+        include, linked = layout
+        world = World(Path(name), include, banner, linked)
         world.read()
         for action in actions:
             action(world)

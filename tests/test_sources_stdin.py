@@ -47,12 +47,12 @@ def test_a_long_line_is_cut_and_counted_and_not_kept(pipe):
     for _ in range(10):
         os.write(write_end, b"x" * 10_000)
         assert stdin.poll(1.0) == []
-    assert len(stdin._line) < 20
+    assert stdin._splitter.held_bytes < 20
     os.write(write_end, b"\nshort\n")
     lines = stdin.poll(1.0)
     assert [line.text for line in lines] == ["x" * 10, "short"]
     assert lines[1].start == 100_001
-    assert stdin.cut_lines == 1
+    assert stdin.discarded == {"cut": 1}
 
 
 def test_another_run_has_another_partition_and_nothing_is_committed(pipe):

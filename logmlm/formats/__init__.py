@@ -9,6 +9,7 @@ from logmlm.formats.attributes import ALIASES, attribute
 from logmlm.formats.catalogue import FORMATS, get_format
 from logmlm.formats.detect import MIN_SHARE, Detection, detect_format
 from logmlm.formats.line_format import Continuation, LineFormat
+from logmlm.formats.multiline import Joiner, joined
 
 __all__ = [
     "ALIASES",
@@ -18,8 +19,10 @@ __all__ = [
     "Assembler",
     "Continuation",
     "Detection",
+    "Joiner",
     "LineFormat",
     "attribute",
     "detect_format",
     "get_format",
+    "joined",
 ]

@@ -78,23 +78,28 @@ class Assembler:
     def _continue(self, line: LogLine) -> None:
         """Join a line that does not match to the one before it, or count it."""
         pending = self._pending.get(line.partition)
-        if self._format.continuation == "discard":
-            self.discarded["unmatched" if line.text.strip() else "blank"] += 1
-        elif pending is not None:
+        if self._format.continuation == "join" and pending is not None:
             self._extend(pending, line, None)
-        else:
-            self.discarded["orphan_continuation" if line.text.strip() else "blank"] += 1
+            return
+        is_alone = self._format.continuation == "join"
+        reason = "orphan_continuation" if is_alone else "unmatched"
+        self.discarded[reason if line.text.strip() else "blank"] += _lines_in(line)
 
     def _extend(self, pending: _Pending, line: LogLine, fields: Fields | None) -> None:
         pending.end, pending.received_at = line.end, line.received_at
         chars = pending.chars + 1 + len(line.text)
         if len(pending.texts) >= self._max_lines or chars > self._max_chars:
-            self.discarded["too_long"] += 1
+            self.discarded["too_long"] += _lines_in(line)
             return
         pending.texts.append(line.text)
         pending.chars = chars
         if fields is not None:
             pending.messages.append(fields.message)
+
+
+def _lines_in(line: LogLine) -> int:
+    """How many lines were joined to this one before (see `Joiner`), itself among them."""
+    return line.text.count("\n") + 1
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -19,6 +20,12 @@ class Source(Protocol):
 
     name: str
     """The kind of source, for the alerts' `source` label."""
+
+    replayable: bool
+    """Whether lines can be read again after a stop; if not, open windows are scored at a stop."""
+
+    discarded: Counter[str]
+    """What was cut, dropped or skipped since the start, by reason (one word of few)."""
 
     @property
     def exhausted(self) -> bool:
@@ -38,6 +45,13 @@ class Source(Protocol):
 
     def commit(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Keep these positions durably; those of partitions no longer at hand are ignored."""
+        ...
+
+    def lag(self) -> Mapping[str, int]:
+        """How much is still to be read, by partition, in bytes or entries, where it is known.
+
+        Cheap enough to be asked every few seconds.
+        """
         ...
 
     def origin(self, partition: str) -> str:

@@ -20,7 +20,10 @@ _SEEN_EVERY_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A file that is or was followed; `path` is where it was seen last, at `seen_at`."""
+    """A file that is or was followed; `path` is where it was seen last, at `seen_at`.
+
+    `target` is the same path without symbolic links; they may point elsewhere later.
+    """
 
     partition: str
     path: str
@@ -28,6 +31,12 @@ class KnownFile:
     fingerprint: Fingerprint
     checkpoint: Checkpoint
     seen_at: float
+    target: str = ""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where the file was seen: its path, and its target where that is another one."""
+        return tuple(filter(None, dict.fromkeys((self.path, self.target))))
 
 
 class Checkpoints:

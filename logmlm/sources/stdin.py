@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import StdinSourceConfig
-from logmlm.sources.base import decode
+from logmlm.sources.lines import RawLine, Splitter
 
 CHUNK_BYTES = 64 * 1024
 
@@ -17,26 +18,23 @@ CHUNK_BYTES = 64 * 1024
 class StdinSource:
     """Hands over what a pipe brings; its end ends the source, and the last line needs no newline.
 
-    Nothing can be read twice, so nothing is committed: what is in open windows at a stop is
-    lost. The partition is named after the time of the start, so that another run's lines are
-    not taken for these.
+    Nothing can be read twice, so nothing is committed, and what is in open windows at a stop is
+    scored as it stands; a process that is killed loses it. The partition is named after the
+    time of the start, so that another run's lines are not taken for these.
     """
 
     name = "stdin"
+    replayable = False
 
     def __init__(
         self, config: StdinSourceConfig, descriptor: int, *, clock: Callable[[], float]
     ) -> None:
         self.exhausted = False
-        self.cut_lines = 0
-        """Lines that were over `max_line_bytes`."""
-        self._config = config
+        self.discarded: Counter[str] = Counter()
         self._descriptor = descriptor
         self._clock = clock
         self._partition = f"stdin/{clock():.6f}"
-        self._position = 0
-        self._line = bytearray()
-        self._line_bytes = 0
+        self._splitter = Splitter(config.max_line_bytes)
 
     def poll(self, timeout: float) -> list[LogLine]:
         """Lines that came within `timeout` seconds, those of one chunk at most.
@@ -54,8 +52,8 @@ class StdinSource:
             return []
         if not chunk:
             self.exhausted = True
-            return [self._finish()] if self._line_bytes else []
-        return self._take(chunk)
+            return self._lines(self._splitter.rest())
+        return self._lines(self._splitter.add(chunk))
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Return the one partition, from its beginning."""
@@ -64,6 +62,10 @@ class StdinSource:
     def commit(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Do nothing: a pipe has no positions to go back to."""
 
+    def lag(self) -> Mapping[str, int]:
+        """Return nothing: how much a pipe will bring is not known."""
+        return {}
+
     def origin(self, partition: str) -> str:  # noqa: ARG002  there is only one
         """Return the word for people."""
         return "standard input"
@@ -71,26 +73,9 @@ class StdinSource:
     def close(self) -> None:
         """Do nothing: standard input belongs to the process."""
 
-    def _take(self, chunk: bytes) -> list[LogLine]:
-        *whole, rest = chunk.split(b"\n")
+    def _lines(self, raw: Iterable[RawLine]) -> list[LogLine]:
         lines = []
-        for piece in whole:
-            self._add(piece + b"\n")
-            lines.append(self._finish())
-        self._add(rest)
+        for line in raw:
+            self.discarded["cut"] += line.cut
+            lines.append(LogLine(line.text, self._partition, line.start, line.end, self._clock()))
         return lines
-
-    def _add(self, piece: bytes) -> None:
-        room = self._config.max_line_bytes + len(b"\r\n") - len(self._line)
-        self._line += piece[:room]
-        self._line_bytes += len(piece)
-
-    def _finish(self) -> LogLine:
-        raw = bytes(self._line)
-        start, self._position = self._position, self._position + self._line_bytes
-        self._line.clear()
-        self._line_bytes = 0
-        content = len(raw.removesuffix(b"\n").removesuffix(b"\r"))
-        self.cut_lines += content > self._config.max_line_bytes
-        text = decode(raw, self._config.max_line_bytes)
-        return LogLine(text, self._partition, start, self._position, self._clock())

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
 
-from logmlm.sources.base import decode
 from logmlm.sources.fingerprint import FileId, Fingerprint
+from logmlm.sources.lines import RawLine
 
 CHUNK_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class RawLine:
-    """A line's text, its start, and the start of the next one, in bytes; `cut` if too long."""
-
-    text: str
-    start: int
-    end: int
-    cut: bool
 
 
 class Tail:
@@ -42,6 +30,11 @@ class Tail:
         return os.fstat(self._descriptor).st_size
 
     @property
+    def unread(self) -> int:
+        """How many bytes are still to be handed over."""
+        return max(0, self.size - self.position)
+
+    @property
     def at_end(self) -> bool:
         """Whether everything that the file holds was looked at."""
         return self._searched >= self.size
@@ -49,6 +42,14 @@ class Tail:
     def head(self, length: int) -> bytes:
         """Read the file's first bytes, `length` at most."""
         return os.pread(self._descriptor, length, 0)
+
+    def holds(self, position: int) -> bool:
+        """Whether the file is long enough that it can be read on at `position`."""
+        return position <= self.size
+
+    def ends_at(self, position: int) -> bool:  # noqa: ARG002  see PackedTail
+        """No: it may grow."""
+        return False
 
     def was_replaced(self, fingerprint: Fingerprint) -> bool:
         """Whether the content that was read is gone: truncated, perhaps written anew."""
@@ -104,17 +105,4 @@ class Tail:
     def _line(self, raw: bytes, length: int) -> RawLine:
         start, self.position = self.position, self.position + length
         self._searched = self.position
-        content = len(raw.removesuffix(b"\n").removesuffix(b"\r"))
-        cut = content > self._max_line_bytes
-        return RawLine(decode(raw, self._max_line_bytes), start, self.position, cut)
-
-
-def open_tail(path: Path, max_line_bytes: int) -> Tail:
-    """Open a regular file at its beginning.
-
-    Raises:
-        OSError: it can't be opened.
-
-    """
-    # O_NONBLOCK: should the path have become a pipe meanwhile, opening it must not wait.
-    return Tail(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), max_line_bytes)
+        return RawLine.of(raw, start, self.position, self._max_line_bytes)

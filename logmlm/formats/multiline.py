@@ -1,0 +1,104 @@
+"""Several lines that are one message, joined by patterns in four modes, as Vector joins them.
+
+The words and what they mean are Vector's (vector.dev, `multiline` of the file source). Joining
+belongs to how lines are read, so it is fixed by training and stands in the model directory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from logmlm.config import MultilineConfig
+from logmlm.records import LogLine
+
+
+class Joiner:
+    """Joins lines to messages, for each partition by itself.
+
+    A line that matches `start_pattern` begins a message, and `condition_pattern` says by `mode`
+    which of the next lines belong to it; a line outside of a message stands for itself. What is
+    held back until the message ends, or `flush` or `flush_due`, is no part of any event yet. Of
+    a message no more than `max_lines` lines and `max_chars` characters are kept (its first line
+    always is); what is over is counted in `discarded`, and its `end` still passes it.
+    """
+
+    def __init__(
+        self, config: MultilineConfig, max_lines: int = 500, max_chars: int = 65536
+    ) -> None:
+        self.discarded: Counter[str] = Counter()
+        self._starts = re.compile(config.start_pattern).search
+        self._matches = re.compile(config.condition_pattern).search
+        self._mode = config.mode
+        self._quiet_s = config.timeout_ms / 1000
+        self._max_lines = max_lines
+        self._max_chars = max_chars
+        self._held: dict[str, _Held] = {}
+
+    def add(self, lines: Iterable[LogLine]) -> list[LogLine]:
+        """The messages that these lines complete, in the order of their lines."""
+        return [message for line in lines for message in self._add(line)]
+
+    def flush(self) -> list[LogLine]:
+        """All that is held back: the input has ended."""
+        return self._release(list(self._held))
+
+    def flush_due(self, now: float) -> list[LogLine]:
+        """Messages whose last line came `timeout_ms` before `now` or earlier."""
+        held = self._held.items()
+        return self._release(
+            [name for name, one in held if one.last.received_at <= now - self._quiet_s]
+        )
+
+    def _add(self, line: LogLine) -> list[LogLine]:
+        held = self._held.get(line.partition)
+        if held is None:
+            if not self._starts(line.text):
+                return [line]
+            self._held[line.partition] = _Held([line.text], line, line, len(line.text))
+            return []
+        matched = self._matches(line.text) is not None
+        # continue_*: the message goes on while lines match; halt_*: until one does.
+        if matched == self._mode.startswith("continue"):
+            self._keep(held, line)
+            return []
+        if self._mode in ("continue_past", "halt_with"):  # the line that ends it belongs to it
+            self._keep(held, line)
+            return self._release([line.partition])
+        return self._release([line.partition]) + self._add(line)
+
+    def _keep(self, held: _Held, line: LogLine) -> None:
+        held.last = line
+        chars = held.chars + 1 + len(line.text)
+        if len(held.texts) >= self._max_lines or chars > self._max_chars:
+            self.discarded["too_long"] += 1
+            return
+        held.texts.append(line.text)
+        held.chars = chars
+
+    def _release(self, partitions: Iterable[str]) -> list[LogLine]:
+        return [self._held.pop(partition).joined() for partition in partitions]
+
+
+@dataclass(slots=True)
+class _Held:
+    """A message whose last line may still be to come."""
+
+    texts: list[str]
+    first: LogLine
+    last: LogLine
+    chars: int
+
+    def joined(self) -> LogLine:
+        text, last = "\n".join(self.texts), self.last
+        return replace(self.first, text=text, end=last.end, received_at=last.received_at)
+
+
+def joined(lines: Iterable[LogLine], config: MultilineConfig | None) -> list[LogLine]:
+    """All messages of lines that are there as a whole; the lines themselves without `config`."""
+    if config is None:
+        return list(lines)
+    joiner = Joiner(config)
+    return joiner.add(lines) + joiner.flush()

@@ -1,0 +1,70 @@
+"""Which files there are to read: those of the patterns, and those beside one that is missed."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from logmlm.sources.fingerprint import FileId
+
+logger = logging.getLogger(__name__)
+
+
+class Discovery:
+    """The files that match one of `include` and none of `exclude`, looked for anew each time.
+
+    A pattern of `exclude` is held against the whole path and against the name alone.
+    """
+
+    def __init__(self, include: Sequence[str], exclude: Sequence[str]) -> None:
+        self._include = include
+        self._exclude = exclude
+        self._awaited: set[str] = set()
+
+    def files(self) -> dict[FileId, Path]:
+        """Regular files that are there now, each once, though it may have several names."""
+        found: set[str] = set()
+        for pattern in self._include:
+            matches = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
+            found.update(matches)
+            if not matches and pattern not in self._awaited:
+                self._awaited.add(pattern)
+                logger.warning("no file matches %s yet; waiting for one", pattern)
+        return _regular(Path(path) for path in sorted(found) if not self._is_excluded(path))
+
+    def _is_excluded(self, path: str) -> bool:
+        return any(
+            fnmatch(path, pattern) or fnmatch(Path(path).name, pattern) for pattern in self._exclude
+        )
+
+
+def beside(paths: Iterable[str]) -> dict[FileId, Path]:
+    """Find the files beside each of `paths` that a rotation may have made of it, packed or not.
+
+    They have the same name up to its last dot: `app.log.1`, `app-20260101.log.gz`.
+    """
+    stems = {(Path(path).parent, Path(path).stem) for path in paths}
+    found = {each for parent, stem in stems for each in parent.glob(glob.escape(stem) + "*")}
+    return _regular(sorted(found))
+
+
+def printable(path: Path) -> str:
+    """Text of an absolute path; bytes that are no UTF-8 are written out."""
+    return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
+
+
+def _regular(paths: Iterable[Path]) -> dict[FileId, Path]:
+    files: dict[FileId, Path] = {}
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue  # it went away between the listing and now, or is a broken link
+        if stat.S_ISREG(status.st_mode):
+            files.setdefault(FileId.of(status), path)
+    return files

@@ -1,0 +1,144 @@
+"""How far a journal was read, durable; and where it can be read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from logmlm.errors import StorageError
+from logmlm.records import Checkpoint
+from logmlm.storage import write_json
+
+VERSION = 1
+STRETCH_ENTRIES = 256
+MAX_STRETCHES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a numbered sequence of entries was read; `host` wrote it, last seen at `seen_at`."""
+
+    checkpoint: Checkpoint
+    host: str
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """What is kept: the cursor where reading begins again, and each sequence by its name.
+
+    None in place of the cursor is the journal's beginning.
+    """
+
+    cursor: str | None
+    sequences: Mapping[str, Progress]
+
+
+def load(path: Path) -> JournalState | None:
+    """What was saved at `path`; None if nothing was.
+
+    Raises:
+        StorageError: it can't be read, is damaged, or is of a newer version.
+
+    """
+    advice = f"move {path} away to begin anew (as start_at says)"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["version"] > VERSION:
+            raise StorageError(f"{path} was written by a newer logmlm; {advice}")
+        if stored["checksum"] != _checksum(stored["state"]):
+            raise StorageError(f"{path} is damaged; {advice}")
+        return TypeAdapter(JournalState).validate_python(stored["state"])
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"can't read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, ValidationError, RecursionError) as error:
+        raise StorageError(f"{path} is damaged ({type(error).__name__}); {advice}") from error
+
+
+def save(path: Path, state: JournalState) -> None:
+    """Keep `state` at `path`, atomically.
+
+    Raises:
+        StorageError: it can't be written.
+
+    """
+    content = asdict(state)
+    write_json(path, {"version": VERSION, "checksum": _checksum(content), "state": content})
+
+
+def _checksum(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Entries that came one after the other: the cursor of the first, the last of each sequence."""
+
+    cursor: str
+    last: dict[str, int]
+    entries: int = 0
+
+
+class Trail:
+    """The cursors that were passed, so that reading can begin again at the oldest one needed.
+
+    Only one cursor a stretch of entries is kept; past `most` of them, every other one goes.
+    """
+
+    def __init__(
+        self, cursor: str | None, stretch: int = STRETCH_ENTRIES, most: int = MAX_STRETCHES
+    ) -> None:
+        self._passed = cursor
+        self._stretches: deque[_Stretch] = deque()
+        self._entries = stretch
+        self._most = most
+
+    @property
+    def newest(self) -> str | None:
+        """The cursor of the newest entry."""
+        return self._passed
+
+    def skip(self, cursor: str) -> None:
+        """Pass an entry that was not handed over."""
+        self._passed = cursor
+
+    def add(self, sequence: str, number: int, cursor: str) -> None:
+        """Pass an entry that was handed over."""
+        self._passed = cursor
+        newest = self._stretches[-1] if self._stretches else None
+        if newest is None or newest.entries >= self._entries:
+            newest = _Stretch(cursor, {})
+            self._stretches.append(newest)
+        newest.entries += 1
+        newest.last[sequence] = number
+        if len(self._stretches) > self._most:
+            self._thin_out()
+
+    def cursor(self, safe: Mapping[str, int]) -> str | None:
+        """Where to begin again so that no entry from each sequence's `safe` number on is missed."""
+        while self._stretches:
+            oldest = self._stretches[0]
+            if any(number >= safe.get(name, 0) for name, number in oldest.last.items()):
+                return oldest.cursor
+            self._stretches.popleft()
+        return self._passed
+
+    def _thin_out(self) -> None:
+        thinned: deque[_Stretch] = deque()
+        while self._stretches:
+            one = self._stretches.popleft()
+            if self._stretches:
+                two = self._stretches.popleft()
+                one = _Stretch(one.cursor, one.last | two.last, one.entries + two.entries)
+            thinned.append(one)
+        self._stretches = thinned
+        self._entries *= 2

@@ -1,0 +1,87 @@
+"""The kinds of source, by the key of the config that asks for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from logmlm.sourceconfig import (
+    FileSourceConfig,
+    JournaldSourceConfig,
+    SourceConfig,
+    StdinSourceConfig,
+    SyslogSourceConfig,
+)
+from logmlm.sources.base import Source
+from logmlm.sources.checkpoints import Checkpoints
+from logmlm.sources.file import FileSource
+from logmlm.sources.journald import JournaldSource
+from logmlm.sources.stdin import StdinSource
+from logmlm.sources.syslog import SyslogSource
+
+CGROUPS = Path("/proc/self/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a source has from outside: a directory for its state, clock, wait, standard input.
+
+    `clock` tells UTC epoch seconds; `wait` waits so many seconds, or less.
+    """
+
+    directory: Path
+    clock: Callable[[], float]
+    wait: Callable[[float], object]
+    stdin: int
+
+
+def open_source(config: SourceConfig, around: Surroundings) -> Source:
+    """Open the source that the config names.
+
+    Raises:
+        StorageError: its state or what it reads can't be used.
+
+    """
+    return OPENERS[config.kind](getattr(config, config.kind), around)
+
+
+def own_units(cgroups: str) -> list[str]:
+    """Units that this process belongs to, of a `/proc/PID/cgroup` (cgroups(7))."""
+    found = []
+    for line in cgroups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        unit = path.rpartition("/")[2]
+        if controllers in ("", "name=systemd") and unit.endswith(".service"):
+            found.append(unit)
+    return sorted(set(found))
+
+
+def _file(config: FileSourceConfig, around: Surroundings) -> Source:
+    checkpoints = Checkpoints(around.directory / "checkpoints.json")
+    return FileSource(config, checkpoints, clock=around.clock, wait=around.wait)
+
+
+def _journald(config: JournaldSourceConfig, around: Surroundings) -> Source:
+    return JournaldSource(
+        config,
+        around.directory / "journal.json",
+        clock=around.clock,
+        wait=around.wait,
+        own_units=own_units(CGROUPS.read_text(encoding="utf-8")),
+    )
+
+
+def _syslog(config: SyslogSourceConfig, around: Surroundings) -> Source:
+    return SyslogSource(config, clock=around.clock)
+
+
+def _stdin(config: StdinSourceConfig, around: Surroundings) -> Source:
+    return StdinSource(config, around.stdin, clock=around.clock)
+
+
+OPENERS: Mapping[str, Callable[[Any, Surroundings], Source]] = MappingProxyType(
+    {"file": _file, "journald": _journald, "syslog": _syslog, "stdin": _stdin}
+)

@@ -1,0 +1,139 @@
+"""A rotated file that was compressed: the rest of it is read, as if it had stayed as it was."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+import zlib
+from pathlib import Path
+
+from logmlm.sources.fingerprint import FileId, Fingerprint
+from logmlm.sources.lines import RawLine, Splitter
+from logmlm.sources.tail import CHUNK_BYTES, Tail
+
+MAGIC = b"\x1f\x8b"
+"""The first bytes of a gzip file (RFC 1952, section 2.3.1)."""
+_TRAILER_BYTES = 4
+_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
+
+logger = logging.getLogger(__name__)
+
+
+class PackedTail:
+    """Reads whole lines out of a gzip file, from `position` of its unpacked content on.
+
+    It never grows. It is unpacked from its beginning on, a chunk at each `read`, so that a
+    great archive holds nobody up. What can't be unpacked is said and counts as its end.
+    """
+
+    def __init__(self, descriptor: int, max_line_bytes: int) -> None:
+        self.file_id = FileId.of(os.fstat(descriptor))
+        self.at_end = False
+        self.damaged = False
+        self._descriptor = descriptor
+        self._stream = gzip.GzipFile(fileobj=os.fdopen(descriptor, "rb", closefd=False))
+        self._max_line_bytes = max_line_bytes
+        self._splitter = Splitter(max_line_bytes)
+        self._head = b""
+        self._begin = self._offset = 0
+
+    @property
+    def position(self) -> int:
+        """The start of the line that comes next."""
+        return self._splitter.position
+
+    @property
+    def size(self) -> int:
+        """The size of the unpacked content, modulo 2**32; of the last member, if it has many."""
+        packed = os.fstat(self._descriptor).st_size
+        trailer = os.pread(self._descriptor, _TRAILER_BYTES, max(0, packed - _TRAILER_BYTES))
+        return int.from_bytes(trailer, "little")
+
+    @property
+    def unread(self) -> int:
+        """How many bytes are still to be handed over, as far as the archive says it."""
+        return 0 if self.at_end else max(0, self.size - self.position)
+
+    def head(self, length: int) -> bytes:
+        """Unpack the first bytes, `length` at most.
+
+        Raises:
+            OSError: they can't be unpacked.
+
+        """
+        if len(self._head) < length and self._offset == 0:
+            try:
+                self._head += self._stream.read(length - len(self._head))
+            except (EOFError, zlib.error) as error:
+                raise OSError(None, f"it is no whole gzip file ({error})") from error
+        return self._head[:length]
+
+    def holds(self, position: int) -> bool:  # noqa: ARG002  the trailer says it modulo 2**32
+        """Yes, as far as can be told without unpacking it."""
+        return True
+
+    def ends_at(self, position: int) -> bool:
+        """Whether nothing stands behind `position`, so that there is nothing to unpack."""
+        return position % 2**32 == self.size
+
+    def was_replaced(self, fingerprint: Fingerprint) -> bool:  # noqa: ARG002  it is never written to
+        """No."""
+        return False
+
+    def read(self) -> list[RawLine]:
+        """Whole lines of the next chunk; none if no newline is in it or nothing is left."""
+        return self._splitter.add(self._next_chunk())
+
+    def rest(self) -> list[RawLine]:
+        """The last line, though it has no newline."""
+        return self._splitter.rest()
+
+    def move_to(self, position: int) -> None:
+        """Go on at `position`, the start of a line, before anything was read."""
+        self._begin = position
+        self._splitter = Splitter(self._max_line_bytes, position)
+
+    def skip_to_end(self) -> None:
+        """Leave out everything."""
+        self.move_to(self.size)
+        self.at_end = True
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._stream.close()
+        os.close(self._descriptor)
+
+    def _next_chunk(self) -> bytes:
+        """Unpack the next piece; of it, what lies behind the position that reading began at."""
+        start = self._offset
+        chunk = self._head[start:] if start < len(self._head) else self._unpack()
+        self._offset += len(chunk)
+        return chunk[max(0, self._begin - start) :]
+
+    def _unpack(self) -> bytes:
+        chunk = b""
+        try:
+            chunk = self._stream.read(CHUNK_BYTES)
+        except _DAMAGE as error:
+            self.damaged = True
+            logger.warning("an archive is damaged after %d unpacked bytes: %s", self._offset, error)
+        self.at_end = not chunk
+        return chunk
+
+
+AnyTail = Tail | PackedTail
+
+
+def open_tail(path: Path, max_line_bytes: int) -> AnyTail:
+    """Open a regular file, packed or not, at its beginning.
+
+    Raises:
+        OSError: it can't be opened.
+
+    """
+    # O_NONBLOCK: should the path have become a pipe meanwhile, opening it must not wait.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if os.pread(descriptor, len(MAGIC), 0) == MAGIC:
+        return PackedTail(descriptor, max_line_bytes)
+    return Tail(descriptor, max_line_bytes)

@@ -1,0 +1,72 @@
+"""Programs for the rotation test: one that writes and rotates logs, one that makes windows."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from daemon_parts import FakeDetector, PlainReader
+
+from logmlm.pipeline import Pipeline
+from logmlm.signals import Stop
+from logmlm.sourceconfig import FileSourceConfig
+from logmlm.sources.checkpoints import Checkpoints
+from logmlm.sources.file import FileSource
+
+ROTATE_BYTES = 256 * 1024
+FILLER = "x" * 160
+
+
+def write(directory, files, lines):
+    """Write so many lines to each log, in turn, each rotated by rename when it is large."""
+    rotated = dict.fromkeys(range(files), 0)
+    for start in range(0, lines, 50):
+        for number in range(files):
+            log = directory / f"app{number}.log"
+            if log.exists() and log.stat().st_size >= ROTATE_BYTES:
+                rotated[number] += 1
+                log.rename(directory / f"app{number}.log.{rotated[number]}")
+            with log.open("a") as stream:
+                for line in range(start, min(start + 50, lines)):
+                    stream.write(f"{number} {line} {FILLER}\n")
+        time.sleep(0.04)
+
+
+class Notes:
+    """In place of alerting: each window is noted in a file before anything is committed."""
+
+    def __init__(self, path):
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def update(self, scores, _now):
+        for score in scores:
+            window = score.window
+            lines = [event.line.text.split()[:2] for event in window.events]
+            where = [window.partition, window.first_position, window.last_position]
+            os.write(self._file, json.dumps([where, lines]).encode() + b"\n")
+
+    def deliver(self, _now):
+        """Nobody is told."""
+
+
+def read(directory, idle):
+    detector = FakeDetector(size=7)
+    with Stop() as stop:
+        source = FileSource(
+            FileSourceConfig(include=str(directory / "app*.log*"), start_at="beginning"),
+            Checkpoints(directory / "checkpoints.json"),
+            clock=lambda: time.time() * 20,  # commits come 20 times as often
+            wait=lambda seconds: stop.wait(seconds / 20),
+        )
+        notes = Notes(directory / "windows.jsonl")
+        parts = detector.windower(), detector.score, notes, lambda: time.time() * 20
+        Pipeline(source, PlainReader(), *parts).run(stop.is_set, idle)
+
+
+if __name__ == "__main__":
+    place, what, *numbers = sys.argv[1:]
+    if what == "write":
+        write(Path(place), *map(int, numbers))
+    else:
+        read(Path(place), float(numbers[0]) if numbers else None)

@@ -1,0 +1,156 @@
+"""The daemon on each kind of source: rotation with kills, a clean stop, the journal."""
+
+import io
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import daemon_parts
+import pytest
+import rotation_parts
+from daemon_parts import FakeDetector
+from journal_parts import Journal, needs_journal
+
+from logmlm import daemon
+from logmlm.runconfig import RunConfig
+
+FILES, LINES, KILLS = 5, 5_000, 6
+
+
+def program(directory, *words):
+    command = [sys.executable, rotation_parts.__file__, str(directory), *map(str, words)]
+    return subprocess.Popen(command)
+
+
+def windows(directory):
+    """The windows that were noted, each once; a note that a kill cut short was written again."""
+    found = {}
+    for note in (directory / "windows.jsonl").read_text().splitlines():
+        try:
+            where, lines = json.loads(note)
+        except ValueError:
+            continue
+        assert found.setdefault(tuple(where), lines) == lines
+    return found.values()
+
+
+def wait_for_notes(directory, more):
+    """Wait until so many bytes of notes were added."""
+    notes, deadline = directory / "windows.jsonl", time.monotonic() + 30
+    before = notes.stat().st_size if notes.exists() else 0
+    while not notes.exists() or notes.stat().st_size - before < more:
+        assert time.monotonic() < deadline, "the reader does not come on"
+        time.sleep(0.01)
+
+
+def test_rotated_while_killed_again_and_again_no_line_is_lost_or_in_two_windows(tmp_path):
+    chance = random.Random(1)  # noqa: S311  no secret
+    writer = program(tmp_path, "write", FILES, LINES)
+    try:
+        for _ in range(KILLS):
+            reader = program(tmp_path, "read")
+            wait_for_notes(tmp_path, chance.randrange(10_000, 60_000))
+            reader.kill()
+            reader.wait()
+        assert writer.wait(60) == 0
+    finally:
+        for one in (reader, writer):
+            one.kill()
+            one.wait()
+    assert len(list(tmp_path.glob("app*.log.*"))) >= FILES * 2
+    assert program(tmp_path, "read", 40).wait(60) == 0
+    counted = Counter(tuple(line) for window in windows(tmp_path) for line in window)
+    expected = {(str(file), str(line)) for file in range(FILES) for line in range(LINES)}
+    assert counted == Counter(expected)
+
+
+def test_what_can_not_be_read_again_is_scored_at_sigterm(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"model: {{path: none}}\nstate_dir: {tmp_path}/state\nsource: {{syslog: {{tcp: {port}}}}}\n"
+    )
+    command = [sys.executable, daemon_parts.__file__, str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            with connected(port) as client:
+                client.sendall(b"<1>ODD 1\n<1>ODD 2\n<1>ODD 3\n")
+                first = json.loads(child.stdout.readline())
+                child.send_signal(signal.SIGTERM)
+                rest, _ = child.communicate(timeout=20)
+        finally:
+            child.kill()
+    assert child.returncode == 0
+    second = json.loads(rest)
+    assert first["annotations"]["lines"] == "> <1>ODD 1\n> <1>ODD 2"
+    assert second["annotations"]["lines"] == "> <1>ODD 3"
+    assert first["labels"]["source"] == "syslog"
+
+
+def connected(port):
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, "the daemon does not listen"
+            time.sleep(0.02)
+
+
+@needs_journal
+def test_alerts_on_the_journal_show_the_message_and_have_the_same_ids_again(tmp_path):
+    journal = Journal(tmp_path / "journal")
+    journal.write("fine", "ODD one", "fine", "fine", "ODD two")
+    first, second = (run(tmp_path / name, journal.directory) for name in ("one", "two"))
+    assert [alert["id"] for alert in first] == [alert["id"] for alert in second]
+    assert ['"MESSAGE": "ODD one"' in alert["annotations"]["lines"] for alert in first] == [
+        True,
+        False,
+    ]
+    assert first[0]["annotations"]["origin"] == "journal of web1"
+    assert run(tmp_path / "one", journal.directory) == []
+
+
+def run(state, directory):
+    out = io.StringIO()
+    started = time.monotonic()
+    config = RunConfig(
+        model={"path": "none"},
+        source={"journald": {"directory": directory, "start_at": "beginning"}},
+        state_dir=state,
+    )
+    daemon.run(
+        config,
+        out=out,
+        stop_when_idle=100.0,
+        load=lambda *_: FakeDetector(),
+        world=daemon.World(clock=lambda: 1000.0 + (time.monotonic() - started) * 100),
+    )
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("rest", [b"", b"ODD 5"])
+def test_standard_input_that_goes_on_is_scored_at_sigterm(tmp_path, rest):
+    config = tmp_path / "run.yaml"
+    config.write_text(f"model: {{path: none}}\nstate_dir: {tmp_path}/s\nsource: {{stdin: }}\n")
+    command = [sys.executable, daemon_parts.__file__, str(config)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as child:
+        try:
+            child.stdin.write(b"ODD 1\nODD 2\nODD 3\n" + rest)
+            child.stdin.flush()
+            child.stdout.readline()
+            child.send_signal(signal.SIGTERM)
+            found = child.stdout.read()
+            child.stdin.close()
+            assert child.wait(20) == 0
+        finally:
+            child.kill()
+    assert json.loads(found)["annotations"]["lines"].startswith("> ODD 3")
