@@ -3,8 +3,7 @@
 State directory:
 
     checkpoints.json     who the followed files are, and where to read them again
-    outbox.json          alerts that are still to be delivered
-    dead-letters.jsonl   alerts that no retry will deliver, with the reason
+    state.db             alerts (to be delivered, dead letters), silences, feedback
     model.json           digest of the model that the checkpoints were made with
     lock                 held while a daemon uses the directory
 """
@@ -23,29 +22,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from logmlm.alerting import Alerting, Receiver
+from logmlm.alerting import Alerting
 from logmlm.alerts import make_alert
+from logmlm.couriers import Receiver, Threads
 from logmlm.errors import ConfigError, StorageError
 from logmlm.explanation import render
-from logmlm.outbox import DeadLetters, Outbox
 from logmlm.pipeline import Pipeline
+from logmlm.receivers import receivers
 from logmlm.records import Alert, Score, window_id
 from logmlm.runconfig import RunConfig
 from logmlm.signals import Stop
-from logmlm.sinkconfig import SinkConfig, StdoutConfig
-from logmlm.sinks.stdout import StdoutSink
-from logmlm.sinks.webhook import WebhookSink
 from logmlm.sourceconfig import StdinSourceConfig
 from logmlm.sources.base import Source
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource
 from logmlm.sources.stdin import StdinSource
+from logmlm.state import State
 from logmlm.storage import write_json
 
 if TYPE_CHECKING:
     from logmlm.detector import Detector
 
 STDIN_DESCRIPTOR = 0
+STATE = "state.db"
 
 logger = logging.getLogger(__name__)
 
@@ -89,16 +88,19 @@ def run(
     environment = os.environ if world.environment is None else world.environment
     directory = state_directory(config, environment)
     with locked(directory), Stop() as stop:
-        receivers = [_receiver(sink, out, world) for sink in config.sinks]
+        sinks = receivers(config, out, world.clock)
         detector = (load or _load)(config.model.path, config.model.device)
-        with closing(_source(config, directory, world, stop)) as source:
+        with (
+            closing(_source(config, directory, world, stop)) as source,
+            _alerting(config, directory, detector, source, sinks, world) as alerting,
+        ):
             _forget_cuts_of_another_model(source, detector.digest, directory / "model.json")
             pipeline = Pipeline(
                 source,
                 detector.reader(),
                 detector.windower(),
                 detector.score,
-                _alerting(config, directory, detector, source, receivers, world),
+                alerting,
                 world.clock,
             )
             logger.info("ready; state in %s", directory)
@@ -161,22 +163,16 @@ def _source(config: RunConfig, directory: Path, world: World, stop: Stop) -> Sou
     return StdinSource(stdin, world.stdin, clock=world.clock)
 
 
-def _receiver(config: SinkConfig, out: TextIO, world: World) -> Receiver:
-    if config.webhook is not None:
-        webhook = WebhookSink(config.webhook, clock=world.clock)
-        return Receiver(webhook.name, webhook.send, config.webhook.max_retries)
-    stdout = StdoutSink(config.stdout or StdoutConfig(), out)
-    return Receiver(stdout.name, stdout.send)
-
-
+@contextmanager
 def _alerting(
     config: RunConfig,
     directory: Path,
     detector: Detector,
     source: Source,
-    receivers: Sequence[Receiver],
+    sinks: Sequence[Receiver],
     world: World,
-) -> Alerting:
+) -> Iterator[Alerting]:
+    """Alerting with its state and couriers, closed in the end: what waits is sent, if it can be."""
     labels = {**config.labels, "source": source.name, "model": detector.manifest.name}
 
     def make(score: Score) -> Alert:
@@ -190,13 +186,19 @@ def _alerting(
             description=render(score, expectations, window_id(detector.digest, score.window)),
         )
 
-    return Alerting(
-        Outbox(directory / "outbox.json"),
-        DeadLetters(directory / "dead-letters.jsonl"),
-        receivers,
-        make=make,
-        random=world.random,
-    )
+    with closing(State(directory / STATE)) as state:
+        alerting = Alerting(
+            state,
+            sinks,
+            make=make,
+            random=world.random,
+            post=lambda couriers: Threads(couriers, world.clock),
+            now=world.clock(),
+        )
+        try:
+            yield alerting
+        finally:
+            alerting.close(world.clock())
 
 
 def _forget_cuts_of_another_model(source: Source, digest: str, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from logmlm.configfile import read_config
 from logmlm.daemon import state_directory
 from logmlm.errors import ConfigError
 from logmlm.manifest import Manifest
+from logmlm.receivers import receivers
 from logmlm.runconfig import RunConfig
-from logmlm.sinks.webhook import WebhookSink
 
 LABELS_IN_LINE = "in-line"
 """In place of a labels' file: the log's own alert column says it."""
@@ -65,9 +66,7 @@ def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]
         notes += [] if logs else [f"note: no file matches {pattern} yet; it will be waited for"]
         for log in logs:
             _need_readable(path, "source.file.include", Path(log))
-    for sink in config.sinks:
-        if sink.webhook is not None:
-            WebhookSink(sink.webhook, clock=lambda: 0.0)
+    receivers(config, sys.stdout, clock=lambda: 0.0)
     _need_writable(path, "state_dir", state_directory(config, environment))
     return [*notes, "files can be read, secrets are there, and the state can be written"]
 

@@ -13,19 +13,32 @@ from logmlm.config import Duration, OneOf, Section
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-class StdoutConfig(Section):
+class Receiving(Section):
+    """What every sink is told.
+
+    `name` is the receiver's; its queue of alerts is kept under it. A `grouped` sink gets groups,
+    as `alerting` says, one that is not each alert. After `max_retries` failed tries a
+    notification goes to the dead letters.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    grouped: bool = True
+    max_retries: Annotated[int, Field(ge=0)] = 100
+
+
+class StdoutConfig(Receiving):
     """Alerts on standard output: one JSON object a line, or a block of text for people."""
 
     name: Annotated[str, Field(min_length=1)] = "stdout"
+    grouped: bool = False
     format: Literal["json", "text"] = "json"
 
 
-class WebhookConfig(Section):
+class WebhookConfig(Receiving):
     """Alerts as Alertmanager's webhook JSON, version 4.
 
     The URL may be a secret (many receivers put a token there): `url_file` names a file that
-    holds it. `headers` are sent along; `bearer_token_file` holds a token. After `max_retries`
-    failed tries an alert goes to the dead letters.
+    holds it. `headers` are sent along; `bearer_token_file` holds a token.
     """
 
     name: Annotated[str, Field(min_length=1)] = "webhook"
@@ -34,7 +47,6 @@ class WebhookConfig(Section):
     bearer_token_file: Path | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     timeout: Duration = 10.0
-    max_retries: Annotated[int, Field(ge=0)] = 100
 
     @model_validator(mode="after")
     def _one_url(self) -> WebhookConfig:
@@ -67,9 +79,20 @@ class SinkConfig(OneOf):
     webhook: WebhookConfig | None = None
 
     @property
+    def kind(self) -> str:
+        """The kind of sink: the one key that is given."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def section(self) -> Receiving:
+        """What the sink is told."""
+        section: Receiving = getattr(self, self.kind)
+        return section
+
+    @property
     def name(self) -> str:
         """The sink's name, which is its queue's name too."""
-        return next(sink.name for sink in (self.stdout, self.webhook) if sink is not None)
+        return self.section.name
 
 
 def check_url(url: str) -> str:

@@ -31,6 +31,7 @@ def test_an_alert_says_which_lines_are_odd_and_what_was_expected():
         "expected": "in line 2: usual <NUM> (75.0%); other (12.5%)",
         "last_line_at": "1970-01-01T00:16:42Z",
         "origin": "/a.log",
+        "pattern": made.annotations["pattern"],
         "key": "k",
         "window": made.id,
     }

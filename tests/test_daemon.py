@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import daemon_parts
@@ -20,6 +20,7 @@ from logmlm import daemon
 from logmlm.errors import ConfigError, ModelError, StorageError
 from logmlm.runconfig import RunConfig
 from logmlm.signals import Stop
+from logmlm.state import State
 
 
 class Clock:
@@ -185,8 +186,8 @@ def test_an_alert_that_no_receiver_takes_waits_for_the_next_start(config, log):
     log.write_text("ODD 1\nODD 2\n")
     webhook = {"webhook": {"url": "http://127.0.0.1:9/"}}
     assert len(run(changed(config, sinks=[webhook, {"stdout": {}}]))) == 1
-    outbox = json.loads((config.state_dir / "outbox.json").read_text())
-    assert [len(queue) for queue in outbox["queues"].values()] == [1]
+    with closing(State(config.state_dir / "state.db")) as state:
+        assert [row["sink"] for row in state.select("queue")] == ["webhook"]
 
 
 def test_a_signal_ends_the_wait_and_the_old_handlers_come_back():

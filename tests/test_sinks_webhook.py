@@ -2,20 +2,22 @@
 
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from daemon_parts import explain, score
 
-from logmlm.alerting import Alerting, Receiver, notification
+from logmlm.alerting import Alerting
 from logmlm.alerts import make_alert
+from logmlm.couriers import Receiver
 from logmlm.errors import ConfigError
-from logmlm.outbox import DeadLetters, Outbox
+from logmlm.groups import single
 from logmlm.records import Delivery, Notification
 from logmlm.sinkconfig import WebhookConfig
 from logmlm.sinks.webhook import WebhookSink, payload
+from logmlm.state import State
 
 NOW = 1_700_000_000.0
 
@@ -61,7 +63,7 @@ def alert(*texts, **changes):
 
 def send(url, **config):
     sink = WebhookSink(WebhookConfig(url=url, **config), clock=lambda: NOW)
-    return sink.send(notification(alert()))
+    return sink.send(single(alert()))
 
 
 def test_the_json_is_alertmanagers_version_4():
@@ -166,7 +168,7 @@ def test_secrets_from_files_are_sent_and_netrc_is_not_asked(tmp_path, monkeypatc
         address.write_text(url + "\n")
         config = WebhookConfig(url_file=address, bearer_token_file=token, headers={"X-Team": "t"})
         sink = WebhookSink(config, clock=lambda: NOW)
-        assert sink.send(notification(alert())).outcome == "accepted"
+        assert sink.send(single(alert())).outcome == "accepted"
         assert send(url).outcome == "accepted"
         assert send(url.replace("//", "//user:word@")).outcome == "accepted"
     assert calls[0][1]["Authorization"] == "Bearer hunter2"
@@ -208,11 +210,11 @@ def test_a_lost_ca_file_is_tried_later(monkeypatch, tmp_path):
 
 
 def test_two_failures_then_success_deliver_once_and_a_400_is_buried(tmp_path):
-    with served((500, {}), (502, {"Retry-After": "9"}), (200, {}), (400, {})) as (url, calls):
+    answers = (500, {}), (502, {"Retry-After": "9"}), (400, {}), (200, {})
+    with served(*answers) as (url, calls), closing(State(tmp_path / "state.db")) as state:
         sink = WebhookSink(WebhookConfig(url=url), clock=lambda: NOW)
         alerting = Alerting(
-            Outbox(tmp_path / "outbox.json"),
-            DeadLetters(tmp_path / "dead.jsonl"),
+            state,
             [Receiver("hook", sink.send)],
             make=lambda found: make_alert(
                 found, explain(found), digest="d", labels={}, origin="", description=""
@@ -224,8 +226,8 @@ def test_two_failures_then_success_deliver_once_and_a_400_is_buried(tmp_path):
         for seconds in (0.0, 0.9, 1.0, 9.9, 10.0, 11.0):
             alerting.deliver(NOW + seconds)
             counts.append(len(calls))
+        (letter,) = state.select("dead")
     assert counts == [1, 1, 2, 2, 4, 4]
     lines = [call[2]["alerts"][0]["annotations"]["lines"] for call in calls]
-    assert lines == ["> ODD 1", "> ODD 1", "> ODD 1", "> ODD 2"]
-    (letter,) = (tmp_path / "dead.jsonl").read_text().splitlines()
-    assert "HTTP 400" in letter
+    assert lines == ["> ODD 1", "> ODD 2", "> ODD 1", "> ODD 2"]
+    assert letter["reason"] == "HTTP 400 Bad Request"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Protocol
 
 from logmlm.records import Delivery, Notification
-
-_LAST_SECOND = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 
 
 class Sink(Protocol):
@@ -24,9 +21,3 @@ class Sink(Protocol):
 
         """
         ...
-
-
-def rfc3339(seconds: float) -> str:
-    """UTC epoch seconds as RFC 3339; years outside 1970 to 9999 are brought to the nearest."""
-    time = datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), tz=UTC)
-    return time.isoformat().replace("+00:00", "Z")

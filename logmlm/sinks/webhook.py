@@ -18,8 +18,8 @@ from requests.utils import get_auth_from_url
 
 from logmlm.errors import ConfigError
 from logmlm.records import Alert, Delivery, Notification
+from logmlm.rfc3339 import rfc3339
 from logmlm.sinkconfig import WebhookConfig, check_url
-from logmlm.sinks.base import rfc3339
 
 _STILL_FIRING = "0001-01-01T00:00:00Z"
 _RETRIED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
@@ -91,15 +91,14 @@ class WebhookSink:
 
 def payload(notification: Notification, receiver: str) -> dict[str, Any]:
     """Alertmanager's webhook JSON for a notification."""
-    labels = _common([alert.labels for alert in notification.alerts])
     return {
         "version": "4",
         "groupKey": notification.group_key,
-        "truncatedAlerts": 0,
+        "truncatedAlerts": notification.truncated,
         "status": notification.status,
         "receiver": receiver,
-        "groupLabels": labels,
-        "commonLabels": labels,
+        "groupLabels": dict(notification.group_labels),
+        "commonLabels": _common([alert.labels for alert in notification.alerts]),
         "commonAnnotations": _common([alert.annotations for alert in notification.alerts]),
         "externalURL": "",
         "alerts": [_alert(alert) for alert in notification.alerts],
