@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from logmlm.alerting import Alerting
+from logmlm.alertlist import STATE
 from logmlm.alerts import make_alert
 from logmlm.couriers import Receiver, Threads
-from logmlm.errors import ConfigError, StorageError
+from logmlm.errors import StorageError
 from logmlm.explanation import render
 from logmlm.pipeline import Pipeline
 from logmlm.receivers import receivers
@@ -38,13 +39,13 @@ from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource
 from logmlm.sources.stdin import StdinSource
 from logmlm.state import State
+from logmlm.statedir import default_directory
 from logmlm.storage import write_json
 
 if TYPE_CHECKING:
     from logmlm.detector import Detector
 
 STDIN_DESCRIPTOR = 0
-STATE = "state.db"
 
 logger = logging.getLogger(__name__)
 
@@ -117,13 +118,7 @@ def state_directory(config: RunConfig, environment: Mapping[str, str]) -> Path:
     """
     if config.state_dir is not None:
         return config.state_dir
-    if systemd := environment.get("STATE_DIRECTORY"):
-        return Path(systemd.split(":")[0])
-    if state := environment.get("XDG_STATE_HOME"):
-        return Path(state) / "logmlm"
-    if home := environment.get("HOME"):
-        return Path(home) / ".local" / "state" / "logmlm"
-    raise ConfigError("there is no home directory to keep state in; give 'state_dir'")
+    return default_directory(environment)
 
 
 @contextmanager

@@ -8,9 +8,12 @@ from typing import Any, TextIO
 
 from logmlm.alertingconfig import AlertingConfig
 from logmlm.couriers import Receiver
-from logmlm.groups import Grouping
+from logmlm.groups import ALL_LABELS, Grouping
 from logmlm.runconfig import RunConfig
+from logmlm.sinkconfig import AlertmanagerConfig, Receiving
+from logmlm.sinks.alertmanager import RESOLVED_FOR_S, AlertmanagerSink
 from logmlm.sinks.base import Sink
+from logmlm.sinks.file import FileSink
 from logmlm.sinks.stdout import StdoutSink
 from logmlm.sinks.webhook import WebhookSink
 
@@ -18,7 +21,9 @@ Clock = Callable[[], float]
 SINKS: Mapping[str, Callable[[Any, Clock, TextIO], Sink]] = MappingProxyType(
     {
         "stdout": lambda config, _, out: StdoutSink(config, out),
+        "file": lambda config, *_: FileSink(config),
         "webhook": lambda config, clock, _: WebhookSink(config, clock=clock),
+        "alertmanager": lambda config, clock, _: AlertmanagerSink(config, clock=clock),
     }
 )
 """How each kind of sink is made, by its key in the configuration."""
@@ -39,14 +44,26 @@ def receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiver]:
                 section.name,
                 SINKS[one.kind](section, clock, out).send,
                 section.max_retries,
-                grouping(config.alerting) if section.grouped else None,
+                grouping(section, config.alerting),
             )
         )
     return found
 
 
-def grouping(config: AlertingConfig) -> Grouping:
-    """How alerts are grouped for sinks that get groups."""
+def grouping(sink: Receiving, config: AlertingConfig) -> Grouping | None:
+    """How alerts are grouped for a sink; an Alertmanager groups them itself."""
+    if not sink.grouped:
+        return None
+    if isinstance(sink, AlertmanagerConfig):
+        return Grouping(
+            (ALL_LABELS,),
+            group_wait=0.0,
+            group_interval=0.0,
+            repeat_interval=sink.resend_interval,
+            resolve_after=config.resolve_after,
+            flap_window=config.flap_window,
+            resolved_for=RESOLVED_FOR_S,
+        )
     return Grouping(
         config.group_by,
         group_wait=config.group_wait,

@@ -9,9 +9,9 @@ ROOT = Path(logmlm.__file__).parent
 FLOORS = (
     ("__init__", "records", "errors"),
     ("storage", "config", "rfc3339", "alertjson", "matchers"),
-    ("sourceconfig", "sinkconfig", "alertingconfig", "state", "groups"),
+    ("sourceconfig", "sinkconfig", "alertingconfig", "state", "groups", "statedir"),
     ("runconfig", "labels", "masks", "matcher", "template_file", "manifest", "explanation"),
-    ("outbox", "silences", "feedback", "signals"),
+    ("outbox", "silences", "feedback", "alertlist", "signals"),
     ("couriers",),
     (
         *("formats", "templates", "windows", "calibration", "alerting", "mlm", "sources"),

@@ -1,4 +1,4 @@
-"""What was written is what is read: damage is an error or an earlier state, never another answer."""
+"""What was written is what is read: damage is an error or an earlier state, nothing else."""
 
 import multiprocessing
 import random
@@ -103,7 +103,7 @@ def test_a_file_that_is_no_database_is_damage_and_stays(path, text):
 
 def test_a_log_left_behind_is_not_mixed_into_a_new_database(path):
     path.with_name("state.db-wal").write_bytes(b"old")
-    with pytest.raises(StorageError, match="state.db-wal is there"):
+    with pytest.raises(StorageError, match=r"state\.db-wal is there"):
         State(path)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Protocol
 
-from logmlm.records import Delivery, Notification
+from logmlm.records import Alert, Delivery, Notification
+from logmlm.rfc3339 import rfc3339
 
 
 class Sink(Protocol):
@@ -21,3 +23,16 @@ class Sink(Protocol):
 
         """
         ...
+
+
+def json_line(alert: Alert) -> str:
+    """An alert as one line of JSON, for programs that read along."""
+    fields = {
+        "id": alert.id,
+        "fingerprint": alert.fingerprint,
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "starts_at": rfc3339(alert.starts_at),
+        "ends_at": None if alert.ends_at is None else rfc3339(alert.ends_at),
+    }
+    return json.dumps(fields, ensure_ascii=False)
