@@ -67,8 +67,8 @@ class Outbox:
     def adopt(self, now: float) -> None:
         """Fit what an earlier run left to the sinks of today."""
         with self._state.transaction():
-            rows = self._state.select("queue") + self._state.select("bundles")
-            names = {row["sink"] for row in rows}
+            names = {*self._state.distinct("queue", "sink")}
+            names |= {*self._state.distinct("bundles", "sink")}
             for sink in sorted(names - set(self._sinks)):
                 self._bury_rows(sink, self._state.select("queue", "sink = ?", sink), NO_SINK, now)
             for sink in names:

@@ -151,6 +151,11 @@ class State:
         ((number,),) = self._execute(sql, values)
         return int(number)
 
+    def distinct(self, table: str, column: str) -> list[Any]:
+        """Return the values that a column has."""
+        sql = f"SELECT DISTINCT {column} FROM {table}"  # noqa: S608  names of our own
+        return [value for (value,) in self._execute(sql, ())]
+
     def next_seq(self, table: str) -> int:
         """Return a key that is greater than all those in a table whose key is `seq`."""
         ((last,),) = self._execute(f"SELECT coalesce(max(seq), 0) FROM {table}", ())  # noqa: S608  a name of our own

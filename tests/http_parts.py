@@ -4,12 +4,14 @@ import json
 import ssl
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 from daemon_parts import explain, score
 
 from logmlm.alerts import make_alert
+from logmlm.records import UNKNOWN
 
 
 class Call(NamedTuple):
@@ -62,8 +64,10 @@ def served(*answers, certificate=None):
 
 
 def alert(*texts, labels=None, **changes):
-    """An alert of a window with these lines."""
+    """An alert of a window with these lines, none of which has a template."""
     found = score(*(texts or ("one", "ODD")), **changes)
+    events = tuple(replace(each, template_id=UNKNOWN) for each in found.window.events)
+    found = replace(found, window=replace(found.window, events=events))
     every = {"source": "file", "model": "m"} | (labels or {})
     return make_alert(
         found, explain(found), digest="d", labels=every, origin="o", description="long"

@@ -187,7 +187,7 @@ def test_the_like_of_a_false_alarm_pages_nobody_until_it_is_taken_back(daemon, a
     daemon.run((ODD, first), receivers=("good",))
     said = ask("feedback", first.id, "--false-alarm", "--for", "1h")
     assert f"alert {first.id} was false alarm; its like is mute until" in said.err
-    like, other = alert("fine", ODD, first=500), alert("ODD", complete=False, first=900)
+    like, other = alert("fine", ODD, first=500), alert(ODD, complete=False, first=900)
     assert like.annotations["pattern"] == first.annotations["pattern"]
     daemon.run((ODD, like), receivers=("good",))
     assert [each.id for each in daemon.sent] == [first.id]
