@@ -23,8 +23,8 @@ class Post(Protocol):
         """Send what is due, or have it sent."""
         ...
 
-    def close(self, now: float) -> None:
-        """Send what waits, as far as it can be, and end."""
+    def close(self, now: float, flush: bool) -> None:
+        """Send what is due (with `flush`, all that waits) as far as it can be, and end."""
         ...
 
 
@@ -89,6 +89,10 @@ class Alerting:
         """
         return self._outbox.is_settled(alert_id)
 
+    def waiting(self) -> dict[str, int]:
+        """How many alerts wait for each receiver."""
+        return self._outbox.waiting()
+
     def deliver(self, now: float) -> None:
         """Send what is due, or have it sent; what fails is due again later.
 
@@ -98,16 +102,17 @@ class Alerting:
         """
         self._post.deliver(now)
 
-    def close(self, now: float) -> None:
-        """Send what waits, as far as receivers take it within a few seconds, and end.
+    def close(self, now: float, flush: bool = True) -> None:
+        """Send what is due, as far as receivers take it within a few seconds, and end.
 
-        Groups do not wait for more alerts any longer. What fails stays in the outbox.
+        With `flush`, groups do not wait for more alerts any longer; without, another `Alerting`
+        over the same state goes on. What fails stays in the outbox.
 
         Raises:
             StorageError: what became of an alert can't be stored.
 
         """
-        self._post.close(now)
+        self._post.close(now, flush)
 
 
 def _verdict(alert: Alert, silences: Iterable[Silence], normal: Collection[str]) -> Verdict:

@@ -29,13 +29,14 @@ logger = logging.getLogger(__name__)
 class Receiver:
     """A sink's name, how to send to it, how often one notification is tried again.
 
-    `grouping` None sends each alert on its own.
+    `grouping` None sends each alert on its own; `close` lets go of connections in the end.
     """
 
     name: str
     send: Callable[[Notification], Delivery]
     max_retries: int = 100
     grouping: Grouping | None = None
+    close: Callable[[], None] = lambda: None
 
 
 class Courier:
@@ -74,6 +75,10 @@ class Courier:
         delivery = self._receiver.send(parcel.notification)
         with self._state.transaction():
             return self._note(sink, parcel, delivery, now)
+
+    def close(self) -> None:
+        """Let go of the receiver."""
+        self._receiver.close()
 
     def _note(self, sink: Row, parcel: Parcel, delivery: Delivery, now: float) -> float:
         if delivery.outcome == "later" and parcel.attempts < self._receiver.max_retries:
@@ -116,9 +121,11 @@ class Rounds:
         """Send all that is due."""
         self._go(now, flush=False)
 
-    def close(self, now: float) -> None:
-        """Send all that waits."""
-        self._go(now, flush=True)
+    def close(self, now: float, flush: bool) -> None:
+        """Send all that is due, or waits, and end."""
+        self._go(now, flush)
+        for courier in self._couriers:
+            courier.close()
 
     def _go(self, now: float, flush: bool) -> None:
         for courier in self._couriers:
@@ -135,6 +142,7 @@ class Threads:
     def __init__(self, couriers: Sequence[Courier], clock: Callable[[], float]) -> None:
         self._clock = clock
         self._stopping = threading.Event()
+        self._flush = True
         self._errors: list[BaseException] = []
         self._wakers = [threading.Event() for _ in couriers]
         self._threads = [
@@ -157,11 +165,12 @@ class Threads:
         if self._errors:
             raise self._errors[0]
 
-    def close(self, now: float) -> None:  # noqa: ARG002  as above
-        """Wait until all that waits was tried once, but `DRAIN_S` seconds at most.
+    def close(self, now: float, flush: bool) -> None:  # noqa: ARG002  as above
+        """Wait until all that is due (or waits) was tried once, but `DRAIN_S` seconds at most.
 
         What is on its way then stays in the outbox, and is sent again by the next start.
         """
+        self._flush = flush
         self._stopping.set()
         self._wake()
         deadline = time.monotonic() + DRAIN_S
@@ -185,11 +194,13 @@ class Threads:
                 due = courier.step(now)
                 if due is None or due > now:
                     waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
-            while (due := courier.step(self._clock(), flush=True)) is not None:
+            while (due := courier.step(self._clock(), self._flush)) is not None:
                 if due > self._clock():
                     break
         except Exception as error:  # whatever ends it: the main thread has to know
             self._errors.append(error)
+        finally:
+            courier.close()
 
 
 def backoff(attempts: int, jitter: float) -> float:

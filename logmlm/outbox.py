@@ -104,6 +104,10 @@ class Outbox:
         """Whether an alert that was stored needs nothing more."""
         return self._state.get("waiting", alert_id) is None
 
+    def waiting(self) -> dict[str, int]:
+        """How many alerts wait for each sink."""
+        return {sink: self._state.count("queue", "sink = ?", sink) for sink in self._sinks}
+
     def next(self, sink: str, now: float, flush: bool = False) -> Parcel | float | None:
         """Return what is due for a sink, or when something will be (None: nothing waits).
 

@@ -39,13 +39,10 @@ def receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiver]:
     found = []
     for one in config.sinks:
         section = one.section
+        sink = SINKS[one.kind](section, clock, out)
+        groups = grouping(section, config.alerting)
         found.append(
-            Receiver(
-                section.name,
-                SINKS[one.kind](section, clock, out).send,
-                section.max_retries,
-                grouping(section, config.alerting),
-            )
+            Receiver(section.name, sink.send, section.max_retries, groups, close=sink.close)
         )
     return found
 

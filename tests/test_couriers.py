@@ -150,7 +150,7 @@ def test_a_slow_receiver_holds_up_neither_the_others_nor_the_loop(state):
         wait_until(lambda: len(calls) == 20)
         assert state.count("queue", "sink = 'slow'") == 20
         release.set()
-        post.close(time.time())
+        post.close(time.time(), flush=True)
     assert state.count("queue") == 0
 
 
@@ -177,7 +177,7 @@ def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hang
     post = Threads(office.couriers, time.time)
     office.store(3, time.time())
     began = time.monotonic()
-    post.close(time.time())
+    post.close(time.time(), flush=True)
     assert 0.2 < time.monotonic() - began < 5
     assert "sink hangs: not done in time" in caplog.text
     assert [len(each.alerts) for each in sent] == [1]
@@ -190,7 +190,7 @@ def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hang
 def test_what_fails_at_a_stop_stays_for_the_next_start(state):
     office = Office(state, Receiver("r", lambda _: Delivery("later", "HTTP 500")))
     office.store(2, time.time())
-    Threads(office.couriers, time.time).close(time.time())
+    Threads(office.couriers, time.time).close(time.time(), flush=True)
     assert state.count("queue") == 2
 
 
@@ -205,7 +205,7 @@ def test_an_error_of_a_courier_ends_the_loop(state):
     with pytest.raises(StorageError, match="standard output"):
         post.deliver(0.0)
     with pytest.raises(StorageError, match="standard output"):
-        post.close(0.0)
+        post.close(0.0, flush=True)
 
 
 def wait_until(holds):

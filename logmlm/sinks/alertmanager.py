@@ -42,6 +42,10 @@ class AlertmanagerSink:
         alerts = [self._alert(alert) for alert in notification.alerts]
         return self._poster.post(json.dumps(alerts).encode())
 
+    def close(self) -> None:
+        """Let go of connections."""
+        self._poster.close()
+
     def _alert(self, alert: Alert) -> dict[str, Any]:
         ends_at = self._clock() + self._lives_s if alert.ends_at is None else alert.ends_at
         return {

@@ -24,6 +24,10 @@ class Sink(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of connections; the sink can still be sent to, and connects again."""
+        ...
+
 
 def json_line(alert: Alert) -> str:
     """An alert as one line of JSON, for programs that read along."""

@@ -34,6 +34,9 @@ class FileSink:
             return Delivery("later", f"can't write the file: {error.strerror}")
         return Delivery("accepted")
 
+    def close(self) -> None:
+        """Do nothing: the file is open only while it is written."""
+
 
 def _append(descriptor: int, content: bytes) -> None:
     size = os.fstat(descriptor).st_size

@@ -71,6 +71,10 @@ class Poster:
         with response:
             return self._delivery(response)
 
+    def close(self) -> None:
+        """Let go of connections."""
+        self._session.close()
+
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         # Headers set here, as `auth`, are safe from ~/.netrc, which `requests` would prefer.
         user, password = get_auth_from_url(self._url)

@@ -42,6 +42,9 @@ class StdoutSink:
             raise StorageError(f"can't write to standard output: {error.strerror}") from error
         return Delivery("accepted")
 
+    def close(self) -> None:
+        """Do nothing: standard output belongs to the process."""
+
     def _as_text(self, alert: Alert) -> str:
         notes = alert.annotations
         labels = (f"{key}={text}" for key, text in alert.labels.items() if key not in _SHOWN)

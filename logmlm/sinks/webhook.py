@@ -47,6 +47,10 @@ class WebhookSink:
             return self._poster.post(self._template.render(notification, self.name))
         return self._poster.post(json.dumps(payload(notification, self.name)).encode())
 
+    def close(self) -> None:
+        """Let go of connections."""
+        self._poster.close()
+
     def _sign(self, body: bytes) -> dict[str, str]:
         if not self._key:
             return {}

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
-from logmlm.sources.fingerprint import FileId, Fingerprint
+from logmlm.sources.fingerprint import FileId, Fingerprint, partition_name
 from logmlm.storage import write_json
 
 VERSION = 1
@@ -61,12 +61,13 @@ class Checkpoints:
             default=None,
         )
 
-    def name(self, fingerprint: Fingerprint) -> str:
-        """Name a new partition after its fingerprint, unlike all known ones."""
-        name, number = fingerprint.digest[:16], 1
+    def name(self, head: bytes) -> str:
+        """Name a new partition after its first bytes, unlike all known ones."""
+        first, number = partition_name(head), 1
+        name = first
         while name in self._files:
             number += 1
-            name = f"{fingerprint.digest[:16]}-{number}"
+            name = f"{first}-{number}"
         return name
 
     def put(self, known: KnownFile) -> None:
