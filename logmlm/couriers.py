@@ -142,6 +142,7 @@ class Threads:
     def __init__(self, couriers: Sequence[Courier], clock: Callable[[], float]) -> None:
         self._clock = clock
         self._stopping = threading.Event()
+        self._over = threading.Event()
         self._flush = True
         self._errors: list[BaseException] = []
         self._wakers = [threading.Event() for _ in couriers]
@@ -176,6 +177,7 @@ class Threads:
         deadline = time.monotonic() + DRAIN_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        self._over.set()
         late = [thread.name for thread in self._threads if thread.is_alive()]
         if late:
             logger.warning("%s: not done in time; it goes on at the next start", ", ".join(late))
@@ -194,8 +196,9 @@ class Threads:
                 due = courier.step(now)
                 if due is None or due > now:
                     waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
-            while (due := courier.step(self._clock(), self._flush)) is not None:
-                if due > self._clock():
+            while not self._over.is_set():
+                due = courier.step(self._clock(), self._flush)
+                if due is None or due > self._clock():
                     break
         except Exception as error:  # whatever ends it: the main thread has to know
             self._errors.append(error)

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -119,6 +120,7 @@ def test_another_models_open_windows_come_out_whole(config, log):
     run(config, FakeDetector(size=4))
     stored = json.loads(checkpoints.read_text())
     stored["files"][0]["checkpoint"] |= {"safe": 8, "reached": 16}
+    stored["version"] = 1  # which has no checksum
     checkpoints.write_text(json.dumps(stored))
     other = FakeDetector(size=2)
     other.digest = "another"
@@ -298,6 +300,25 @@ def wait_for_handler(pid):
         if caught >> (signal.SIGTERM - 1) & 1:
             return
         time.sleep(0.01)
+
+
+def test_a_receiver_that_hangs_does_not_hold_up_the_others_nor_the_stop(tmp_path):
+    with closing(socket.create_server(("127.0.0.1", 0))) as deaf:  # takes calls, never answers
+        process, writer = Process(tmp_path), Writer(tmp_path)
+        with process.config.open("a") as stream:
+            address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+            hook = f"webhook: {{url: '{address}', timeout: 60s, grouped: false}}"
+            stream.write(f"sinks: [stdout: , {{{hook}}}]")
+        writer.write(5)
+        with process.running(signal.SIGTERM) as child:
+            process.wait_for(5)
+            wait_for_handler(child.pid)
+            began = time.monotonic()
+        assert child.returncode == 0
+        assert time.monotonic() - began < 9
+    with closing(State(tmp_path / "state" / "state.db")) as state:
+        assert state.count("queue", "sink = 'webhook'") == 5
+        assert state.count("waiting") == 0
 
 
 def test_stopped_by_sigterm_nothing_is_sent_twice(tmp_path):
