@@ -1,20 +1,16 @@
 """Sinks become receivers with the grouping that the configuration gives them."""
 
 import io
-from pathlib import Path
 
 import pytest
 from http_parts import alert
 
 from logmlm.alertingconfig import GROUP_BY
-from logmlm.configfile import read_run_config
 from logmlm.errors import ConfigError
 from logmlm.groups import single
 from logmlm.receivers import SINKS, receivers
 from logmlm.runconfig import RunConfig
 from logmlm.sinkconfig import SinkConfig
-
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def made(*sinks, out=None, **alerting):
@@ -67,17 +63,3 @@ def test_every_kind_of_sink_can_be_made():
 def test_what_a_sink_lacks_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="can't read"):
         made({"webhook": {"url": "http://h", "hmac_secret_file": tmp_path / "none"}})
-
-
-def test_the_shipped_example_names_every_key_of_alerting_and_of_the_sinks(tmp_path):
-    """The commented parts of run.yaml, made live."""
-    rows = (CONFIGS / "run.yaml").read_text().splitlines()
-    live = [row.replace("  # ", "  ", 1) if row.startswith("  # ") else row for row in rows]
-    live = [
-        row.removeprefix("# ") if row.startswith(("# alerting", "#   ")) else row for row in live
-    ]
-    text = "\n".join(row for row in live if "stdin:" not in row).replace("${HOSTNAME}", "h")
-    (tmp_path / "run.yaml").write_text(text)
-    config = read_run_config(tmp_path / "run.yaml", {})
-    assert {sink.kind for sink in config.sinks} == set(SinkConfig.model_fields)
-    assert config.alerting.model_fields_set == set(type(config.alerting).model_fields)

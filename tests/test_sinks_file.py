@@ -64,3 +64,7 @@ def test_on_a_full_disk_no_half_line_is_left(tmp_path):
     assert [json.loads(line)["labels"]["model"] for line in path.read_text().splitlines()] == [
         "m"
     ] * written
+
+
+def test_a_disk_that_takes_nothing_is_tried_later():
+    assert FileSink(AlertFileConfig(path="/dev/full")).send(single(alert())).outcome == "later"
