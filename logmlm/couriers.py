@@ -136,11 +136,15 @@ class Rounds:
 class Threads:
     """A thread for each courier; `clock` tells UTC epoch seconds.
 
-    An error that ends a courier is raised by the next `deliver`.
+    An error that ends a courier is raised by the next `deliver`. A `close` takes `drain_s` true
+    seconds at most.
     """
 
-    def __init__(self, couriers: Sequence[Courier], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, couriers: Sequence[Courier], clock: Callable[[], float], drain_s: float = DRAIN_S
+    ) -> None:
         self._clock = clock
+        self._drain_s = drain_s
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._flush = True
@@ -167,14 +171,14 @@ class Threads:
             raise self._errors[0]
 
     def close(self, now: float, flush: bool) -> None:  # noqa: ARG002  as above
-        """Wait until all that is due (or waits) was tried once, but `DRAIN_S` seconds at most.
+        """Wait until all that is due (or waits) was tried once, but not too long.
 
         What is on its way then stays in the outbox, and is sent again by the next start.
         """
         self._flush = flush
         self._stopping.set()
         self._wake()
-        deadline = time.monotonic() + DRAIN_S
+        deadline = time.monotonic() + self._drain_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._over.set()

@@ -221,3 +221,31 @@ def test_what_was_accepted_before_the_output_broke_is_not_sent_again(desk, hook)
     desk.alerting.deliver(0.0)
     assert len(hook.ids) == 1
     assert hook.ids != first
+
+
+def test_update_tells_which_alerts_are_not_settled_now_or_from_before(desk, hook):
+    hook.answers = [LATER]
+    found = [score("ODD"), score("fine", value=0.5, first=50)]
+    (made,) = desk.alerting.update(found, 0.0)
+    assert not desk.alerting.is_settled(made.id)
+    desk.alerting.deliver(0.0)
+    assert [again.id for again in desk.alerting.update(found * 2, 0.5)] == [made.id]
+    assert desk.alerting.waiting() == {"hook": 1}
+    desk.alerting.deliver(1.0)
+    assert desk.alerting.is_settled(made.id)
+    assert desk.alerting.update(found, 2.0) == []
+    assert desk.alerting.waiting() == {"hook": 0}
+
+
+def test_one_receiver_is_enough_to_settle_an_alert_and_all_dead_letters_are_too(make_desk):
+    bad, worse = Hook(Delivery("refused", "HTTP 400")), Hook(LATER, Delivery("refused", "HTTP 400"))
+    desk = make_desk(bad=bad, worse=worse)
+    (made,) = desk.alerting.update([score("ODD")], 0.0)
+    desk.alerting.deliver(0.0)
+    assert not desk.alerting.is_settled(made.id)
+    desk.alerting.deliver(1.0)
+    assert desk.alerting.is_settled(made.id)
+    worse.answers = [LATER]
+    (other,) = desk.alerting.update([score("ODD", first=9)], 2.0)
+    desk.alerting.deliver(2.0)
+    assert desk.alerting.is_settled(other.id)

@@ -8,7 +8,6 @@ from contextlib import closing
 import pytest
 from http_parts import alert, served
 
-from logmlm import couriers
 from logmlm.couriers import Courier, Receiver, Rounds, Threads
 from logmlm.errors import StorageError
 from logmlm.groups import Grouping
@@ -154,10 +153,7 @@ def test_a_slow_receiver_holds_up_neither_the_others_nor_the_loop(state):
     assert state.count("queue") == 0
 
 
-def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hangs(
-    state, monkeypatch, caplog
-):
-    monkeypatch.setattr(couriers, "DRAIN_S", 0.3)
+def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hangs(state, caplog):
     release, done, sent = threading.Event(), threading.Event(), []
 
     def hangs(_):
@@ -174,7 +170,7 @@ def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hang
         Receiver("hangs", hangs),
         Receiver("groups", send, grouping=Grouping(("model",), group_wait=HOUR)),
     )
-    post = Threads(office.couriers, time.time)
+    post = Threads(office.couriers, time.time, drain_s=0.3)
     office.store(3, time.time())
     began = time.monotonic()
     post.close(time.time(), flush=True)

@@ -45,9 +45,11 @@ def test_a_file_that_can_not_be_made_is_tried_later(tmp_path):
 
 
 def _fill(path, answers):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
     sink = FileSink(AlertFileConfig(path=path))
     answers.put([sink.send(single(alert())).outcome for _ in range(5)])
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_on_a_full_disk_no_half_line_is_left(tmp_path):

@@ -200,14 +200,16 @@ def _survives(copies, directory, luck, states):
 
 
 def _fill(path, answers):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
     with closing(State(path)) as state:
         for number in range(1000):
             try:
                 put(state, number, 3000)
             except StorageError as error:
                 answers.put((number, str(error)))
-                return
+                break
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_is_a_storage_error_and_what_was_committed_stays(path):
