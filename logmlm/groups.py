@@ -44,13 +44,8 @@ class Grouping:
     @property
     def horizon(self) -> float:
         """The longest that anything can lie ahead."""
-        return 2 * max(
-            self.group_wait,
-            self.group_interval,
-            self.repeat_interval,
-            self.resolve_after,
-            self.flap_window,
-        )
+        waits = (self.group_wait, self.group_interval, self.repeat_interval)
+        return 2 * max(*waits, self.resolve_after, self.flap_window)
 
     def labels(self, alert: Alert) -> dict[str, str]:
         """Return the labels that say which group an alert is of."""
