@@ -1,141 +1,126 @@
-"""Which alerts are sent, to whom, and when again."""
+"""Which scores become alerts, and which of these anybody hears of."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Protocol
 
-from logmlm.outbox import MAX_WAITING, DeadLetters, Outbox
-from logmlm.records import Alert, Delivery, Notification, Score
-
-FIRST_RETRY_S = 1.0
-LAST_RETRY_S = 300.0
-MAX_RETRY_AFTER_S = 3600.0
-"""The longest that a receiver's Retry-After is honoured."""
-BATCH = 20
-"""Alerts that one call sends to one receiver at most."""
+from logmlm.couriers import Courier, Receiver, Rounds
+from logmlm.feedback import false_alarms
+from logmlm.outbox import Outbox, Verdict
+from logmlm.records import Alert, Score
+from logmlm.silences import Silence, active_silences
+from logmlm.state import State
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Receiver:
-    """A sink's name, how to send to it, and how often one alert is tried again."""
+class Post(Protocol):
+    """Brings what waits to the receivers: `Rounds`, or `Threads`."""
 
-    name: str
-    send: Callable[[Notification], Delivery]
-    max_retries: int = 100
+    def deliver(self, now: float) -> None:
+        """Send what is due, or have it sent."""
+        ...
 
-
-@dataclass(slots=True)
-class _Retry:
-    attempts: int = 0
-    due: float = 0.0
+    def close(self, now: float, flush: bool) -> None:
+        """Send what is due (with `flush`, all that waits) as far as it can be, and end."""
+        ...
 
 
 class Alerting:
-    """Makes alerts of odd scores, and delivers each to every receiver at least once, in order.
+    """Makes alerts of odd scores, and delivers each to every receiver at least once.
 
     An alert is durable when `update` returns, before any position is committed; one whose id
-    was stored before is not stored, and not sent, again. An alert that a receiver accepted is
-    sent to it again only if the process died before `deliver` ended. `make` turns a score that
-    reaches the threshold into an alert; `random` gives numbers from 0 to 1 for the jitter.
+    was stored before is not stored, and not sent, again. What a receiver accepted is sent to it
+    again only if the process died before that was noted. `make` turns a score that reaches the
+    threshold into an alert; `random` gives numbers from 0 to 1 for the jitter; `post` makes what
+    delivers of the couriers (None: `Rounds`, in the caller's own thread).
     """
 
     def __init__(
         self,
-        outbox: Outbox,
-        dead_letters: DeadLetters,
+        state: State,
         receivers: Sequence[Receiver],
         *,
         make: Callable[[Score], Alert],
         random: Callable[[], float],
+        post: Callable[[Sequence[Courier]], Post] = Rounds,
+        now: float = 0.0,
     ) -> None:
-        self._outbox = outbox
-        self._dead_letters = dead_letters
-        self._receivers = receivers
-        self._make = make
-        self._random = random
-        self._retries = {receiver.name: _Retry() for receiver in receivers}
+        """Take over what an earlier run left; `now` is the time of that.
 
-    def update(self, scores: Sequence[Score], now: float) -> None:
+        Raises:
+            StorageError: it can't be read or written.
+
+        """
+        self._state = state
+        self._make = make
+        self._outbox = Outbox(state, {r.name: r.grouping for r in receivers})
+        self._outbox.adopt(now)
+        self._post = post([Courier(r, self._outbox, state, random) for r in receivers])
+
+    def update(self, scores: Sequence[Score], now: float) -> list[Alert]:
         """Store the alerts of those scores that reach the threshold, for every receiver.
+
+        Returns those that are not settled, made now or before; see `is_settled`.
 
         Raises:
             StorageError: they can't be stored.
 
         """
-        names = [receiver.name for receiver in self._receivers]
-        for score in scores:
-            if score.is_anomaly:
-                self._outbox.put(self._make(score), names)
-        for name in self._outbox.sinks:
-            while len(self._outbox.waiting(name)) > MAX_WAITING:
-                self._bury(name, "too many alerts wait for this sink", now)
-            if name not in names:
-                while self._outbox.waiting(name):
-                    self._bury(name, "the configuration has no such sink any more", now)
-        self._outbox.save()
+        made = {alert.id: alert for alert in (self._make(s) for s in scores if s.is_anomaly)}
+        if not made:
+            return []
+        with self._state.transaction():
+            silences = active_silences(self._state, now)
+            normal = false_alarms(self._state, now)
+            judged = [(alert, _verdict(alert, silences, normal)) for alert in made.values()]
+            self._outbox.store(judged, now)
+            return [alert for alert in made.values() if not self.is_settled(alert.id)]
+
+    def is_settled(self, alert_id: str) -> bool:
+        """Whether nobody would miss this alert if this machine were lost now.
+
+        It is when at least one receiver accepted a notification with it, or with its group's
+        count; when a receiver knows already that such an alert (the same labels and pattern)
+        fires; when it lies in the dead letters of every receiver; when it was silenced, or is
+        like a false alarm. An id that is not known (any more) is settled.
+        """
+        return self._outbox.is_settled(alert_id)
+
+    def waiting(self) -> dict[str, int]:
+        """How many alerts wait for each receiver."""
+        return self._outbox.waiting()
 
     def deliver(self, now: float) -> None:
-        """Send what is due; what fails is due again later (exponential back-off with jitter).
+        """Send what is due, or have it sent; what fails is due again later.
 
         Raises:
             StorageError: what became of an alert can't be stored.
 
         """
-        try:
-            for receiver in self._receivers:
-                retry = self._retries[receiver.name]
-                # A time too far ahead was set before the clock was put back.
-                if not now < retry.due <= now + MAX_RETRY_AFTER_S:
-                    self._deliver_to(receiver, retry, now)
-        finally:
-            self._outbox.save()
+        self._post.deliver(now)
 
-    def _deliver_to(self, receiver: Receiver, retry: _Retry, now: float) -> None:
-        for alert in list(self._outbox.waiting(receiver.name))[:BATCH]:
-            delivery = receiver.send(notification(alert))
-            if delivery.outcome == "later" and retry.attempts < receiver.max_retries:
-                self._put_off(receiver.name, retry, delivery, now)
-                return
-            if delivery.outcome == "accepted":
-                self._outbox.pop(receiver.name)
-            else:
-                self._bury(receiver.name, delivery.reason, now)
-            retry.attempts, retry.due = 0, 0.0
+    def close(self, now: float, flush: bool = True) -> None:
+        """Send what is due, as far as receivers take it within a few seconds, and end.
 
-    def _put_off(self, name: str, retry: _Retry, delivery: Delivery, now: float) -> None:
-        delay = backoff(retry.attempts, self._random())
-        retry.due = now + max(delay, min(delivery.retry_after, MAX_RETRY_AFTER_S))
-        retry.attempts += 1
-        logger.warning(
-            "sink %s did not take an alert (%s); trying again in %.0f s",
-            name,
-            delivery.reason,
-            retry.due - now,
-        )
+        With `flush`, groups do not wait for more alerts any longer; without, another `Alerting`
+        over the same state goes on. What fails stays in the outbox.
 
-    def _bury(self, name: str, reason: str, now: float) -> None:
-        alert = self._outbox.waiting(name)[0]
-        self._dead_letters.add(alert, name, reason, now)
-        self._outbox.pop(name)
-        logger.error("alert %s for sink %s went to the dead letters: %s", alert.id, name, reason)
+        Raises:
+            StorageError: what became of an alert can't be stored.
+
+        """
+        self._post.close(now, flush)
 
 
-def backoff(attempts: int, jitter: float) -> float:
-    """Seconds until the next try after `attempts` retries; `jitter` 0 to 1 takes half to all."""
-    return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts, 16)) * (0.5 + jitter / 2)
-
-
-def notification(alert: Alert) -> Notification:
-    """A notification of one alert: each label set is a group of its own."""
-    return Notification(_group_key(alert.labels), "firing", (alert,))
-
-
-def _group_key(labels: Mapping[str, str]) -> str:
-    """Alertmanager's form: the route, then the group's labels."""
-    quoted = (f"{name}={json.dumps(labels[name])}" for name in sorted(labels))
-    return "{}:{" + ", ".join(quoted) + "}"
+def _verdict(alert: Alert, silences: Iterable[Silence], normal: Collection[str]) -> Verdict:
+    silence = next((silence for silence in silences if silence.mutes(alert.labels)), None)
+    if silence is not None:
+        logger.info("alert %s is silenced by %s", alert.id, silence.id)
+        return "silenced"
+    if alert.annotations.get("pattern") in normal:
+        logger.info("alert %s is like one that was called a false alarm", alert.id)
+        return "false alarm"
+    return "sent"

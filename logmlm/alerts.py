@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 from logmlm.explanation import line_text
-from logmlm.records import Alert, Expectation, Score, window_id
-from logmlm.sinks.base import rfc3339
+from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Score, window_id
+from logmlm.rfc3339 import rfc3339
 
 ALERT_NAME = "LogAnomaly"
 MAX_LINES = 20
@@ -19,6 +21,7 @@ SEVERE_LEVELS = frozenset(
     {"ERROR", "ERR", "SEVERE", "FAILURE", "CRITICAL", "CRIT", "FATAL", "ALERT", "EMERG", "PANIC"}
 )
 _MASK = 2**64 - 1
+_VARIABLE = re.compile(r"\w*\d\w*")
 
 
 def make_alert(
@@ -53,6 +56,7 @@ def make_alert(
             "expected": "\n".join(_expected(expectations)),
             "last_line_at": rfc3339(score.window.end),
             "origin": origin,
+            "pattern": pattern(score, expectations),
             "key": _cut(score.window.key, MAX_CHARACTERS),
             "window": identity,
         },
@@ -75,6 +79,27 @@ def severity(score: Score, expectations: Sequence[Expectation]) -> str:
         if odd.index < len(events)
     )
     return ("info", "warning", "critical")[(score.value >= SEVERE_VALUE) + is_error]
+
+
+def pattern(score: Score, expectations: Sequence[Expectation]) -> str:
+    """What kind of oddity it is: 16 hex digits of the SHA-256 of the set of odd places.
+
+    A place is its line's template, or the end; a line without a template is its text with
+    every word that has a digit replaced. Key, order, number and model make no difference.
+    """
+    events = score.window.events
+    places = {
+        _kind(events[odd.index]) if odd.index < len(events) else END_TOKEN
+        for odd in _odd(expectations)
+    }
+    text = "\0".join(sorted(places))
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _kind(event: Event) -> str:
+    if event.template_id != UNKNOWN:
+        return event.template_id
+    return "?" + _VARIABLE.sub("#", event.fields.message[:MAX_CHARACTERS])
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:

@@ -22,6 +22,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "templates": "show",
         "run": "serve",
         "validate": "serve",
+        "alerts": "alerts",
+        "silence": "silence",
+        "feedback": "feedback",
         "version": "show",
     }
 )

@@ -4,8 +4,7 @@ State directory:
 
     checkpoints.json     who the followed files are, and where to read them again
     journal.json         where to read the journal again
-    outbox.json          alerts that are still to be delivered
-    dead-letters.jsonl   alerts that no retry will deliver, with the reason
+    state.db             alerts (to be delivered, dead letters), silences, feedback
     model.json           digest of the model that the checkpoints were made with
     lock                 held while a daemon uses the directory
 """
@@ -24,20 +23,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from logmlm.alerting import Alerting, Receiver
+from logmlm.alerting import Alerting
+from logmlm.alertlist import STATE
 from logmlm.alerts import make_alert
-from logmlm.errors import ConfigError, StorageError
+from logmlm.couriers import Receiver, Threads
+from logmlm.errors import StorageError
 from logmlm.explanation import render
-from logmlm.outbox import DeadLetters, Outbox
 from logmlm.pipeline import Pipeline
+from logmlm.receivers import receivers
 from logmlm.records import Alert, Score, window_id
 from logmlm.runconfig import RunConfig
 from logmlm.signals import Stop
-from logmlm.sinkconfig import SinkConfig, StdoutConfig
-from logmlm.sinks.stdout import StdoutSink
-from logmlm.sinks.webhook import WebhookSink
 from logmlm.sources.base import Source
 from logmlm.sources.kinds import Surroundings, open_source
+from logmlm.state import State
+from logmlm.statedir import default_directory
 from logmlm.storage import write_json
 
 if TYPE_CHECKING:
@@ -87,16 +87,19 @@ def run(
     environment = os.environ if world.environment is None else world.environment
     directory = state_directory(config, environment)
     with locked(directory), Stop() as stop:
-        receivers = [_receiver(sink, out, world) for sink in config.sinks]
+        sinks = receivers(config, out, world.clock)
         detector = (load or _load)(config.model.path, config.model.device)
-        with closing(_source(config, directory, world, stop)) as source:
+        with (
+            closing(_source(config, directory, world, stop)) as source,
+            _alerting(config, directory, detector, source, sinks, world) as alerting,
+        ):
             _forget_cuts_of_another_model(source, detector.digest, directory / "model.json")
             pipeline = Pipeline(
                 source,
                 detector.reader(),
                 detector.windower(),
                 detector.score,
-                _alerting(config, directory, detector, source, receivers, world),
+                alerting,
                 world.clock,
             )
             logger.info("ready; state in %s", directory)
@@ -113,13 +116,7 @@ def state_directory(config: RunConfig, environment: Mapping[str, str]) -> Path:
     """
     if config.state_dir is not None:
         return config.state_dir
-    if systemd := environment.get("STATE_DIRECTORY"):
-        return Path(systemd.split(":")[0])
-    if state := environment.get("XDG_STATE_HOME"):
-        return Path(state) / "logmlm"
-    if home := environment.get("HOME"):
-        return Path(home) / ".local" / "state" / "logmlm"
-    raise ConfigError("there is no home directory to keep state in; give 'state_dir'")
+    return default_directory(environment)
 
 
 @contextmanager
@@ -155,22 +152,16 @@ def _source(config: RunConfig, directory: Path, world: World, stop: Stop) -> Sou
     return open_source(config.source, Surroundings(directory, world.clock, stop.wait, world.stdin))
 
 
-def _receiver(config: SinkConfig, out: TextIO, world: World) -> Receiver:
-    if config.webhook is not None:
-        webhook = WebhookSink(config.webhook, clock=world.clock)
-        return Receiver(webhook.name, webhook.send, config.webhook.max_retries)
-    stdout = StdoutSink(config.stdout or StdoutConfig(), out)
-    return Receiver(stdout.name, stdout.send)
-
-
+@contextmanager
 def _alerting(
     config: RunConfig,
     directory: Path,
     detector: Detector,
     source: Source,
-    receivers: Sequence[Receiver],
+    sinks: Sequence[Receiver],
     world: World,
-) -> Alerting:
+) -> Iterator[Alerting]:
+    """Alerting with its state and couriers, closed in the end: what waits is sent, if it can be."""
     labels = {**config.labels, "source": source.name, "model": detector.manifest.name}
 
     def make(score: Score) -> Alert:
@@ -184,13 +175,19 @@ def _alerting(
             description=render(score, expectations, window_id(detector.digest, score.window)),
         )
 
-    return Alerting(
-        Outbox(directory / "outbox.json"),
-        DeadLetters(directory / "dead-letters.jsonl"),
-        receivers,
-        make=make,
-        random=world.random,
-    )
+    with closing(State(directory / STATE)) as state:
+        alerting = Alerting(
+            state,
+            sinks,
+            make=make,
+            random=world.random,
+            post=lambda couriers: Threads(couriers, world.clock),
+            now=world.clock(),
+        )
+        try:
+            yield alerting
+        finally:
+            alerting.close(world.clock())
 
 
 def _forget_cuts_of_another_model(source: Source, digest: str, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from logmlm.configfile import read_config
 from logmlm.daemon import state_directory
 from logmlm.errors import ConfigError, StorageError
 from logmlm.manifest import Manifest
+from logmlm.receivers import receivers
 from logmlm.runconfig import RunConfig
-from logmlm.sinks.webhook import WebhookSink
 from logmlm.sourceconfig import SourceConfig
 from logmlm.sources import journalctl
 from logmlm.sources.listeners import bind, unbind
@@ -63,9 +64,7 @@ def _check_training(path: Path, config: TrainingConfig) -> list[str]:
 
 def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]) -> list[str]:
     notes = _check_source(path, config.source)
-    for sink in config.sinks:
-        if sink.webhook is not None:
-            WebhookSink(sink.webhook, clock=lambda: 0.0)
+    receivers(config, sys.stdout, clock=lambda: 0.0)
     _need_writable(path, "state_dir", state_directory(config, environment))
     return [*notes, "files can be read, secrets are there, and the state can be written"]
 

@@ -170,11 +170,16 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What a sink sends: alerts of one group."""
+    """What a sink sends: alerts of one group.
+
+    `group_labels` are the labels that made them one; `truncated` counts those left out.
+    """
 
     group_key: str
     status: Status
     alerts: tuple[Alert, ...]
+    group_labels: Mapping[str, str] = field(default_factory=dict)
+    truncated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from logmlm.alertingconfig import AlertingConfig
 from logmlm.config import Section
 from logmlm.sinkconfig import SinkConfig, StdoutConfig
 from logmlm.sourceconfig import SourceConfig
@@ -41,6 +42,7 @@ class RunConfig(Section):
     )
     state_dir: Path | None = None
     labels: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
+    alerting: AlertingConfig = Field(default_factory=AlertingConfig)
 
     @field_validator("labels")
     @classmethod

@@ -1,16 +1,15 @@
 """Alerts are stored before they are sent, tried again later, and never sent twice for a replay."""
 
-import json
-
 import pytest
 from daemon_parts import explain, score
 
-from logmlm import alerting
-from logmlm.alerting import LAST_RETRY_S, MAX_RETRY_AFTER_S, Alerting, Receiver, backoff
+from logmlm import outbox
+from logmlm.alerting import Alerting
 from logmlm.alerts import make_alert
+from logmlm.couriers import LAST_RETRY_S, MAX_RETRY_AFTER_S, Receiver, backoff
 from logmlm.errors import StorageError
-from logmlm.outbox import DeadLetters, Outbox
 from logmlm.records import Delivery
+from logmlm.state import State
 
 ACCEPTED, LATER = Delivery("accepted"), Delivery("later", "HTTP 503")
 
@@ -36,12 +35,14 @@ class Desk:
         self.directory = directory
         self.hooks = hooks
         self.jitter = 1.0
+        self.state = None
         self.start()
 
     def start(self, max_retries=3):
+        self.close()
+        self.state = State(self.directory / "state.db")
         self.alerting = Alerting(
-            Outbox(self.directory / "outbox.json"),
-            DeadLetters(self.directory / "dead.jsonl"),
+            self.state,
             [Receiver(name, hook, max_retries) for name, hook in self.hooks.items()],
             make=lambda found: make_alert(
                 found,
@@ -54,9 +55,12 @@ class Desk:
             random=lambda: self.jitter,
         )
 
+    def close(self):
+        if self.state is not None:
+            self.state.close()
+
     def dead(self):
-        path = self.directory / "dead.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return self.state.select("dead")
 
 
 @pytest.fixture
@@ -65,8 +69,21 @@ def hook():
 
 
 @pytest.fixture
-def desk(tmp_path, hook):
-    return Desk(tmp_path, hook=hook)
+def make_desk(tmp_path):
+    desks = []
+
+    def make(**hooks):
+        desks.append(Desk(tmp_path, **hooks))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        desk.close()
+
+
+@pytest.fixture
+def desk(make_desk, hook):
+    return make_desk(hook=hook)
 
 
 def test_an_anomaly_is_sent_once_and_a_normal_window_never(desk, hook):
@@ -143,25 +160,25 @@ def test_what_is_refused_goes_to_the_dead_letters_at_once(desk, hook):
     assert len(hook.sent) == 2
     (letter,) = desk.dead()
     assert (letter["reason"], letter["at"], letter["sink"]) == ("HTTP 400 Bad Request", 7.0, "hook")
-    assert letter["alert"]["id"] == hook.ids[0]
+    assert letter["alert"] == hook.ids[0]
     desk.start()
     desk.alerting.deliver(8.0)
     assert len(hook.sent) == 2
 
 
 def test_after_so_many_retries_an_alert_goes_to_the_dead_letters(desk, hook):
-    hook.answers = [LATER] * 4
+    hook.answers = [LATER] * 7
     desk.alerting.update([score("ODD"), score("ODD", first=9)], 0.0)
-    for tick in range(20):
+    for tick in range(100):
         desk.alerting.deliver(float(tick))
     assert [letter["reason"] for letter in desk.dead()] == ["HTTP 503"]
-    assert hook.ids[:4] == hook.ids[:1] * 4
-    assert len(set(hook.ids)) == 2
+    first, second = dict.fromkeys(hook.ids)
+    assert hook.ids == [first, second] * 4
 
 
-def test_one_receiver_out_of_reach_does_not_hold_up_another(tmp_path):
+def test_one_receiver_out_of_reach_does_not_hold_up_another(make_desk):
     good, bad = Hook(), Hook(*[LATER] * 10)
-    desk = Desk(tmp_path, bad=bad, good=good)
+    desk = make_desk(bad=bad, good=good)
     desk.alerting.update([score("ODD", first=first) for first in (0, 9)], 0.0)
     desk.alerting.deliver(0.0)
     assert len(good.ids) == 2
@@ -171,7 +188,7 @@ def test_one_receiver_out_of_reach_does_not_hold_up_another(tmp_path):
 def test_alerts_of_a_sink_that_is_gone_and_those_too_many_go_to_the_dead_letters(
     desk, hook, monkeypatch
 ):
-    monkeypatch.setattr(alerting, "MAX_WAITING", 40)
+    monkeypatch.setattr(outbox, "MAX_WAITING", 40)
     desk.alerting.update([score("ODD")], 0.0)
     desk.hooks = {"new": hook}
     desk.start()
@@ -180,8 +197,7 @@ def test_alerts_of_a_sink_that_is_gone_and_those_too_many_go_to_the_dead_letters
     many = [score("ODD", first=first) for first in range(1, 43)]
     desk.alerting.update(many, 1.0)
     assert ["too many" in letter["reason"] for letter in desk.dead()] == [False, True, True]
-    for _ in range(2):
-        desk.alerting.deliver(1.0)
+    desk.alerting.deliver(1.0)
     assert len(hook.ids) == 40
 
 
@@ -205,3 +221,31 @@ def test_what_was_accepted_before_the_output_broke_is_not_sent_again(desk, hook)
     desk.alerting.deliver(0.0)
     assert len(hook.ids) == 1
     assert hook.ids != first
+
+
+def test_update_tells_which_alerts_are_not_settled_now_or_from_before(desk, hook):
+    hook.answers = [LATER]
+    found = [score("ODD"), score("fine", value=0.5, first=50)]
+    (made,) = desk.alerting.update(found, 0.0)
+    assert not desk.alerting.is_settled(made.id)
+    desk.alerting.deliver(0.0)
+    assert [again.id for again in desk.alerting.update(found * 2, 0.5)] == [made.id]
+    assert desk.alerting.waiting() == {"hook": 1}
+    desk.alerting.deliver(1.0)
+    assert desk.alerting.is_settled(made.id)
+    assert desk.alerting.update(found, 2.0) == []
+    assert desk.alerting.waiting() == {"hook": 0}
+
+
+def test_one_receiver_is_enough_to_settle_an_alert_and_all_dead_letters_are_too(make_desk):
+    bad, worse = Hook(Delivery("refused", "HTTP 400")), Hook(LATER, Delivery("refused", "HTTP 400"))
+    desk = make_desk(bad=bad, worse=worse)
+    (made,) = desk.alerting.update([score("ODD")], 0.0)
+    desk.alerting.deliver(0.0)
+    assert not desk.alerting.is_settled(made.id)
+    desk.alerting.deliver(1.0)
+    assert desk.alerting.is_settled(made.id)
+    worse.answers = [LATER]
+    (other,) = desk.alerting.update([score("ODD", first=9)], 2.0)
+    desk.alerting.deliver(2.0)
+    assert desk.alerting.is_settled(other.id)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.alerts import MAX_LINES, fingerprint, make_alert, severity
-from logmlm.records import window_id
+from logmlm.records import UNKNOWN, window_id
 
 LABELS = {"source": "file", "model": "m", "service": "s"}
 
@@ -31,6 +31,7 @@ def test_an_alert_says_which_lines_are_odd_and_what_was_expected():
         "expected": "in line 2: usual <NUM> (75.0%); other (12.5%)",
         "last_line_at": "1970-01-01T00:16:42Z",
         "origin": "/a.log",
+        "pattern": made.annotations["pattern"],
         "key": "k",
         "window": made.id,
     }
@@ -107,6 +108,30 @@ def test_without_an_odd_line_the_window_is_shown_from_its_beginning():
 def test_control_characters_never_reach_a_terminal():
     made = alert(score("ODD \x1b[2J\x07"))
     assert "\x1b" not in "".join(made.annotations.values())
+
+
+def test_the_pattern_is_the_set_of_odd_templates_whatever_else():
+    def pattern(*texts, **changes):
+        return alert(score(*texts, **changes)).annotations["pattern"]
+
+    usual = pattern("one", "ODD two")
+    assert usual == pattern("ODD 1", "ODD 2", "three", first=99, value=1.5, partition="q")
+    found = score("one", "ODD two")
+    assert usual == alert(found, digest="e", labels={}).annotations["pattern"]
+    end = replace(explain(found)[2], odd=True)
+    assert usual != alert(found, [end]).annotations["pattern"]
+
+
+def test_a_line_without_a_template_is_known_by_its_text_without_its_numbers():
+    def pattern(text):
+        found = score(text)
+        event = replace(found.window.events[0], template_id=UNKNOWN)
+        found = replace(found, window=replace(found.window, events=(event,)))
+        return alert(found).annotations["pattern"]
+
+    assert pattern("ODD id7f from 10.0.0.1") == pattern("ODD id8 from 10.2.3.4")
+    assert pattern("ODD id7f from host") != pattern("ODD id7f to host")
+    assert len(pattern("ODD \ud800")) == 16
 
 
 def test_the_fingerprint_is_alertmanagers():

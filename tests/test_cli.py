@@ -42,7 +42,15 @@ def test_help_lists_every_command_in_the_order_of_use():
     assert (outcome.code, outcome.err) == (0, "")
     assert listed == list(COMMANDS)
     assert listed[:4] == ["train", "evaluate", "score", "explain"]
-    assert listed[4:] == ["templates", "run", "validate", "version"]
+    assert listed[4:] == [
+        "templates",
+        "run",
+        "validate",
+        "alerts",
+        "silence",
+        "feedback",
+        "version",
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

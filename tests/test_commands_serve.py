@@ -1,5 +1,6 @@
 """`logmlm run` and `validate` from the command line."""
 
+import json
 from pathlib import Path
 
 import offline_parts
@@ -19,6 +20,11 @@ def test_run_follows_a_log_and_prints_its_alerts(trained, tmp_path):
     alerts = outcome.out.splitlines()
     assert len(alerts) >= 2
     assert all('"alertname": "LogAnomaly"' in alert for alert in alerts)
+    for line in alerts:
+        identity = json.loads(line)["id"]
+        explained = logmlm("explain", trained.model, trained.odd_log, "--window", identity)
+        assert explained.code == 0
+        assert explained.out.startswith(f"window {identity}, ")
     again = logmlm("run", "--model", trained.model, "--follow", trained.odd_log, *words)
     assert (again.code, again.out) == (0, "")
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from logmlm.alertingconfig import AlertingConfig
 from logmlm.config import TrainingConfig
 from logmlm.configfile import read_config, read_run_config, read_training_config
 from logmlm.errors import ConfigError
@@ -63,12 +64,16 @@ def test_the_commented_examples_are_right_and_show_the_true_defaults():
 
 
 def test_commented_out_lines_of_the_examples_are_right_too(write):
-    text = (CONFIGS / "run.yaml").read_text().replace("  # - webhook:", "  - webhook:")
+    text = (CONFIGS / "run.yaml").read_text().replace("  # - ", "  - ")
+    text = text.replace("# alerting:", "alerting:").replace("\n#   ", "\n  ")
     text = text.replace("  #     ", "      ").replace("# state_dir:", "state_dir:")
     config = read_run_config(write(text.replace("  # host:", "  host:")), {"HOSTNAME": "h1"})
     assert config.labels == {"service": "myapp", "host": "h1"}
     assert config.state_dir == Path("/var/lib/logmlm")
+    assert [sink.kind for sink in config.sinks[:4]] == ["stdout", "webhook", "alertmanager", "file"]
     assert config.sinks[1].name == "on-call"
+    assert config.alerting.model_fields_set == set(type(config.alerting).model_fields)
+    assert config.alerting == AlertingConfig()
     text = (CONFIGS / "train.yaml").read_text()
     for commented in ("name:", "labels:", "custom:", "myapp:", "  pattern:", "  timestamp_format:"):
         text = text.replace(f"# {commented}", commented)

@@ -4,12 +4,13 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import daemon_parts
@@ -20,6 +21,7 @@ from logmlm import daemon
 from logmlm.errors import ConfigError, ModelError, StorageError
 from logmlm.runconfig import RunConfig
 from logmlm.signals import Stop
+from logmlm.state import State
 
 
 class Clock:
@@ -118,6 +120,7 @@ def test_another_models_open_windows_come_out_whole(config, log):
     run(config, FakeDetector(size=4))
     stored = json.loads(checkpoints.read_text())
     stored["files"][0]["checkpoint"] |= {"safe": 8, "reached": 16}
+    stored["version"] = 1  # which has no checksum
     checkpoints.write_text(json.dumps(stored))
     other = FakeDetector(size=2)
     other.digest = "another"
@@ -185,8 +188,8 @@ def test_an_alert_that_no_receiver_takes_waits_for_the_next_start(config, log):
     log.write_text("ODD 1\nODD 2\n")
     webhook = {"webhook": {"url": "http://127.0.0.1:9/"}}
     assert len(run(changed(config, sinks=[webhook, {"stdout": {}}]))) == 1
-    outbox = json.loads((config.state_dir / "outbox.json").read_text())
-    assert [len(queue) for queue in outbox["queues"].values()] == [1]
+    with closing(State(config.state_dir / "state.db")) as state:
+        assert [row["sink"] for row in state.select("queue")] == ["webhook"]
 
 
 def test_a_signal_ends_the_wait_and_the_old_handlers_come_back():
@@ -297,6 +300,25 @@ def wait_for_handler(pid):
         if caught >> (signal.SIGTERM - 1) & 1:
             return
         time.sleep(0.01)
+
+
+def test_a_receiver_that_hangs_does_not_hold_up_the_others_nor_the_stop(tmp_path):
+    with closing(socket.create_server(("127.0.0.1", 0))) as deaf:  # takes calls, never answers
+        process, writer = Process(tmp_path), Writer(tmp_path)
+        with process.config.open("a") as stream:
+            address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+            hook = f"webhook: {{url: '{address}', timeout: 60s, grouped: false}}"
+            stream.write(f"sinks: [stdout: , {{{hook}}}]")
+        writer.write(5)
+        with process.running(signal.SIGTERM) as child:
+            process.wait_for(5)
+            wait_for_handler(child.pid)
+            began = time.monotonic()
+        assert child.returncode == 0
+        assert time.monotonic() - began < 9
+    with closing(State(tmp_path / "state" / "state.db")) as state:
+        assert state.count("queue", "sink = 'webhook'") == 5
+        assert state.count("waiting") == 0
 
 
 def test_stopped_by_sigterm_nothing_is_sent_twice(tmp_path):

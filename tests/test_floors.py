@@ -8,15 +8,16 @@ import logmlm
 ROOT = Path(logmlm.__file__).parent
 FLOORS = (
     ("__init__", "records", "errors"),
-    ("storage", "config"),
-    ("sourceconfig", "sinkconfig"),
+    ("storage", "config", "rfc3339", "alertjson", "matchers"),
+    ("sourceconfig", "sinkconfig", "alertingconfig", "state", "groups", "statedir"),
     ("runconfig", "labels", "masks", "matcher", "template_file", "manifest", "explanation"),
-    ("outbox", "signals"),
+    ("outbox", "silences", "feedback", "alertlist", "signals"),
+    ("couriers",),
     (
         *("formats", "templates", "windows", "calibration", "alerting", "mlm", "sources"),
         *("sinks", "rules", "configfile", "scoretable"),
     ),
-    ("reader", "modeldir", "detection_metrics", "fitting", "alerts"),
+    ("reader", "modeldir", "detection_metrics", "fitting", "alerts", "receivers"),
     ("evaluation",),
     ("detector", "learning", "report", "pipeline"),
     ("training", "assessment", "daemon"),

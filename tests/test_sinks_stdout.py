@@ -6,13 +6,13 @@ import json
 import pytest
 from daemon_parts import explain, score
 
-from logmlm.alerting import notification
 from logmlm.alerts import make_alert
 from logmlm.errors import StorageError
 from logmlm.explanation import render
+from logmlm.groups import single
 from logmlm.records import Delivery
+from logmlm.rfc3339 import rfc3339
 from logmlm.sinkconfig import StdoutConfig
-from logmlm.sinks.base import rfc3339
 from logmlm.sinks.stdout import StdoutSink
 
 
@@ -37,7 +37,7 @@ def alert():
 def sent(alert, style, out):
     sink = StdoutSink(StdoutConfig(format=style), out)
     assert sink.name == "stdout"
-    assert sink.send(notification(alert)) == Delivery("accepted")
+    assert sink.send(single(alert)) == Delivery("accepted")
     return out.getvalue()
 
 

@@ -1,73 +1,39 @@
 """The webhook, against a real HTTP server on this machine."""
 
-import json
+import hmac
+import shutil
+import subprocess
 import threading
-from contextlib import contextmanager
+from contextlib import closing
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from daemon_parts import explain, score
+from http_parts import alert, served
 
-from logmlm.alerting import Alerting, Receiver, notification
+from logmlm.alerting import Alerting
 from logmlm.alerts import make_alert
+from logmlm.couriers import Receiver
 from logmlm.errors import ConfigError
-from logmlm.outbox import DeadLetters, Outbox
+from logmlm.groups import single
 from logmlm.records import Delivery, Notification
 from logmlm.sinkconfig import WebhookConfig
-from logmlm.sinks.webhook import WebhookSink, payload
+from logmlm.sinks.webhook import WebhookSink, payload, signature
+from logmlm.state import State
 
 NOW = 1_700_000_000.0
 
 
-@contextmanager
-def served(*answers):
-    """A receiver that gives these answers (status, headers), then 200; yields its calls."""
-    calls, answers = [], list(answers)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            calls.append((self.path, dict(self.headers), json.loads(body)))
-            status, headers = answers.pop(0) if answers else (200, {})
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = False
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", calls
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def alert(*texts, **changes):
-    found = score(*(texts or ("one", "ODD")), **changes)
-    labels = {"source": "file", "model": "m"}
-    return make_alert(
-        found, explain(found), digest="d", labels=labels, origin="o", description="long"
-    )
-
-
 def send(url, **config):
     sink = WebhookSink(WebhookConfig(url=url, **config), clock=lambda: NOW)
-    return sink.send(notification(alert()))
+    return sink.send(single(alert()))
 
 
 def test_the_json_is_alertmanagers_version_4():
     with served() as (url, calls):
         assert send(url, name="on-call") == Delivery("accepted")
-    ((path, headers, body),) = calls
+    ((path, headers, body, _),) = calls
     made = alert()
     assert path == "/hook"
     assert headers["Content-Type"] == "application/json"
@@ -166,7 +132,7 @@ def test_secrets_from_files_are_sent_and_netrc_is_not_asked(tmp_path, monkeypatc
         address.write_text(url + "\n")
         config = WebhookConfig(url_file=address, bearer_token_file=token, headers={"X-Team": "t"})
         sink = WebhookSink(config, clock=lambda: NOW)
-        assert sink.send(notification(alert())).outcome == "accepted"
+        assert sink.send(single(alert())).outcome == "accepted"
         assert send(url).outcome == "accepted"
         assert send(url.replace("//", "//user:word@")).outcome == "accepted"
     assert calls[0][1]["Authorization"] == "Bearer hunter2"
@@ -207,12 +173,65 @@ def test_a_lost_ca_file_is_tried_later(monkeypatch, tmp_path):
     assert send("https://127.0.0.1:1/").outcome == "later"
 
 
+def test_a_key_signs_the_timestamp_and_the_body(tmp_path):
+    key = tmp_path / "key"
+    key.write_text("hunter2\n")
+    with served() as (url, calls):
+        assert send(url, hmac_secret_file=key).outcome == "accepted"
+    (call,) = calls
+    assert call.headers["X-Logmlm-Timestamp"] == str(int(NOW))
+    signed = f"{int(NOW)}.".encode() + call.body
+    expected = hmac.new(b"hunter2", signed, "sha256").hexdigest()
+    assert call.headers["X-Logmlm-Signature"] == f"v1={expected}"
+
+
+def test_the_signature_is_hmac_sha256():
+    """From RFC 4231, test case 2, with the full stop in its place."""
+    of_rfc = hmac.new(b"Jefe", b"what do ya want .for nothing?", "sha256").hexdigest()
+    assert signature(b"Jefe", "what do ya want ", b"for nothing?") == f"v1={of_rfc}"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A certificate of 127.0.0.1 that signs itself, and its key."""
+    place = tmp_path_factory.mktemp("tls")
+    certificate, key = place / "cert.pem", place / "key.pem"
+    words = ("-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost")
+    words += ("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate)
+    subprocess.run(["openssl", "req", *words], check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl (Debian: openssl)")
+def test_tls_trusts_the_given_certificate_alone_and_shows_its_own(certificates, tmp_path):
+    certificate, key = certificates
+    tls = {"ca_file": certificate, "cert_file": certificate, "key_file": key}
+    both = tmp_path / "both.pem"
+    both.write_text(certificate.read_text() + key.read_text())
+    with served(certificate=(certificate, key, certificate)) as (url, calls):
+        assert send(url, tls=tls).outcome == "accepted"
+        assert send(url, tls={"ca_file": certificate, "cert_file": both}).outcome == "accepted"
+        assert send(url).outcome == "later"
+        assert send(url, tls={"ca_file": certificate}).outcome == "later"
+    assert len(calls) == 2
+
+
+def test_certificates_that_can_not_be_used_are_a_config_error(tmp_path):
+    empty = tmp_path / "empty"
+    empty.touch()
+    for tls in ({"ca_file": tmp_path / "none"}, {"ca_file": empty}, {"cert_file": empty}):
+        with pytest.raises(ConfigError, match="'tls' of sink 'webhook' can't be used"):
+            send("https://127.0.0.1:1/", tls=tls)
+    with pytest.raises(ValueError, match="'key_file' needs a 'cert_file'"):
+        send("https://127.0.0.1:1/", tls={"key_file": empty})
+
+
 def test_two_failures_then_success_deliver_once_and_a_400_is_buried(tmp_path):
-    with served((500, {}), (502, {"Retry-After": "9"}), (200, {}), (400, {})) as (url, calls):
+    answers = (500, {}), (502, {"Retry-After": "9"}), (400, {}), (200, {})
+    with served(*answers) as (url, calls), closing(State(tmp_path / "state.db")) as state:
         sink = WebhookSink(WebhookConfig(url=url), clock=lambda: NOW)
         alerting = Alerting(
-            Outbox(tmp_path / "outbox.json"),
-            DeadLetters(tmp_path / "dead.jsonl"),
+            state,
             [Receiver("hook", sink.send)],
             make=lambda found: make_alert(
                 found, explain(found), digest="d", labels={}, origin="", description=""
@@ -224,8 +243,8 @@ def test_two_failures_then_success_deliver_once_and_a_400_is_buried(tmp_path):
         for seconds in (0.0, 0.9, 1.0, 9.9, 10.0, 11.0):
             alerting.deliver(NOW + seconds)
             counts.append(len(calls))
+        (letter,) = state.select("dead")
     assert counts == [1, 1, 2, 2, 4, 4]
     lines = [call[2]["alerts"][0]["annotations"]["lines"] for call in calls]
-    assert lines == ["> ODD 1", "> ODD 1", "> ODD 1", "> ODD 2"]
-    (letter,) = (tmp_path / "dead.jsonl").read_text().splitlines()
-    assert "HTTP 400" in letter
+    assert lines == ["> ODD 1", "> ODD 2", "> ODD 1", "> ODD 2"]
+    assert letter["reason"] == "HTTP 400 Bad Request"

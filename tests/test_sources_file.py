@@ -564,7 +564,7 @@ def test_nothing_is_written_when_nothing_changed(desk):
     desk.source.commit(desk.source.checkpoints())
     desk.poll(5)
     assert desk.state.stat().st_ino == inode
-    assert json.loads(desk.state.read_text())["version"] == 1
+    assert json.loads(desk.state.read_text())["version"] == 2
 
 
 def test_a_smaller_fingerprint_still_knows_the_old_files(tmp_path):

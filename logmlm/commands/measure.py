@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -89,11 +90,11 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
         _scores(detector, _windows(detector, logs, rest["keep_going"])), rest["only_anomalies"]
     )
     if output == "parquet" and out is not None:
-        write_parquet(alarms, detector.window_id, out)
+        write_parquet(alarms, _identify(detector), out)
     else:
         write = write_csv if output == "csv" else write_json_lines
         with _target(out) as stream:
-            write(alarms, detector.window_id, stream)
+            write(alarms, _identify(detector), stream)
     if rest["fail_on"] and alarms.count:
         sys.exit(1)
 
@@ -115,11 +116,12 @@ def explain(
     colour = sys.stdout.isatty()
     shown = 0
     windows = _windows(detector, logs, keep_going)
+    identify = _identify(detector)
     if wanted:
-        windows = (w for w in windows if detector.window_id(w).startswith(wanted))
+        windows = (w for w in windows if identify(w).startswith(wanted))
     for found in _scores(detector, windows):
         if wanted or found.is_anomaly:
-            name = detector.window_id(found.window)
+            name = identify(found.window)
             click.echo(render(found, detector.explain(found), name, colour) + "\n", color=colour)
             shown += 1
     if wanted and not shown:
@@ -147,6 +149,16 @@ def _detector(model: Path, device: str, stride: int = 0) -> Detector:
     from logmlm.detector import Detector
 
     return Detector.load(model, device, stride)
+
+
+def _identify(detector: Detector) -> Callable[[Window], str]:
+    """Ids as `logmlm run` gives them to the windows of a file that it follows."""
+    from dataclasses import replace
+
+    from logmlm.sources.archive import partition_of
+
+    names = cache(partition_of)
+    return lambda window: detector.window_id(replace(window, partition=names(window.partition)))
 
 
 def _windows(detector: Detector, logs: tuple[str, ...], keep_going: bool) -> Iterator[Window]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
 from typing import Protocol
 
-from logmlm.records import Delivery, Notification
-
-_LAST_SECOND = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
+from logmlm.records import Alert, Delivery, Notification
+from logmlm.rfc3339 import rfc3339
 
 
 class Sink(Protocol):
@@ -25,8 +24,19 @@ class Sink(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of connections; the sink can still be sent to, and connects again."""
+        ...
 
-def rfc3339(seconds: float) -> str:
-    """UTC epoch seconds as RFC 3339; years outside 1970 to 9999 are brought to the nearest."""
-    time = datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), tz=UTC)
-    return time.isoformat().replace("+00:00", "Z")
+
+def json_line(alert: Alert) -> str:
+    """An alert as one line of JSON, for programs that read along."""
+    fields = {
+        "id": alert.id,
+        "fingerprint": alert.fingerprint,
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "starts_at": rfc3339(alert.starts_at),
+        "ends_at": None if alert.ends_at is None else rfc3339(alert.ends_at),
+    }
+    return json.dumps(fields, ensure_ascii=False)

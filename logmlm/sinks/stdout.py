@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TextIO
 
 from logmlm.errors import StorageError
 from logmlm.records import Alert, Delivery, Notification
+from logmlm.rfc3339 import rfc3339
 from logmlm.sinkconfig import StdoutConfig
-from logmlm.sinks.base import rfc3339
+from logmlm.sinks.base import json_line
 
 _COLOURS = {"critical": "31;1", "warning": "33;1", "info": "36;1"}
 _SHOWN = ("alertname", "severity")
@@ -24,7 +24,7 @@ class StdoutSink:
     def __init__(self, config: StdoutConfig, out: TextIO) -> None:
         self.name = config.name
         self._out = out
-        self._render = _as_json if config.format == "json" else self._as_text
+        self._render = json_line if config.format == "json" else self._as_text
 
     def send(self, notification: Notification) -> Delivery:
         """Write the alerts.
@@ -42,6 +42,9 @@ class StdoutSink:
             raise StorageError(f"can't write to standard output: {error.strerror}") from error
         return Delivery("accepted")
 
+    def close(self) -> None:
+        """Do nothing: standard output belongs to the process."""
+
     def _as_text(self, alert: Alert) -> str:
         notes = alert.annotations
         labels = (f"{key}={text}" for key, text in alert.labels.items() if key not in _SHOWN)
@@ -57,15 +60,3 @@ class StdoutSink:
 
     def _colour(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._out.isatty() else text
-
-
-def _as_json(alert: Alert) -> str:
-    fields = {
-        "id": alert.id,
-        "fingerprint": alert.fingerprint,
-        "labels": dict(alert.labels),
-        "annotations": dict(alert.annotations),
-        "starts_at": rfc3339(alert.starts_at),
-        "ends_at": None if alert.ends_at is None else rfc3339(alert.ends_at),
-    }
-    return json.dumps(fields, ensure_ascii=False)

@@ -1,105 +1,82 @@
-"""Alerts by HTTP, as Alertmanager's webhook JSON, version 4.
+"""Alerts by HTTP, as Alertmanager's webhook JSON, version 4, or as a template says.
 
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import requests
-from pydantic import SecretStr
-from requests.auth import HTTPBasicAuth
-from requests.utils import get_auth_from_url
-
-from logmlm.errors import ConfigError
 from logmlm.records import Alert, Delivery, Notification
-from logmlm.sinkconfig import WebhookConfig, check_url
-from logmlm.sinks.base import rfc3339
+from logmlm.rfc3339 import rfc3339
+from logmlm.sinkconfig import WebhookConfig
+from logmlm.sinks.http import Poster, read_secret
+from logmlm.sinks.template import Template
 
 _STILL_FIRING = "0001-01-01T00:00:00Z"
-_RETRIED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class WebhookSink:
-    """Posts a notification; redirects are not followed, and answers not read.
-
-    2xx is accepted. 408, 429, 5xx and transport errors are to be tried again, not before what
-    Retry-After says (RFC 9110, 10.2.3). Everything else is refused for good.
-    """
+    """Posts each notification, signed where there is a key; see `Poster`."""
 
     def __init__(self, config: WebhookConfig, *, clock: Callable[[], float]) -> None:
-        """Read the secrets' files.
+        """Read the files of secrets, certificates and the template.
 
         Raises:
-            ConfigError: a file can't be read, or holds no address or token that can be sent.
+            ConfigError: a file can't be read, or holds nothing that can be used.
 
         """
         self.name = config.name
         self._clock = clock
-        self._timeout = config.timeout
-        self._url = _url(config)
-        self._headers = _headers(config)
-        self._session = requests.Session()
+        self._key = b""
+        if config.hmac_secret_file is not None:
+            self._key = read_secret(config.hmac_secret_file).encode()
+        self._template: Template | None = None
+        if config.template_file is not None:
+            secrets = {name: read_secret(path) for name, path in config.template_secrets.items()}
+            self._template = Template(config.template_file, secrets)
+        self._poster = Poster(config, clock=clock, sign=self._sign)
 
     def send(self, notification: Notification) -> Delivery:
-        """Post once; never longer than the connection's and the answer's timeout together."""
-        try:
-            response = self._session.post(
-                self._url,
-                json=payload(notification, self.name),
-                auth=self._authorize,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            )
-        except OSError as error:  # the base of RequestException, and what a lost CA file raises
-            return Delivery("later", type(error).__name__)  # its text may hold a secret address
-        with response:
-            return self._delivery(response)
+        """Post once, in bounded time."""
+        if self._template is not None:
+            return self._poster.post(self._template.render(notification, self.name))
+        return self._poster.post(json.dumps(payload(notification, self.name)).encode())
 
-    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # Headers set here, as `auth`, are safe from ~/.netrc, which `requests` would prefer.
-        user, password = get_auth_from_url(self._url)
-        if user:
-            HTTPBasicAuth(user, password)(request)
-        request.headers.update(self._headers)
-        return request
+    def close(self) -> None:
+        """Let go of connections."""
+        self._poster.close()
 
-    def _delivery(self, response: requests.Response) -> Delivery:
-        status = response.status_code
-        reason = f"HTTP {status} {response.reason or ''}".strip()
-        if response.ok and status < HTTPStatus.MULTIPLE_CHOICES:
-            return Delivery("accepted")
-        if status in _RETRIED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Delivery("later", reason, self._retry_after(response.headers))
-        return Delivery("refused", reason)
+    def _sign(self, body: bytes) -> dict[str, str]:
+        if not self._key:
+            return {}
+        timestamp = str(int(self._clock()))
+        return {
+            "X-Logmlm-Timestamp": timestamp,
+            "X-Logmlm-Signature": signature(self._key, timestamp, body),
+        }
 
-    def _retry_after(self, headers: Mapping[str, str]) -> float:
-        text = headers.get("Retry-After", "").strip()
-        if text.isascii() and text.isdigit():
-            return float(text)
-        try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - self._clock())
-        except (ValueError, OverflowError):
-            return 0.0
+
+def signature(key: bytes, timestamp: str, body: bytes) -> str:
+    """`v1=` and the HMAC-SHA256 of timestamp, full stop and body (RFC 2104), in hexadecimal."""
+    signed = timestamp.encode() + b"." + body
+    return "v1=" + hmac.new(key, signed, hashlib.sha256).hexdigest()
 
 
 def payload(notification: Notification, receiver: str) -> dict[str, Any]:
     """Alertmanager's webhook JSON for a notification."""
-    labels = _common([alert.labels for alert in notification.alerts])
     return {
         "version": "4",
         "groupKey": notification.group_key,
-        "truncatedAlerts": 0,
+        "truncatedAlerts": notification.truncated,
         "status": notification.status,
         "receiver": receiver,
-        "groupLabels": labels,
-        "commonLabels": labels,
+        "groupLabels": dict(notification.group_labels),
+        "commonLabels": _common([alert.labels for alert in notification.alerts]),
         "commonAnnotations": _common([alert.annotations for alert in notification.alerts]),
         "externalURL": "",
         "alerts": [_alert(alert) for alert in notification.alerts],
@@ -120,35 +97,3 @@ def _alert(alert: Alert) -> dict[str, Any]:
 
 def _common(maps: list[Mapping[str, str]]) -> dict[str, str]:
     return dict(set.intersection(*(set(one.items()) for one in maps)))
-
-
-def _url(config: WebhookConfig) -> str:
-    if config.url_file is None:
-        url, where = cast(SecretStr, config.url).get_secret_value(), "'url'"
-    else:
-        url, where = _secret(config.url_file), str(config.url_file)
-    try:
-        requests.Request("POST", check_url(url)).prepare()
-    except ValueError as error:  # requests' InvalidURL is one too; its text may hold a secret
-        raise ConfigError(f"{where} of sink '{config.name}' holds no http address") from error
-    return url
-
-
-def _headers(config: WebhookConfig) -> dict[str, str]:
-    headers = {name: value.get_secret_value() for name, value in config.headers.items()}
-    if config.bearer_token_file is not None:
-        headers["Authorization"] = f"Bearer {_secret(config.bearer_token_file)}"
-    return headers
-
-
-def _secret(path: Path) -> str:
-    """Read a one-line secret; what it is never stands in an error."""
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no text, but should hold a secret of one line") from error
-    except OSError as error:
-        raise ConfigError(f"can't read {path}: {error.strerror}") from error
-    if not text or not text.isascii() or not text.isprintable():
-        raise ConfigError(f"{path} should hold a secret of one line, in ASCII characters")
-    return text

@@ -20,6 +20,7 @@ import zstandard
 
 from logmlm.errors import DataError, StorageError
 from logmlm.records import LogLine
+from logmlm.sources.fingerprint import HEAD_BYTES, partition_name
 from logmlm.sources.zstd import ZstdReader
 
 MAX_LINE_BYTES = 1 << 20
@@ -65,6 +66,25 @@ def read_lines(
                 raise
             if warn is not None:
                 warn(str(error))
+
+
+def partition_of(path: str) -> str:
+    """Name of the partition that a file is where it is followed, so that windows have the same ids.
+
+    It differs for a file whose first line another followed file has too, and for one with a first
+    line over `HEAD_BYTES` where the daemon's `fingerprint.bytes` is another.
+
+    Raises:
+        StorageError: the file can't be read.
+
+    """
+    if path == STDIN:
+        return STDIN
+    try:
+        with _opened(path) as stream:
+            return partition_name(stream.read(HEAD_BYTES))
+    except (*_DAMAGE, OSError) as error:
+        raise StorageError(f"can't read {path}: {error}") from error
 
 
 def _is_empty(path: str) -> bool:

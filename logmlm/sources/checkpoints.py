@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
-from logmlm.sources.fingerprint import FileId, Fingerprint
+from logmlm.sources.fingerprint import FileId, Fingerprint, partition_name
 from logmlm.storage import write_json
 
-VERSION = 1
+VERSION = 2
+"""Version 1 had no checksum."""
 _SEEN_EVERY_S = 3600.0
+logger = logging.getLogger(__name__)
+
+
+class _DamagedError(Exception):
+    """What is saved is not what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +50,17 @@ class KnownFile:
 
 
 class Checkpoints:
-    """The known files, by partition, in one JSON file that is replaced whole."""
+    """The known files, by partition, in one JSON file that is replaced whole.
+
+    It has a checksum; where that does not fit, the version before it is used.
+    """
 
     def __init__(self, path: Path) -> None:
         """Load what was saved at `path`, if anything was.
 
         Raises:
-            StorageError: the file can't be read or is of a newer version.
+            StorageError: the file can't be read or is of a newer version, or it and the version
+                before it are damaged.
 
         """
         self.first_start = not path.exists()
@@ -70,12 +84,13 @@ class Checkpoints:
             default=None,
         )
 
-    def name(self, fingerprint: Fingerprint) -> str:
-        """Name a new partition after its fingerprint, unlike all known ones."""
-        name, number = fingerprint.digest[:16], 1
+    def name(self, head: bytes) -> str:
+        """Name a new partition after its first bytes, unlike all known ones."""
+        first, number = partition_name(head), 1
+        name = first
         while name in self._files:
             number += 1
-            name = f"{fingerprint.digest[:16]}-{number}"
+            name = f"{first}-{number}"
         return name
 
     def put(self, known: KnownFile) -> None:
@@ -104,22 +119,69 @@ class Checkpoints:
         """
         if self._changed:
             files = [asdict(known) for known in self]
-            write_json(self._path, {"version": VERSION, "files": files})
+            if self._path.exists():
+                _keep(self._path)
+            stored = {"version": VERSION, "checksum": _checksum(files), "files": files}
+            write_json(self._path, stored)
             self._changed = False
 
 
 def _load(path: Path) -> dict[str, KnownFile]:
-    advice = f"move {path} away to begin anew (as start_at says)"
+    """Read the file, or the one before it where this one is damaged."""
+    try:
+        return _read(path)
+    except _DamagedError as error:
+        before = _before(path)
+        try:
+            files = _read(before)
+        except (_DamagedError, StorageError):
+            raise StorageError(f"{error}; {_advice(path)}") from error
+        logger.warning("%s; going on from %s, which reads some lines again", error, before.name)
+        # `reached` may be another model's: what was scored after it is scored again.
+        return {name: _uncut(known) for name, known in files.items()}
+
+
+def _uncut(known: KnownFile) -> KnownFile:
+    checkpoint = known.checkpoint
+    return replace(known, checkpoint=replace(checkpoint, reached=checkpoint.safe))
+
+
+def _read(path: Path) -> dict[str, KnownFile]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         version = stored["version"]
         if version > VERSION:
             raise StorageError(
-                f"{path} was written by a newer logmlm (version {version}); {advice}"
+                f"{path} was written by a newer logmlm (version {version}); {_advice(path)}"
             )
+        checked = version > 1 or "checksum" in stored
+        if checked and stored["checksum"] != _checksum(stored["files"]):
+            raise _DamagedError(f"{path} is damaged (its checksum is another)")
         files = TypeAdapter(list[KnownFile]).validate_python(stored["files"])
     except OSError as error:
         raise StorageError(f"can't read {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, ValidationError, RecursionError) as error:
-        raise StorageError(f"{path} is damaged ({type(error).__name__}); {advice}") from error
+        raise _DamagedError(f"{path} is damaged ({type(error).__name__})") from error
     return {known.partition: known for known in files}
+
+
+def _checksum(files: Any) -> int:
+    return zlib.crc32(json.dumps(files, sort_keys=True).encode())
+
+
+def _before(path: Path) -> Path:
+    return path.with_name(path.name + ".1")
+
+
+def _advice(path: Path) -> str:
+    return f"move {path} away to begin anew (as start_at says)"
+
+
+def _keep(path: Path) -> None:
+    """Keep what is saved as the version before."""
+    new = path.with_name(path.name + ".new")
+    try:
+        shutil.copyfile(path, new)
+        new.replace(_before(path))
+    except OSError as error:
+        raise StorageError(f"can't write {_before(path)}: {error.strerror or error}") from error

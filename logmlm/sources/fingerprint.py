@@ -6,6 +6,9 @@ import hashlib
 import os
 from dataclasses import dataclass
 
+HEAD_BYTES = 1024
+"""How many bytes tell a file, if the configuration does not say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
@@ -22,6 +25,15 @@ class Fingerprint:
     def matches(self, head: bytes) -> bool:
         """Whether a file that begins with `head` begins with these bytes."""
         return len(head) >= self.length and Fingerprint.of(head[: self.length]) == self
+
+
+def partition_name(head: bytes) -> str:
+    """Name of the partition of a file that begins with `head`: 16 hex digits of a SHA-256.
+
+    It is that of the first line, or of all of `head` where it holds no whole one, so that a file
+    has the same name whatever was in it when it was first seen, packed or not, on any machine.
+    """
+    return hashlib.sha256(head.partition(b"\n")[0]).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

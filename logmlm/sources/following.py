@@ -136,7 +136,7 @@ class Following:
             tail.skip_to_end()
         fingerprint = Fingerprint.of(head[: self._config.fingerprint.bytes])
         checkpoint = Checkpoint(tail.position, tail.position, None)
-        name = self._checkpoints.name(fingerprint)
+        name = self._checkpoints.name(head[: self._config.fingerprint.bytes])
         return KnownFile(name, "", tail.file_id, fingerprint, checkpoint, now)
 
     def _follow(self, known: KnownFile, path: Path, tail: AnyTail, now: float) -> None:

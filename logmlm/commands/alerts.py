@@ -1,0 +1,119 @@
+"""`logmlm alerts`: what became of alerts, and dead letters sent again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from logmlm.commands.state import opened, output_option, state_options
+from logmlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from logmlm.alertlist import KnownAlert
+
+
+@click.group(short_help="List alerts and dead letters, and send these again.")
+def alerts() -> None:
+    """Alerts in the state of a daemon, which may be running."""
+
+
+@alerts.command("list")
+@state_options
+@output_option
+@click.option("--dead", is_flag=True, help="Dead letters only.")
+@click.option("--waiting", is_flag=True, help="Only those that some receiver does not have yet.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+def list_(
+    state_dir: Path | None, config: Path | None, output: str, limit: int, **only: bool
+) -> None:
+    """List alerts, the latest first: id, time, what became of it, severity, summary."""
+    from itertools import islice
+
+    from logmlm.alertlist import known_alerts
+
+    wanted = [status for status, given in only.items() if given]
+    with opened(state_dir, config) as state:
+        every = known_alerts(state, None if wanted else limit)
+        for known in islice((k for k in every if _is_one_of(k, wanted)), limit):
+            click.echo(_json(known) if output == "json" else _row(known))
+
+
+@alerts.command()
+@click.argument("alert")
+@state_options
+@output_option
+def show(alert: str, state_dir: Path | None, config: Path | None, output: str) -> None:
+    """Show the ALERT of an id (or its beginning) in full."""
+    from logmlm.alertlist import find_alert
+
+    with opened(state_dir, config) as state:
+        known = find_alert(state, alert)
+        click.echo(_json(known) if output == "json" else _block(known))
+
+
+@alerts.command()
+@click.argument("ids", nargs=-1, metavar="[ALERT]...")
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
+@state_options
+def retry(
+    ids: tuple[str, ...], everything: bool, state_dir: Path | None, config: Path | None
+) -> None:
+    """Send dead letters again: those of some ALERTs, or all."""
+    from logmlm.alertlist import retry as put_back
+
+    if everything == bool(ids):
+        raise UsageError("name alerts, or give --all")
+    with opened(state_dir, config) as state:
+        count = put_back(state, None if everything else ids)
+    click.echo(f"{count} dead letters wait for their receivers again", err=True)
+
+
+@alerts.command()
+@state_options
+def export(state_dir: Path | None, config: Path | None) -> None:
+    """Write all alerts that are kept, one JSON object a line."""
+    from logmlm.alertlist import known_alerts
+
+    with opened(state_dir, config) as state:
+        for known in known_alerts(state):
+            click.echo(_json(known))
+
+
+def _is_one_of(known: KnownAlert, wanted: list[str]) -> bool:
+    here = {"dead": bool(known.dead), "waiting": bool(known.waiting)}
+    return not wanted or any(here[status] for status in wanted)
+
+
+def _json(known: KnownAlert) -> str:
+    from logmlm.rfc3339 import rfc3339
+    from logmlm.sinks.base import json_line
+
+    more: dict[str, Any] = {
+        "made_at": rfc3339(known.at),
+        "status": known.status,
+        "waiting": list(known.waiting),
+        "dead": [{"sink": sink, "reason": reason} for sink, reason in known.dead],
+    }
+    return json.dumps(json.loads(json_line(known.alert)) | more, ensure_ascii=False)
+
+
+def _row(known: KnownAlert) -> str:
+    from logmlm.rfc3339 import rfc3339
+
+    alert = known.alert
+    words = (alert.labels.get("severity", ""), alert.annotations.get("summary", ""))
+    return f"{alert.id}  {rfc3339(alert.starts_at)}  {known.status:<11}  {words[0]:<8}  {words[1]}"
+
+
+def _block(known: KnownAlert) -> str:
+    notes = known.alert.annotations
+    rows = [_row(known)]
+    rows += [f"  waits for {sink}" for sink in known.waiting]
+    rows += [f"  dead letter of {sink}: {reason}" for sink, reason in known.dead]
+    rows += [f"  {name}: {value}" for name, value in known.alert.labels.items()]
+    rows += [f"  {name}: {notes[name]}" for name in ("origin", "key", "pattern") if name in notes]
+    rows += [f"  {line}" for line in notes.get("description", "").splitlines()]
+    return "\n".join(rows)

@@ -1,0 +1,71 @@
+"""`logmlm feedback`: say what an alert was, for the next training."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from logmlm.commands.state import opened, seconds, state_options
+from logmlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from logmlm.feedback import Judgement
+
+EXPORT = "export"
+
+
+@click.command(short_help="Say whether an alert was right; export that as labels.")
+@click.argument("alert", metavar="ALERT|export")
+@click.option("--false-alarm", is_flag=True, help="It was nothing; its like pages nobody.")
+@click.option("--true", "is_true", is_flag=True, help="It was right.")
+@click.option("--for", "for_", default="30d", show_default=True, help="How long its like is mute.")
+@state_options
+def feedback(
+    alert: str,
+    false_alarm: bool,
+    is_true: bool,
+    for_: str,
+    state_dir: Path | None,
+    config: Path | None,
+) -> None:
+    """Say of an ALERT (by its id or the beginning of it) that it was false or true.
+
+    Alerts like a false one (odd lines of the same templates, whatever the key) are not sent
+    until --for is over. `logmlm feedback export` writes the true ones as labels, which
+    `logmlm train --labels` keeps out of training.
+    """
+    if alert == EXPORT and not false_alarm and not is_true:
+        return _export(state_dir, config)
+    if false_alarm == is_true:
+        raise UsageError("give either --false-alarm or --true")
+    return _say(alert, false_alarm, seconds("--for", for_), (state_dir, config))
+
+
+def _say(
+    alert: str, false_alarm: bool, mute_s: float, where: tuple[Path | None, Path | None]
+) -> None:
+    from logmlm.alertlist import find_alert
+    from logmlm.feedback import give_feedback
+    from logmlm.rfc3339 import rfc3339
+
+    now = time.time()
+    with opened(*where) as state:
+        known = find_alert(state, alert).alert
+        verdict: Judgement = "false alarm" if false_alarm else "true"
+        said = give_feedback(state, known, verdict, now, now + mute_s)
+    end = f"; its like is mute until {rfc3339(said.until)}" if false_alarm else ""
+    click.echo(f"alert {known.id} was {said.verdict}{end}", err=True)
+
+
+def _export(state_dir: Path | None, config: Path | None) -> None:
+    from logmlm.feedback import feedback as all_feedback
+    from logmlm.feedback import write_labels
+
+    with opened(state_dir, config) as state:
+        said = list(all_feedback(state))
+    count = write_labels(said, sys.stdout)
+    click.echo(f"{count} true alerts of {len(said)} that something was said of", err=True)

@@ -1,0 +1,66 @@
+"""What the commands over a daemon's state share: whose state it is, durations, moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from logmlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from logmlm.state import State
+
+output_option = click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+
+
+def state_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say whose state is meant."""
+    path = click.Path(path_type=Path)
+    command = click.option("--config", type=path, help="The daemon's config file.")(command)
+    return click.option(
+        "--state-dir", type=path, help="The daemon's state. [default: as run has it]"
+    )(command)
+
+
+def opened(state_dir: Path | None, config: Path | None) -> AbstractContextManager[State]:
+    """Open the state that the options mean, to be closed in the end."""
+    import os
+
+    from logmlm.alertlist import open_state
+    from logmlm.statedir import default_directory
+
+    if state_dir is not None and config is not None:
+        raise UsageError("give --state-dir or --config, not both")
+    if config is not None:
+        from logmlm.configfile import read_run_config
+
+        state_dir = read_run_config(config).state_dir
+    return closing(open_state(state_dir or default_directory(os.environ)))
+
+
+def seconds(option: str, text: str) -> float:
+    """Seconds of a duration such as 2h."""
+    from logmlm.config import parse_duration
+
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
+    return float(str(found))
+
+
+def moment(option: str, text: str) -> float:
+    """Epoch seconds of an ISO 8601 time, UTC where no zone is given."""
+    from datetime import UTC, datetime
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: '{text}' is no time like 2024-05-06T07:08:09Z") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

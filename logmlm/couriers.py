@@ -1,0 +1,215 @@
+"""Who brings notifications to their receivers: a courier for each, so that none waits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from logmlm.groups import Grouping
+from logmlm.outbox import Outbox, Parcel
+from logmlm.records import Delivery, Notification
+from logmlm.state import Row, State
+
+FIRST_RETRY_S = 1.0
+LAST_RETRY_S = 300.0
+MAX_RETRY_AFTER_S = 3600.0
+"""The longest that a receiver's Retry-After is honoured."""
+LOOK_EVERY_S = 2.0
+"""How soon a courier sees what another process queued (`logmlm alerts retry`)."""
+DRAIN_S = 5.0
+"""How long a stop waits for what is due."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A sink's name, how to send to it, how often one notification is tried again.
+
+    `grouping` None sends each alert on its own; `close` lets go of connections in the end.
+    """
+
+    name: str
+    send: Callable[[Notification], Delivery]
+    max_retries: int = 100
+    grouping: Grouping | None = None
+    close: Callable[[], None] = lambda: None
+
+
+class Courier:
+    """Brings one receiver what is due; a failure is a later time (back-off with jitter).
+
+    While a receiver fails, nothing else is tried with it before that time. What it was told by
+    when stands in the database, so that a restart changes nothing.
+    """
+
+    def __init__(
+        self, receiver: Receiver, outbox: Outbox, state: State, random: Callable[[], float]
+    ) -> None:
+        self.name = receiver.name
+        self._receiver = receiver
+        self._outbox = outbox
+        self._state = state
+        self._random = random
+
+    def step(self, now: float, flush: bool = False) -> float | None:
+        """Send one notification, if one is due; when to come again (None: nothing waits).
+
+        With `flush`, groups that wait for more alerts are due.
+
+        Raises:
+            StorageError: what became of it can't be stored, or the sink is this process's own
+                output and that is gone.
+
+        """
+        sink = self._sink()
+        # A time too far ahead was set before the clock was put back.
+        if now < sink["due"] <= now + MAX_RETRY_AFTER_S:
+            return float(sink["due"])
+        parcel = self._outbox.next(self.name, now, flush)
+        if not isinstance(parcel, Parcel):
+            return parcel
+        delivery = self._receiver.send(parcel.notification)
+        with self._state.transaction():
+            return self._note(sink, parcel, delivery, now)
+
+    def close(self) -> None:
+        """Let go of the receiver."""
+        self._receiver.close()
+
+    def _note(self, sink: Row, parcel: Parcel, delivery: Delivery, now: float) -> float:
+        if delivery.outcome == "later" and parcel.attempts < self._receiver.max_retries:
+            delay = backoff(sink["attempts"], self._random())
+            due = now + max(delay, min(delivery.retry_after, MAX_RETRY_AFTER_S))
+            self._outbox.put_off(parcel, now)
+            failed = {"attempts": sink["attempts"] + 1, "due": due, "reason": delivery.reason}
+            self._state.put("sinks", **{**sink, **failed})
+            self._warn(delivery.reason, due - now)
+            return due
+        well = {"attempts": 0, "due": 0.0, "reason": ""}
+        if delivery.outcome == "accepted":
+            self._outbox.accepted(parcel, now)
+            well["accepted_at"] = now
+        else:
+            self._outbox.bury(parcel, delivery.reason, now)
+        self._state.put("sinks", **{**sink, **well})
+        return now
+
+    def _sink(self) -> Row:
+        fresh = {"name": self.name, "attempts": 0, "due": 0.0, "reason": "", "accepted_at": 0.0}
+        return self._state.get("sinks", self.name) or fresh
+
+    def _warn(self, reason: str, seconds: float) -> None:
+        logger.warning(
+            "sink %s did not take a notification (%s); trying again in %.0f s",
+            self.name,
+            reason,
+            seconds,
+        )
+
+
+class Rounds:
+    """All couriers in turn, in the caller's own thread."""
+
+    def __init__(self, couriers: Sequence[Courier]) -> None:
+        self._couriers = couriers
+
+    def deliver(self, now: float) -> None:
+        """Send all that is due."""
+        self._go(now, flush=False)
+
+    def close(self, now: float, flush: bool) -> None:
+        """Send all that is due, or waits, and end."""
+        self._go(now, flush)
+        for courier in self._couriers:
+            courier.close()
+
+    def _go(self, now: float, flush: bool) -> None:
+        for courier in self._couriers:
+            while (due := courier.step(now, flush)) is not None and due <= now:
+                pass
+
+
+class Threads:
+    """A thread for each courier; `clock` tells UTC epoch seconds.
+
+    An error that ends a courier is raised by the next `deliver`. A `close` takes `drain_s` true
+    seconds at most.
+    """
+
+    def __init__(
+        self, couriers: Sequence[Courier], clock: Callable[[], float], drain_s: float = DRAIN_S
+    ) -> None:
+        self._clock = clock
+        self._drain_s = drain_s
+        self._stopping = threading.Event()
+        self._over = threading.Event()
+        self._flush = True
+        self._errors: list[BaseException] = []
+        self._wakers = [threading.Event() for _ in couriers]
+        self._threads = [
+            threading.Thread(
+                target=self._run, args=(courier, waker), name=f"sink {courier.name}", daemon=True
+            )
+            for courier, waker in zip(couriers, self._wakers, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def deliver(self, now: float) -> None:  # noqa: ARG002  each thread asks the clock itself
+        """Have the couriers look for what is due; nothing is waited for.
+
+        Raises:
+            StorageError: a courier can't go on.
+
+        """
+        self._wake()
+        if self._errors:
+            raise self._errors[0]
+
+    def close(self, now: float, flush: bool) -> None:  # noqa: ARG002  as above
+        """Wait until all that is due (or waits) was tried once, but not too long.
+
+        What is on its way then stays in the outbox, and is sent again by the next start.
+        """
+        self._flush = flush
+        self._stopping.set()
+        self._wake()
+        deadline = time.monotonic() + self._drain_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._over.set()
+        late = [thread.name for thread in self._threads if thread.is_alive()]
+        if late:
+            logger.warning("%s: not done in time; it goes on at the next start", ", ".join(late))
+        if self._errors:
+            raise self._errors[0]
+
+    def _wake(self) -> None:
+        for waker in self._wakers:
+            waker.set()
+
+    def _run(self, courier: Courier, waker: threading.Event) -> None:
+        try:
+            while not self._stopping.is_set():
+                waker.clear()
+                now = self._clock()
+                due = courier.step(now)
+                if due is None or due > now:
+                    waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
+            while not self._over.is_set():
+                due = courier.step(self._clock(), self._flush)
+                if due is None or due > self._clock():
+                    break
+        except Exception as error:  # whatever ends it: the main thread has to know
+            self._errors.append(error)
+        finally:
+            courier.close()
+
+
+def backoff(attempts: int, jitter: float) -> float:
+    """Seconds until the next try after `attempts` retries; `jitter` 0 to 1 takes half to all."""
+    return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts, 16)) * (0.5 + jitter / 2)

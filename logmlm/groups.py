@@ -1,0 +1,297 @@
+"""Groups of alerts, and when their receiver is told of them: Alertmanager's words and timers.
+
+Everything here is a pure function of records; times are UTC epoch seconds and handed in.
+https://prometheus.io/docs/alerting/latest/alertmanager/#grouping
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from logmlm.alertjson import from_plain, plain
+from logmlm.records import Alert, Notification, Status
+from logmlm.rfc3339 import rfc3339
+
+ALL_LABELS = "..."
+"""Alertmanager's word for grouping by all labels."""
+MAX_INCIDENTS = 50
+"""Label sets that are kept of one group; further ones are counted."""
+MAX_EXAMPLES = 5
+MAX_TOLD = 500
+"""Novelties that are remembered of one group."""
+MAX_FLAPS = 20
+CAME_MEANWHILE = "came meanwhile"
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """How one sink's alerts are grouped; times in seconds, as in `AlertingConfig`.
+
+    For `resolved_for` seconds a resolved group is sent again every `repeat_interval` seconds.
+    """
+
+    by: Sequence[str]
+    group_wait: float = 30.0
+    group_interval: float = 300.0
+    repeat_interval: float = 4 * 3600.0
+    resolve_after: float = 300.0
+    flap_window: float = 3600.0
+    resolved_for: float = 0.0
+
+    @property
+    def horizon(self) -> float:
+        """The longest that anything can lie ahead."""
+        waits = (self.group_wait, self.group_interval, self.repeat_interval)
+        return 2 * max(*waits, self.resolve_after, self.flap_window)
+
+    def labels(self, alert: Alert) -> dict[str, str]:
+        """Return the labels that say which group an alert is of."""
+        if ALL_LABELS in self.by:
+            return dict(alert.labels)
+        return {name: alert.labels[name] for name in self.by if name in alert.labels}
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """The alerts of one label set in a group that fires.
+
+    `oddest` is the one with the highest score, `examples` tell of the others in one row each,
+    the oddest first; `first_at` and `last_at` are event times.
+    """
+
+    id: str
+    oddest: Alert
+    count: int
+    first_at: float
+    last_at: float
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What one receiver is to be told of one group, and what it was told.
+
+    `status` is what it was told last (`new`: nothing yet) at `notified_at`. `untold` are the
+    novelties (a label set with an odd pattern) that it does not know yet, the first of which
+    came at `since`; `last` is when the latest alert came.
+    """
+
+    key: str
+    labels: Mapping[str, str]
+    since: float
+    last: float
+    status: Literal["new", "firing", "resolved"] = "new"
+    notified_at: float = 0.0
+    resolved_at: float = 0.0
+    flaps: int = 0
+    incidents: Mapping[str, Incident] = field(default_factory=dict)
+    truncated: int = 0
+    told: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
+
+    def knows(self, alert: Alert) -> bool:
+        """Whether the receiver was told that such an alert fires, and not of its end."""
+        return self.status == "firing" and novelty(alert) in self.told
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a receiver is told next of a group, when, and why; `forget` tells nothing."""
+
+    what: Literal["firing", "resolved", "forget"]
+    due: float
+    reason: str
+
+
+def decide(group: Group, timers: Grouping, now: float) -> Decision:
+    """Say what the receiver is told next.
+
+    - A group that it does not know fires: `group_wait` after its first alert, and
+      `group_interval` after it was told that the group was resolved.
+    - Something new in a group that fires, which is a label set or a pattern of odd lines:
+      `group_interval` after the last notification. More of the same only adds to the count.
+    - Nothing new: again after `repeat_interval`.
+    - No alert for `resolve_after`: resolved, `group_interval` after the last notification at the
+      earliest. A group that fires again within `flap_window` of its end flaps: each time in a
+      row doubles `resolve_after`, up to `flap_window`.
+
+    A time ahead of `now` was set before the clock was put back; what it holds up is due at once.
+    """
+    interval = _after(group.notified_at, timers.group_interval, now)
+    if group.untold:
+        if group.status == "firing":
+            return Decision("firing", interval, "something new in a group that fires")
+        wait = _after(group.since, timers.group_wait, now)
+        if group.status == "resolved":
+            return Decision("firing", max(wait, interval), "a group fires again")
+        return Decision("firing", wait, "a new group")
+    return _nothing_new(group, timers, interval, now)
+
+
+def _nothing_new(group: Group, timers: Grouping, interval: float, now: float) -> Decision:
+    repeat = _after(group.notified_at, timers.repeat_interval, now)
+    if group.status == "firing":
+        quiet = max(_after(group.last, resolve_after(group, timers), now), interval)
+        if quiet <= repeat:
+            return Decision("resolved", quiet, "nothing new came")
+        return Decision("firing", repeat, "a group still fires")
+    if repeat <= group.resolved_at + timers.resolved_for:
+        return Decision("resolved", repeat, "a group is still resolved")
+    return Decision("forget", _after(group.resolved_at, timers.flap_window, now), "long resolved")
+
+
+def resolve_after(group: Group, timers: Grouping) -> float:
+    """Seconds without an alert after which a group is resolved; longer where it flaps."""
+    longest = max(timers.resolve_after, timers.flap_window)
+    return min(timers.resolve_after * 2.0**group.flaps, longest)
+
+
+def add(group: Group | None, alert: Alert, timers: Grouping, now: float) -> Group:
+    """Add an alert to its group (None: a new one)."""
+    if group is None:
+        labels = timers.labels(alert)
+        group = Group(group_key(labels), labels, since=now, last=now)
+    elif group.status == "resolved" and not group.untold:
+        again = 0 <= now - group.resolved_at < timers.flap_window
+        flaps = min(group.flaps + 1, MAX_FLAPS) if again else 0
+        group = replace(group, since=now, flaps=flaps, incidents={}, truncated=0, told=())
+    group = _counted(group, alert)
+    new = novelty(alert)
+    if new in group.untold or group.knows(alert):
+        return replace(group, last=now)
+    since = now if group.status == "firing" and not group.untold else group.since
+    return replace(group, last=now, since=since, untold=(*group.untold, new)[-MAX_TOLD:])
+
+
+def told(group: Group, sent: Group, status: Status, now: float) -> Group:
+    """Note that the receiver accepted what `sent`, an earlier state of the group, says."""
+    if status == "resolved":
+        at = group.resolved_at if group.status == "resolved" else now
+        group = replace(group, status="resolved", notified_at=now, resolved_at=at)
+        # What came while its end was on the way has to be told anew.
+        came = () if group.incidents == sent.incidents else (CAME_MEANWHILE,)
+        return replace(group, since=now, untold=(*group.untold, *came)) if came else group
+    untold = tuple(new for new in group.untold if new not in sent.untold)
+    known = (*group.told, *sent.untold)[-MAX_TOLD:]
+    return replace(group, status="firing", notified_at=now, told=known, untold=untold)
+
+
+def notification(group: Group, status: Status, now: float) -> Notification:
+    """Make what a sink sends of a group: an alert for each label set, with its count."""
+    ended = group.resolved_at if group.status == "resolved" else now
+    return Notification(
+        group.key,
+        status,
+        tuple(
+            _summed(incident, ended if status == "resolved" else None)
+            for incident in group.incidents.values()
+        ),
+        dict(group.labels),
+        group.truncated,
+    )
+
+
+def single(alert: Alert) -> Notification:
+    """Make what a sink sends of one alert: each label set is a group of its own."""
+    return Notification(group_key(alert.labels), "firing", (alert,), dict(alert.labels))
+
+
+def group_key(labels: Mapping[str, str]) -> str:
+    """Alertmanager's form: the route, then the group's labels."""
+    quoted = (f"{name}={json.dumps(labels[name])}" for name in sorted(labels))
+    return "{}:{" + ", ".join(quoted) + "}"
+
+
+def novelty(alert: Alert) -> str:
+    """What makes an alert new to somebody: its labels, and the pattern of its odd lines."""
+    return f"{alert.fingerprint}/{alert.annotations.get('pattern', '')}"
+
+
+def dump_group(group: Group) -> str:
+    """A group as one line of JSON."""
+    values: dict[str, Any] = {name: getattr(group, name) for name in Group.__dataclass_fields__}
+    values["incidents"] = {
+        name: {**_fields(incident), "oddest": plain(incident.oddest)}
+        for name, incident in group.incidents.items()
+    }
+    return json.dumps(values)
+
+
+def load_group(text: str) -> Group:
+    """Read what `dump_group` wrote."""
+    values = json.loads(text)
+    values["incidents"] = {
+        name: Incident(
+            **{
+                **incident,
+                "oddest": from_plain(incident["oddest"]),
+                "examples": tuple(incident["examples"]),
+            }
+        )
+        for name, incident in values["incidents"].items()
+    }
+    return Group(**{**values, "told": tuple(values["told"]), "untold": tuple(values["untold"])})
+
+
+def _fields(incident: Incident) -> dict[str, Any]:
+    return {name: getattr(incident, name) for name in Incident.__dataclass_fields__}
+
+
+def _after(moment: float, wait: float, now: float) -> float:
+    return moment + wait if moment <= now else now
+
+
+def _counted(group: Group, alert: Alert) -> Group:
+    known = group.incidents.get(alert.fingerprint)
+    if known is None and len(group.incidents) >= MAX_INCIDENTS:
+        return replace(group, truncated=group.truncated + 1)
+    incident = _begun(alert) if known is None else _joined(known, alert)
+    return replace(group, incidents={**group.incidents, alert.fingerprint: incident})
+
+
+def _begun(alert: Alert) -> Incident:
+    return Incident(alert.id, alert, 1, alert.starts_at, alert.starts_at, (_example(alert),))
+
+
+def _joined(incident: Incident, alert: Alert) -> Incident:
+    oddest = max(incident.oddest, alert, key=_value)
+    # Rows begin with the score in a fixed width, so that their order is that of the scores.
+    examples = sorted((*incident.examples, _example(alert)), reverse=True)[:MAX_EXAMPLES]
+    return replace(
+        incident,
+        oddest=oddest,
+        count=incident.count + 1,
+        first_at=min(incident.first_at, alert.starts_at),
+        last_at=max(incident.last_at, alert.starts_at),
+        examples=tuple(examples),
+    )
+
+
+def _summed(incident: Incident, ends_at: float | None) -> Alert:
+    """The oddest alert, which tells how many others there were."""
+    annotations = {
+        **incident.oddest.annotations,
+        "count": str(incident.count),
+        "first_at": rfc3339(incident.first_at),
+        "last_at": rfc3339(incident.last_at),
+    }
+    if incident.count > 1:
+        annotations["examples"] = "\n".join(row.lstrip() for row in incident.examples)
+    return replace(
+        incident.oddest,
+        id=incident.id,
+        annotations=annotations,
+        starts_at=incident.first_at,
+        ends_at=None if ends_at is None else max(ends_at, incident.first_at),
+    )
+
+
+def _example(alert: Alert) -> str:
+    return f"{_value(alert):12.3f}  {alert.id}  {alert.annotations.get('summary', '')}"
+
+
+def _value(alert: Alert) -> float:
+    return float(alert.annotations.get("score", "0"))

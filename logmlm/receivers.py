@@ -1,0 +1,71 @@
+"""Receivers, as the configuration names them: a sink each, and how its alerts are grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TextIO
+
+from logmlm.alertingconfig import AlertingConfig
+from logmlm.couriers import Receiver
+from logmlm.groups import ALL_LABELS, Grouping
+from logmlm.runconfig import RunConfig
+from logmlm.sinkconfig import AlertmanagerConfig, Receiving
+from logmlm.sinks.alertmanager import RESOLVED_FOR_S, AlertmanagerSink
+from logmlm.sinks.base import Sink
+from logmlm.sinks.file import FileSink
+from logmlm.sinks.stdout import StdoutSink
+from logmlm.sinks.webhook import WebhookSink
+
+Clock = Callable[[], float]
+SINKS: Mapping[str, Callable[[Any, Clock, TextIO], Sink]] = MappingProxyType(
+    {
+        "stdout": lambda config, _, out: StdoutSink(config, out),
+        "file": lambda config, *_: FileSink(config),
+        "webhook": lambda config, clock, _: WebhookSink(config, clock=clock),
+        "alertmanager": lambda config, clock, _: AlertmanagerSink(config, clock=clock),
+    }
+)
+"""How each kind of sink is made, by its key in the configuration."""
+
+
+def receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiver]:
+    """Make every sink of the configuration; `out` is standard output.
+
+    Raises:
+        ConfigError: what a sink needs can't be used.
+
+    """
+    found = []
+    for one in config.sinks:
+        section = one.section
+        sink = SINKS[one.kind](section, clock, out)
+        groups = grouping(section, config.alerting)
+        found.append(
+            Receiver(section.name, sink.send, section.max_retries, groups, close=sink.close)
+        )
+    return found
+
+
+def grouping(sink: Receiving, config: AlertingConfig) -> Grouping | None:
+    """How alerts are grouped for a sink; an Alertmanager groups them itself."""
+    if not sink.grouped:
+        return None
+    if isinstance(sink, AlertmanagerConfig):
+        return Grouping(
+            (ALL_LABELS,),
+            group_wait=0.0,
+            group_interval=0.0,
+            repeat_interval=sink.resend_interval,
+            resolve_after=config.resolve_after,
+            flap_window=config.flap_window,
+            resolved_for=RESOLVED_FOR_S,
+        )
+    return Grouping(
+        config.group_by,
+        group_wait=config.group_wait,
+        group_interval=config.group_interval,
+        repeat_interval=config.repeat_interval,
+        resolve_after=config.resolve_after,
+        flap_window=config.flap_window,
+    )

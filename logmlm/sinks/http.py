@@ -1,0 +1,159 @@
+"""Posting to a receiver by HTTP: secrets, certificates, and what its answer means."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import cast
+
+import requests
+from pydantic import SecretStr
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
+
+from logmlm.errors import ConfigError
+from logmlm.records import Delivery
+from logmlm.sinkconfig import HttpConfig, TlsConfig, check_url
+
+_RETRIED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+Signer = Callable[[bytes], Mapping[str, str]]
+"""Headers for a body."""
+
+
+class Poster:
+    """Posts JSON; redirects are not followed, and answers not read.
+
+    2xx is accepted. 408, 429, 5xx and transport errors are to be tried again, not before what
+    Retry-After says (RFC 9110, 10.2.3). Everything else is refused for good.
+    """
+
+    def __init__(
+        self,
+        config: HttpConfig,
+        *,
+        clock: Callable[[], float],
+        path: str = "",
+        sign: Signer | None = None,
+    ) -> None:
+        """Read the secrets' files; `path` is added to the address.
+
+        Raises:
+            ConfigError: a file can't be read, or holds nothing that can be used.
+
+        """
+        self._clock = clock
+        self._timeout = config.timeout
+        self._url = _url(config, path)
+        self._headers = _headers(config)
+        self._sign = sign
+        self._session = requests.Session()
+        self._verify, self._session.cert = _certificates(config)
+
+    def post(self, body: bytes) -> Delivery:
+        """Post once; never longer than the connection's and the answer's timeout together."""
+        signed = self._sign(body) if self._sign else {}
+        try:
+            response = self._session.post(
+                self._url,
+                data=body,
+                headers={"Content-Type": "application/json", **signed},
+                auth=self._authorize,
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+                verify=self._verify,
+            )
+        except OSError as error:  # the base of RequestException, and what a lost CA file raises
+            return Delivery("later", type(error).__name__)  # its text may hold a secret address
+        with response:
+            return self._delivery(response)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._session.close()
+
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        # Headers set here, as `auth`, are safe from ~/.netrc, which `requests` would prefer.
+        user, password = get_auth_from_url(self._url)
+        if user:
+            HTTPBasicAuth(user, password)(request)
+        request.headers.update(self._headers)
+        return request
+
+    def _delivery(self, response: requests.Response) -> Delivery:
+        status = response.status_code
+        reason = f"HTTP {status} {response.reason or ''}".strip()
+        if response.ok and status < HTTPStatus.MULTIPLE_CHOICES:
+            return Delivery("accepted")
+        if status in _RETRIED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Delivery("later", reason, self._retry_after(response.headers))
+        return Delivery("refused", reason)
+
+    def _retry_after(self, headers: Mapping[str, str]) -> float:
+        text = headers.get("Retry-After", "").strip()
+        if text.isascii() and text.isdigit():
+            return float(text)
+        try:
+            return max(0.0, parsedate_to_datetime(text).timestamp() - self._clock())
+        except (ValueError, OverflowError):
+            return 0.0
+
+
+def read_secret(path: Path) -> str:
+    """Read a one-line secret; what it is never stands in an error.
+
+    Raises:
+        ConfigError: the file can't be read, or holds no line of ASCII characters.
+
+    """
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text, but should hold a secret of one line") from error
+    except OSError as error:
+        raise ConfigError(f"can't read {path}: {error.strerror}") from error
+    if not text or not text.isascii() or not text.isprintable():
+        raise ConfigError(f"{path} should hold a secret of one line, in ASCII characters")
+    return text
+
+
+def _url(config: HttpConfig, path: str) -> str:
+    if config.url_file is None:
+        url, where = cast(SecretStr, config.url).get_secret_value(), "'url'"
+    else:
+        url, where = read_secret(config.url_file), str(config.url_file)
+    try:
+        url = check_url(url).rstrip("/") + path if path else check_url(url)
+        requests.Request("POST", url).prepare()
+    except ValueError as error:  # requests' InvalidURL is one too; its text may hold a secret
+        raise ConfigError(f"{where} of sink '{config.name}' holds no http address") from error
+    return url
+
+
+def _headers(config: HttpConfig) -> dict[str, str]:
+    headers = {name: value.get_secret_value() for name, value in config.headers.items()}
+    if config.bearer_token_file is not None:
+        headers["Authorization"] = f"Bearer {read_secret(config.bearer_token_file)}"
+    return headers
+
+
+def _certificates(config: HttpConfig) -> tuple[str | bool, tuple[str, str] | None]:
+    """Whom to trust and who we are, as `requests` is told it, the files looked into first."""
+    tls: TlsConfig = config.tls
+    key_file = tls.key_file or tls.cert_file
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        if tls.cert_file is not None:
+            context.load_cert_chain(tls.cert_file, key_file, password=_no_password)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "no PEM file"
+        raise ConfigError(f"'tls' of sink '{config.name}' can't be used: {reason}") from error
+    pair = (str(tls.cert_file), str(key_file)) if tls.cert_file else None
+    return str(tls.ca_file) if tls.ca_file else True, pair
+
+
+def _no_password() -> str:
+    raise ValueError("a key with a password can't be used")

@@ -1,0 +1,221 @@
+"""`logmlm alerts`, `silence` and `feedback` over the state of a daemon."""
+
+import csv
+import io
+import json
+import time
+from contextlib import closing
+
+import pytest
+from http_parts import alert
+from offline_parts import logmlm
+
+from logmlm.alerting import Alerting
+from logmlm.couriers import Receiver
+from logmlm.groups import Grouping
+from logmlm.labels import Labels
+from logmlm.records import Delivery
+from logmlm.state import State
+
+ODD, ERROR = "ODD one", "ODD two"
+
+
+class Daemon:
+    """Alerting over a state directory, with receivers that take or refuse everything."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.sent = []
+        self.refusing = True
+        self.made = {}
+
+    def run(self, *alerts, receivers=("good", "bad")):
+        by_text = dict(alerts)
+        with closing(State(self.directory / "state.db")) as state:
+            alerting = Alerting(
+                state,
+                [Receiver(name, getattr(self, name)) for name in receivers],
+                make=lambda found: by_text[found.text],
+                random=lambda: 1.0,
+            )
+            left = alerting.update([Odd(text) for text in by_text], time.time())
+            alerting.close(time.time())
+        return left
+
+    def good(self, notification):
+        self.sent += notification.alerts
+        return Delivery("accepted")
+
+    def bad(self, notification):
+        if not self.refusing:
+            return self.good(notification)
+        return Delivery("refused", "HTTP 401 Unauthorized")
+
+
+class Odd:
+    is_anomaly = True
+
+    def __init__(self, text):
+        self.text = text
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    return Daemon(tmp_path)
+
+
+@pytest.fixture
+def ask(tmp_path):
+    return lambda *words: logmlm(*words, "--state-dir", tmp_path)
+
+
+def rows(outcome):
+    assert outcome.code == 0, outcome.err
+    return [json.loads(line) for line in outcome.out.splitlines()]
+
+
+def test_alerts_are_listed_shown_and_exported_with_what_became_of_them(daemon, ask):
+    first, second = alert(ODD), alert(ERROR, level="ERROR", first=99)
+    daemon.run((ODD, first))
+    daemon.run((ERROR, second), receivers=("good",))
+    listed = ask("alerts", "list")
+    later, earlier = listed.out.splitlines()
+    assert later.startswith(f"{second.id}  1970-01-01T00:16:40Z  sent         critical  1 of 1")
+    assert earlier.startswith(f"{first.id}  1970-01-01T00:16:40Z  dead         warning ")
+    found = rows(ask("alerts", "export"))
+    assert [row["id"] for row in found] == [second.id, first.id]
+    assert found[1]["dead"] == [{"sink": "bad", "reason": "HTTP 401 Unauthorized"}]
+    assert found[1]["annotations"]["lines"] == f"> {ODD}"
+    assert rows(ask("alerts", "list", "--dead", "--output", "json")) == found[1:]
+    assert rows(ask("alerts", "list", "--waiting", "--output", "json")) == []
+    assert len(rows(ask("alerts", "list", "--limit", 1, "--output", "json"))) == 1
+    shown = ask("alerts", "show", first.id[:8]).out
+    assert "dead letter of bad: HTTP 401 Unauthorized" in shown
+    assert "model: m" in shown
+    assert rows(ask("alerts", "show", first.id, "--output", "json")) == found[1:]
+
+
+def test_dead_letters_are_sent_again_when_that_is_asked(daemon, ask):
+    first, second = alert(ODD), alert(ERROR, first=99)
+    daemon.run((ODD, first), (ERROR, second), receivers=("bad",))
+    daemon.refusing = False
+    daemon.run(receivers=("bad",))
+    assert daemon.sent == []
+    assert "1 dead letters wait" in ask("alerts", "retry", first.id).err
+    assert rows(ask("alerts", "list", "--waiting", "--output", "json"))[0]["id"] == first.id
+    daemon.run(receivers=("bad",))
+    assert [each.id for each in daemon.sent] == [first.id]
+    assert "1 dead letters wait" in ask("alerts", "retry", "--all").err
+    daemon.run(receivers=("bad",))
+    assert [each.id for each in daemon.sent] == [first.id, second.id]
+    assert {row["status"] for row in rows(ask("alerts", "export"))} == {"sent"}
+    assert ask("alerts", "retry", first.id).code == 64
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("alerts", "show", "f00"), 64, "no alert's id begins with 'f00'"),
+        (("alerts", "show", ""), 64, "no alert's id begins"),
+        (("alerts", "retry"), 64, "name alerts, or give --all"),
+        (("alerts", "retry", "x", "--all"), 64, "name alerts, or give --all"),
+        (("silence", "add", "a=b"), 64, "give either --for or --until"),
+        (("silence", "add", "a=b", "--for", "soon"), 64, "--for: 'soon' is no duration"),
+        (("silence", "add", "a=b", "--until", "soon"), 64, "--until: 'soon' is no time"),
+        (("silence", "add", "a=b", "--until", "2001-01-01"), 64, "end has to be after now"),
+        (("silence", "add", "a~b", "--for", "2h"), 64, "'a~b' is no matcher"),
+        (("silence", "add", "a=~(", "--for", "2h"), 64, "'(' is no regular expression"),
+        (("silence", "add", "a=~.*", "--for", "2h"), 64, "does not match every alert"),
+        (("silence", "expire", "f00"), 64, "no silence's id begins with 'f00'"),
+        (("feedback", "f00", "--true"), 64, "no alert's id begins with 'f00'"),
+        (("feedback", "f00"), 64, "give either --false-alarm or --true"),
+        (("feedback", "f00", "--true", "--false-alarm"), 64, "give either"),
+        (("alerts", "list", "--config", "c.yaml"), 64, "give --state-dir or --config, not both"),
+    ],
+)
+def test_words_that_make_no_sense_are_told(daemon, ask, words, code, sentence):
+    daemon.run()
+    outcome = ask(*words)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert sentence in outcome.err
+
+
+def test_a_directory_without_state_is_told(ask, tmp_path):
+    outcome = ask("alerts", "list")
+    assert outcome.code == 74
+    assert f"there is no {tmp_path}/state.db; give the daemon's --state-dir" in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_state_is_found_by_the_config_or_where_run_has_it(daemon, tmp_path, monkeypatch):
+    daemon.run((ODD, alert(ODD)), receivers=("good",))
+    config = tmp_path / "run.yaml"
+    config.write_text(f"model: {{path: m}}\nsource: {{stdin: }}\nstate_dir: {tmp_path}\n")
+    assert len(rows(logmlm("alerts", "export", "--config", config))) == 1
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    assert len(rows(logmlm("alerts", "export"))) == 1
+
+
+def test_a_silence_mutes_its_alerts_until_it_ends(daemon, ask):
+    daemon.run()
+    added = ask("silence", "add", "model=~m|n", "source!=x", "--for", "2h", "--comment", "deploy")
+    identity = added.out.split()[0]
+    assert 'model=~"m|n" source!="x"' in added.out
+    assert daemon.run((ODD, alert(ODD))) == []
+    assert daemon.sent == []
+    assert rows(ask("alerts", "export"))[0]["status"] == "silenced"
+    (row,) = rows(ask("silence", "list", "--output", "json"))
+    assert (row["id"], row["active"], row["comment"]) == (identity, True, "deploy")
+    assert "ended" in ask("silence", "expire", identity[:6]).out
+    assert ask("silence", "list").out == ""
+    assert identity in ask("silence", "list", "--expired").out
+    assert ask("silence", "expire", identity).code == 64
+    daemon.run((ERROR, alert(ERROR, first=99)))
+    assert len(daemon.sent) == 1
+
+
+def test_a_silence_has_an_end_as_a_time_and_an_author(daemon, ask):
+    daemon.run()
+    words = ("--until", "2999-01-01", "--author", "me", "--output", "json")
+    (row,) = rows(ask("silence", "add", 'host="a b"', *words))
+    assert (row["ends_at"], row["created_by"]) == ("2999-01-01T00:00:00Z", "me")
+    assert row["matchers"] == ['host="a b"']
+
+
+def test_the_like_of_a_false_alarm_pages_nobody_until_it_is_taken_back(daemon, ask):
+    first = alert(ODD)
+    daemon.run((ODD, first), receivers=("good",))
+    said = ask("feedback", first.id, "--false-alarm", "--for", "1h")
+    assert f"alert {first.id} was false alarm; its like is mute until" in said.err
+    like, other = alert("fine", ODD, first=500), alert(ODD, complete=False, first=900)
+    assert like.annotations["pattern"] == first.annotations["pattern"]
+    daemon.run((ODD, like), receivers=("good",))
+    assert [each.id for each in daemon.sent] == [first.id]
+    assert rows(ask("alerts", "show", like.id, "--output", "json"))[0]["status"] == "false alarm"
+    assert ask("feedback", like.id, "--true").code == 0
+    daemon.run((ODD, other), receivers=("good",))
+    assert len(daemon.sent) == 2
+
+
+def test_feedback_is_exported_as_labels_that_training_takes(daemon, ask, tmp_path):
+    first, second = alert(ODD), alert(ERROR, first=99)
+    daemon.run((ODD, first), (ERROR, second), receivers=("good",))
+    ask("feedback", first.id, "--true")
+    ask("feedback", second.id, "--false-alarm")
+    outcome = ask("feedback", "export")
+    (row,) = csv.DictReader(io.StringIO(outcome.out))
+    assert (row["alert"], row["start"], row["end"]) == (first.id,) + ("1970-01-01T00:16:40Z",) * 2
+    assert "1 true alerts of 2" in outcome.err
+    labels = tmp_path / "labels.csv"
+    labels.write_text(outcome.out)
+    assert [interval.name for interval in Labels.read(labels).intervals] == [row["name"]]
+
+
+def test_a_grouped_sink_gets_a_dead_letter_on_its_own(daemon, ask, tmp_path):
+    first = alert(ODD)
+    daemon.run((ODD, first), receivers=("bad",))
+    ask("alerts", "retry", "--all")
+    with closing(State(tmp_path / "state.db")) as state:
+        receiver = Receiver("bad", daemon.good, grouping=Grouping(("model",)))
+        Alerting(state, [receiver], make=None, random=lambda: 1.0).deliver(time.time())
+    assert [each.id for each in daemon.sent] == [first.id]

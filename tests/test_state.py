@@ -1,0 +1,224 @@
+"""What was written is what is read: damage is an error or an earlier state, nothing else."""
+
+import multiprocessing
+import random
+import resource
+import shutil
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+
+from logmlm.errors import StorageError
+from logmlm.state import TABLES, VERSION, State
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state.db"
+
+
+def put(state, number, size=10):
+    state.put("alerts", id=f"a{number}", at=float(number), verdict="sent", body="x" * size)
+
+
+def content(state):
+    return {table: sorted(map(repr, state.select(table))) for table in TABLES if state.count(table)}
+
+
+def test_rows_come_back_as_they_were_put(path):
+    with closing(State(path)) as state:
+        state.put("sinks", name="s", attempts=1, due=2.5, reason="ö", accepted_at=0.0)
+        state.put("sinks", name="s", attempts=2, due=2.5, reason="ö", accepted_at=0.0)
+    with closing(State(path)) as state:
+        row = {"name": "s", "attempts": 2, "due": 2.5, "reason": "ö", "accepted_at": 0.0}
+        assert state.get("sinks", "s") == row
+        assert state.get("sinks", "t") is None
+        assert state.count("sinks") == state.count("sinks", "attempts = ?", 2) == 1
+        assert state.delete("sinks", "name = ?", "s") == 1
+        assert state.select("sinks") == []
+
+
+def test_a_transaction_happens_whole_or_not_at_all(path):
+    def break_off(state):
+        with state.transaction():
+            put(state, 2)
+            with state.transaction():
+                put(state, 3)
+            raise KeyError
+
+    with closing(State(path)) as state:
+        put(state, 1)
+        with pytest.raises(KeyError):
+            break_off(state)
+        assert [row["id"] for row in state.select("alerts")] == ["a1"]
+        with state.transaction():
+            put(state, 4)
+    with closing(State(path)) as state:
+        assert state.count("alerts") == 2
+
+
+def test_threads_and_a_second_process_write_in_turn(path):
+    def write(state, first):
+        for number in range(first, first + 20):
+            with state.transaction():
+                put(state, number)
+
+    with closing(State(path)) as one, closing(State(path)) as other:
+        threads = [
+            threading.Thread(target=write, args=(state, first))
+            for first, state in ((0, one), (100, one), (200, other))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert one.count("alerts") == other.count("alerts") == 60
+
+
+def test_keys_by_number_grow(path):
+    with closing(State(path)) as state:
+        assert state.next_seq("queue") == 1
+        state.put("queue", seq=1, sink="s", alert="a", bundle="", attempts=0)
+        assert state.next_seq("queue") == 2
+
+
+def test_a_newer_version_is_refused(path):
+    State(path).close()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute(f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(StorageError, match="newer logmlm"):
+        State(path)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"SQLite format 3\0" + b"\0" * 5000])
+def test_a_file_that_is_no_database_is_damage_and_stays(path, text):
+    path.write_bytes(text)
+    with pytest.raises(StorageError, match="is damaged") as caught:
+        State(path)
+    assert f"move {path}" in str(caught.value)
+    assert path.read_bytes() == text
+
+
+def test_a_log_left_behind_is_not_mixed_into_a_new_database(path):
+    path.with_name("state.db-wal").write_bytes(b"old")
+    with pytest.raises(StorageError, match=r"state\.db-wal is there"):
+        State(path)
+
+
+def test_a_place_that_can_not_be_used_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match="can't make"):
+        State(tmp_path / "none" / "state.db")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE alerts SET body = 'y'",
+        "UPDATE alerts SET at = 7.5",
+        "DELETE FROM alerts WHERE id = 'a1'",
+        "UPDATE totals SET rows = rows + 1",
+        "DROP INDEX alerts_at",
+        "DROP TABLE totals",
+        "CREATE TABLE mine (a)",
+    ],
+)
+def test_what_somebody_else_changed_is_found_when_it_is_opened(path, sql):
+    with closing(State(path)) as state:
+        put(state, 1)
+        put(state, 2)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("DROP TRIGGER alerts_deleted") if sql.startswith("DELETE") else None
+        raw.execute(sql)
+        raw.commit()
+    with pytest.raises(StorageError, match="is damaged"):
+        State(path)
+
+
+def test_what_is_changed_while_it_is_open_is_found_when_it_is_read(path):
+    with closing(State(path)) as state:
+        put(state, 1)
+        with closing(sqlite3.connect(path)) as raw:
+            raw.execute("UPDATE alerts SET body = 'y'")
+            raw.commit()
+        with pytest.raises(StorageError, match="a row of 'alerts' is not what was written"):
+            state.get("alerts", "a1")
+
+
+def test_a_closed_database_says_so(path):
+    state = State(path)
+    state.close()
+    with pytest.raises(StorageError, match="is closed"):
+        state.select("alerts")
+
+
+@pytest.mark.parametrize("with_log", [False, True], ids=["closed", "with its log"])
+def test_cut_anywhere_or_with_a_bit_flipped_it_is_never_silently_wrong(path, tmp_path, with_log):
+    """A hundred damages in all: each is an error, or what stood there after some transaction."""
+    luck = random.Random(7)  # noqa: S311  reproducible damage
+    states = [{}]
+    state = State(path)
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for number in range(60):
+        with state.transaction():
+            put(state, number, luck.randrange(3000))
+            state.delete("alerts", "id = ?", f"a{luck.randrange(60)}")
+            seq = state.next_seq("queue")
+            state.put("queue", seq=seq, sink="s", alert=f"a{number}", bundle="", attempts=0)
+        states.append(content(state))
+    if not with_log:
+        state.close()
+    saved = [shutil.copy(found, copies) for found in tmp_path.glob("state.db*")]
+    state.close()
+    assert len(saved) == (3 if with_log else 1)
+    survived = sum(_survives(copies, tmp_path / f"d{i}", luck, states) for i in range(50))
+    assert survived < 50
+
+
+def _survives(copies, directory, luck, states):
+    """Damage one file of a copy; whether it can still be opened, which needs a known state."""
+    shutil.copytree(copies, directory)
+    (directory / "state.db-shm").unlink(missing_ok=True)
+    files = sorted(directory.iterdir())
+    target = luck.choice(files)
+    raw = bytearray(target.read_bytes())
+    if luck.random() < 0.5:
+        raw = raw[: luck.randrange(len(raw))]
+    else:
+        for _ in range(luck.choice([1, 1, 8])):
+            raw[luck.randrange(len(raw))] ^= 1 << luck.randrange(8)
+    target.write_bytes(raw)
+    try:
+        with closing(State(directory / "state.db")) as state:
+            found = content(state)
+    except StorageError:
+        return False
+    assert found in states
+    return True
+
+
+def _fill(path, answers):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+    with closing(State(path)) as state:
+        for number in range(1000):
+            try:
+                put(state, number, 3000)
+            except StorageError as error:
+                answers.put((number, str(error)))
+                break
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_a_storage_error_and_what_was_committed_stays(path):
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    child = context.Process(target=_fill, args=(path, answers))
+    child.start()
+    number, message = answers.get(timeout=30)
+    child.join()
+    assert "can't use" in message
+    with closing(State(path)) as state:
+        assert state.count("alerts") == number > 5
