@@ -60,6 +60,11 @@ class Alerting:
         self._random = random
         self._retries = {receiver.name: _Retry() for receiver in receivers}
 
+    def waiting(self) -> dict[str, int]:
+        """How many alerts wait for each receiver."""
+        names = [receiver.name for receiver in self._receivers]
+        return {name: len(self._outbox.waiting(name)) for name in names}
+
     def update(self, scores: Sequence[Score], now: float) -> None:
         """Store the alerts of those scores that reach the threshold, for every receiver.
 

@@ -17,9 +17,10 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -27,11 +28,13 @@ from logmlm.alerting import Alerting, Receiver
 from logmlm.alerts import make_alert
 from logmlm.errors import ConfigError, StorageError
 from logmlm.explanation import render
+from logmlm.metrics import Metrics
 from logmlm.outbox import DeadLetters, Outbox
-from logmlm.pipeline import Pipeline
+from logmlm.outside import Outside
 from logmlm.records import Alert, Score, window_id
+from logmlm.reloading import Loaded, Running
 from logmlm.runconfig import RunConfig
-from logmlm.signals import Stop
+from logmlm.signals import OutOfTime, Stop
 from logmlm.sinkconfig import SinkConfig, StdoutConfig
 from logmlm.sinks.stdout import StdoutSink
 from logmlm.sinks.webhook import WebhookSink
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from logmlm.detector import Detector
 
 STDIN_DESCRIPTOR = 0
+MODEL_NOTE = "model.json"
 
 logger = logging.getLogger(__name__)
 
@@ -73,37 +77,72 @@ def run(
     stop_when_idle: float | None = None,
     load: Callable[[Path, str], Detector] | None = None,
     world: World = PROCESS,
+    reread: Callable[[], RunConfig] | None = None,
 ) -> None:
     """Follow, score and alert until SIGTERM or SIGINT, or until nothing came for so many seconds.
 
     Returns after a clean stop: the batch at hand was finished, what is due was sent once, and
     the positions were committed. Alerts for standard output go to `out`; `load` opens a model
-    directory on a device (None: `Detector.load`).
+    directory on a device (None: `Detector.load`). At a SIGHUP the configuration is read anew by
+    `reread` (None: it stays, but secrets and model are read again).
 
     Raises:
-        ConfigError: a secret's file can't be used.
+        ConfigError: a secret's file can't be used, or nothing can listen at `http.listen`.
+        UnreachableError: another program listens there.
         ModelError: the model can't be used.
         StorageError: the state can't be read or written, or another daemon uses it.
 
     """
     environment = os.environ if world.environment is None else world.environment
     directory = state_directory(config, environment)
-    with locked(directory), Stop() as stop:
-        receivers = [_receiver(sink, out, world) for sink in config.sinks]
-        detector = (load or _load)(config.model.path, config.model.device)
+    measured = Metrics(version("logmlm"), world.clock)
+    with (
+        locked(directory),
+        Stop() as stop,
+        Outside(config.http, environment, measured, wishes=stop) as outside,
+    ):
+        maker = Workshop(directory, out, world, load or _load, measured, reread or (lambda: config))
+        loaded = maker.load(config)
         with closing(_source(config, directory, world, stop)) as source:
-            _forget_cuts_of_another_model(source, detector.digest, directory / "model.json")
-            pipeline = Pipeline(
-                source,
-                detector.reader(),
-                detector.windower(),
-                detector.score,
-                _alerting(config, directory, detector, source, receivers, world),
-                world.clock,
-            )
+            _forget_cuts_of_another_model(source, loaded.detector.digest, directory / MODEL_NOTE)
+            alerting = maker.alerting(loaded, source)
+            running = Running(maker, loaded, source, alerting, outside, world.clock)
+            outside.started()
             logger.info("ready; state in %s", directory)
-            pipeline.run(stop.is_set, stop_when_idle)
+            try:
+                running.pipeline.run(stop.is_set, stop_when_idle, running.after_turn)
+            except OutOfTime:
+                logger.warning("stopped in the midst of work, which the next start does again")
+            outside.stopping()
     logger.info("stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Makes the parts that a configuration names; see `Maker` in reloading.py."""
+
+    directory: Path
+    out: TextIO
+    world: World
+    open_model: Callable[[Path, str], Detector]
+    measured: Metrics
+    read: Callable[[], RunConfig]
+
+    def load(self, config: RunConfig) -> Loaded:
+        """Read the receivers' secrets, and open the model."""
+        receivers = [self._counted(_receiver(sink, self.out, self.world)) for sink in config.sinks]
+        return Loaded(config, receivers, self.open_model(config.model.path, config.model.device))
+
+    def alerting(self, loaded: Loaded, source: Source) -> Alerting:
+        """Make the alerting over what the outbox holds."""
+        return _alerting(loaded, self.directory, source, self.measured, self.world)
+
+    def remember(self, digest: str) -> None:
+        """Note which model the positions are of."""
+        write_json(self.directory / MODEL_NOTE, {"digest": digest})
+
+    def _counted(self, receiver: Receiver) -> Receiver:
+        return replace(receiver, send=self.measured.counted(receiver.name, receiver.send))
 
 
 def state_directory(config: RunConfig, environment: Mapping[str, str]) -> Path:
@@ -170,17 +209,14 @@ def _receiver(config: SinkConfig, out: TextIO, world: World) -> Receiver:
 
 
 def _alerting(
-    config: RunConfig,
-    directory: Path,
-    detector: Detector,
-    source: Source,
-    receivers: Sequence[Receiver],
-    world: World,
+    loaded: Loaded, directory: Path, source: Source, measured: Metrics, world: World
 ) -> Alerting:
-    labels = {**config.labels, "source": source.name, "model": detector.manifest.name}
+    detector = loaded.detector
+    labels = {**loaded.config.labels, "source": source.name, "model": detector.manifest.name}
 
     def make(score: Score) -> Alert:
         expectations = detector.explain(score)
+        measured.alert("firing")
         return make_alert(
             score,
             expectations,
@@ -193,7 +229,7 @@ def _alerting(
     return Alerting(
         Outbox(directory / "outbox.json"),
         DeadLetters(directory / "dead-letters.jsonl"),
-        receivers,
+        loaded.receivers,
         make=make,
         random=world.random,
     )

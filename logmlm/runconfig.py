@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from logmlm.config import Section
+from logmlm.serviceconfig import HttpConfig, LogConfig
 from logmlm.sinkconfig import SinkConfig, StdoutConfig
 from logmlm.sourceconfig import SourceConfig
 
@@ -41,6 +42,8 @@ class RunConfig(Section):
     )
     state_dir: Path | None = None
     labels: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
+    http: HttpConfig = HttpConfig()
+    log: LogConfig = LogConfig()
 
     @field_validator("labels")
     @classmethod

@@ -61,6 +61,7 @@ class FakeDetector:
 
     digest = "d1"
     manifest = SimpleNamespace(name="fake")
+    templates = ("t1",)
 
     def __init__(self, size=2):
         self.size = size

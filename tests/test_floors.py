@@ -8,17 +8,19 @@ import logmlm
 ROOT = Path(logmlm.__file__).parent
 FLOORS = (
     ("__init__", "records", "errors"),
-    ("storage", "config"),
-    ("sourceconfig", "sinkconfig"),
+    ("storage", "config", "secretfile"),
+    ("sourceconfig", "sinkconfig", "serviceconfig"),
     ("runconfig", "labels", "masks", "matcher", "template_file", "manifest", "explanation"),
-    ("outbox", "signals"),
+    ("outbox", "signals", "service", "metrics", "httpserver"),
     (
         *("formats", "templates", "windows", "calibration", "alerting", "mlm", "sources"),
         *("sinks", "rules", "configfile", "scoretable"),
     ),
     ("reader", "modeldir", "detection_metrics", "fitting", "alerts"),
     ("evaluation",),
+    ("handover", "outside"),
     ("detector", "learning", "report", "pipeline"),
+    ("reloading",),
     ("training", "assessment", "daemon"),
     ("preflight",),
     ("commands",),

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, cast
 
 import requests
@@ -18,6 +17,7 @@ from requests.utils import get_auth_from_url
 
 from logmlm.errors import ConfigError
 from logmlm.records import Alert, Delivery, Notification
+from logmlm.secretfile import read_secret
 from logmlm.sinkconfig import WebhookConfig, check_url
 from logmlm.sinks.base import rfc3339
 
@@ -126,7 +126,7 @@ def _url(config: WebhookConfig) -> str:
     if config.url_file is None:
         url, where = cast(SecretStr, config.url).get_secret_value(), "'url'"
     else:
-        url, where = _secret(config.url_file), str(config.url_file)
+        url, where = read_secret(config.url_file), str(config.url_file)
     try:
         requests.Request("POST", check_url(url)).prepare()
     except ValueError as error:  # requests' InvalidURL is one too; its text may hold a secret
@@ -137,18 +137,5 @@ def _url(config: WebhookConfig) -> str:
 def _headers(config: WebhookConfig) -> dict[str, str]:
     headers = {name: value.get_secret_value() for name, value in config.headers.items()}
     if config.bearer_token_file is not None:
-        headers["Authorization"] = f"Bearer {_secret(config.bearer_token_file)}"
+        headers["Authorization"] = f"Bearer {read_secret(config.bearer_token_file)}"
     return headers
-
-
-def _secret(path: Path) -> str:
-    """Read a one-line secret; what it is never stands in an error."""
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no text, but should hold a secret of one line") from error
-    except OSError as error:
-        raise ConfigError(f"can't read {path}: {error.strerror}") from error
-    if not text or not text.isascii() or not text.isprintable():
-        raise ConfigError(f"{path} should hold a secret of one line, in ASCII characters")
-    return text

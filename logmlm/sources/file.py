@@ -107,6 +107,10 @@ class FileSource:
         """Path where the partition's file was seen last."""
         return self._checkpoints[partition].path
 
+    def lag(self) -> float:
+        """Bytes of the followed files that are not read yet."""
+        return float(sum(max(0, tail.size - tail.position) for tail in self._tails.values()))
+
     def close(self) -> None:
         """Let go of all files."""
         for partition in list(self._tails):
