@@ -26,13 +26,21 @@ from typing import Any, Protocol
 from logmlm.errors import ConfigError, UnreachableError
 from logmlm.serviceconfig import Address
 
-MAX_REQUEST_BYTES = 16 * 1024
-MAX_CONNECTIONS = 8
-MAX_CONNECTION_S = 60.0
-"""Longer than this no connection lives, however slowly it is fed; a reload has its time in it."""
-READ_TIMEOUT_S = 5.0
-
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client, and all together, may take.
+
+    No connection lives longer than `connection_s`, however slowly it is fed; a reload has its
+    time in it. A client that says nothing for `silence_s` is cut.
+    """
+
+    request_bytes: int = 16 * 1024
+    connections: int = 8
+    connection_s: float = 60.0
+    silence_s: float = 5.0
 
 
 class Subject(Protocol):
@@ -66,7 +74,13 @@ class _Answer:
 class HttpServer:
     """Serves in a thread of its own, from its making until `close`; bounded in every way."""
 
-    def __init__(self, address: Address, subject: Subject, token: str | None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        subject: Subject,
+        token: str | None,
+        limits: Limits = Limits(),
+    ) -> None:
         """Begin to listen.
 
         Raises:
@@ -75,7 +89,7 @@ class HttpServer:
 
         """
         try:
-            self._server = _Server(address, subject, token)
+            self._server = _Server(address, subject, token, limits)
         except OSError as error:
             raise _refusal(address, error) from error
         self.address = Address(address.host, self._server.server_address[1])
@@ -108,7 +122,10 @@ class _Server(ThreadingMixIn, HTTPServer):
     allow_reuse_address = True  # on Linux: after a restart, never beside another listener
     request_queue_size = 16
 
-    def __init__(self, address: Address, subject: Subject, token: str | None) -> None:
+    def __init__(
+        self, address: Address, subject: Subject, token: str | None, limits: Limits
+    ) -> None:
+        self.limits = limits
         self.subject = subject
         self.token = token
         self._open: dict[socket.socket, float] = {}
@@ -122,7 +139,7 @@ class _Server(ThreadingMixIn, HTTPServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  socketserver's signature
         with self._lock:
-            if len(self._open) >= MAX_CONNECTIONS:
+            if len(self._open) >= self.limits.connections:
                 return False
             self._open[request] = time.monotonic()
         return True
@@ -133,7 +150,7 @@ class _Server(ThreadingMixIn, HTTPServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        self.cut(older_than_s=MAX_CONNECTION_S)
+        self.cut(older_than_s=self.limits.connection_s)
 
     def cut(self, older_than_s: float) -> None:
         """Shut connections down that were opened so long ago; their threads then end."""
@@ -156,16 +173,14 @@ def _family(address: Address) -> socket.AddressFamily:
 class _Handler(BaseHTTPRequestHandler):
     """Answers one request, and closes the connection (HTTP/1.0)."""
 
-    timeout = READ_TIMEOUT_S
-    server_version = "logmlm"
-    sys_version = ""
     error_content_type = "text/plain; charset=utf-8"
     error_message_format = "%(code)d %(message)s\n"
     server: _Server
 
     def setup(self) -> None:
         super().setup()
-        self._limited = _Limited(self.connection)
+        self.connection.settimeout(self.server.limits.silence_s)
+        self._limited = _Limited(self.connection, self.server.limits.request_bytes)
         self.rfile = io.BufferedReader(self._limited)
 
     def do_GET(self) -> None:
@@ -180,6 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(_not_found(self.path))
         else:
             self._answer(self._refusal() or self._reload())
+
+    def version_string(self) -> str:
+        return "logmlm"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  http.server's signature
         logger.debug("%s: " + format.replace("%s", "%r"), self.client_address[0], *args)
@@ -236,10 +254,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Limited(io.RawIOBase):
-    """A connection that ends after `MAX_REQUEST_BYTES`."""
+    """A connection that ends after so many bytes."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.left = MAX_REQUEST_BYTES
+    def __init__(self, connection: socket.socket, limit: int) -> None:
+        self.left = limit
         self._connection = connection
 
     def readable(self) -> bool:
