@@ -18,7 +18,7 @@ def hand_over(
     more. Until a partition's safe position has passed all that was read by now, its checkpoint
     has `reached` = `safe`: which windows were scored before says nothing about the new ones.
     """
-    before = {name: old.checkpoint(name) for name in old.partitions}
+    before = {name: at for name in old.partitions if (at := old.checkpoint(name)) is not None}
     held = [event.line for event in old_reader.flush()]
     opened = [event.line for window in old.close_all() for event in window.events]
     waiting: dict[str, list[LogLine]] = defaultdict(list)
@@ -27,10 +27,9 @@ def hand_over(
     windows = []
     for name, checkpoint in before.items():
         lines = sorted(waiting.pop(name, ()), key=lambda line: line.start)
-        if checkpoint is not None:
-            start = lines[0].start if lines else checkpoint.safe
-            windower.resume(name, Checkpoint(start, start, checkpoint.watermark))
-            windower.distrust(name, checkpoint.reached)
+        start = lines[0].start if lines else checkpoint.safe
+        windower.resume(name, Checkpoint(start, start, checkpoint.watermark))
+        windower.distrust(name, checkpoint.reached)
         windows += windower.add(reader.add(lines))
     for lines in waiting.values():  # of partitions that had nothing but a line held back
         windows += windower.add(reader.add(lines))
