@@ -34,7 +34,7 @@ from logmlm.outside import Outside
 from logmlm.records import Alert, Score, window_id
 from logmlm.reloading import Loaded, Running
 from logmlm.runconfig import RunConfig
-from logmlm.signals import OutOfTime, Stop
+from logmlm.signals import GRACE_S, OutOfTime, Stop
 from logmlm.sinkconfig import SinkConfig, StdoutConfig
 from logmlm.sinks.stdout import StdoutSink
 from logmlm.sinks.webhook import WebhookSink
@@ -58,13 +58,15 @@ logger = logging.getLogger(__name__)
 class World:
     """What the daemon has from outside: its input, its clock, its luck, its environment.
 
-    `environment` None is the process's own.
+    `environment` None is the process's own. `grace_s` is how long the work at hand may take
+    after a signal to stop, in true seconds.
     """
 
     stdin: int = STDIN_DESCRIPTOR
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     environment: Mapping[str, str] | None = None
+    grace_s: float = GRACE_S
 
 
 PROCESS = World()
@@ -98,7 +100,7 @@ def run(
     measured = Metrics(version("logmlm"), world.clock)
     with (
         locked(directory),
-        Stop() as stop,
+        Stop(world.grace_s) as stop,
         Outside(config.http, environment, measured, wishes=stop) as outside,
     ):
         maker = Workshop(directory, out, world, load or _load, measured, reread or (lambda: config))

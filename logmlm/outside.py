@@ -13,7 +13,7 @@ from logmlm.httpserver import HttpServer
 from logmlm.metrics import CONTENT_TYPE, Metrics
 from logmlm.secretfile import read_secret
 from logmlm.service import Service
-from logmlm.serviceconfig import HttpConfig
+from logmlm.serviceconfig import Address, HttpConfig
 
 HEALTHY_WITHIN_S = 60.0
 """A loop that did not go round for so long is not healthy."""
@@ -36,7 +36,7 @@ class Wishes(Protocol):
 
 
 class Outside:
-    """Holds the endpoint and the service manager's socket while it is entered.
+    """Holds the endpoint open while it is entered, and tells the service manager.
 
     Its `is_healthy`, `is_ready`, `metrics` and `reload` may be called by any thread. `monotonic`
     tells seconds that are never set back; `wishes` are those for a reload, by signal or HTTP.
@@ -87,7 +87,11 @@ class Outside:
         self._answer("the daemon stops")
         if self._server is not None:
             self._server.close()
-        self.service.close()
+
+    @property
+    def address(self) -> Address | None:
+        """Where it listens; None if it does not."""
+        return None if self._server is None else self._server.address
 
     def started(self) -> None:
         """Say that the model is loaded and the sources are open."""
@@ -121,14 +125,14 @@ class Outside:
         """All metrics as text, and the text's content type."""
         return self.measured.exposition(), CONTENT_TYPE
 
-    def reload(self) -> str:
+    def reload(self, timeout_s: float = RELOAD_TIMEOUT_S) -> str:
         """Wish for a reload and wait for its end: empty if it took effect, else why not."""
         request = _Request()
         with self._lock:
             self._asked.append(request)
         self._wishes.wish_reload()
-        if not request.done.wait(RELOAD_TIMEOUT_S):
-            return f"the daemon is busy; the reload was not done within {RELOAD_TIMEOUT_S:.0f} s"
+        if not request.done.wait(timeout_s):
+            return f"the daemon is busy; the reload was not done within {timeout_s:.0f} s"
         return request.complaint
 
     def takes_reload(self) -> bool:

@@ -28,15 +28,9 @@ class Service:
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self._beat_every = _watchdog_s(environment) / 2
         self._monotonic = monotonic
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.setblocking(False)  # a manager that is busy must not hold up the loop
         self._beat_at = self._status_at = -float("inf")
         self._status = ""
         self._has_failed = False
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._socket.close()
 
     def ready(self, status: str) -> None:
         """Say that the daemon is at work: for the first time, or again after a reload."""
@@ -76,7 +70,9 @@ class Service:
         if self._address is None:
             return
         try:
-            self._socket.sendto("\n".join(assignments).encode(), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as messenger:
+                messenger.setblocking(False)  # a manager that is busy must not hold up the loop
+                messenger.sendto("\n".join(assignments).encode(), self._address)
         except OSError as error:
             if not self._has_failed:
                 logger.warning("the service manager can't be told: %s", error.strerror)

@@ -57,7 +57,6 @@ def test_it_says_ready_reloading_and_stopping_in_the_managers_words(started, clo
     told.ready("at\nwork")
     told.reloading()
     told.stopping()
-    told.close()
     assert manager.told() == [
         ["READY=1", "STATUS=at work"],
         ["RELOADING=1", "MONOTONIC_USEC=1000500000"],
@@ -73,7 +72,6 @@ def test_the_watchdog_hears_of_the_loop_when_half_of_its_time_is_over(started, c
         clock.now = 1000.0 + tick / 10
         told.beat(lambda: "same")
         beats += [clock.now for message in manager.told() if message == ["WATCHDOG=1"]]
-    told.close()
     assert beats == [1000.0, 1002.0, 1004.0]
 
 
@@ -87,7 +85,6 @@ def test_the_status_is_told_now_and_then_and_only_when_it_changed(started, clock
         clock.now += STATUS_EVERY_S / 2
         told.beat(lambda: "too soon")
         seen += manager.told()
-    told.close()
     assert seen == [["STATUS=one"], ["STATUS=two"], ["STATUS=three 3"]]
 
 
@@ -106,7 +103,6 @@ def test_a_watchdog_that_waits_for_nobody_or_another_process_hears_nothing(
     manager, environment = started
     told = Service(environment | settings, clock)
     told.beat(lambda: "x")
-    told.close()
     assert manager.told() == [["STATUS=x"]]
 
 
@@ -115,7 +111,6 @@ def test_the_watchdog_of_this_process_is_heard_by_its_number(started, clock):
     own = {"WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())}
     told = Service(environment | own, clock)
     told.beat(lambda: "x")
-    told.close()
     assert ["WATCHDOG=1"] in manager.told()
 
 
@@ -124,7 +119,6 @@ def test_without_a_manager_nothing_is_asked_or_said(environment, clock):
     told = Service(environment, clock)
     told.ready("at work")
     told.beat(lambda: pytest.fail("nobody wants to know"))
-    told.close()
 
 
 def test_a_manager_that_does_not_answer_is_warned_of_once_and_fails_nothing(
@@ -133,7 +127,6 @@ def test_a_manager_that_does_not_answer_is_warned_of_once_and_fails_nothing(
     told = Service({"NOTIFY_SOCKET": str(tmp_path / "none")}, clock)
     told.ready("at work")
     told.stopping()
-    told.close()
     assert caplog.text.count("the service manager can't be told: No such file") == 1
 
 
@@ -142,5 +135,4 @@ def test_a_manager_that_does_not_read_holds_nothing_up(started, clock):
     told = Service(environment, clock)
     for _ in range(2000):
         told.stopping()
-    told.close()
     assert 0 < len(manager.told()) < 2000
