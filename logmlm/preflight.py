@@ -14,6 +14,7 @@ from logmlm.daemon import state_directory
 from logmlm.errors import ConfigError
 from logmlm.manifest import Manifest
 from logmlm.runconfig import RunConfig
+from logmlm.secretfile import read_secret
 from logmlm.sinks.webhook import WebhookSink
 
 LABELS_IN_LINE = "in-line"
@@ -68,6 +69,8 @@ def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]
     for sink in config.sinks:
         if sink.webhook is not None:
             WebhookSink(sink.webhook, clock=lambda: 0.0)
+    if config.http.token_file is not None:
+        read_secret(config.http.token_file)
     _need_writable(path, "state_dir", state_directory(config, environment))
     return [*notes, "files can be read, secrets are there, and the state can be written"]
 

@@ -42,7 +42,7 @@ def test_help_lists_every_command_in_the_order_of_use():
     assert (outcome.code, outcome.err) == (0, "")
     assert listed == list(COMMANDS)
     assert listed[:4] == ["train", "evaluate", "score", "explain"]
-    assert listed[4:] == ["templates", "run", "validate", "version"]
+    assert listed[4:] == ["templates", "run", "status", "validate", "version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

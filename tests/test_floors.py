@@ -11,7 +11,7 @@ FLOORS = (
     ("storage", "config", "secretfile"),
     ("sourceconfig", "sinkconfig", "serviceconfig"),
     ("runconfig", "labels", "masks", "matcher", "template_file", "manifest", "explanation"),
-    ("outbox", "signals", "service", "metrics", "httpserver", "logs"),
+    ("outbox", "signals", "service", "metrics", "httpserver", "logs", "status"),
     (
         *("formats", "templates", "windows", "calibration", "alerting", "mlm", "sources"),
         *("sinks", "rules", "configfile", "scoretable"),
