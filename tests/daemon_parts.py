@@ -91,7 +91,9 @@ class FakeDetector:
 
 
 def load(path, _device):
-    """A model directory's name may say how many lines make a window."""
+    """A model directory's name may say how many lines make a window, or that it can't be read."""
+    if path.name == "broken":
+        raise RuntimeError("CUDA out of memory")
     detector = FakeDetector()
     if path.name.isdigit():
         detector.size, detector.digest = int(path.name), f"d{path.name}"

@@ -151,12 +151,38 @@ def test_twenty_reloads_under_load_lose_no_line_and_a_bad_config_never_takes_eff
     assert set(found.values()) == {1}
     assert set(found) == set(range(len(found)))
     assert process.written - len(found) < 12
+    note = json.loads((process.directory / "state" / "model.json").read_text())
+    assert note == {"digest": "d10"}  # of the last good one
     services = {alert["labels"]["service"] for alert in process.alerts()}
     assert "bad" not in services
     assert len(services) > 10
     refusals = process.messages_at("error")
     assert len(refusals) == 5
     assert all("unknown key 'lables'; did you mean 'labels'?" in text for text in refusals)
+
+
+def test_killed_after_a_change_of_the_model_it_goes_on_with_every_line(tmp_path):
+    first = Process(tmp_path)
+    first.configure(model="3")
+    with first.running() as child:
+        first.write(8)
+        first.wait_for(6)
+        first.configure(model="5")
+        child.send_signal(signal.SIGHUP)
+        first.hear("RELOADING=1")
+        first.hear("READY=1")
+        child.kill()
+        child.wait()
+        before = first.numbers()
+    (tmp_path / "notify").unlink()
+    second = Process(tmp_path)
+    second.configure(model="5")
+    second.written = first.written
+    with second.running() as child:
+        second.write(3)
+        second.wait_for(5)
+        stop(child)
+    assert before + second.numbers() == Counter(range(11))
 
 
 def test_a_bad_config_and_a_lost_secret_are_said_in_log_and_metric_and_change_nothing(process):
@@ -179,6 +205,37 @@ def test_a_bad_config_and_a_lost_secret_are_said_in_log_and_metric_and_change_no
         process.write(2)
         process.wait_for(4)
         assert process.alerts()[1]["labels"]["service"] == "other"
+        stop(child)
+
+
+def test_a_model_that_fails_to_load_in_an_unforeseen_way_leaves_the_old_one(process):
+    with process.running() as child:
+        process.configure(model="broken")
+        child.send_signal(signal.SIGHUP)
+        process.hear("RELOADING=1")
+        process.hear("READY=1")
+        process.write(2)
+        process.wait_for(2)
+        stop(child)
+    assert "internal error (RuntimeError)" in process.messages_at("error")[-1]
+    (traced,) = [found for found in process.said() if "traceback" in found]
+    assert "CUDA out of memory" in traced["traceback"]
+
+
+def test_the_same_model_elsewhere_is_put_on_the_other_device(process):
+    with process.running() as child:
+        process.write(3)
+        process.wait_for(2)
+        text = process.config.read_text().replace("path: '2'", "path: '2', device: cuda")
+        process.config.write_text(text)
+        child.send_signal(signal.SIGHUP)
+        process.hear("RELOADING=1")
+        process.hear("READY=1")
+        process.write(1)
+        process.wait_for(4)
+        stop(child)
+    assert "another model scores from now on: fake" in process.messages_at("info")
+    assert process.numbers() == Counter(range(4))
 
 
 def test_what_only_a_restart_changes_is_said_and_kept(process):
@@ -191,6 +248,7 @@ def test_what_only_a_restart_changes_is_said_and_kept(process):
         said = process.messages_at("warning")
         process.write(2)
         process.wait_for(2)
+        stop(child)
     kept = [text.split()[0] for text in said if "at the next restart" in text]
     assert kept == ["'source'", "'state_dir'"]
     assert not (process.directory / "elsewhere").exists()
