@@ -113,9 +113,12 @@ def run(
             logger.info("ready; state in %s", directory)
             try:
                 running.pipeline.run(stop.is_set, stop_when_idle, running.after_turn)
+                outside.stopping()
+                running.close()
             except OutOfTime:
                 logger.warning("stopped in the midst of work, which the next start does again")
-            outside.stopping()
+            finally:
+                running.close(flush=False)
     logger.info("stopped")
 
 

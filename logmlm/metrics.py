@@ -25,7 +25,7 @@ THRESHOLD = 1.0
 UNKNOWN_OVER = 10_000
 """The share of unknown lines is over about so many of the last ones."""
 SOURCE_COUNTS = ("cut_lines", "gaps", "dead_letters")
-"""Attributes with which a source tells what it had to count, where it has them."""
+"""Numbers with which a source tells what it had to count, where it has them."""
 STATUSES: tuple[Status, ...] = ("firing", "resolved")
 Reason = Literal["timeout", "unreachable", "throttled", "server_error", "client_error", "other"]
 REASONS: tuple[Reason, ...] = (
@@ -40,8 +40,8 @@ Send = Callable[[Notification], Delivery]
 class Lagging(Protocol):
     """A source that knows how far it is behind."""
 
-    def lag(self) -> float | None:
-        """What waits to be read: bytes in files, records in Kafka; None where it is unknown."""
+    def lag(self) -> Mapping[str, int]:
+        """What waits to be read, by partition: bytes of files, records of Kafka."""
         ...
 
 
@@ -112,8 +112,8 @@ class Metrics:
     def sample(self, source: object, reader: Any) -> None:
         """Take over what a source and a reader count by themselves.
 
-        A source may be `Lagging`, and have numbers that are named in `SOURCE_COUNTS`; a
-        reader may have lines `discarded`, by reason.
+        A source may be `Lagging`, and have numbers that are named in `SOURCE_COUNTS`. Both it
+        and a reader may have a count of what they `discarded`, by reasons of few words.
         """
         self._reading.sample(source, reader)
 
@@ -162,10 +162,9 @@ class _Reading:
     def sample(self, source: object, reader: Any) -> None:
         self._discarded.follow(reader, getattr(reader, "discarded", {}))
         counts = {name: getattr(source, name) for name in SOURCE_COUNTS if hasattr(source, name)}
-        self._source.follow(source, counts)
-        lag = source.lag() if isinstance(source, Lagging) else None
-        if lag is not None:
-            self._lag.labels(getattr(source, "name", "")).set(lag)
+        self._source.follow(source, counts | getattr(source, "discarded", {}))
+        if isinstance(source, Lagging):
+            self._lag.labels(getattr(source, "name", "")).set(sum(source.lag().values()))
 
 
 class _Scoring:

@@ -55,7 +55,8 @@ class Maker(Protocol):
 class Running:
     """What runs: `after_turn` tells the outside of each turn, and reloads where that is wished.
 
-    A reload that fails, whatever the reason, changes nothing.
+    A configuration that can't be used, whatever the reason, changes nothing; state that can't
+    be read or written (StorageError) ends the daemon, as it does at any other time.
     """
 
     def __init__(
@@ -68,10 +69,12 @@ class Running:
         clock: Callable[[], float],
     ) -> None:
         self._maker = maker
+        self._clock = clock
         self._source = source
         self._outside = outside
         self._loaded = loaded
         self._alerting = alerting
+        self._is_closed = False
         self._reader = loaded.detector.reader()
         self.pipeline = Pipeline(
             source,
@@ -92,6 +95,12 @@ class Running:
         if self._outside.takes_reload():
             self._reload()
 
+    def close(self, flush: bool = True) -> None:
+        """End the alerting, once; `flush` lets it send what is due first."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._alerting.close(self._clock(), flush)
+
     def _look(self) -> None:
         self._outside.measured.sample(self._source, self._reader)
         self._outside.measured.waiting(self._alerting.waiting())
@@ -111,13 +120,12 @@ class Running:
             loaded = self._maker.load(self._changeable(self._maker.read()))
             if not self._is_another_model(loaded):
                 loaded = replace(loaded, detector=self._loaded.detector)
-            alerting = self._maker.alerting(loaded, self._source)
         except LogmlmError as error:
             return str(error)
         except Exception as error:  # whatever is wrong with the new must not end the old
             logger.exception("the reload failed unexpectedly")
             return f"internal error ({type(error).__name__})"
-        self._put(loaded, alerting)
+        self._put(loaded)
         return ""
 
     def _changeable(self, config: RunConfig) -> RunConfig:
@@ -132,11 +140,13 @@ class Running:
         is_same = loaded.detector.digest == self._loaded.detector.digest
         return not is_same or loaded.config.model.device != self._loaded.config.model.device
 
-    def _put(self, loaded: Loaded, alerting: Alerting) -> None:
+    def _put(self, loaded: Loaded) -> None:
         self._look()
         is_another = loaded.detector is not self._loaded.detector
-        self._loaded, self._alerting = loaded, alerting
-        self.pipeline.change_alerting(alerting)
+        self._loaded = loaded
+        self._alerting.close(self._clock(), flush=False)  # never two that send the same
+        self._alerting = self._maker.alerting(loaded, self._source)
+        self.pipeline.change_alerting(self._alerting)
         if is_another:
             self._reader = loaded.detector.reader()
             score = self._outside.measured.timed(loaded.detector.score)

@@ -53,7 +53,8 @@ def worked(metrics):
     metrics.counted("hook", lambda _: Delivery("later", "HTTP 503 Busy"))(None)
     metrics.alert("firing")
     metrics.waiting({"hook": 3})
-    source = SimpleNamespace(name="file", cut_lines=2, gaps=1, lag=lambda: 99.0)
+    source = SimpleNamespace(name="file", cut_lines=2, lag=lambda: {"p": 90, "q": 9})
+    source.discarded = Counter(gap=1)
     metrics.sample(source, SimpleNamespace(discarded=Counter(blank=4)))
     return metrics
 
@@ -66,7 +67,7 @@ def test_each_thing_that_happens_is_in_its_series(metrics, clock):
         ("logmlm_lines_total",): 7,
         ("logmlm_lines_discarded_total", ("reason", "blank")): 4,
         ("logmlm_source_events_total", ("kind", "cut_lines")): 2,
-        ("logmlm_source_events_total", ("kind", "gaps")): 1,
+        ("logmlm_source_events_total", ("kind", "gap")): 1,
         ("logmlm_source_lag", ("source", "file")): 99,
         ("logmlm_commit_age_seconds",): 5,
         ("logmlm_windows_scored_total",): 1,
@@ -146,9 +147,8 @@ def test_totals_are_followed_and_another_readers_begin_anew(metrics):
         assert metrics.value("lines_discarded_total", reason="blank") == expected
 
 
-def test_a_source_without_numbers_and_one_that_does_not_know_show_no_lag(metrics):
+def test_a_source_that_knows_nothing_of_its_lag_shows_none(metrics):
     metrics.sample(SimpleNamespace(name="stdin"), SimpleNamespace())
-    metrics.sample(SimpleNamespace(name="kafka", lag=lambda: None), SimpleNamespace())
     assert not [name for name in series(metrics) if "lag" in name[0]]
 
 

@@ -107,9 +107,9 @@ class FileSource:
         """Path where the partition's file was seen last."""
         return self._checkpoints[partition].path
 
-    def lag(self) -> float:
-        """Bytes of the followed files that are not read yet."""
-        return float(sum(max(0, tail.size - tail.position) for tail in self._tails.values()))
+    def lag(self) -> Mapping[str, int]:
+        """Bytes of each open file that are not read yet."""
+        return {name: max(0, tail.size - tail.position) for name, tail in self._tails.items()}
 
     def close(self) -> None:
         """Let go of all files."""
