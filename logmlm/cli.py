@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "explain": "measure",
         "templates": "show",
         "run": "serve",
+        "status": "status",
         "validate": "serve",
         "alerts": "alerts",
         "silence": "silence",

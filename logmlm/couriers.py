@@ -19,7 +19,7 @@ MAX_RETRY_AFTER_S = 3600.0
 """The longest that a receiver's Retry-After is honoured."""
 LOOK_EVERY_S = 2.0
 """How soon a courier sees what another process queued (`logmlm alerts retry`)."""
-DRAIN_S = 5.0
+DRAIN_S = 4.0
 """How long a stop waits for what is due."""
 
 logger = logging.getLogger(__name__)

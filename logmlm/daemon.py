@@ -17,9 +17,10 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -29,11 +30,13 @@ from logmlm.alerts import make_alert
 from logmlm.couriers import Receiver, Threads
 from logmlm.errors import StorageError
 from logmlm.explanation import render
-from logmlm.pipeline import Pipeline
+from logmlm.metrics import Metrics
+from logmlm.outside import Outside
 from logmlm.receivers import receivers
 from logmlm.records import Alert, Score, window_id
+from logmlm.reloading import Loaded, Running
 from logmlm.runconfig import RunConfig
-from logmlm.signals import Stop
+from logmlm.signals import GRACE_S, OutOfTime, Stop
 from logmlm.sources.base import Source
 from logmlm.sources.kinds import Surroundings, open_source
 from logmlm.state import State
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from logmlm.detector import Detector
 
 STDIN_DESCRIPTOR = 0
+MODEL_NOTE = "model.json"
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +56,15 @@ logger = logging.getLogger(__name__)
 class World:
     """What the daemon has from outside: its input, its clock, its luck, its environment.
 
-    `environment` None is the process's own.
+    `environment` None is the process's own. `grace_s` is how long the work at hand may take
+    after a signal to stop, in true seconds.
     """
 
     stdin: int = STDIN_DESCRIPTOR
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     environment: Mapping[str, str] | None = None
+    grace_s: float = GRACE_S
 
 
 PROCESS = World()
@@ -71,40 +77,110 @@ def run(
     stop_when_idle: float | None = None,
     load: Callable[[Path, str], Detector] | None = None,
     world: World = PROCESS,
+    reread: Callable[[], RunConfig] | None = None,
 ) -> None:
     """Follow, score and alert until SIGTERM or SIGINT, or until nothing came for so many seconds.
 
     Returns after a clean stop: the batch at hand was finished, what is due was sent once, and
     the positions were committed. Alerts for standard output go to `out`; `load` opens a model
-    directory on a device (None: `Detector.load`).
+    directory on a device (None: `Detector.load`). At a SIGHUP the configuration is read anew by
+    `reread` (None: it stays, but secrets and model are read again).
 
     Raises:
-        ConfigError: a secret's file can't be used.
+        ConfigError: a secret's file can't be used, or nothing can listen at `http.listen`.
+        UnreachableError: another program listens there.
         ModelError: the model can't be used.
         StorageError: the state can't be read or written, or another daemon uses it.
 
     """
     environment = os.environ if world.environment is None else world.environment
     directory = state_directory(config, environment)
-    with locked(directory), Stop() as stop:
-        sinks = receivers(config, out, world.clock)
-        detector = (load or _load)(config.model.path, config.model.device)
-        with (
-            closing(_source(config, directory, world, stop)) as source,
-            _alerting(config, directory, detector, source, sinks, world) as alerting,
-        ):
-            _forget_cuts_of_another_model(source, detector.digest, directory / "model.json")
-            pipeline = Pipeline(
-                source,
-                detector.reader(),
-                detector.windower(),
-                detector.score,
-                alerting,
-                world.clock,
-            )
+    measured = Metrics(version("logmlm"), world.clock)
+    with (
+        locked(directory),
+        Stop(world.grace_s) as stop,
+        Outside(config.http, environment, measured, wishes=stop) as outside,
+        closing(State(directory / STATE)) as state,
+    ):
+        maker = Workshop(state, out, world, load or _load, measured, reread or (lambda: config))
+        loaded = maker.load(config)
+        with closing(_source(config, directory, world, stop)) as source:
+            _forget_cuts_of_another_model(source, loaded.detector.digest, maker.model_note)
+            alerting = maker.alerting(loaded, source)
+            running = Running(maker, loaded, source, alerting, outside, world.clock)
+            outside.started()
             logger.info("ready; state in %s", directory)
-            pipeline.run(stop.is_set, stop_when_idle)
+            _run(running, stop, stop_when_idle, outside)
     logger.info("stopped")
+
+
+def _run(running: Running, stop: Stop, stop_when_idle: float | None, outside: Outside) -> None:
+    try:
+        running.pipeline.run(stop.is_set, stop_when_idle, running.after_turn)
+        outside.stopping()
+        running.close()
+    except OutOfTime:
+        logger.warning("stopped in the midst of work, which the next start does again")
+    finally:
+        running.close(flush=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Makes the parts that a configuration names; see `Maker` in reloading.py."""
+
+    state: State
+    out: TextIO
+    world: World
+    open_model: Callable[[Path, str], Detector]
+    measured: Metrics
+    read: Callable[[], RunConfig]
+
+    @property
+    def model_note(self) -> Path:
+        """The file that says which model the positions are of."""
+        return self.state.path.parent / MODEL_NOTE
+
+    def load(self, config: RunConfig) -> Loaded:
+        """Read the receivers' secrets, and open the model."""
+        found = [self._counted(each) for each in receivers(config, self.out, self.world.clock)]
+        return Loaded(config, found, self.open_model(config.model.path, config.model.device))
+
+    def alerting(self, loaded: Loaded, source: Source) -> Alerting:
+        """Make the alerting over what the state holds."""
+        return Alerting(
+            self.state,
+            loaded.receivers,
+            make=self._alert_maker(loaded, source),
+            random=self.world.random,
+            post=lambda couriers: Threads(couriers, self.world.clock),
+            now=self.world.clock(),
+        )
+
+    def remember(self, digest: str) -> None:
+        """Note which model the positions are of."""
+        write_json(self.model_note, {"digest": digest})
+
+    def _counted(self, receiver: Receiver) -> Receiver:
+        return replace(receiver, send=self.measured.counted(receiver.name, receiver.send))
+
+    def _alert_maker(self, loaded: Loaded, source: Source) -> Callable[[Score], Alert]:
+        detector = loaded.detector
+        labels = {**loaded.config.labels, "source": source.name, "model": detector.manifest.name}
+
+        def make(score: Score) -> Alert:
+            expectations = detector.explain(score)
+            self.measured.alert("firing")
+            return make_alert(
+                score,
+                expectations,
+                digest=detector.digest,
+                labels=labels,
+                origin=source.origin(score.window.partition),
+                description=render(score, expectations, window_id(detector.digest, score.window)),
+            )
+
+        return make
 
 
 def state_directory(config: RunConfig, environment: Mapping[str, str]) -> Path:
@@ -150,44 +226,6 @@ def _load(path: Path, device: str) -> Detector:
 
 def _source(config: RunConfig, directory: Path, world: World, stop: Stop) -> Source:
     return open_source(config.source, Surroundings(directory, world.clock, stop.wait, world.stdin))
-
-
-@contextmanager
-def _alerting(
-    config: RunConfig,
-    directory: Path,
-    detector: Detector,
-    source: Source,
-    sinks: Sequence[Receiver],
-    world: World,
-) -> Iterator[Alerting]:
-    """Alerting with its state and couriers, closed in the end: what waits is sent, if it can be."""
-    labels = {**config.labels, "source": source.name, "model": detector.manifest.name}
-
-    def make(score: Score) -> Alert:
-        expectations = detector.explain(score)
-        return make_alert(
-            score,
-            expectations,
-            digest=detector.digest,
-            labels=labels,
-            origin=source.origin(score.window.partition),
-            description=render(score, expectations, window_id(detector.digest, score.window)),
-        )
-
-    with closing(State(directory / STATE)) as state:
-        alerting = Alerting(
-            state,
-            sinks,
-            make=make,
-            random=world.random,
-            post=lambda couriers: Threads(couriers, world.clock),
-            now=world.clock(),
-        )
-        try:
-            yield alerting
-        finally:
-            alerting.close(world.clock())
 
 
 def _forget_cuts_of_another_model(source: Source, digest: str, path: Path) -> None:

@@ -5,7 +5,7 @@
     ├── DataError              65  logs or labels that can't be used
     │   └── FormatError        65  no line format fits
     ├── ModelError             65  a model directory that can't be used
-    ├── UnreachableError       69  a broker or receiver is out of reach at start
+    ├── UnreachableError       69  a broker, a receiver or a port is out of reach at start
     ├── StorageError           74  reading or writing failed
     └── ConfigError            78  a config file that can't be used
 
@@ -42,7 +42,7 @@ class ModelError(LogmlmError):
 
 
 class UnreachableError(LogmlmError):
-    """A broker or receiver is out of reach at start."""
+    """A broker or receiver is out of reach at start, or a port is taken."""
 
     exit_code = 69
 

@@ -16,6 +16,7 @@ from logmlm.errors import ConfigError, StorageError
 from logmlm.manifest import Manifest
 from logmlm.receivers import receivers
 from logmlm.runconfig import RunConfig
+from logmlm.secretfile import read_secret
 from logmlm.sourceconfig import SourceConfig
 from logmlm.sources import journalctl
 from logmlm.sources.listeners import bind, unbind
@@ -65,6 +66,8 @@ def _check_training(path: Path, config: TrainingConfig) -> list[str]:
 def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]) -> list[str]:
     notes = _check_source(path, config.source)
     receivers(config, sys.stdout, clock=lambda: 0.0)
+    if config.http.token_file is not None:
+        read_secret(config.http.token_file)
     _need_writable(path, "state_dir", state_directory(config, environment))
     return [*notes, "files can be read, secrets are there, and the state can be written"]
 

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from logmlm.alertingconfig import AlertingConfig
 from logmlm.config import Section
+from logmlm.serviceconfig import HttpConfig, LogConfig
 from logmlm.sinkconfig import SinkConfig, StdoutConfig
 from logmlm.sourceconfig import SourceConfig
 
@@ -43,6 +44,8 @@ class RunConfig(Section):
     state_dir: Path | None = None
     labels: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
     alerting: AlertingConfig = Field(default_factory=AlertingConfig)
+    http: HttpConfig = HttpConfig()
+    log: LogConfig = LogConfig()
 
     @field_validator("labels")
     @classmethod

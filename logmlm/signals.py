@@ -1,31 +1,46 @@
-"""SIGTERM and SIGINT as a flag that can be waited for."""
+"""SIGTERM and SIGINT as a flag that can be waited for, SIGHUP as a wish to be taken."""
 
 from __future__ import annotations
 
 import os
 import select
 import signal
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+GRACE_S = 5.0
+"""How long the work at hand may take after the first SIGTERM or SIGINT."""
+
+
+class OutOfTime(BaseException):
+    """Raised in the main thread `GRACE_S` after the first signal to stop.
+
+    No `Exception`, as KeyboardInterrupt is none: nothing on the way may take it for an error
+    of its own.
+    """
 
 
 class Stop:
     """Set by the first SIGTERM or SIGINT while it is entered, in the main thread.
 
     A handler writes to a pipe instead of setting a `threading.Event`, whose lock the main
-    thread may hold at that very moment.
+    thread may hold at that very moment. What is still at work `grace_s` after the signal is
+    ended by `OutOfTime`.
     """
 
-    def __init__(self) -> None:
-        self._is_set = False
+    def __init__(self, grace_s: float = GRACE_S) -> None:
+        self._grace_s = grace_s
+        self._is_set = self._reload_wanted = False
         self._before: dict[signal.Signals, Any] = {}
         self._read_end = self._write_end = -1
 
     def __enter__(self) -> Stop:
         self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._before = {number: signal.signal(number, self._handle) for number in STOPPING}
+        handlers = dict.fromkeys(STOPPING, self._stop)
+        handlers |= {signal.SIGHUP: self._reload, signal.SIGALRM: self._end}
+        self._before = {number: signal.signal(number, each) for number, each in handlers.items()}
         return self
 
     def __exit__(
@@ -34,20 +49,45 @@ class Stop:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         os.close(self._read_end)
         os.close(self._write_end)
 
     def is_set(self) -> bool:
-        """Whether a signal came."""
+        """Whether a signal to stop came."""
         return self._is_set
+
+    def take_reload(self) -> bool:
+        """Whether a reload was wished for since this was asked last."""
+        wanted, self._reload_wanted = self._reload_wanted, False
+        if wanted and not self._is_set:
+            with suppress(BlockingIOError):
+                os.read(self._read_end, 4096)  # so that the next wait is one again
+        return wanted
+
+    def wish_reload(self) -> None:
+        """Wish for a reload, and end a wait; any thread may call this."""
+        self._reload_wanted = True
+        self._wake()
 
     def wait(self, seconds: float) -> None:
         """Wait so long, or until a signal comes."""
         select.select([self._read_end], [], [], seconds)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  signal's own signature
+    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  signal's own signature
         if not self._is_set:
             self._is_set = True
+            self._wake()
+            signal.setitimer(signal.ITIMER_REAL, self._grace_s)
+
+    def _reload(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  signal's own signature
+        self.wish_reload()
+
+    def _end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  signal's own signature
+        raise OutOfTime
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):  # a full pipe wakes as well
             os.write(self._write_end, b"\0")

@@ -139,6 +139,13 @@ class Windower:
         """
         self._partitions[partition] = _Partition(partition, self._rule, self._size, checkpoint)
 
+    def distrust(self, partition: str, until: int) -> None:
+        """Have `reached` = `safe` as long as `safe` is before `until`.
+
+        Another rule made windows up to there: which lines were scored, this one can't tell.
+        """
+        self._partitions[partition].doubted = until
+
     def drop(self, partition: str) -> None:
         """Forget a partition that was revoked; whoever has it now reads from `safe`."""
         self._partitions.pop(partition, None)
@@ -217,7 +224,7 @@ class _Partition:
     """One partition's runs, in two orders, each kept by appending and moving to the end."""
 
     def __init__(self, name: str, rule: _Rule, size: int, checkpoint: Checkpoint) -> None:
-        self.open_windows = 0
+        self.open_windows = self.doubted = 0
         self._name = name
         self._rule = rule
         self._size = size
@@ -245,10 +252,12 @@ class _Partition:
         return self._end(list(self._by_start.values()), closed_by, complete)
 
     def checkpoint(self) -> Checkpoint:
-        reached = max(self._position, self._reached)
+        safe, watermark = self._position, self._watermark
         for oldest in self._by_start.values():
-            return Checkpoint(oldest.start, reached, oldest.before)
-        return Checkpoint(self._position, reached, self._watermark)
+            safe, watermark = oldest.start, oldest.before
+            break
+        reached = safe if safe < self.doubted else max(self._position, self._reached)
+        return Checkpoint(safe, reached, watermark)
 
     def _end_over(self, watermark: float) -> list[Window]:
         over: list[_Run] = []

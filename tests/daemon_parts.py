@@ -3,12 +3,14 @@
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 from logmlm import daemon
 from logmlm.config import WindowConfig
 from logmlm.configfile import read_run_config
+from logmlm.logs import logging_to
 from logmlm.records import Event, Expectation, Fields, LogLine, Score, Window
 from logmlm.windows import Windower
 
@@ -61,6 +63,7 @@ class FakeDetector:
 
     digest = "d1"
     manifest = SimpleNamespace(name="fake")
+    templates = ("t1",)
 
     def __init__(self, size=2):
         self.size = size
@@ -87,7 +90,20 @@ class FakeDetector:
         return explain(found)
 
 
+def load(path, _device):
+    """A model directory's name may say how many lines make a window, or that it can't be read."""
+    if path.name == "broken":
+        raise RuntimeError("CUDA out of memory")
+    detector = FakeDetector()
+    if path.name.isdigit():
+        detector.size, detector.digest = int(path.name), f"d{path.name}"
+    return detector
+
+
 if __name__ == "__main__":
-    faster = daemon.World(clock=lambda: time.time() * 100)
-    config = read_run_config(Path(sys.argv[1]), os.environ)
-    daemon.run(config, out=sys.stdout, load=lambda *_: FakeDetector(), world=faster)
+    grace_s = float(os.environ.get("GRACE_S", "8"))
+    faster = daemon.World(clock=lambda: time.time() * 100, grace_s=grace_s)
+    read = partial(read_run_config, Path(sys.argv[1]), os.environ)
+    config = read()
+    with logging_to(sys.stderr, config.log):
+        daemon.run(config, out=sys.stdout, load=load, world=faster, reread=read)

@@ -98,6 +98,14 @@ def test_an_anomaly_is_sent_once_and_a_normal_window_never(desk, hook):
     )
 
 
+def test_what_waits_is_counted_for_each_receiver(tmp_path):
+    desk = Desk(tmp_path, slow=Hook(LATER), quick=Hook())
+    desk.alerting.update([score("ODD")], 0.0)
+    assert desk.alerting.waiting() == {"slow": 1, "quick": 1}
+    desk.alerting.deliver(0.0)
+    assert desk.alerting.waiting() == {"slow": 1, "quick": 0}
+
+
 def test_an_alert_is_durable_before_anything_is_sent(desk, hook):
     desk.alerting.update([score("ODD")], 0.0)
     desk.start()

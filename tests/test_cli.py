@@ -45,6 +45,7 @@ def test_help_lists_every_command_in_the_order_of_use():
     assert listed[4:] == [
         "templates",
         "run",
+        "status",
         "validate",
         "alerts",
         "silence",

@@ -1,6 +1,7 @@
 """`logmlm run` and `validate` from the command line."""
 
 import json
+import socket
 from pathlib import Path
 
 import offline_parts
@@ -38,12 +39,33 @@ def test_run_follows_a_log_and_prints_its_alerts(trained, tmp_path):
             ("--model", "m", "--follow", "l", "--webhook", "notaurl"),
             "--webhook should be an address that starts with http:// or https://",
         ),
+        (
+            ("--model", "m", "--follow", "l", "--http", "9464"),
+            "--http '9464' is no address; write it like 127.0.0.1:9464, or off",
+        ),
     ],
 )
 def test_words_that_make_no_sense_are_told(words, sentence):
     outcome = logmlm("run", *words)
     assert outcome.code == 64
     assert sentence in outcome.err
+
+
+def test_a_port_that_is_taken_is_told_and_the_exit_code_lets_systemd_try_again(tmp_path):
+    words = ("--state-dir", tmp_path / "state", "--model", "m", "--follow", "l")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        outcome = logmlm("run", *words, "--http", address, "--log-format", "json")
+    assert outcome.code == 69
+    (said,) = outcome.err.splitlines()
+    assert json.loads(said)["message"].startswith(f"another program listens on {address} already")
+
+
+def test_the_log_may_be_plain_where_no_person_watches(tmp_path):
+    words = ("--state-dir", tmp_path / "state", "--model", tmp_path / "none", "--follow", "l")
+    outcome = logmlm("run", *words, "--log-format", "text")
+    assert outcome.code == 65
+    assert outcome.err.startswith(f"logmlm: there is no {tmp_path / 'none'}: name a model")
 
 
 def test_validate_checks_the_shipped_training_config():

@@ -8,10 +8,11 @@ import logmlm
 ROOT = Path(logmlm.__file__).parent
 FLOORS = (
     ("__init__", "records", "errors"),
-    ("storage", "config", "rfc3339", "alertjson", "matchers"),
-    ("sourceconfig", "sinkconfig", "alertingconfig", "state", "groups", "statedir"),
+    ("storage", "config", "secretfile", "rfc3339", "alertjson", "matchers"),
+    ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),
     ("runconfig", "labels", "masks", "matcher", "template_file", "manifest", "explanation"),
-    ("outbox", "silences", "feedback", "alertlist", "signals"),
+    ("outbox", "silences", "feedback", "alertlist", "statedir"),
+    ("signals", "service", "metrics", "httpserver", "logs", "status"),
     ("couriers",),
     (
         *("formats", "templates", "windows", "calibration", "alerting", "mlm", "sources"),
@@ -19,7 +20,9 @@ FLOORS = (
     ),
     ("reader", "modeldir", "detection_metrics", "fitting", "alerts", "receivers"),
     ("evaluation",),
+    ("handover", "outside"),
     ("detector", "learning", "report", "pipeline"),
+    ("reloading",),
     ("training", "assessment", "daemon"),
     ("preflight",),
     ("commands",),

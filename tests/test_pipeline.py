@@ -6,7 +6,7 @@ from daemon_parts import FakeDetector
 from logmlm.config import FormatConfig
 from logmlm.errors import StorageError
 from logmlm.formats import get_format
-from logmlm.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline
+from logmlm.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, Turn
 from logmlm.reader import EventReader
 from logmlm.records import Checkpoint, LogLine
 from logmlm.windows import Windower
@@ -185,6 +185,31 @@ def test_delivery_is_tried_in_every_turn_though_nothing_comes():
     desk = Desk()
     desk.pipeline.run(stop_after(3))
     assert desk.steps.count("deliver") == 3
+
+
+def test_each_turn_says_what_it_did():
+    desk = Desk([(0, "a"), (1, "b")], [])
+    turns = []
+    desk.pipeline.run(stop_after(11), after_turn=turns.append)
+    assert turns[:2] == [Turn(2, committed=False), Turn(0, committed=False)]
+    assert [turn.committed for turn in turns].index(True) == COMMIT_EVERY_S / 0.5 - 1
+
+
+def test_another_model_deals_with_the_open_windows_before_positions_are_committed():
+    desk = Desk([(0, "a"), (1, "b"), (2, "c"), (3, "d")])
+    old = FakeDetector(size=3)
+    first = (desk.source, old.reader(), old.windower(), old.score, desk.alerting)
+    pipeline = Pipeline(*first, lambda: desk.source.clock)
+    pipeline.step()
+    del desk.steps[:]
+    new = FakeDetector(size=2)
+    other = ListAlerting([])
+    pipeline.change_alerting(other)
+    pipeline.change_model(new.reader(), new.windower(), new.score)
+    assert desk.steps == [("commit", {"p": Checkpoint(3, 3, 100.5)})]
+    desk.source.batches.append([(4, "e")])
+    pipeline.step()
+    assert other.steps == ["deliver", ("store", "de", "length"), "deliver"]
 
 
 def test_the_real_windower_is_what_it_runs_with():

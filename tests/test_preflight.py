@@ -56,8 +56,9 @@ def test_the_model_is_checked_before_the_machine(write):
 
 
 def test_secrets_have_to_be_there(write):
-    with pytest.raises(ConfigError, match="can't read token"):
-        check(write(RUN + "sinks: [webhook: {url_file: token}]\n"))
+    for section in ("sinks: [webhook: {url_file: token}]\n", "http: {token_file: token}\n"):
+        with pytest.raises(ConfigError, match="can't read token"):
+            check(write(RUN + section))
 
 
 def test_the_state_has_to_be_writable(write, tmp_path):

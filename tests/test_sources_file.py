@@ -90,6 +90,18 @@ def test_a_partial_last_line_waits_for_its_newline(desk):
     assert desk.texts() == ["two!", "three"]
 
 
+def test_what_is_not_read_yet_is_told_in_bytes(desk):
+    assert desk.source.lag() == {}
+    desk.write("one\n")
+    desk.poll()
+    desk.write("two\npart")
+    assert sum(desk.source.lag().values()) == len("two\npart")
+    desk.poll()
+    assert sum(desk.source.lag().values()) == len("part")
+    desk.log.write_text("")
+    assert sum(desk.source.lag().values()) == 0
+
+
 def test_an_empty_poll_waits_as_long_as_it_is_told_and_looks_again(desk):
     desk.poll()
     before = desk.now

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from logmlm.errors import UsageError
+from logmlm.errors import LogmlmError, UsageError
 
 if TYPE_CHECKING:
     from logmlm.runconfig import RunConfig
+
+logger = logging.getLogger(__name__)
 
 
 @click.command(short_help="Follow logs and raise alerts.")
@@ -27,18 +30,41 @@ if TYPE_CHECKING:
 @click.option("--output", type=click.Choice(["json", "text"]), help="How alerts are printed.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where positions are kept.")
 @click.option("--device", help="auto, cpu, cuda, … [default: auto]")
+@click.option("--http", metavar="ADDRESS", help="Metrics and health there, like 127.0.0.1:9464.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    help="The log on standard error. [default: auto, text on a terminal and JSON elsewhere]",
+)
 @click.option("--stop-when-idle", type=float, metavar="S", help="End when no line came for S s.")
-def run(config_file: Path | None, stop_when_idle: float | None, **options: Any) -> None:
+def run(
+    config_file: Path | None,
+    stop_when_idle: float | None,
+    log_format: Literal["auto", "json", "text"] | None,
+    **options: Any,
+) -> None:
     """Follow logs, score their windows, and raise alerts, until SIGTERM.
 
     Either --config FILE, or --model DIR and --follow LOG. Alerts go to standard output (and to
-    --webhook URL). A second start goes on where the first stopped.
+    --webhook URL). A second start goes on where the first stopped. SIGHUP reads the config file,
+    the secrets and the model anew.
     """
     config = _config(config_file, options)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="logmlm: %(message)s")
     from logmlm.daemon import run as run_daemon
+    from logmlm.logs import logging_to
 
-    run_daemon(config, out=sys.stdout, stop_when_idle=stop_when_idle)
+    own = config.log if log_format is None else config.log.model_copy(update={"format": log_format})
+    with logging_to(sys.stderr, own):
+        try:
+            run_daemon(
+                config,
+                out=sys.stdout,
+                stop_when_idle=stop_when_idle,
+                reread=partial(_config, config_file, options),
+            )
+        except LogmlmError as error:
+            logger.error("%s", error)
+            sys.exit(error.exit_code)
 
 
 @click.command(short_help="Check a config file.")
@@ -69,7 +95,8 @@ def _config(config_file: Path | None, options: dict[str, Any]) -> RunConfig:
         return RunConfig.model_validate(_sections(options))
     except ValidationError as error:
         first = error.errors()[0]
-        option = "--webhook" if "webhook" in first["loc"] else f"--{first['loc'][-1]}"
+        named = next((name for name in ("webhook", "http") if name in first["loc"]), None)
+        option = f"--{named or first['loc'][-1]}"
         raise UsageError(f"{option} {first['msg'].removeprefix('Value error, ')}") from error
 
 
@@ -85,4 +112,5 @@ def _sections(options: dict[str, Any]) -> dict[str, Any]:
         "source": {"file": {"include": options["follow"], "start_at": start_at}},
         "sinks": sinks,
         "state_dir": options["state_dir"],
+        "http": {"listen": options["http"] or "off"},
     }

@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from pathlib import Path
 from typing import cast
 
 import requests
@@ -16,6 +15,7 @@ from requests.utils import get_auth_from_url
 
 from logmlm.errors import ConfigError
 from logmlm.records import Delivery
+from logmlm.secretfile import read_secret
 from logmlm.sinkconfig import HttpConfig, TlsConfig, check_url
 
 _RETRIED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
@@ -100,24 +100,6 @@ class Poster:
             return max(0.0, parsedate_to_datetime(text).timestamp() - self._clock())
         except (ValueError, OverflowError):
             return 0.0
-
-
-def read_secret(path: Path) -> str:
-    """Read a one-line secret; what it is never stands in an error.
-
-    Raises:
-        ConfigError: the file can't be read, or holds no line of ASCII characters.
-
-    """
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no text, but should hold a secret of one line") from error
-    except OSError as error:
-        raise ConfigError(f"can't read {path}: {error.strerror}") from error
-    if not text or not text.isascii() or not text.isprintable():
-        raise ConfigError(f"{path} should hold a secret of one line, in ASCII characters")
-    return text
 
 
 def _url(config: HttpConfig, path: str) -> str:

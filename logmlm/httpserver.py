@@ -1,0 +1,282 @@
+"""The daemon's HTTP endpoint: metrics, health, readiness, and reload with a token.
+
+GET  /metrics     Prometheus's text format
+GET  /-/healthy   200 while the loop goes round, else 503
+GET  /-/ready     200 while a model is loaded and the sources are open, else 503
+POST /-/reload    200 after a reload, 400 where the new configuration is refused, 401
+                  without the right token, 403 where no token is configured
+"""
+
+from __future__ import annotations
+
+import errno
+import hmac
+import io
+import logging
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import ThreadingMixIn
+from typing import Any, Protocol
+
+from logmlm.errors import ConfigError, UnreachableError
+from logmlm.serviceconfig import Address
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client, and all together, may take.
+
+    No connection lives longer than `connection_s`, however slowly it is fed; a reload has its
+    time in it. A client that says nothing for `silence_s` is cut.
+    """
+
+    request_bytes: int = 16 * 1024
+    connections: int = 8
+    connection_s: float = 60.0
+    silence_s: float = 5.0
+
+
+class Subject(Protocol):
+    """The daemon, as it is asked from outside, by other threads than its own."""
+
+    def metrics(self) -> tuple[bytes, str]:
+        """All metrics as text, and the text's content type."""
+        ...
+
+    def is_healthy(self) -> bool:
+        """Whether the loop went round lately."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether the model is loaded and the sources are open."""
+        ...
+
+    def reload(self) -> str:
+        """Ask for a reload and wait for its end: empty if it took effect, else why not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: HTTPStatus
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class HttpServer:
+    """Serves in a thread of its own, from its making until `close`; bounded in every way."""
+
+    def __init__(
+        self,
+        address: Address,
+        subject: Subject,
+        token: str | None,
+        limits: Limits = Limits(),
+    ) -> None:
+        """Begin to listen.
+
+        Raises:
+            UnreachableError: another program listens there.
+            ConfigError: this machine has no such address, or this user may not listen there.
+
+        """
+        try:
+            self._server = _Server(address, subject, token, limits)
+        except OSError as error:
+            raise _refusal(address, error) from error
+        self.address = Address(address.host, self._server.server_address[1])
+        """Where it listens, with the port that was chosen."""
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening, and cut what connections there are."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.cut(older_than_s=0.0)
+        self._thread.join()
+
+
+def _refusal(address: Address, error: OSError) -> UnreachableError | ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return UnreachableError(
+            f"another program listens on {address} already; stop it, or give 'http.listen'"
+            " another port"
+        )
+    return ConfigError(f"can't listen on {address} ('http.listen'): {error.strerror or error}")
+
+
+class _Server(ThreadingMixIn, HTTPServer):
+    """Threads for a few connections at once; one more is turned away, and an old one cut."""
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True  # on Linux: after a restart, never beside another listener
+    request_queue_size = 16
+
+    def __init__(
+        self, address: Address, subject: Subject, token: str | None, limits: Limits
+    ) -> None:
+        self.limits = limits
+        self.subject = subject
+        self.token = token
+        self._open: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+        self.address_family = _family(address)
+        super().__init__((address.host, address.port), _Handler)
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's own, which asks the DNS for this machine's name.
+        super(HTTPServer, self).server_bind()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  socketserver's signature
+        with self._lock:
+            if len(self._open) >= self.limits.connections:
+                return False
+            self._open[request] = time.monotonic()
+        return True
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        self.cut(older_than_s=self.limits.connection_s)
+
+    def cut(self, older_than_s: float) -> None:
+        """Shut connections down that were opened so long ago; their threads then end."""
+        now = time.monotonic()
+        with self._lock:
+            for request, opened_at in self._open.items():
+                if now - opened_at >= older_than_s:
+                    with suppress(OSError):
+                        request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  socketserver's signature
+        logger.debug("a request ended badly", exc_info=True)
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    return found[0][0]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one request, and closes the connection (HTTP/1.0)."""
+
+    error_content_type = "text/plain; charset=utf-8"
+    error_message_format = "%(code)d %(message)s\n"
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(self.server.limits.silence_s)
+        self._limited = _Limited(self.connection, self.server.limits.request_bytes)
+        self.rfile = io.BufferedReader(self._limited)
+
+    def do_GET(self) -> None:
+        self._answer(self._get())
+
+    def do_HEAD(self) -> None:
+        self._answer(self._get())
+
+    def do_POST(self) -> None:
+        self._drop_body()
+        if self.path != "/-/reload":
+            self._answer(_not_found(self.path))
+        else:
+            self._answer(self._refusal() or self._reload())
+
+    def version_string(self) -> str:
+        return "logmlm"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  http.server's signature
+        logger.debug("%s: " + format.replace("%s", "%r"), self.client_address[0], *args)
+
+    def _get(self) -> _Answer:
+        subject = self.server.subject
+        if self.path == "/metrics":
+            body, content_type = subject.metrics()
+            return _Answer(HTTPStatus.OK, body, content_type)
+        if self.path == "/-/healthy":
+            return _state(subject.is_healthy(), "healthy", "the loop does not go round")
+        if self.path == "/-/ready":
+            return _state(subject.is_ready(), "ready", "not ready yet")
+        return _not_found(self.path)
+
+    def _drop_body(self) -> None:
+        """Read what was sent along: an answer may not arrive where something is left unread."""
+        length = self.headers.get("Content-Length", "")
+        if length.isascii() and length.isdigit():
+            self.rfile.read(min(int(length), self._limited.left))
+
+    def _refusal(self) -> _Answer | None:
+        if self.server.token is None:
+            text = "reload by HTTP needs 'http.token_file' in the configuration\n"
+            return _Answer(HTTPStatus.FORBIDDEN, text.encode())
+        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
+        right = hmac.compare_digest(given.strip().encode(), self.server.token.encode())
+        if right and scheme.lower() == "bearer":
+            return None
+        return _Answer(
+            HTTPStatus.UNAUTHORIZED,
+            b"a bearer token is needed\n",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+    def _reload(self) -> _Answer:
+        complaint = self.server.subject.reload()
+        if complaint:
+            return _Answer(HTTPStatus.BAD_REQUEST, f"{complaint}\n".encode())
+        return _Answer(HTTPStatus.OK, b"reloaded\n")
+
+    def _answer(self, answer: _Answer) -> None:
+        if self._limited.left <= 0:
+            answer = _Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"too long a request\n")
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+
+class _Limited(io.RawIOBase):
+    """A connection that ends after so many bytes."""
+
+    def __init__(self, connection: socket.socket, limit: int) -> None:
+        self.left = limit
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read = self._connection.recv_into(buffer, min(len(buffer), self.left)) if self.left else 0
+        self.left -= read
+        return read
+
+
+def _state(good: bool, yes: str, no: str) -> _Answer:
+    if good:
+        return _Answer(HTTPStatus.OK, f"{yes}\n".encode())
+    return _Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{no}\n".encode())
+
+
+def _not_found(path: str) -> _Answer:
+    known = {"/metrics", "/-/healthy", "/-/ready", "/-/reload"}
+    if path in known:
+        return _Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"another method is needed\n")
+    return _Answer(HTTPStatus.NOT_FOUND, b"there is /metrics, /-/healthy, /-/ready, /-/reload\n")

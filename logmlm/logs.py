@@ -1,0 +1,66 @@
+"""The program's own log, on standard error: one line a thing, JSON where no person watches."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from logmlm.serviceconfig import LogConfig
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({})))
+"""What every record has; anything else was given as `extra`."""
+
+
+class JsonLines(logging.Formatter):
+    """A record as one JSON object: `time` (RFC 3339, UTC), `level`, `message`, `logger`.
+
+    Fields given as `extra` stand beside these; an error's traceback is in `traceback`.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object, on one line whatever the message holds."""
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields: dict[str, Any] = {
+            "time": moment.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            "logger": record.name,
+        }
+        extra = {name: value for name, value in vars(record).items() if name not in _PLAIN}
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(extra | fields, ensure_ascii=False, default=str)
+
+
+class PlainLines(logging.Formatter):
+    """A record as a line for people; what would end the line in a message is shown escaped."""
+
+    def __init__(self) -> None:
+        super().__init__("logmlm: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
+        """Return the line, without a traceback."""
+        return super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
+
+
+@contextmanager
+def logging_to(stream: TextIO, config: LogConfig) -> Iterator[None]:
+    """Log to `stream` meanwhile, Python's own warnings too."""
+    in_json = config.format == "json" or (config.format == "auto" and not stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines() if in_json else PlainLines())
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(config.level.upper())
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.setLevel(level)
+        root.removeHandler(handler)

@@ -1,0 +1,275 @@
+"""What the daemon counts and measures, as Prometheus reads it.
+
+Labels have few values, from fixed sets or from the configuration: never a path, a template,
+or an error's text (https://prometheus.io/docs/practices/naming/).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+
+from logmlm.records import UNKNOWN, Delivery, Notification, Score, Status, Window
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+VALUE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Upper bounds for a window's value, around the threshold, which is 1.0."""
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+THRESHOLD = 1.0
+UNKNOWN_OVER = 10_000
+"""The share of unknown lines is over about so many of the last ones."""
+STATUSES: tuple[Status, ...] = ("firing", "resolved")
+Reason = Literal["timeout", "unreachable", "throttled", "server_error", "client_error", "other"]
+REASONS: tuple[Reason, ...] = (
+    *("timeout", "unreachable", "throttled", "server_error", "client_error", "other"),
+)
+
+Judge = Callable[[Sequence[Window]], list[Score]]
+Send = Callable[[Notification], Delivery]
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A source that knows how far it is behind."""
+
+    def lag(self) -> Mapping[str, int]:
+        """What waits to be read, by partition: bytes of files, records of Kafka."""
+        ...
+
+
+class Metrics:
+    """The daemon's metrics, in a registry of their own.
+
+    The loop writes and a scrape in another thread reads; each value has its lock. Whether a
+    counter follows what others count is sampled, so a scrape may be some seconds behind.
+    `clock` tells UTC epoch seconds.
+    """
+
+    def __init__(self, version: str, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._scoring = _Scoring(registry)
+        self._paging = _Paging(registry)
+        self._reading = _Reading(registry, clock)
+        _gauge(registry, "build_info", "Always 1; the version.", "version").labels(version).set(1)
+        self._reload_ok = _gauge(
+            registry,
+            "config_last_reload_successful",
+            "Whether the last reload took effect; the start counts as one.",
+        )
+        self._reload_at = _gauge(
+            registry,
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration that is in use was read.",
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, without the times of creation, which cost a series each."""
+        for metric in self._registry.collect():
+            kept = [one for one in metric.samples if not one.name.endswith("_created")]
+            if kept and not metric.name.endswith("_created"):
+                metric.samples = kept
+                yield metric
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus's text format, as `CONTENT_TYPE` says."""
+        return generate_latest(self)
+
+    def value(self, name: str, **labels: str) -> float:
+        """The value of one series now; 0 where there is none."""
+        return self._registry.get_sample_value(f"logmlm_{name}", labels) or 0.0
+
+    def summary(self) -> str:
+        """Say what was done so far, in one sentence."""
+        names = ("lines_total", "windows_scored_total")
+        lines, windows = (f"{self.value(name):,.0f}" for name in names)
+        alerts = self.value("alerts_total", status="firing")
+        return f"{lines} lines read, {windows} windows scored, {alerts:,.0f} alerts"
+
+    def reloaded(self, succeeded: bool) -> None:
+        """Note how a reload, or the start, went."""
+        self._reload_ok.set(succeeded)
+        if succeeded:
+            self._reload_at.set(self._clock())
+
+    def read(self, lines: int) -> None:
+        """Count lines that a source handed over."""
+        self._reading.lines.inc(lines)
+
+    def committed(self) -> None:
+        """Note that read positions were committed now."""
+        self._reading.committed_at = self._clock()
+
+    def sample(self, source: object, reader: Any) -> None:
+        """Take over what a source and a reader count by themselves.
+
+        A source may be `Lagging`. Both it and a reader may have a count of what they
+        `discarded`, by reasons of few words.
+        """
+        self._reading.sample(source, reader)
+
+    def model(self, name: str, digest: str, templates: int) -> None:
+        """Note the model in use, in place of the one before."""
+        self._scoring.info.clear()
+        self._scoring.info.labels(name, digest[:12]).set(1)
+        self._scoring.templates.set(templates)
+
+    def timed(self, judge: Judge) -> Judge:
+        """The same scoring, measured."""
+        return lambda windows: self._scoring.measure(judge, windows)
+
+    def counted(self, receiver: str, send: Send) -> Send:
+        """The same sending, with its outcomes counted."""
+        self._paging.begin(receiver)
+        return lambda notice: self._paging.count(receiver, notice, send(notice))
+
+    def alert(self, status: Status) -> None:
+        """Count an alert that fires or is resolved."""
+        self._paging.alerts.labels(status).inc()
+
+    def waiting(self, alerts: Mapping[str, int]) -> None:
+        """Note how many alerts wait for each receiver."""
+        for receiver, count in alerts.items():
+            self._paging.waiting.labels(receiver).set(count)
+
+
+class _Reading:
+    """What comes in."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float]) -> None:
+        self.committed_at = clock()
+        self.lines = _counter(registry, "lines", "Lines that the source handed over.")
+        self._discarded = _Follower(
+            _counter(registry, "lines_discarded", "Lines in no window, by reason.", "reason")
+        )
+        self._source = _Follower(
+            _counter(registry, "source_events", "What a source had to count.", "kind")
+        )
+        about = "What the source has not read yet: bytes of files, records of Kafka."
+        self._lag = _gauge(registry, "source_lag", about, "source")
+        age = _gauge(registry, "commit_age_seconds", "Seconds since positions were committed.")
+        age.set_function(lambda: max(0.0, clock() - self.committed_at))
+
+    def sample(self, source: object, reader: Any) -> None:
+        self._discarded.follow(reader, getattr(reader, "discarded", {}))
+        self._source.follow(source, getattr(source, "discarded", {}))
+        if isinstance(source, Lagging):
+            self._lag.labels(getattr(source, "name", "")).set(sum(source.lag().values()))
+
+
+class _Scoring:
+    """What becomes of it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.info = _gauge(registry, "model_info", "Always 1; the model.", "model", "digest")
+        self.templates = _gauge(registry, "templates", "Templates that the model knows.")
+        threshold = _gauge(registry, "threshold", "The value from which a window alarms.")
+        threshold.set(THRESHOLD)
+        self._windows = _counter(registry, "windows_scored", "Windows that were scored.")
+        self._seconds = _histogram(
+            registry, "score_seconds", "Seconds for scoring the windows at hand.", SECONDS_BUCKETS
+        )
+        self._values = _histogram(
+            registry, "window_score", "Values of windows; 1 is the threshold.", VALUE_BUCKETS
+        )
+        self._ratio = _gauge(
+            registry,
+            "unknown_template_ratio",
+            f"Share of lines without a learned template, of about the last {UNKNOWN_OVER:,}.",
+        )
+        self._unknown = self._events = 0.0
+
+    def measure(self, judge: Judge, windows: Sequence[Window]) -> list[Score]:
+        began = time.perf_counter()
+        scores = judge(windows)
+        self._seconds.observe(time.perf_counter() - began)
+        self._windows.inc(len(windows))
+        for score in scores:
+            self._values.observe(score.value)
+            self._events += len(score.window.events)
+            self._unknown += sum(each.template_id == UNKNOWN for each in score.window.events)
+        if self._events:
+            self._ratio.set(self._unknown / self._events)
+        if self._events > UNKNOWN_OVER:
+            self._events, self._unknown = self._events / 2, self._unknown / 2
+        return scores
+
+
+class _Paging:
+    """What goes out."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.alerts = _counter(
+            registry, "alerts", "Alerts that began, or whose end a receiver was told.", "status"
+        )
+        for status in STATUSES:
+            self.alerts.labels(status)
+        self.waiting = _gauge(registry, "alerts_waiting", "Alerts to be delivered.", "receiver")
+        self._sent = _counter(registry, "notifications", "Notifications tried.", "receiver")
+        about = "Notifications that a receiver did not take, by reason."
+        self._failed = _counter(registry, "notifications_failed", about, "receiver", "reason")
+
+    def begin(self, receiver: str) -> None:
+        self._sent.labels(receiver)
+        for reason in REASONS:
+            self._failed.labels(receiver, reason)
+
+    def count(self, receiver: str, notification: Notification, delivery: Delivery) -> Delivery:
+        self._sent.labels(receiver).inc()
+        if delivery.outcome != "accepted":
+            self._failed.labels(receiver, failure(delivery)).inc()
+        elif notification.status == "resolved":
+            self.alerts.labels("resolved").inc(len(notification.alerts))
+        return delivery
+
+
+class _Follower:
+    """Makes a counter with one label follow totals that someone else counts.
+
+    Another owner's totals start anew, and are added to what was counted before.
+    """
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._owner: object = None
+        self._seen: dict[str, int] = {}
+
+    def follow(self, owner: object, totals: Mapping[str, int]) -> None:
+        if owner is not self._owner:
+            self._owner, self._seen = owner, {}
+        for name, total in totals.items():
+            self._counter.labels(name).inc(max(0, total - self._seen.get(name, 0)))
+            self._seen[name] = total
+
+
+def failure(delivery: Delivery) -> Reason:
+    """Which of the fixed reasons a delivery failed for; its own words may hold anything."""
+    status = re.match(r"HTTP (\d)(\d\d)", delivery.reason)
+    if status is not None:
+        if status[0].endswith("429"):
+            return "throttled"
+        return {"5": "server_error", "4": "client_error"}.get(status[1], "other")  # type: ignore[return-value]  # the words are among those
+    if "timeout" in delivery.reason.lower():
+        return "timeout"
+    return "unreachable" if delivery.outcome == "later" else "other"
+
+
+def _counter(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Counter:
+    return Counter(f"logmlm_{name}", about, labels, registry=registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Gauge:
+    return Gauge(f"logmlm_{name}", about, labels, registry=registry)
+
+
+def _histogram(
+    registry: CollectorRegistry, name: str, about: str, buckets: Sequence[float]
+) -> Histogram:
+    return Histogram(f"logmlm_{name}", about, registry=registry, buckets=buckets)

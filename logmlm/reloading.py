@@ -1,0 +1,161 @@
+"""The parts at work, and how others take their place while lines flow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from logmlm.alerting import Alerting
+from logmlm.couriers import Receiver
+from logmlm.errors import LogmlmError
+from logmlm.outside import Outside
+from logmlm.pipeline import Pipeline, Turn
+from logmlm.runconfig import RunConfig
+from logmlm.sources.base import Source
+
+if TYPE_CHECKING:
+    from logmlm.detector import Detector
+
+FIXED = ("source", "state_dir", "http", "log")
+"""Sections that only a restart changes."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a configuration names, opened, before anything of it is at work."""
+
+    config: RunConfig
+    receivers: Sequence[Receiver]
+    detector: Detector
+
+
+class Maker(Protocol):
+    """Makes parts of a configuration."""
+
+    def read(self) -> RunConfig:
+        """Read the configuration as it is now."""
+        ...
+
+    def load(self, config: RunConfig) -> Loaded:
+        """Open the receivers' secrets and the model; nothing that runs is touched."""
+        ...
+
+    def alerting(self, loaded: Loaded, source: Source) -> Alerting:
+        """Make the alerting that sends to the loaded receivers."""
+        ...
+
+    def remember(self, digest: str) -> None:
+        """Note durably that positions are now those of the model with this digest."""
+        ...
+
+
+class Running:
+    """What runs: `after_turn` tells the outside of each turn, and reloads where that is wished.
+
+    A configuration that can't be used, whatever the reason, changes nothing; state that can't
+    be read or written (StorageError) ends the daemon, as it does at any other time.
+    """
+
+    def __init__(
+        self,
+        maker: Maker,
+        loaded: Loaded,
+        source: Source,
+        alerting: Alerting,
+        outside: Outside,
+        clock: Callable[[], float],
+    ) -> None:
+        self._maker = maker
+        self._clock = clock
+        self._source = source
+        self._outside = outside
+        self._loaded = loaded
+        self._alerting = alerting
+        self._is_closed = False
+        self._reader = loaded.detector.reader()
+        self.pipeline = Pipeline(
+            source,
+            self._reader,
+            loaded.detector.windower(),
+            outside.measured.timed(loaded.detector.score),
+            alerting,
+            clock,
+        )
+        self._show_model()
+
+    def after_turn(self, turn: Turn) -> None:
+        """Tell of a turn, then reload if that was wished for."""
+        self._outside.measured.read(turn.lines)
+        if turn.committed:
+            self._outside.measured.committed()
+        self._outside.went_round(self._look)
+        if self._outside.takes_reload():
+            self._reload()
+
+    def close(self, flush: bool = True) -> None:
+        """End the alerting, once; `flush` lets it send what is due first."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._alerting.close(self._clock(), flush)
+
+    def _look(self) -> None:
+        self._outside.measured.sample(self._source, self._reader)
+        self._outside.measured.waiting(self._alerting.waiting())
+
+    def _reload(self) -> None:
+        self._outside.reloading()
+        complaint = self._exchange()
+        if complaint:
+            logger.error("reload refused; the old configuration stays: %s", complaint)
+        else:
+            logger.info("reloaded")
+        self._outside.reloaded(complaint)
+
+    def _exchange(self) -> str:
+        """Put what the configuration names now in place; say why not, if that can't be done."""
+        try:
+            loaded = self._maker.load(self._changeable(self._maker.read()))
+            if not self._is_another_model(loaded):
+                loaded = replace(loaded, detector=self._loaded.detector)
+        except LogmlmError as error:
+            return str(error)
+        except Exception as error:  # whatever is wrong with the new must not end the old
+            logger.exception("the reload failed unexpectedly")
+            return f"internal error ({type(error).__name__})"
+        self._put(loaded)
+        return ""
+
+    def _changeable(self, config: RunConfig) -> RunConfig:
+        """The new configuration, with the old one's sections where only a restart changes them."""
+        old = self._loaded.config
+        changed = [name for name in FIXED if getattr(config, name) != getattr(old, name)]
+        for name in changed:
+            logger.warning("'%s' was changed; that takes effect at the next restart alone", name)
+        return config.model_copy(update={name: getattr(old, name) for name in changed})
+
+    def _is_another_model(self, loaded: Loaded) -> bool:
+        is_same = loaded.detector.digest == self._loaded.detector.digest
+        return not is_same or loaded.config.model.device != self._loaded.config.model.device
+
+    def _put(self, loaded: Loaded) -> None:
+        self._look()
+        is_another = loaded.detector is not self._loaded.detector
+        self._loaded = loaded
+        self._alerting.close(self._clock(), flush=False)  # never two that send the same
+        self._alerting = self._maker.alerting(loaded, self._source)
+        self.pipeline.change_alerting(self._alerting)
+        if is_another:
+            self._reader = loaded.detector.reader()
+            score = self._outside.measured.timed(loaded.detector.score)
+            self.pipeline.change_model(self._reader, loaded.detector.windower(), score)
+            self._maker.remember(loaded.detector.digest)
+            self._show_model()
+            logger.info("another model scores from now on: %s", loaded.detector.manifest.name)
+
+    def _show_model(self) -> None:
+        found = self._loaded.detector
+        self._outside.measured.model(found.manifest.name, found.digest, len(found.templates))

@@ -1,0 +1,58 @@
+"""How the daemon is seen from outside: its HTTP endpoint, and its own log."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BeforeValidator
+
+from logmlm.config import Section
+
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
+
+
+class Address(NamedTuple):
+    """Where a server listens; port 0 lets the system choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_address(value: Any) -> Any:
+    """Read `127.0.0.1:9464`, `[::1]:9464` or `localhost:9464`; `off` (in YAML: false) is None."""
+    if value in (False, "off"):
+        return None
+    if not isinstance(value, str):
+        return value
+    match = _ADDRESS.fullmatch(value)
+    if match is None or int(match[3]) > 65535:
+        raise ValueError(f"'{value}' is no address; write it like 127.0.0.1:9464, or off")
+    return Address(match[1] or match[2], int(match[3]))
+
+
+class HttpConfig(Section):
+    """The endpoint that says how the daemon is: `/metrics`, `/-/healthy`, `/-/ready`.
+
+    `listen` is an address and a port, or `off`. `token_file` holds the token that
+    `POST /-/reload` asks for (as a bearer token); without it nobody may reload by HTTP.
+    """
+
+    listen: Annotated[Address | None, BeforeValidator(parse_address)] = None
+    token_file: Path | None = None
+
+
+class LogConfig(Section):
+    """The daemon's own log, on standard error, one line a thing.
+
+    `format` `auto` is plain text on a terminal and JSON elsewhere. What a log line said is
+    written at level `debug` alone.
+    """
+
+    format: Literal["auto", "json", "text"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"

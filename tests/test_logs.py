@@ -1,0 +1,83 @@
+"""The program's own log is one line a thing: JSON for programs, plain for people."""
+
+import io
+import json
+import logging
+import warnings
+
+import pytest
+
+from logmlm.logs import logging_to
+from logmlm.serviceconfig import LogConfig
+
+logger = logging.getLogger("logmlm.test")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def objects(stream):
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_where_no_person_watches_each_line_is_an_object():
+    stream = io.StringIO()
+    with logging_to(stream, LogConfig()):
+        logger.info("read %d\nlines", 3, extra={"receiver": "hook"})
+    (found,) = objects(stream)
+    time = found.pop("time")
+    assert time.endswith("Z")
+    assert "T" in time
+    assert found == {
+        "level": "info",
+        "message": "read 3\nlines",
+        "logger": "logmlm.test",
+        "receiver": "hook",
+    }
+
+
+def test_a_person_gets_plain_lines():
+    stream = Terminal()
+    with logging_to(stream, LogConfig()):
+        logger.warning("one\r\ntwo")
+    assert stream.getvalue() == "logmlm: one\\r\\ntwo\n"
+
+
+@pytest.mark.parametrize(("form", "stream"), [("json", Terminal()), ("text", io.StringIO())])
+def test_the_format_can_be_chosen(form, stream):
+    with logging_to(stream, LogConfig(format=form)):
+        logger.error("x")
+    assert stream.getvalue().startswith("{" if form == "json" else "logmlm: x\n")
+
+
+def test_a_traceback_stays_on_its_line():
+    stream = io.StringIO()
+    with logging_to(stream, LogConfig()):
+        try:
+            raise ValueError("why")
+        except ValueError:
+            logger.exception("it broke")
+    (found,) = objects(stream)
+    assert found["level"] == "error"
+    assert "ValueError: why" in found["traceback"]
+
+
+def test_the_level_is_held_and_given_back():
+    stream, before = io.StringIO(), logging.getLogger().level
+    with logging_to(stream, LogConfig(level="warning")):
+        logger.info("quiet")
+        logger.warning("loud")
+    logger.error("after")
+    assert [found["message"] for found in objects(stream)] == ["loud"]
+    assert logging.getLogger().level == before
+
+
+def test_pythons_own_warnings_are_lines_too():
+    stream = io.StringIO()
+    with logging_to(stream, LogConfig()), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    assert "DeprecationWarning: old" in objects(stream)[0]["message"]

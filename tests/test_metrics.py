@@ -1,0 +1,213 @@
+"""What is counted is counted once, in series of few labels, in words that Prometheus likes."""
+
+import shutil
+import subprocess
+from collections import Counter
+from types import SimpleNamespace
+
+import daemon_parts
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from logmlm.metrics import REASONS, UNKNOWN_OVER, Metrics, failure
+from logmlm.records import Delivery, Event, Notification, Score, Window
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def metrics(clock):
+    return Metrics("1.2.3", clock)
+
+
+def series(metrics):
+    """Each series of the exposition, by name and labels."""
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def worked(metrics):
+    """A little of everything, so that every series is there."""
+    metrics.reloaded(True)
+    metrics.read(7)
+    metrics.committed()
+    metrics.model("m", "0123456789abcdef", 12)
+    metrics.timed(lambda _: [daemon_parts.score("a", value=1.5)])([None])
+    metrics.counted("hook", lambda _: Delivery("later", "HTTP 503 Busy"))(None)
+    metrics.alert("firing")
+    metrics.waiting({"hook": 3})
+    source = SimpleNamespace(name="file", lag=lambda: {"p": 90, "q": 9})
+    source.discarded = Counter(cut=2, gap=1)
+    metrics.sample(source, SimpleNamespace(discarded=Counter(blank=4)))
+    return metrics
+
+
+def test_an_end_is_counted_where_a_receiver_was_told_of_it(metrics):
+    found = iter([Delivery("later", "HTTP 503 Busy"), Delivery("accepted"), Delivery("accepted")])
+    send = metrics.counted("hook", lambda _: next(found))
+    for status in ("resolved", "resolved", "firing"):
+        send(Notification("g", status, (None, None)))
+    assert metrics.value("alerts_total", status="resolved") == 2
+
+
+def test_each_thing_that_happens_is_in_its_series(metrics, clock):
+    worked(metrics)
+    clock.now += 5.0
+    found = series(metrics)
+    expected = {
+        ("logmlm_lines_total",): 7,
+        ("logmlm_lines_discarded_total", ("reason", "blank")): 4,
+        ("logmlm_source_events_total", ("kind", "cut")): 2,
+        ("logmlm_source_events_total", ("kind", "gap")): 1,
+        ("logmlm_source_lag", ("source", "file")): 99,
+        ("logmlm_commit_age_seconds",): 5,
+        ("logmlm_windows_scored_total",): 1,
+        ("logmlm_score_seconds_count",): 1,
+        ("logmlm_window_score_sum",): 1.5,
+        ("logmlm_window_score_bucket", ("le", "1.25")): 0,
+        ("logmlm_window_score_bucket", ("le", "1.5")): 1,
+        ("logmlm_unknown_template_ratio",): 0,
+        ("logmlm_templates",): 12,
+        ("logmlm_threshold",): 1,
+        ("logmlm_model_info", ("digest", "0123456789ab"), ("model", "m")): 1,
+        ("logmlm_alerts_total", ("status", "firing")): 1,
+        ("logmlm_alerts_total", ("status", "resolved")): 0,
+        ("logmlm_alerts_waiting", ("receiver", "hook")): 3,
+        ("logmlm_notifications_total", ("receiver", "hook")): 1,
+        (
+            "logmlm_notifications_failed_total",
+            *(("reason", "server_error"), ("receiver", "hook")),
+        ): 1,
+        ("logmlm_notifications_failed_total", ("reason", "timeout"), ("receiver", "hook")): 0,
+        ("logmlm_build_info", ("version", "1.2.3")): 1,
+        ("logmlm_config_last_reload_successful",): 1,
+        ("logmlm_config_last_reload_success_timestamp_seconds",): 1000,
+    }
+    assert {name: found.get(name) for name in expected} == expected
+
+
+def test_only_what_is_ours_and_the_processes_own_is_shown_without_times_of_creation(metrics):
+    names = {name for name, *_ in series(worked(metrics))}
+    assert {name.split("_")[0] for name in names} == {"logmlm", "process"}
+    assert not [name for name in names if name.endswith("_created")]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (apt install prometheus)")
+def test_promtool_finds_nothing_to_say(metrics):
+    ours = b"".join(
+        line + b"\n" for line in worked(metrics).exposition().splitlines() if b"logmlm_" in line
+    )
+    told = subprocess.run(
+        ["promtool", "check", "metrics"], input=ours, capture_output=True, check=False
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (0, b"", b"")
+
+
+def test_two_daemons_in_one_process_do_not_share_their_numbers(metrics):
+    worked(metrics)
+    assert Metrics("1").value("lines_total") == 0
+
+
+def test_the_summary_is_one_sentence_of_figures(metrics):
+    metrics.read(12_345)
+    worked(metrics)
+    assert metrics.summary() == "12,352 lines read, 1 windows scored, 1 alerts"
+
+
+def test_a_refused_reload_leaves_the_time_of_the_last_good_one(metrics, clock):
+    metrics.reloaded(True)
+    clock.now += 50
+    metrics.reloaded(False)
+    assert metrics.value("config_last_reload_successful") == 0
+    assert metrics.value("config_last_reload_success_timestamp_seconds") == 1000
+
+
+def test_another_model_takes_the_place_of_the_one_before(metrics):
+    metrics.model("a", "1" * 64, 3)
+    metrics.model("b", "2" * 64, 4)
+    models = [name for name in series(metrics) if name[0] == "logmlm_model_info"]
+    assert models == [("logmlm_model_info", ("digest", "2" * 12), ("model", "b"))]
+
+
+def test_totals_are_followed_and_another_readers_begin_anew(metrics):
+    source = SimpleNamespace(name="s")
+    first, second = (SimpleNamespace(discarded=Counter()) for _ in range(2))
+    for reader, total, expected in ((first, 3, 3), (first, 5, 5), (second, 4, 9), (second, 4, 9)):
+        reader.discarded["blank"] = total
+        metrics.sample(source, reader)
+        assert metrics.value("lines_discarded_total", reason="blank") == expected
+
+
+def test_a_source_that_knows_nothing_of_its_lag_shows_none(metrics):
+    metrics.sample(SimpleNamespace(name="stdin"), SimpleNamespace())
+    assert not [name for name in series(metrics) if "lag" in name[0]]
+
+
+def scored(events, unknown):
+    made = [daemon_parts.event("x", start=i) for i in range(events)]
+    made[:unknown] = [Event(e.line, e.fields, e.timestamp, e.key, "") for e in made[:unknown]]
+    window = Window("p", "k", tuple(made), "length", True)
+    return Score(window, (1.0,) * events, (1.0,) * events, 0.5, 0.5)
+
+
+def test_the_share_of_unknown_lines_follows_the_last_ones(metrics):
+    metrics.timed(lambda _: [scored(10, 5)])([None])
+    assert metrics.value("unknown_template_ratio") == 0.5
+    for _ in range(10):
+        metrics.timed(lambda _: [scored(UNKNOWN_OVER, 0)])([None])
+    assert metrics.value("unknown_template_ratio") < 0.001
+    for _ in range(10):
+        metrics.timed(lambda _: [scored(UNKNOWN_OVER, UNKNOWN_OVER)])([None])
+    assert metrics.value("unknown_template_ratio") > 0.99
+
+
+def test_scoring_that_finds_no_windows_leaves_the_ratio(metrics):
+    assert metrics.timed(lambda _: [])([]) == []
+    assert metrics.value("unknown_template_ratio") == 0
+
+
+def test_what_was_scored_and_delivered_comes_back_as_it_was(metrics):
+    scores = [scored(2, 0)]
+    assert metrics.timed(lambda _: scores)([None]) is scores
+    accepted = Delivery("accepted")
+    assert metrics.counted("r", lambda _: accepted)(Notification("g", "firing", ())) is accepted
+    assert metrics.value("notifications_total", receiver="r") == 1
+
+
+@pytest.mark.parametrize(
+    ("delivery", "reason"),
+    [
+        (Delivery("later", "HTTP 429 Too Many Requests"), "throttled"),
+        (Delivery("later", "HTTP 503"), "server_error"),
+        (Delivery("refused", "HTTP 401 Unauthorized"), "client_error"),
+        (Delivery("refused", "HTTP 302 Found"), "other"),
+        (Delivery("later", "ConnectTimeout"), "timeout"),
+        (Delivery("later", "ReadTimeout"), "timeout"),
+        (Delivery("later", "ConnectionError"), "unreachable"),
+        (Delivery("refused", "a secret path /x/y"), "other"),
+    ],
+)
+def test_a_failure_has_one_of_the_fixed_reasons(delivery, reason):
+    assert failure(delivery) == reason
+
+
+@given(st.text(), st.sampled_from(["later", "refused"]))
+def test_no_words_of_a_receiver_become_a_label(text, outcome):
+    assert failure(Delivery(outcome, text)) in REASONS

@@ -1,0 +1,78 @@
+"""Signals end a wait, are taken once, and the work at hand has its time but no more."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from logmlm.signals import OutOfTime, Stop
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+def waited(stop, seconds=10.0):
+    began = time.monotonic()
+    stop.wait(seconds)
+    return time.monotonic() - began
+
+
+def test_a_hangup_is_a_wish_that_is_taken_once_and_ends_a_wait():
+    with Stop() as stop:
+        assert not stop.take_reload()
+        send(signal.SIGHUP)
+        send(signal.SIGHUP)
+        assert waited(stop) < 5
+        assert stop.take_reload()
+        assert not stop.take_reload()
+        assert waited(stop, 0.05) >= 0.05
+        assert not stop.is_set()
+
+
+def test_another_thread_may_wish_too():
+    with Stop() as stop:
+        timer = threading.Timer(0.05, stop.wish_reload)
+        timer.start()
+        assert waited(stop) < 5
+        assert stop.take_reload()
+        timer.join()
+
+
+def test_a_stop_after_a_hangup_still_ends_every_wait():
+    with Stop() as stop:
+        send(signal.SIGHUP)
+        send(signal.SIGTERM)
+        assert stop.take_reload()
+        assert stop.is_set()
+        assert waited(stop) < 5
+
+
+def test_very_many_wishes_hold_nothing_up():
+    with Stop() as stop:
+        for _ in range(100_000):
+            stop.wish_reload()
+        assert stop.take_reload()
+
+
+def test_work_that_goes_on_too_long_after_the_signal_is_ended():
+    with Stop(grace_s=0.05) as stop:
+        send(signal.SIGTERM)
+        with pytest.raises(OutOfTime):
+            time.sleep(10)
+        assert stop.is_set()
+
+
+def test_nothing_for_an_error_handler_to_take():
+    assert not issubclass(OutOfTime, Exception)
+
+
+def test_handlers_and_the_alarm_are_given_back():
+    numbers = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    before = [signal.getsignal(number) for number in numbers]
+    with Stop(grace_s=0.05):
+        send(signal.SIGTERM)
+    time.sleep(0.1)
+    assert [signal.getsignal(number) for number in numbers] == before
