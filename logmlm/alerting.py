@@ -60,17 +60,19 @@ class Alerting:
         self._random = random
         self._retries = {receiver.name: _Retry() for receiver in receivers}
 
-    def update(self, scores: Sequence[Score], now: float) -> None:
+    def update(self, scores: Sequence[Score], now: float) -> list[Alert]:
         """Store the alerts of those scores that reach the threshold, for every receiver.
+
+        Returns those of them that are not settled.
 
         Raises:
             StorageError: they can't be stored.
 
         """
         names = [receiver.name for receiver in self._receivers]
-        for score in scores:
-            if score.is_anomaly:
-                self._outbox.put(self._make(score), names)
+        made = [self._make(score) for score in scores if score.is_anomaly]
+        for alert in made:
+            self._outbox.put(alert, names)
         for name in self._outbox.sinks:
             while len(self._outbox.waiting(name)) > MAX_WAITING:
                 self._bury(name, "too many alerts wait for this sink", now)
@@ -78,6 +80,12 @@ class Alerting:
                 while self._outbox.waiting(name):
                     self._bury(name, "the configuration has no such sink any more", now)
         self._outbox.save()
+        return [alert for alert in made if not self.is_settled(alert.id)]
+
+    def is_settled(self, alert_id: str) -> bool:
+        """Whether an alert waits for no receiver any more."""
+        waiting = map(self._outbox.waiting, self._outbox.sinks)
+        return not any(alert.id == alert_id for queue in waiting for alert in queue)
 
     def deliver(self, now: float) -> None:
         """Send what is due; what fails is due again later (exponential back-off with jitter).

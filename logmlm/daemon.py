@@ -91,7 +91,7 @@ def run(
     with locked(directory), Stop() as stop:
         receivers = [_receiver(sink, out, world) for sink in config.sinks]
         detector = (load or _load)(config.model.path, config.model.device)
-        with closing(_source(config, directory, world, stop)) as source:
+        with closing(_source(config, directory, world, stop, detector)) as source:
             _forget_cuts_of_another_model(source, detector.digest, directory / "model.json")
             pipeline = Pipeline(
                 source,
@@ -153,7 +153,19 @@ def _load(path: Path, device: str) -> Detector:
     return Detector.load(path, device)
 
 
-def _source(config: RunConfig, directory: Path, world: World, stop: Stop) -> Source:
+def _source(
+    config: RunConfig, directory: Path, world: World, stop: Stop, detector: Detector
+) -> Source:
+    if config.source.kafka is not None:
+        from logmlm.sources.kafka import KafkaSource
+
+        return KafkaSource(
+            config.source.kafka,
+            group=f"logmlm-{detector.manifest.name}",
+            model=detector.digest,
+            clock=world.clock,
+            wait=stop.wait,
+        )
     if config.source.file is not None:
         checkpoints = Checkpoints(directory / "checkpoints.json")
         return FileSource(config.source.file, checkpoints, clock=world.clock, wait=stop.wait)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
-from logmlm.formats import Assembler, LineFormat, attribute
+from logmlm.formats import ALIASES, Assembler, LineFormat, attribute
 from logmlm.records import Event, Fields, LogLine
 from logmlm.windows import KeyExtractor
 
@@ -68,10 +69,17 @@ class EventReader:
         """Events held back in partitions that have gone quiet."""
         return [self._event(*found) for found in self._assembler.flush_due(now)]
 
+    def drop(self, partition: str) -> None:
+        """Forget a partition, with what is held back of it."""
+        self._assembler.drop(partition)
+
     def flush(self) -> list[Event]:
         """All events held back: the input has ended."""
         return [self._event(*found) for found in self._assembler.flush()]
 
     def _event(self, line: LogLine, fields: Fields, timestamp: float) -> Event:
+        if line.attributes:
+            known = {ALIASES.get(name, name): text for name, text in line.attributes.items()}
+            fields = replace(fields, attributes={**fields.attributes, **known})
         key = self._key_of(fields.message, partial(attribute, fields))
         return Event(line, fields, timestamp, key, self._template_of(fields.message))

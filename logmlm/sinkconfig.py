@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from logmlm.config import Duration, OneOf, Section
+from logmlm.kafkaconfig import KafkaSinkConfig
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -65,11 +66,13 @@ class SinkConfig(OneOf):
 
     stdout: StdoutConfig | None = None
     webhook: WebhookConfig | None = None
+    kafka: KafkaSinkConfig | None = None
 
     @property
     def name(self) -> str:
         """The sink's name, which is its queue's name too."""
-        return next(sink.name for sink in (self.stdout, self.webhook) if sink is not None)
+        kinds = (self.stdout, self.webhook, self.kafka)
+        return next(sink.name for sink in kinds if sink is not None)
 
 
 def check_url(url: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from logmlm.config import Duration, OneOf, Section, Size, Strings
+from logmlm.kafkaconfig import KafkaSourceConfig
 
 COMPRESSED = ("*.gz", "*.bz2", "*.xz", "*.zst")
 
@@ -44,3 +45,4 @@ class SourceConfig(OneOf):
 
     file: FileSourceConfig | None = None
     stdin: StdinSourceConfig | None = None
+    kafka: KafkaSourceConfig | None = None

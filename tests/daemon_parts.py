@@ -1,5 +1,6 @@
 """A detector without a model, for tests of what stands around it; as a program, the daemon."""
 
+import logging
 import os
 import sys
 import time
@@ -52,6 +53,9 @@ class PlainReader:
     def flush(self):
         return []
 
+    def drop(self, _partition):
+        """Nothing is held back."""
+
     def warn_of_misfits(self, _least_lines):
         """Every line fits."""
 
@@ -88,6 +92,8 @@ class FakeDetector:
 
 
 if __name__ == "__main__":
-    faster = daemon.World(clock=lambda: time.time() * 100)
+    speed = float(os.environ.get("DAEMON_PARTS_SPEED", "100"))
+    faster = daemon.World(clock=lambda: time.time() * speed)
     config = read_run_config(Path(sys.argv[1]), os.environ)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     daemon.run(config, out=sys.stdout, load=lambda *_: FakeDetector(), world=faster)

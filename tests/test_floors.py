@@ -9,7 +9,9 @@ ROOT = Path(logmlm.__file__).parent
 FLOORS = (
     ("__init__", "records", "errors"),
     ("storage", "config"),
-    ("sourceconfig", "sinkconfig"),
+    ("kafkaconfig", "safepoints"),
+    ("sourceconfig", "sinkconfig", "kafkatokens"),
+    ("kafkaclient",),
     ("runconfig", "labels", "masks", "matcher", "template_file", "manifest", "explanation"),
     ("outbox", "signals"),
     (

@@ -15,6 +15,7 @@ from pathlib import Path
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import FileSourceConfig
+from logmlm.sources.base import Steady
 from logmlm.sources.checkpoints import Checkpoints, KnownFile
 from logmlm.sources.fingerprint import FileId, Fingerprint
 from logmlm.sources.tail import CHUNK_BYTES, RawLine, Tail, open_tail
@@ -26,7 +27,7 @@ FORGET_AFTER_S = 7 * 86400.0
 logger = logging.getLogger(__name__)
 
 
-class FileSource:
+class FileSource(Steady):
     """Follows the files of `include`, each a partition named after its first bytes.
 
     - A file is known once it holds a newline or `fingerprint.bytes` bytes, and stays the same
