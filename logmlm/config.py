@@ -47,14 +47,15 @@ def _regex(pattern: str | None) -> str | None:
     return pattern
 
 
-def _one_or_many(value: object) -> object:
+def one_or_many(value: object) -> object:
+    """A list of the one word that `value` is; anything else as it is."""
     return (value,) if isinstance(value, str) else value
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Regex = Annotated[str, Field(min_length=1), BeforeValidator(_regex)]
-Strings = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_many)]
+Strings = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(one_or_many)]
 """A list of words; one word alone is a list of one."""
 
 

@@ -177,6 +177,11 @@ def _receiver(config: SinkConfig, out: TextIO, world: World) -> Receiver:
     if config.webhook is not None:
         webhook = WebhookSink(config.webhook, clock=world.clock)
         return Receiver(webhook.name, webhook.send, config.webhook.max_retries)
+    if config.kafka is not None:
+        from logmlm.sinks.kafka import KafkaSink
+
+        kafka = KafkaSink(config.kafka)
+        return Receiver(kafka.name, kafka.send, config.kafka.max_retries)
     stdout = StdoutSink(config.stdout or StdoutConfig(), out)
     return Receiver(stdout.name, stdout.send)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 
 from logmlm.errors import ConfigError, UnreachableError
 from logmlm.kafkaconfig import KafkaConnection, KafkaSaslConfig, KafkaTlsConfig
@@ -62,6 +64,7 @@ class LibraryLog(logging.Handler):
                 return handler
         handler = cls()
         library.addHandler(handler)
+        library.setLevel(logging.WARNING)  # below that, it shows passwords
         library.propagate = False
         return handler
 
@@ -96,16 +99,33 @@ def connect(make: Callable[..., Any], connection: KafkaConnection, **options: An
     """
     library = LibraryLog.attached()
     library.forget()
+    begun: list[Any] = []
+
+    def begin(**settings: Any) -> Any:
+        begun.append(KafkaNetClient(**settings))
+        return begun[-1]
+
     try:
-        return make(
-            reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            bootstrap_timeout_ms=round(connection.connect_timeout * 1000),
-            **(client_options(connection) | options),
-        )
+        return make(**client_options(connection) | options | {"kafka_client": begin})
     except KafkaError as error:
+        for client in begun:  # or its thread would go on
+            client.close()
         servers = ", ".join(connection.bootstrap_servers)
         raise UnreachableError(f"can't use Kafka at {servers}: {library.cause()}") from error
+
+
+def let_go(close: Callable[[], object], seconds: float) -> None:
+    """Close a client, waiting `seconds` at most: one without a broker may take much longer."""
+
+    def quietly() -> None:
+        try:
+            close()
+        except KafkaError as error:
+            logger.info("a client of Kafka was not closed in good order (%s)", type(error).__name__)
+
+    thread = threading.Thread(target=quietly, name="kafka-close", daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def client_options(connection: KafkaConnection) -> dict[str, Any]:
@@ -119,6 +139,9 @@ def client_options(connection: KafkaConnection) -> dict[str, Any]:
     options: dict[str, Any] = {
         "bootstrap_servers": list(connection.bootstrap_servers),
         "client_id": "logmlm",
+        "reconnect_backoff_max_ms": RECONNECT_BACKOFF_MAX_MS,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        "bootstrap_timeout_ms": round(connection.connect_timeout * 1000),
         "security_protocol": protocol,
     }
     if connection.tls is not None:

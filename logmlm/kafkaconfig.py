@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from logmlm.config import Duration, Regex, Section, Size, Strings
+from logmlm.config import Duration, Regex, Section, Size, Strings, one_or_many
 
 DEAD_LETTERS = ".logmlm.dlq"
 """What the name of a topic's dead-letter topic ends with."""
 Word = Annotated[str, Field(min_length=1)]
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Port = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}")
 Place = re.compile(r"key|header:.+|field:.+", re.DOTALL)
 
@@ -117,7 +118,7 @@ class KafkaSourceConfig(KafkaConnection):
     `stall_timeout`, the connection is made anew.
     """
 
-    topics: Strings = ()
+    topics: Annotated[tuple[Topic, ...], BeforeValidator(one_or_many)] = ()
     pattern: Regex | None = None
     group: Word | None = None
     auto_offset_reset: Literal["earliest", "latest"]
@@ -129,7 +130,7 @@ class KafkaSourceConfig(KafkaConnection):
     attributes: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
     max_line_bytes: Size = 100 * 1024
     max_record_bytes: Size = 1024**2
-    dead_letter_topic: Word | None = None
+    dead_letter_topic: Topic | None = None
     max_dead_letter_share: Annotated[float, Field(gt=0, le=1)] = 0.05
     dead_letter_minimum: Annotated[int, Field(ge=1)] = 1000
     stall_timeout: Duration = 60.0
@@ -178,11 +179,11 @@ class KafkaSourceConfig(KafkaConnection):
 class KafkaSinkConfig(KafkaConnection):
     """Alerts as JSON records of a topic, keyed by fingerprint.
 
-    They are accepted once all replicas that are in sync have them. One try takes `timeout` at most. After `max_retries` failed tries an alert goes to the dead
-    letters.
+    They are accepted once all replicas in sync have them. One try takes `timeout` at most. After
+    `max_retries` failed tries an alert goes to the dead letters.
     """
 
     name: Word = "kafka"
-    topic: Word
+    topic: Topic
     timeout: Duration = 10.0
     max_retries: Annotated[int, Field(ge=0)] = 100

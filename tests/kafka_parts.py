@@ -152,11 +152,12 @@ class Broker:
             client.close(timeout=10)
 
     def produce(self, topic, values, partition=0, **options):
-        """Write values to one partition, in order."""
+        """Write values to one partition, in order; None is a record with a key alone."""
         with self.producer(**options) as producer:
             for value in values:
                 raw = value.encode() if isinstance(value, str) else value
-                producer.send(topic, raw, partition=partition)
+                key = b"key" if raw is None else None
+                producer.send(topic, raw, key=key, partition=partition)
 
     def records(self, topic, count, seconds=20):
         """The first `count` records of a topic, or as many as came."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -13,7 +13,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from logmlm.kafkaclient import connect
+from logmlm.kafkaclient import connect, let_go
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.sources.kafka_positions import Position
 from logmlm.sources.kafka_records import Record
@@ -124,15 +124,8 @@ class Group:
 
     def close(self) -> None:
         """Leave the group; a broker that does not answer is not waited for any longer."""
-        thread = threading.Thread(target=self._close, name="kafka-close", daemon=True)
-        thread.start()
-        thread.join(CLOSE_TIMEOUT_S)
-
-    def _close(self) -> None:
-        try:
-            self._consumer.close(autocommit=False, timeout_ms=CALL_TIMEOUT_MS)
-        except KafkaError as error:
-            logger.info("the group was not left in good order (%s)", type(error).__name__)
+        close = partial(self._consumer.close, autocommit=False, timeout_ms=CALL_TIMEOUT_MS)
+        let_go(close, CLOSE_TIMEOUT_S)
 
     async def hand_over(self, partitions: set[TopicPartition]) -> None:
         """Commit the noted positions of partitions that are being taken away."""

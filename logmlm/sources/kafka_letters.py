@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from kafka import KafkaProducer
@@ -17,11 +18,12 @@ from kafka.errors import (
 )
 
 from logmlm.errors import DataError, StorageError, UnreachableError
-from logmlm.kafkaclient import connect
+from logmlm.kafkaclient import connect, let_go
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.sources.kafka_records import Record
 
 FLUSH_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 1.0
 MAX_LETTER_BYTES = 512 * 1024
 """What is kept of a value; a broker takes 1 MiB by default."""
 MAX_EXTRA_BYTES = 64 * 1024
@@ -78,7 +80,7 @@ class LetterBox:
     def close(self) -> None:
         """Let go of the connection; what is not safe yet is not waited for."""
         if self._producer is not None:
-            self._producer.close(timeout=0)
+            let_go(partial(self._producer.close, timeout=2 * FLUSH_TIMEOUT_S), CLOSE_TIMEOUT_S)
             self._producer = None
 
     def _open(self) -> Any:
@@ -111,6 +113,8 @@ def letter(record: Record, reason: str) -> dict[str, Any]:
     if sum(len(name) + len(text or b"") for name, text in record.headers) <= MAX_EXTRA_BYTES:
         headers += record.headers
     key = None if record.key is None else record.key[:MAX_EXTRA_BYTES]
+    # kafka-python sends no record without key and value.
+    value = b"" if key is None and value is None else value
     return {"key": key, "value": value, "headers": headers}
 
 

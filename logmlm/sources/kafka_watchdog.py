@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+
 from kafka import TopicPartition
 
 IDLE_POLLS = 2
