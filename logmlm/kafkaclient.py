@@ -21,14 +21,16 @@ from logmlm.kafkatokens import EndpointTokens, FileTokens, read_secret
 RECONNECT_BACKOFF_MAX_MS = 2_000
 """kafka-python's own 30 s would keep a daemon waiting long after a broker is back."""
 REQUEST_TIMEOUT_MS = 10_000
+_HUNG_UP = "socket disconnected"
 _CAUSES = (
     ("SaslAuthenticationFailed", "it refuses our credentials; check 'sasl'"),
     ("UnsupportedSaslMechanism", "it does not know this 'mechanism' of 'sasl'"),
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted; check 'tls'"),
     ("Handshake failed", "it does not speak TLS, or refuses our certificate; check 'tls'"),
+    ("_ALERT_", "it refuses our certificate, or that we have none; check 'tls'"),
     ("DNS", "there is no host of that name"),
     ("ECONNREFUSED", "nothing listens there"),
-    ("socket disconnected", "it ends the connection; does it want 'tls' or 'sasl'?"),
+    (_HUNG_UP, "it ends the connection; does it want 'tls' or 'sasl'?"),
 )
 """What the library's log says, the most telling first, and what it means."""
 
@@ -80,10 +82,16 @@ class LibraryLog(logging.Handler):
         """Start anew: what was said before is over."""
         self._found.clear()
 
-    def cause(self) -> str:
-        """The most telling cause since `forget`, in words, with what the library says."""
+    def cause(self, *, with_sasl: bool = False) -> str:
+        """The most telling cause since `forget`, in words, with what the library says.
+
+        A broker that refuses credentials says so and hangs up at once, and the library may
+        notice only the latter.
+        """
         for mark, meaning in _CAUSES:
             if mark in self._found:
+                if with_sasl and mark == _HUNG_UP:
+                    meaning = "it ends the connection as we log in; check 'sasl'"  # noqa: PLW2901
                 detail = re.sub(r"^.*?failed: | \(backoff .*|<[^>]*>:? *", "", self._found[mark])
                 return f"{meaning} ({detail})"
         return "no answer in time"
@@ -111,7 +119,8 @@ def connect(make: Callable[..., Any], connection: KafkaConnection, **options: An
         for client in begun:  # or its thread would go on
             client.close()
         servers = ", ".join(connection.bootstrap_servers)
-        raise UnreachableError(f"can't use Kafka at {servers}: {library.cause()}") from error
+        cause = library.cause(with_sasl=connection.sasl is not None)
+        raise UnreachableError(f"can't use Kafka at {servers}: {cause}") from error
 
 
 def let_go(close: Callable[[], object], seconds: float) -> None:

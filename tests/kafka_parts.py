@@ -19,9 +19,15 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},SASL://127.0.0.1:{sasl}
-advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL://127.0.0.1:{sasl}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},\
+SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL
+listener.name.tls.ssl.keystore.type=PEM
+listener.name.tls.ssl.keystore.location={pem}
+listener.name.tls.ssl.truststore.type=PEM
+listener.name.tls.ssl.truststore.location={certificate}
+listener.name.tls.ssl.client.auth=required
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER
@@ -68,16 +74,22 @@ class Broker:
         self._directory = directory
         self._properties = directory / "server.properties"
         self._process = None
-        plain, controller, sasl = free_ports(3)
+        plain, controller, sasl, tls = free_ports(4)
         self.port = plain
         self.address = f"127.0.0.1:{plain}"
         self.sasl_address = f"127.0.0.1:{sasl}"
+        self.tls_address = f"127.0.0.1:{tls}"
+        self.certificate, self.key = directory / "cert.pem", directory / "key.pem"
+        pem = self._certify(directory / "server.pem")
         security = "org.apache.kafka.common.security"
         self._properties.write_text(
             PROPERTIES.format(
                 plain=plain,
                 controller=controller,
                 sasl=sasl,
+                tls=tls,
+                pem=pem,
+                certificate=self.certificate,
                 logs=directory / "logs",
                 login=security,
                 scram=f"{security}.scram.ScramLoginModule",
@@ -85,6 +97,18 @@ class Broker:
             )
         )
         self._format()
+
+    def _certify(self, pem):
+        """One certificate for broker and clients that signs itself; `pem` has it and its key."""
+        made = ["-keyout", str(self.key), "-out", str(self.certificate)]
+        name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *name, *made],
+            check=True,
+            capture_output=True,
+        )
+        pem.write_text(self.key.read_text() + self.certificate.read_text())
+        return pem
 
     def _java(self, *arguments):
         return ["java", *JAVA, "-cp", self._classes, *arguments]
@@ -182,6 +206,8 @@ class Broker:
 def reason_to_skip():
     if shutil.which("java") is None:
         return "there is no java; Debian's openjdk-17-jre-headless brings one"
+    if shutil.which("openssl") is None:
+        return "there is no openssl to make certificates with; Debian's openssl brings one"
     if kafka_home() is None:
         return "there is no Apache Kafka; `make kafka` brings one (or set KAFKA_HOME)"
     return None

@@ -109,7 +109,7 @@ class Fleet:
     def ids(self):
         return {alert["id"] for alert in self.alerts()}
 
-    def wait_for(self, is_done, seconds=40):
+    def wait_for(self, is_done, seconds=90):
         deadline = time.monotonic() + seconds
         while not is_done():
             for name, child in self.running.items():

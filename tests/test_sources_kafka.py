@@ -34,7 +34,7 @@ def open_source(broker, topic):
         least = {
             "bootstrap_servers": broker.address,
             "auto_offset_reset": "earliest",
-            "session_timeout": 2.0,
+            "session_timeout": 6.0,
             "connect_timeout": 3.0,
         }
         least |= {} if "pattern" in told else {"topics": topic}
@@ -55,7 +55,7 @@ def open_source(broker, topic):
         source.close()
 
 
-def read(source, number, seconds=15):
+def read(source, number, seconds=40):
     """Lines and changes until so many lines came."""
     lines, lost, gained = [], set(), {}
     deadline = time.monotonic() + seconds
@@ -71,7 +71,7 @@ def texts(lines):
     return [line.text for line in lines]
 
 
-def until(is_done, *sources, seconds=15):
+def until(is_done, *sources, seconds=40):
     """Poll until it is done; the lines that came, by source."""
     lines = [[] for _ in sources]
     deadline = time.monotonic() + seconds
@@ -198,9 +198,9 @@ def test_lines_of_two_assignments_are_never_mixed(broker, topic, open_source):
     for turns in (12, 25):
         visitor = threading.Thread(target=follow, args=(open_source(), turns))
         visitor.start()
-        visitor.join(20)
+        visitor.join(40)
     stop.set()
-    always.join(20)
+    always.join(40)
     assert failures == []
 
 
@@ -245,7 +245,7 @@ def test_a_pattern_finds_topics_that_come_later_and_not_our_dead_letters(broker,
 def test_a_source_that_is_held_hands_over_nothing_and_stays_in_the_group(
     broker, topic, open_source
 ):
-    source = open_source(session_timeout=1.0)
+    source = open_source(session_timeout=1.5)
     until(lambda: len(source.checkpoints()) == 2, source)
     source.hold(True)
     broker.produce(topic, ["a"])
@@ -398,7 +398,7 @@ def test_a_wrong_password_is_named_as_the_cause_and_never_shown(
     caplog.set_level(logging.DEBUG)
     wrong = secret(tmp_path, "not-the-password")
     sasl = {"mechanism": mechanism, "username": "alice", "password_file": wrong}
-    with pytest.raises(UnreachableError, match="refuses our credentials") as caught:
+    with pytest.raises(UnreachableError, match="check 'sasl'") as caught:
         open_source(bootstrap_servers=broker.sasl_address, sasl=sasl)
     assert caught.value.exit_code == 69
     assert "not-the-password" not in str(caught.value) + caplog.text
