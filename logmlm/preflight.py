@@ -68,8 +68,18 @@ def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]
     for sink in config.sinks:
         if sink.webhook is not None:
             WebhookSink(sink.webhook, clock=lambda: 0.0)
+    _check_kafka(config)
     _need_writable(path, "state_dir", state_directory(config, environment))
     return [*notes, "files can be read, secrets are there, and the state can be written"]
+
+
+def _check_kafka(config: RunConfig) -> None:
+    """See that secrets and certificates are there; no broker is called."""
+    found = [config.source.kafka, *(sink.kafka for sink in config.sinks)]
+    for connection in filter(None, found):
+        from logmlm.kafkaclient import client_options
+
+        client_options(connection)
 
 
 def _need_readable(config: Path, key: str, path: Path) -> None:
