@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
-.PHONY: demo test lint types pytest bench clean help
+.PHONY: demo demo-kafka kafka test lint types pytest bench clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -18,6 +18,12 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## train on a recorded log, follow the later one, alert on its faults
 	$(OFFLINE) $(BIN)/python sample_logs/demo.py
+
+demo-kafka: $(STAMP)  ## the same through a real Kafka topic, alerts to an HTTP receiver
+	$(OFFLINE) $(BIN)/python sample_logs/demo_kafka.py
+
+kafka:  ## bring the Apache Kafka that the tests run against, into .cache
+	$(PYTHON) tests/fetch_kafka.py
 
 test: lint types pytest  ## ruff, mypy, pytest with coverage
 

@@ -47,14 +47,15 @@ def _regex(pattern: str | None) -> str | None:
     return pattern
 
 
-def _one_or_many(value: object) -> object:
+def one_or_many(value: object) -> object:
+    """A list of the one word that `value` is; anything else as it is."""
     return (value,) if isinstance(value, str) else value
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Regex = Annotated[str, Field(min_length=1), BeforeValidator(_regex)]
-Strings = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_many)]
+Strings = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(one_or_many)]
 """A list of words; one word alone is a list of one."""
 
 
@@ -79,6 +80,19 @@ class OneOf(Section):
         if len(self.model_fields_set) != 1:
             raise ValueError("give exactly one of " + ", ".join(type(self).model_fields))
         return self
+
+
+class Receiving(Section):
+    """What every sink is told.
+
+    `name` is the receiver's; its queue of alerts is kept under it. A `grouped` sink gets groups,
+    as `alerting` says, one that is not each alert. After `max_retries` failed tries a
+    notification goes to the dead letters.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    grouped: bool = True
+    max_retries: Annotated[int, Field(ge=0)] = 100
 
 
 class CustomFormat(Section):

@@ -38,7 +38,7 @@ from logmlm.reloading import Loaded, Running
 from logmlm.runconfig import RunConfig
 from logmlm.signals import GRACE_S, OutOfTime, Stop
 from logmlm.sources.base import Source
-from logmlm.sources.kinds import Surroundings, open_source
+from logmlm.sources.kinds import Model, Surroundings, open_source
 from logmlm.state import State
 from logmlm.statedir import default_directory
 from logmlm.storage import write_json
@@ -104,7 +104,7 @@ def run(
     ):
         maker = Workshop(state, out, world, load or _load, measured, reread or (lambda: config))
         loaded = maker.load(config)
-        with closing(_source(config, directory, world, stop)) as source:
+        with closing(_source(config, directory, world, stop, loaded.detector)) as source:
             _forget_cuts_of_another_model(source, loaded.detector.digest, maker.model_note)
             alerting = maker.alerting(loaded, source)
             running = Running(maker, loaded, source, alerting, outside, world.clock)
@@ -224,8 +224,12 @@ def _load(path: Path, device: str) -> Detector:
     return Detector.load(path, device)
 
 
-def _source(config: RunConfig, directory: Path, world: World, stop: Stop) -> Source:
-    return open_source(config.source, Surroundings(directory, world.clock, stop.wait, world.stdin))
+def _source(
+    config: RunConfig, directory: Path, world: World, stop: Stop, detector: Detector
+) -> Source:
+    model = Model(detector.manifest.name, detector.digest)
+    around = Surroundings(directory, world.clock, stop.wait, world.stdin, model)
+    return open_source(config.source, around)
 
 
 def _forget_cuts_of_another_model(source: Source, digest: str, path: Path) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from logmlm.alerting import Alerting
 from logmlm.handover import hand_over
 from logmlm.reader import EventReader
-from logmlm.records import Checkpoint, Score, Window
-from logmlm.sources.base import Source
+from logmlm.records import Alert, Checkpoint, Score, Window
+from logmlm.safepoints import SafePoints
+from logmlm.sources.base import Changes, Source
 from logmlm.windows import Windower
 
 POLL_TIMEOUT_S = 0.5
 COMMIT_EVERY_S = 5.0
 ENOUGH_LINES = 100
 """With fewer lines, a few of another format say nothing about the rest."""
+MAX_UNSETTLED = 500
+"""With more alerts that no receiver has accepted, nothing more is read."""
 
 
 Judge = Callable[[Sequence[Window]], list[Score]]
@@ -37,7 +41,9 @@ class Pipeline:
 
     Alerts are stored before the positions of their lines are committed, so a process that is
     killed anywhere loses nothing: what was not committed is read again. Positions are committed
-    every `COMMIT_EVERY_S` seconds at most, and at a stop. Open windows are never saved.
+    every `COMMIT_EVERY_S` seconds at most, and at a stop; they wait for alerts that no receiver
+    has accepted. Open windows are never saved. Of a partition that is taken away all is dropped
+    at once; one that comes is read from its own checkpoint.
     """
 
     def __init__(
@@ -56,8 +62,8 @@ class Pipeline:
         self._alerting = alerting
         self._clock = clock
         self._committed_at = self._active_at = clock()
-        for partition, checkpoint in source.checkpoints().items():
-            windower.resume(partition, checkpoint)
+        self._safe = SafePoints(self._is_settled)
+        self._take(Changes(gained=source.checkpoints()))
 
     def run(
         self,
@@ -87,11 +93,14 @@ class Pipeline:
     def step(self) -> Turn:
         """Go round once, and say what was done."""
         lines = self._source.poll(POLL_TIMEOUT_S)
+        self._take(self._source.changes())
         now = self._clock()
         events = self._reader.add(lines) + self._reader.flush_due(now)
         self._handle(self._windower.add(events) + self._windower.close_due(now), now)
         if lines:
             self._active_at = self._clock()  # scoring took its time; more may have come meanwhile
+        self._source.note(self._positions())
+        self._source.hold(self._safe.unsettled >= MAX_UNSETTLED)
         is_due = not 0 <= now - self._committed_at < COMMIT_EVERY_S
         if is_due:
             self._commit()
@@ -108,28 +117,53 @@ class Pipeline:
         """
         windows = hand_over(self._reader, self._windower, reader, windower)
         self._reader, self._windower, self._score = reader, windower, score
+        self._safe.distrust()
         self._handle(windows, self._clock())
         self._commit()
+
+    def _take(self, changes: Changes) -> None:
+        self._drop(changes.lost)
+        for partition, checkpoint in changes.gained.items():
+            self._windower.resume(partition, checkpoint)
+
+    def _drop(self, partitions: Collection[str]) -> None:
+        for partition in partitions:
+            self._reader.drop(partition)
+            self._windower.drop(partition)
+        self._safe.drop(partitions)
 
     def _finish(self) -> None:
         windows = self._windower.add(self._reader.flush()) + self._windower.close_all()
         self._handle(windows, self._clock())
 
     def _handle(self, windows: Sequence[Window], now: float) -> None:
-        self._alerting.update(self._score(windows) if windows else [], now)
+        scores = self._score(windows) if windows else []
+        made = self._alerting.update(scores, now)
         self._alerting.deliver(self._clock())
+        self._remember(made)
+
+    def _remember(self, made: Sequence[Alert]) -> None:
+        """Note how far each partition is, and which of its alerts hold that back."""
+        alerts: dict[str, list[str]] = defaultdict(list)
+        for alert in made:
+            if alert.score is not None:
+                alerts[alert.score.window.partition].append(alert.id)
+        for partition in self._windower.partitions:
+            checkpoint = self._windower.checkpoint(partition)
+            if checkpoint is not None:
+                self._safe.add(partition, checkpoint, alerts[partition])
+
+    def _is_settled(self, alert_id: str) -> bool:
+        return self._alerting.is_settled(alert_id)  # of the alerting that is at work now
+
+    def _positions(self) -> Mapping[str, Checkpoint]:
+        """Where each partition can be read again with no window missing a line."""
+        found = {name: self._safe.settled(name) for name in self._windower.partitions}
+        return {name: checkpoint for name, checkpoint in found.items() if checkpoint is not None}
 
     def _commit(self) -> None:
         at_hand = self._source.checkpoints()
-        for partition in self._windower.partitions:
-            if partition not in at_hand:
-                self._windower.drop(partition)
-        self._source.commit(safe_positions(self._windower, at_hand))
+        self._drop([name for name in self._windower.partitions if name not in at_hand])
+        self._source.commit(self._positions())
         self._committed_at = self._clock()
         self._reader.warn_of_misfits(ENOUGH_LINES)
-
-
-def safe_positions(windower: Windower, at_hand: Iterable[str]) -> Mapping[str, Checkpoint]:
-    """Where each partition at hand can be read again with no window missing a line."""
-    found = ((partition, windower.checkpoint(partition)) for partition in at_hand)
-    return {partition: checkpoint for partition, checkpoint in found if checkpoint is not None}

@@ -66,6 +66,7 @@ def _check_training(path: Path, config: TrainingConfig) -> list[str]:
 def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]) -> list[str]:
     notes = _check_source(path, config.source)
     receivers(config, sys.stdout, clock=lambda: 0.0)
+    _check_kafka(config.source)
     if config.http.token_file is not None:
         read_secret(config.http.token_file)
     _need_writable(path, "state_dir", state_directory(config, environment))
@@ -88,6 +89,14 @@ def _check_source(path: Path, config: SourceConfig) -> list[str]:
         for log in logs:
             _need_readable(path, "source.file.include", Path(log))
     return notes
+
+
+def _check_kafka(config: SourceConfig) -> None:
+    """See that secrets and certificates are there; no broker is called."""
+    if config.kafka is not None:
+        from logmlm.kafkaclient import client_options
+
+        client_options(config.kafka)
 
 
 def _need_readable(config: Path, key: str, path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 from logmlm.config import MultilineConfig
-from logmlm.formats import Assembler, Joiner, LineFormat, attribute
+from logmlm.formats import ALIASES, Assembler, Joiner, LineFormat, attribute
 from logmlm.records import Event, Fields, LogLine
 from logmlm.windows import KeyExtractor
 
@@ -77,6 +78,12 @@ class EventReader:
         due = [] if self._joiner is None else self._assemble(self._joiner.flush_due(now))
         return due + [self._event(*found) for found in self._assembler.flush_due(now)]
 
+    def drop(self, partition: str) -> None:
+        """Forget a partition, with what is held back of it."""
+        if self._joiner is not None:
+            self._joiner.drop(partition)
+        self._assembler.drop(partition)
+
     def flush(self) -> list[Event]:
         """All events held back: the input has ended."""
         last = [] if self._joiner is None else self._assemble(self._joiner.flush())
@@ -86,5 +93,8 @@ class EventReader:
         return [self._event(*found) for line in lines for found in self._assembler.add(line)]
 
     def _event(self, line: LogLine, fields: Fields, timestamp: float) -> Event:
+        if line.attributes:
+            known = {ALIASES.get(name, name): text for name, text in line.attributes.items()}
+            fields = replace(fields, attributes={**fields.attributes, **known})
         key = self._key_of(fields.message, partial(attribute, fields))
         return Event(line, fields, timestamp, key, self._template_of(fields.message))

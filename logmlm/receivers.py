@@ -7,10 +7,12 @@ from types import MappingProxyType
 from typing import Any, TextIO
 
 from logmlm.alertingconfig import AlertingConfig
+from logmlm.config import Receiving
 from logmlm.couriers import Receiver
 from logmlm.groups import ALL_LABELS, Grouping
+from logmlm.kafkaconfig import KafkaSinkConfig
 from logmlm.runconfig import RunConfig
-from logmlm.sinkconfig import AlertmanagerConfig, Receiving
+from logmlm.sinkconfig import AlertmanagerConfig
 from logmlm.sinks.alertmanager import RESOLVED_FOR_S, AlertmanagerSink
 from logmlm.sinks.base import Sink
 from logmlm.sinks.file import FileSink
@@ -24,9 +26,16 @@ SINKS: Mapping[str, Callable[[Any, Clock, TextIO], Sink]] = MappingProxyType(
         "file": lambda config, *_: FileSink(config),
         "webhook": lambda config, clock, _: WebhookSink(config, clock=clock),
         "alertmanager": lambda config, clock, _: AlertmanagerSink(config, clock=clock),
+        "kafka": lambda config, *_: _kafka(config),
     }
 )
 """How each kind of sink is made, by its key in the configuration."""
+
+
+def _kafka(config: KafkaSinkConfig) -> Sink:
+    from logmlm.sinks.kafka import KafkaSink
+
+    return KafkaSink(config)
 
 
 def receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiver]:

@@ -26,7 +26,9 @@ class LogLine:
 
     `partition` is a file's fingerprint or a topic/number; `start` is the line's position in
     it and `end` is where the NEXT read starts. `number` counts lines from 1 where the source
-    is a file read from its beginning, and is 0 elsewhere.
+    is a file read from its beginning, and is 0 elsewhere. `written_at` is the time that the
+    source itself knows for the line; `attributes` are what it knows of the line beside its text
+    (a record's key and headers), by name: they stand before what the text says.
     """
 
     text: str
@@ -35,6 +37,8 @@ class LogLine:
     end: int
     received_at: float
     number: int = 0
+    written_at: float | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

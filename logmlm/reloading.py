@@ -151,6 +151,7 @@ class Running:
         if is_another:
             self._reader = loaded.detector.reader()
             score = self._outside.measured.timed(loaded.detector.score)
+            self._source.model_changed(loaded.detector.digest)
             self.pipeline.change_model(self._reader, loaded.detector.windower(), score)
             self._maker.remember(loaded.detector.digest)
             self._show_model()

@@ -8,22 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from logmlm.config import Duration, OneOf, Section
+from logmlm.config import Duration, OneOf, Receiving, Section
+from logmlm.kafkaconfig import KafkaSinkConfig
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-class Receiving(Section):
-    """What every sink is told.
-
-    `name` is the receiver's; its queue of alerts is kept under it. A `grouped` sink gets groups,
-    as `alerting` says, one that is not each alert. After `max_retries` failed tries a
-    notification goes to the dead letters.
-    """
-
-    name: Annotated[str, Field(min_length=1)]
-    grouped: bool = True
-    max_retries: Annotated[int, Field(ge=0)] = 100
 
 
 class StdoutConfig(Receiving):
@@ -132,6 +120,7 @@ class SinkConfig(OneOf):
     file: AlertFileConfig | None = None
     webhook: WebhookConfig | None = None
     alertmanager: AlertmanagerConfig | None = None
+    kafka: KafkaSinkConfig | None = None
 
     @property
     def kind(self) -> str:

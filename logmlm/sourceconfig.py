@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from logmlm.config import Duration, OneOf, Section, Size, Strings
+from logmlm.kafkaconfig import KafkaSourceConfig
 
 PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 """Names of syslog's severities, by number (RFC 5424, section 6.2.1; journalctl(1))."""
@@ -139,6 +140,7 @@ class SourceConfig(OneOf):
     journald: JournaldSourceConfig | None = None
     syslog: SyslogSourceConfig | None = None
     stdin: StdinSourceConfig | None = None
+    kafka: KafkaSourceConfig | None = None
 
     @property
     def kind(self) -> str:

@@ -2,9 +2,19 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")  # on a busy machine an example may take long
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory):
+    """A real Apache Kafka, or a skip that says what brings one."""
+    from kafka_parts import running_broker
+
+    with running_broker(tmp_path_factory.mktemp("kafka")) as running:
+        yield running

@@ -54,6 +54,9 @@ class PlainReader:
     def flush(self):
         return []
 
+    def drop(self, _partition):
+        """Nothing is held back."""
+
     def warn_of_misfits(self, _least_lines):
         """Every line fits."""
 
@@ -101,8 +104,9 @@ def load(path, _device):
 
 
 if __name__ == "__main__":
-    grace_s = float(os.environ.get("GRACE_S", "8"))
-    faster = daemon.World(clock=lambda: time.time() * 100, grace_s=grace_s)
+    grace_s = float(os.environ.get("GRACE_S", "5"))
+    speed = float(os.environ.get("DAEMON_PARTS_SPEED", "100"))
+    faster = daemon.World(clock=lambda: time.time() * speed, grace_s=grace_s)
     read = partial(read_run_config, Path(sys.argv[1]), os.environ)
     config = read()
     with logging_to(sys.stderr, config.log):

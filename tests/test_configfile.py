@@ -10,6 +10,7 @@ from logmlm.alertingconfig import AlertingConfig
 from logmlm.config import TrainingConfig
 from logmlm.configfile import read_config, read_run_config, read_training_config
 from logmlm.errors import ConfigError
+from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.runconfig import RunConfig
 
 RUN = """\
@@ -63,14 +64,32 @@ def test_the_commented_examples_are_right_and_show_the_true_defaults():
     )
 
 
+def test_the_commented_out_source_of_kafka_is_right_and_shows_the_true_defaults(write):
+    text = (CONFIGS / "run.yaml").read_text()
+    lines = text[text.index("  # kafka:") : text.index("\nsinks:")].splitlines()
+    block = "\n".join(line.replace("  # ", "  ", 1) for line in lines)
+    kafka = read_run_config(write(f"model: {{path: m}}\nsource:\n{block}\n")).source.kafka
+    assert kafka.sasl.mechanism == "SCRAM-SHA-512"
+    assert kafka.attributes == {"host": "key", "service": "header:app"}
+    least = {"bootstrap_servers": "a:1", "topics": "t", "auto_offset_reset": "latest"}
+    defaults = KafkaSourceConfig(**least)
+    for name in ("session_timeout", "metadata_max_age", "value", "max_line_bytes", "stall_timeout"):
+        assert getattr(kafka, name) == getattr(defaults, name)
+    for name in ("max_record_bytes", "max_dead_letter_share", "dead_letter_minimum"):
+        assert getattr(kafka, name) == getattr(defaults, name)
+
+
 def test_commented_out_lines_of_the_examples_are_right_too(write):
-    text = (CONFIGS / "run.yaml").read_text().replace("  # - ", "  - ")
-    text = text.replace("# alerting:", "alerting:").replace("\n#   ", "\n  ")
-    text = text.replace("  #     ", "      ").replace("# state_dir:", "state_dir:")
+    text = (CONFIGS / "run.yaml").read_text()
+    source, mark, sinks = text.partition("\nsinks:")
+    sinks = sinks.replace("  # - ", "  - ").replace("# alerting:", "alerting:")
+    sinks = sinks.replace("\n#   ", "\n  ").replace("  #     ", "      ")
+    text = source + mark + sinks.replace("# state_dir:", "state_dir:")
     config = read_run_config(write(text.replace("  # host:", "  host:")), {"HOSTNAME": "h1"})
     assert config.labels == {"service": "myapp", "host": "h1"}
     assert config.state_dir == Path("/var/lib/logmlm")
-    assert [sink.kind for sink in config.sinks[:4]] == ["stdout", "webhook", "alertmanager", "file"]
+    kinds = ["stdout", "webhook", "alertmanager", "file", "kafka"]
+    assert [sink.kind for sink in config.sinks] == kinds
     assert config.sinks[1].name == "on-call"
     assert config.alerting.model_fields_set == set(type(config.alerting).model_fields)
     assert config.alerting == AlertingConfig()

@@ -8,8 +8,11 @@ import logmlm
 ROOT = Path(logmlm.__file__).parent
 FLOORS = (
     ("__init__", "records", "errors"),
-    ("storage", "config", "secretfile", "rfc3339", "alertjson", "matchers"),
+    ("storage", "config", "secretfile", "rfc3339", "alertjson", "matchers", "safepoints"),
+    ("kafkaconfig",),
     ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),
+    ("kafkatokens",),
+    ("kafkaclient",),
     ("runconfig", "labels", "masks", "matcher", "template_file", "manifest", "explanation"),
     ("outbox", "silences", "feedback", "alertlist", "statedir"),
     ("signals", "service", "metrics", "httpserver", "logs", "status"),

@@ -6,13 +6,14 @@ from daemon_parts import FakeDetector
 from logmlm.config import FormatConfig
 from logmlm.errors import StorageError
 from logmlm.formats import get_format
-from logmlm.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, Turn
+from logmlm.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, MAX_UNSETTLED, Pipeline, Turn
 from logmlm.reader import EventReader
-from logmlm.records import Checkpoint, LogLine
+from logmlm.records import Alert, Checkpoint, LogLine
+from logmlm.sources.base import Changes, Steady
 from logmlm.windows import Windower
 
 
-class ListSource:
+class ListSource(Steady):
     """Hands over batches, and notes what is committed among the other steps."""
 
     name = "list"
@@ -59,9 +60,13 @@ class ListAlerting:
         for score in scores:
             texts = [event.line.text for event in score.window.events]
             self.steps.append(("store", "".join(texts), score.window.closed_by))
+        return []
 
     def deliver(self, _now):
         self.steps.append("deliver")
+
+    def is_settled(self, _alert_id):
+        return True
 
 
 class Desk:
@@ -222,3 +227,107 @@ def test_following_logs_of_another_format_is_warned_of(caplog):
     parts = desk.windower, desk.detector.score, desk.alerting, lambda: desk.source.clock
     Pipeline(desk.source, foreign, *parts).run(stop_after(2))
     assert "100 of 100 lines are not of the model's line format 'json'" in caplog.text
+
+
+NOTHING = {"q": Checkpoint(0, 0, None)}
+
+
+class MovingSource(ListSource):
+    """A source whose partitions come and go; each batch is (changes, lines)."""
+
+    def __init__(self, steps, batches, at=None):
+        super().__init__(steps, batches, at)
+        self.moved = Changes()
+        self.noted, self.held = {}, False
+
+    def poll(self, timeout):
+        self.clock += timeout
+        self.moved, lines = self.batches.pop(0) if self.batches else (Changes(), [])
+        self.at = {name: c for name, c in self.at.items() if name not in self.moved.lost}
+        self.at |= self.moved.gained
+        return [LogLine(text, "p", start, start + 1, self.clock) for start, text in lines]
+
+    def changes(self):
+        return self.moved
+
+    def note(self, checkpoints):
+        self.noted = dict(checkpoints)
+
+    def hold(self, held):
+        self.held = held
+
+
+class SlowAlerting(ListAlerting):
+    """Makes an alert of every window; none is settled until it is said."""
+
+    def __init__(self, steps):
+        super().__init__(steps)
+        self.settled = set()
+
+    def update(self, scores, now):
+        super().update(scores, now)
+        return [
+            Alert(f"{each.window.first_position}", "f", {}, {}, 0.0, None, each) for each in scores
+        ]
+
+    def is_settled(self, alert_id):
+        return alert_id in self.settled
+
+
+def moving(*batches, at=None):
+    steps = []
+    source = MovingSource(steps, batches, at)
+    alerting, detector = SlowAlerting(steps), FakeDetector()
+    parts = detector.reader(), detector.windower(), detector.score, alerting
+    return Pipeline(source, *parts, lambda: source.clock), source, alerting
+
+
+def stored(source):
+    return [text for kind, text, _ in (step for step in source.steps if step[0] == "store")]
+
+
+def test_a_lost_partitions_open_window_goes_and_a_gained_ones_lines_start_anew():
+    again = Changes(frozenset("p"), {"p": Checkpoint(5, 5, None)})
+    pipeline, source, _ = moving((Changes(), [(0, "a")]), (again, [(5, "x"), (6, "y")]))
+    pipeline.step()
+    pipeline.step()
+    assert stored(source) == ["xy"]
+
+
+def test_a_partition_that_is_gone_is_neither_noted_nor_committed():
+    pipeline, source, _ = moving(
+        (Changes(), [(0, "a"), (1, "b"), (2, "c")]), (Changes(frozenset("p")), [])
+    )
+    pipeline.step()
+    pipeline.step()
+    pipeline._commit()
+    assert source.noted == {}
+    assert source.steps[-1] == ("commit", {})
+
+
+def test_a_gained_partitions_windows_that_were_scored_before_are_dropped():
+    gained = Changes(gained={"p": Checkpoint(0, 2, None)})
+    pipeline, source, _ = moving((gained, [(0, "a"), (1, "b"), (2, "c"), (3, "d")]), at=NOTHING)
+    pipeline.step()
+    assert stored(source) == ["cd"]
+
+
+def test_positions_wait_for_alerts_that_nobody_has_accepted():
+    pipeline, source, alerting = moving((Changes(), [(0, "a"), (1, "b")]), (Changes(), []))
+    pipeline.step()
+    assert source.noted == {}
+    alerting.settled = {"0"}
+    pipeline.step()
+    assert source.noted == {"p": Checkpoint(2, 2, 100.5)}
+    pipeline._commit()
+    assert source.steps[-1] == ("commit", source.noted)
+
+
+def test_a_source_is_held_while_too_many_alerts_wait_and_let_go_again():
+    lines = [(i, "x") for i in range(2 * MAX_UNSETTLED)]
+    pipeline, source, alerting = moving((Changes(), lines), (Changes(), []))
+    pipeline.step()
+    assert source.held
+    alerting.settled = {str(i) for i in range(2 * MAX_UNSETTLED)}
+    pipeline.step()
+    assert not source.held

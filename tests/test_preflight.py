@@ -94,3 +94,16 @@ def test_a_good_training_config_is_told_to_be_good(write, tmp_path):
 def test_what_training_needs_has_to_be_there(write, text, message):
     with pytest.raises(ConfigError, match=message):
         check(write(text))
+
+
+def test_secrets_of_kafka_are_looked_for(tmp_path):
+    sasl = f"{{mechanism: PLAIN, username: u, password_file: {tmp_path}/none}}"
+    path = tmp_path / "kafka.yaml"
+    path.write_text(
+        f"model: {{path: m}}\nstate_dir: {tmp_path}/s\nsource: {{stdin: {{}}}}\n"
+        f"sinks: [{{kafka: {{bootstrap_servers: a:1, topic: t, sasl: {sasl}}}}}]\n"
+    )
+    with pytest.raises(ConfigError, match="can't read"):
+        validate(path, {}, lambda _: SimpleNamespace(name="m"))
+    path.write_text(path.read_text().replace(f", sasl: {sasl}", ""))
+    assert validate(path, {}, lambda _: SimpleNamespace(name="m"))

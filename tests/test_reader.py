@@ -73,3 +73,11 @@ def test_a_few_lines_of_another_format_are_no_sign(caplog):
     source.add(lines(['{"message": "a"}'] * 9 + ["no json"]))
     source.warn_of_misfits()
     assert caplog.text == ""
+
+
+def test_what_is_held_back_of_a_dropped_partition_joins_nothing_that_comes_later():
+    events, _ = reader()
+    assert events.add([*lines(TEXTS[:1], "lost"), *lines(TEXTS[2:], "kept")]) == []
+    events.drop("lost")
+    events.drop("never seen")
+    assert [event.line.partition for event in events.flush()] == ["kept"]

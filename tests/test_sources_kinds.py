@@ -14,14 +14,14 @@ from logmlm.configfile import read_run_config, read_training_config
 from logmlm.errors import ConfigError
 from logmlm.preflight import validate
 from logmlm.sourceconfig import SourceConfig, host_and_port
-from logmlm.sources.kinds import OPENERS, Surroundings, open_source, own_units
+from logmlm.sources.kinds import OPENERS, Model, Surroundings, open_source, own_units
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 @pytest.fixture
 def around(tmp_path):
-    return Surroundings(tmp_path, lambda: 1000.0, lambda _: None, 0)
+    return Surroundings(tmp_path, lambda: 1000.0, lambda _: None, 0, Model("m", "d"))
 
 
 @pytest.fixture

@@ -36,8 +36,8 @@ class Assembler:
     def add(self, line: LogLine) -> list[Assembled]:
         """Return the events that `line` completes, in the order of their lines.
 
-        A timestamp is the line's own, or that of the line before it in its partition, or
-        `received_at`.
+        A timestamp is the line's own, or what its source knows, or that of the line before it
+        in its partition, or `received_at`.
         """
         fields = self._format.parse(line.text, line.received_at)
         if fields is None:
@@ -62,12 +62,17 @@ class Assembler:
         held = self._pending.items()
         return self._release([name for name, one in held if one.received_at <= now - quiet_s])
 
+    def drop(self, partition: str) -> None:
+        """Forget a partition, with what is held back of it."""
+        self._pending.pop(partition, None)
+        self._last_timestamp.pop(partition, None)
+
     def _release(self, partitions: Iterable[str]) -> list[Assembled]:
         held = (self._pending.pop(partition, None) for partition in partitions)
         return [one.assembled() for one in held if one is not None]
 
     def _start(self, line: LogLine, fields: Fields) -> _Pending:
-        timestamp = fields.timestamp
+        timestamp = line.written_at if fields.timestamp is None else fields.timestamp
         if timestamp is None:
             timestamp = self._last_timestamp.get(line.partition, line.received_at)
         else:

@@ -45,6 +45,10 @@ class Joiner:
         """All that is held back: the input has ended."""
         return self._release(list(self._held))
 
+    def drop(self, partition: str) -> None:
+        """Forget what is held back of a partition."""
+        self._held.pop(partition, None)
+
     def flush_due(self, now: float) -> list[LogLine]:
         """Messages whose last line came `timeout_ms` before `now` or earlier."""
         held = self._held.items()

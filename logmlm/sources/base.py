@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from logmlm.records import Checkpoint, LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Partitions that were taken away, and those that came, each where its reading starts.
+
+    A partition in both was lost and then came back: what is held of it is from before.
+    """
+
+    lost: frozenset[str] = frozenset()
+    gained: Mapping[str, Checkpoint] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -39,6 +51,22 @@ class Source(Protocol):
         """
         ...
 
+    def changes(self) -> Changes:
+        """Partitions lost and gained since the last call; asked after each poll.
+
+        The lines of that poll are those of the partitions as they are now, from the gained
+        checkpoints on: what is held of a lost partition has to go before they are dealt with.
+        """
+        ...
+
+    def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+        """Keep in mind, without any I/O, what may be committed when a partition is taken away."""
+        ...
+
+    def hold(self, held: bool) -> None:
+        """Whether to hand over nothing for now: what was handed over waits for its receivers."""
+        ...
+
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Every partition at hand, with the position that was committed last."""
         ...
@@ -58,9 +86,30 @@ class Source(Protocol):
         """Where a partition's lines come from, for people: a file's path."""
         ...
 
+    def model_changed(self, digest: str) -> None:
+        """Commit positions from now on as those of the model with this digest."""
+        ...
+
     def close(self) -> None:
         """Let go of files and connections; nothing is committed."""
         ...
+
+
+class Steady:
+    """What a source does that shares its partitions with no other process."""
+
+    def changes(self) -> Changes:
+        """Return none: what is at hand stays."""
+        return Changes()
+
+    def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+        """Do nothing: no partition is ever taken away."""
+
+    def model_changed(self, digest: str) -> None:
+        """Do nothing: the daemon keeps the digest beside positions that lie here."""
+
+    def hold(self, held: bool) -> None:
+        """Do nothing: what is not read yet waits where it is."""
 
 
 def decode(raw: bytes, max_line_bytes: int) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import FileSourceConfig
+from logmlm.sources.base import Steady
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.discovery import Discovery, beside, printable
 from logmlm.sources.following import Following
@@ -21,7 +22,7 @@ BATCH_BYTES = 4 * CHUNK_BYTES
 FORGET_AFTER_S = 7 * 86400.0
 
 
-class FileSource:
+class FileSource(Steady):
     """Follows the files of `include`, each a partition named after its first bytes.
 
     - A file is known once it holds a newline or `fingerprint.bytes` bytes, and stays the same

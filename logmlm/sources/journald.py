@@ -12,6 +12,7 @@ from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import JournaldSourceConfig
 from logmlm.sources import journalctl
+from logmlm.sources.base import Steady
 from logmlm.sources.journal_entry import Entry, place_of, read_entry
 from logmlm.sources.journal_state import JournalState, Progress, Trail, load, save
 from logmlm.sources.journalctl import Journalctl
@@ -29,7 +30,7 @@ FORGET_AFTER_S = 7 * 86400.0
 logger = logging.getLogger(__name__)
 
 
-class JournaldSource:
+class JournaldSource(Steady):
     """Follows the journal with journalctl; the state in `path` says where it goes on.
 
     A partition is a sequence of entries that one journal numbered (its sequence number id), and

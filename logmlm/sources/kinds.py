@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.sourceconfig import (
     FileSourceConfig,
     JournaldSourceConfig,
@@ -26,6 +27,14 @@ CGROUPS = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """The model that scores what a source hands over."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a source has from outside: a directory for its state, clock, wait, standard input.
 
@@ -36,6 +45,7 @@ class Surroundings:
     clock: Callable[[], float]
     wait: Callable[[float], object]
     stdin: int
+    model: Model
 
 
 def open_source(config: SourceConfig, around: Surroundings) -> Source:
@@ -74,6 +84,18 @@ def _journald(config: JournaldSourceConfig, around: Surroundings) -> Source:
     )
 
 
+def _kafka(config: KafkaSourceConfig, around: Surroundings) -> Source:
+    from logmlm.sources.kafka import KafkaSource
+
+    return KafkaSource(
+        config,
+        group=f"logmlm-{around.model.name}",
+        model=around.model.digest,
+        clock=around.clock,
+        wait=around.wait,
+    )
+
+
 def _syslog(config: SyslogSourceConfig, around: Surroundings) -> Source:
     return SyslogSource(config, clock=around.clock)
 
@@ -83,5 +105,5 @@ def _stdin(config: StdinSourceConfig, around: Surroundings) -> Source:
 
 
 OPENERS: Mapping[str, Callable[[Any, Surroundings], Source]] = MappingProxyType(
-    {"file": _file, "journald": _journald, "syslog": _syslog, "stdin": _stdin}
+    {"file": _file, "journald": _journald, "kafka": _kafka, "syslog": _syslog, "stdin": _stdin}
 )

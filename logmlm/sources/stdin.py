@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import StdinSourceConfig
+from logmlm.sources.base import Steady
 from logmlm.sources.lines import RawLine, Splitter
 
 CHUNK_BYTES = 64 * 1024
 
 
-class StdinSource:
+class StdinSource(Steady):
     """Hands over what a pipe brings; its end ends the source, and the last line needs no newline.
 
     Nothing can be read twice, so nothing is committed, and what is in open windows at a stop is

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import SyslogSourceConfig
+from logmlm.sources.base import Steady
 from logmlm.sources.framing import Frame
 from logmlm.sources.listeners import Bound, Connection, Datagrams, Door, Receiver, bind, unbind
 
@@ -21,7 +22,7 @@ _NS = 1_000_000_000
 logger = logging.getLogger(__name__)
 
 
-class SyslogSource:
+class SyslogSource(Steady):
     """Hands over each message as a line, as it came; the line format reads what is in it.
 
     At most once: nothing can be read again, and UDP may lose messages unseen. What is in open

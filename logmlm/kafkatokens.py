@@ -1,0 +1,95 @@
+"""Secrets for Kafka: passwords from files, and OAuth 2 tokens from a file or an endpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+from kafka.errors import SaslAuthenticationFailedError
+from kafka.net.sasl.oauth import AbstractTokenProvider
+
+from logmlm.errors import ConfigError
+from logmlm.kafkaconfig import KafkaTokenEndpoint
+
+RENEW_BEFORE_S = 60.0
+"""A token is not used in its last seconds."""
+
+
+class FileTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no types
+    """The token that a file holds now: whoever renews it writes the file anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def token(self) -> str:
+        """Return the token; the library asks at each connection."""
+        try:
+            return read_secret(self._path)
+        except ConfigError as error:
+            raise SaslAuthenticationFailedError(str(error)) from error
+
+
+class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no types
+    """Tokens for a client's credentials (RFC 6749, 4.4), each used until shortly before its end."""
+
+    def __init__(
+        self, config: KafkaTokenEndpoint, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._token = ""
+        self._renew_at = 0.0
+
+    def token(self) -> str:
+        """Return a token, a new one where the last one ends.
+
+        Raises:
+            SaslAuthenticationFailedError: the endpoint gives none; the text holds no secret.
+
+        """
+        if not self._token or self._clock() >= self._renew_at:
+            self._renew()
+        return self._token
+
+    def _renew(self) -> None:
+        config = self._config
+        form = {"grant_type": "client_credentials"} | (
+            {"scope": config.scope} if config.scope else {}
+        )
+        try:
+            answer = requests.post(
+                config.url,
+                data=form,
+                auth=(config.client_id, read_secret(config.client_secret_file)),
+                timeout=config.timeout,
+                allow_redirects=False,
+            )
+            answer.raise_for_status()
+            found = answer.json()
+            self._token = str(found["access_token"])
+            life = float(found.get("expires_in", 0.0))
+        except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+            raise SaslAuthenticationFailedError(
+                f"no token from {config.url} ({type(error).__name__})"
+            ) from error
+        self._renew_at = self._clock() + max(0.0, life - RENEW_BEFORE_S)
+
+
+def read_secret(path: Path) -> str:
+    """Read a secret of one line; what it is never stands in an error.
+
+    Raises:
+        ConfigError: the file can't be read, or holds no line of text.
+
+    """
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text, but should hold a secret of one line") from error
+    except OSError as error:
+        raise ConfigError(f"can't read {path}: {error.strerror}") from error
+    if not text.isprintable() or not text:
+        raise ConfigError(f"{path} should hold a secret of one line")
+    return text

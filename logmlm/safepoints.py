@@ -1,0 +1,77 @@
+"""Which positions may be committed: those whose alerts some receiver has accepted."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+
+from logmlm.records import Checkpoint
+
+
+@dataclass(slots=True)
+class _Step:
+    """A checkpoint, and the alerts made since the one before that were not settled then."""
+
+    checkpoint: Checkpoint
+    alerts: set[str]
+
+
+class SafePoints:
+    """Holds each partition's checkpoints back until all alerts made before them are settled.
+
+    A replay from what `settled` gives makes every alert again that is not settled yet, so that
+    another machine can go on where this one ends. Checkpoints are held back whole. A partition
+    costs one checkpoint, and one more for each step with an alert that is not settled.
+    """
+
+    def __init__(self, is_settled: Callable[[str], bool]) -> None:
+        self._is_settled = is_settled
+        self._waiting: dict[str, deque[_Step]] = {}
+        self._settled: dict[str, Checkpoint] = {}
+
+    @property
+    def unsettled(self) -> int:
+        """How many alerts hold checkpoints back."""
+        steps = [step for steps in self._waiting.values() for step in steps]
+        return sum(map(self._left, steps))
+
+    def add(self, partition: str, checkpoint: Checkpoint, alerts: Iterable[str]) -> None:
+        """Take the partition's newest checkpoint, and the alerts made since the one before."""
+        steps = self._waiting.setdefault(partition, deque())
+        made = {alert for alert in alerts if not self._is_settled(alert)}
+        if made:
+            steps.append(_Step(checkpoint, made))
+        elif steps:
+            steps[-1].checkpoint = checkpoint
+        else:
+            self._settled[partition] = checkpoint
+
+    def settled(self, partition: str) -> Checkpoint | None:
+        """Newest checkpoint that no alert holds back; None if there is none yet."""
+        steps = self._waiting.get(partition, deque())
+        while steps and not self._left(steps[0]):
+            self._settled[partition] = steps.popleft().checkpoint
+        return self._settled.get(partition)
+
+    def distrust(self) -> None:
+        """Forget which windows were made before: another rule makes others from now on."""
+        for partition, steps in self._waiting.items():
+            for step in steps:
+                step.checkpoint = _all_anew(step.checkpoint)
+            if partition in self._settled:
+                self._settled[partition] = _all_anew(self._settled[partition])
+
+    def drop(self, partitions: Collection[str]) -> None:
+        """Forget partitions; whoever has them now makes their alerts again."""
+        for partition in partitions:
+            self._waiting.pop(partition, None)
+            self._settled.pop(partition, None)
+
+    def _left(self, step: _Step) -> int:
+        step.alerts = {alert for alert in step.alerts if not self._is_settled(alert)}
+        return len(step.alerts)
+
+
+def _all_anew(checkpoint: Checkpoint) -> Checkpoint:
+    return replace(checkpoint, reached=checkpoint.safe)

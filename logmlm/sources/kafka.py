@@ -1,0 +1,256 @@
+"""Records of Kafka topics, shared among the processes of a consumer group."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from kafka import TopicPartition
+from kafka.errors import (
+    AuthorizationError,
+    CorruptRecordError,
+    FencedInstanceIdError,
+    InconsistentGroupProtocolError,
+    KafkaError,
+    UnsupportedCodecError,
+)
+
+from logmlm.errors import DataError, UnreachableError
+from logmlm.kafkaclient import KAFKA, Clients, LibraryLog
+from logmlm.kafkaconfig import KafkaSourceConfig
+from logmlm.records import Checkpoint, LogLine
+from logmlm.sources.base import Changes
+from logmlm.sources.kafka_group import Group
+from logmlm.sources.kafka_letters import Cap, Letter, LetterBox
+from logmlm.sources.kafka_partitions import Partitions, str_of
+from logmlm.sources.kafka_records import Record, RecordReader
+from logmlm.sources.kafka_watchdog import Watchdog
+
+_REFUSED = (AuthorizationError, FencedInstanceIdError, InconsistentGroupProtocolError)
+_UNREADABLE = (CorruptRecordError, UnsupportedCodecError)
+SAY_EVERY_S = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class KafkaSource:
+    """Hands over the records of the partitions that the group gives to this process.
+
+    A partition is named `topic/number`; a line's position is its record's offset. The group
+    keeps the safe position, with the rest of the checkpoint in its metadata. A broker that is
+    lost is waited for.
+
+    `model` is the digest of the model whose windows the checkpoints are of; `wait` waits so many
+    seconds, or less.
+    """
+
+    name = "kafka"
+    exhausted = False
+    replayable = True
+
+    def __init__(
+        self,
+        config: KafkaSourceConfig,
+        *,
+        group: str,
+        model: str,
+        clock: Callable[[], float],
+        wait: Callable[[float], object],
+        clients: Clients = KAFKA,
+    ) -> None:
+        """Reach a broker.
+
+        Raises:
+            ConfigError: a secret can't be read.
+            UnreachableError: no broker answered in time, or it did not let us in.
+
+        """
+        self._config = config
+        self._clock = clock
+        self._wait = wait
+        self._join = partial(Group, config, config.group or group, clients.consumer)
+        self._group: Group | None = self._join()
+        self.discarded: Counter[str] = Counter()
+        self._records = RecordReader(config, self.discarded)
+        self._letters = LetterBox(config, clients.producer)
+        self._cap = Cap(config.max_dead_letter_share, config.dead_letter_minimum)
+        self._watchdog = Watchdog(config.stall_timeout, clock)
+        self._held = False
+        self._partitions = Partitions(config, model)
+        self._said_at = -SAY_EVERY_S
+
+    def poll(self, timeout: float) -> list[LogLine]:
+        """Lines that came within `timeout` seconds; trouble with the brokers is waited out.
+
+        Raises:
+            DataError: too many records can't be read.
+            StorageError: the dead-letter topic refuses what can't be read.
+            UnreachableError: the brokers refuse us for good.
+
+        """
+        group = self._joined(timeout)
+        if group is None:
+            return []
+        batches = self._poll(group, timeout)
+        self._partitions.follow(group)
+        for partition in self._partitions.unplaced:
+            batches.pop(partition, None)  # they come again from where the reading starts
+        with self._going_on():
+            self._partitions.place(group)
+        lines = self._lines(group, batches)
+        with self._going_on():
+            self._watch(group, bool(batches))
+        return lines
+
+    def changes(self) -> Changes:
+        """Partitions that were lost and gained since the last call."""
+        return self._partitions.changes()
+
+    def checkpoints(self) -> Mapping[str, Checkpoint]:
+        """Every partition placed here, with the position that was committed last."""
+        return dict(self._partitions.at)
+
+    def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+        """Keep in mind what to commit when a partition is taken away."""
+        if self._group is not None:
+            self._group.noted = self._partitions.positions(checkpoints)
+
+    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+        """Commit positions of partitions that are placed here; what fails waits for the next."""
+        positions = self._partitions.positions(checkpoints)
+        if self._group is not None and self._group.commit(positions):
+            self._partitions.committed(checkpoints)
+
+    def model_changed(self, digest: str) -> None:
+        """Write the digest into the metadata of what is committed."""
+        self._partitions.model = digest
+
+    def lag(self) -> Mapping[str, int]:
+        """Records of each partition that are not read yet, as the brokers said last."""
+        group, expected = self._group, self._partitions.expected
+        if group is None:
+            return {}
+        return {str_of(p): max(0, group.end(p) - expected(p)) for p in self._partitions.placed}
+
+    def hold(self, held: bool) -> None:
+        """Hand over nothing for now, but stay in the group."""
+        self._held = held
+
+    def origin(self, partition: str) -> str:
+        """Where a partition's records come from, for people."""
+        topic, _, number = partition.rpartition("/")
+        return f"Kafka topic {topic}, partition {number}"
+
+    def close(self) -> None:
+        """Leave the group, within seconds; what was noted last is handed over."""
+        if self._group is not None:
+            self._group.close()
+        self._letters.close()
+
+    def _poll(self, group: Group, timeout: float) -> dict[TopicPartition, list[Record]]:
+        try:
+            return group.poll(timeout, held=self._held)
+        except _REFUSED as error:
+            raise UnreachableError(f"Kafka refuses: {_refusal(error)}") from error
+        except _UNREADABLE as error:
+            raise DataError(f"a Kafka record is damaged: {error}") from error
+        except KafkaError as error:
+            self._say(error)
+            self._wait(timeout)
+            return {}
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Trouble with the brokers is said; what could not be done is tried again later."""
+        try:
+            yield
+        except KafkaError as error:
+            self._say(error)
+
+    def _joined(self, timeout: float) -> Group | None:
+        if self._group is None:
+            try:
+                self._group = self._join()
+            except UnreachableError as error:
+                self._say(error)
+                self._wait(timeout)
+        return self._group
+
+    def _lines(
+        self, group: Group, batches: Mapping[TopicPartition, Sequence[Record]]
+    ) -> list[LogLine]:
+        lines: list[LogLine] = []
+        for partition, records in batches.items():
+            if not records:
+                continue
+            self._see_gaps(group, partition, records[0].offset)
+            read, letters = self._read(records)
+            if letters and not self._letters.put(letters):
+                group.seek(partition, self._partitions.expected(partition))
+                continue
+            self._partitions.passed(partition, records[-1].offset)
+            self.discarded["dead_letter"] += len(letters)
+            self._cap.add(len(read), letters)
+            lines += read
+        return lines
+
+    def _read(self, records: Sequence[Record]) -> tuple[list[LogLine], list[Letter]]:
+        now = self._clock()
+        lines, letters = [], []
+        for record in records:
+            try:
+                lines.append(self._records.line(record, now))
+            except DataError as error:
+                letters.append((record, str(error)))
+        return lines, letters
+
+    def _see_gaps(self, group: Group, partition: TopicPartition, first: int) -> None:
+        """Notice records that are gone, and a partition that was made anew."""
+        expected = self._partitions.expected(partition)
+        if first < expected:
+            self._partitions.start_again(partition, first)
+        elif first > expected:
+            with self._going_on():
+                gone = group.ends([partition])[partition][0] - expected
+                if gone > 0:
+                    self.discarded["deleted"] += gone
+                    logger.warning("%s: %d records were deleted unread", str_of(partition), gone)
+
+    def _watch(self, group: Group, came: bool) -> None:
+        placed = list(self._partitions.placed)
+        if came or self._held or not placed:
+            self._watchdog.rest()
+        elif self._watchdog.is_due():
+            ends = group.ends(placed)
+            offsets = {name: (group.position(name), end) for name, (_, end) in ends.items()}
+            if stalled := self._watchdog.stalled(offsets):
+                self._join_anew(group, stalled)
+
+    def _join_anew(self, group: Group, stalled: Sequence[TopicPartition]) -> None:
+        names = ", ".join(str_of(partition) for partition in sorted(stalled))
+        logger.error("Kafka's consumer has stalled at %s; making a new one", names)
+        self._group = None
+        group.close()
+        self._partitions.let_go_of_all()
+        self._watchdog.rest()
+
+    def _say(self, error: Exception) -> None:
+        """Log trouble, now and then while it lasts."""
+        now = self._clock()
+        if not 0 <= now - self._said_at < SAY_EVERY_S:
+            self._said_at = now
+            library = LibraryLog.attached()
+            name, cause = type(error).__name__, library.cause()
+            logger.warning("trouble with Kafka (%s; %s); going on", name, cause)
+            library.forget()
+
+
+def _refusal(error: KafkaError) -> str:
+    if isinstance(error, FencedInstanceIdError):
+        return "another process uses our group_instance_id; give each its own"
+    if isinstance(error, InconsistentGroupProtocolError):
+        return "the group is in use by a program of another kind; give 'group' another name"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,200 @@
+"""A member of a consumer group: a small typed face of kafka-python's consumer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from logmlm.kafkaclient import connect, let_go
+from logmlm.kafkaconfig import KafkaSourceConfig
+from logmlm.sources.kafka_positions import Position
+from logmlm.sources.kafka_records import Record
+
+CALL_TIMEOUT_MS = 3_000
+"""A call in the loop that takes longer is given up, and tried again later."""
+CLOSE_TIMEOUT_S = 4.0
+MAX_POLL_RECORDS = 1_000
+FETCH_BYTES = 8 * 1024**2
+
+logger = logging.getLogger(__name__)
+
+
+class Group:
+    """Polls, commits, and tells which partitions moved.
+
+    A rebalance happens inside `poll` and `close` alone. Of a partition that is taken away the
+    `noted` position is committed before anyone else gets it. Every call gives up in time.
+    """
+
+    def __init__(
+        self, config: KafkaSourceConfig, group: str, make: Callable[..., Any] = KafkaConsumer
+    ) -> None:
+        """Reach a broker and join.
+
+        Raises:
+            ConfigError: a secret can't be read.
+            UnreachableError: no broker answered, or it did not let us in.
+
+        """
+        self.noted: Mapping[TopicPartition, Position] = {}
+        """What to commit of a partition when it is taken away."""
+        self.committed: dict[TopicPartition, Position] = {}
+        """What this member committed, or found committed, of its partitions."""
+        self._lost: set[TopicPartition] = set()
+        self._gained: set[TopicPartition] = set()
+        self._consumer = connect(make, config, **_options(config, group))
+        self._consumer.subscribe(
+            topics=list(config.topics), pattern=config.subscription, listener=_Listener(self)
+        )
+
+    def poll(self, timeout: float, *, held: bool) -> dict[TopicPartition, list[Record]]:
+        """Records that came within `timeout` seconds; none while `held`, the group stays joined.
+
+        Raises:
+            KafkaError: the library says that something is wrong.
+
+        """
+        paused = self._consumer.paused()
+        if held:
+            self._consumer.pause(*(self._consumer.assignment() - paused))
+        elif paused:
+            self._consumer.resume(*paused)
+        found: dict[TopicPartition, list[Record]] = self._consumer.poll(round(timeout * 1000))
+        return found
+
+    def end(self, partition: TopicPartition) -> int:
+        """Offset of the next record to come, as the brokers said last; 0 if they did not yet."""
+        return self._consumer.highwater(partition) or 0
+
+    def moved(self) -> tuple[set[TopicPartition], set[TopicPartition]]:
+        """Partitions lost and gained since the last call; one in both was lost first."""
+        lost, gained = self._lost, self._gained
+        self._lost, self._gained = set(), set()
+        return lost, gained
+
+    def found(self, partition: TopicPartition) -> Position | None:
+        """What the group has committed of a partition.
+
+        Raises:
+            KafkaError: it can't be asked now.
+
+        """
+        at = self._consumer.committed(partition, metadata=True, timeout_ms=CALL_TIMEOUT_MS)
+        if at is None or at.offset < 0:
+            return None
+        self.committed[partition] = Position(at.offset, at.metadata or "")
+        return self.committed[partition]
+
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """Offset of the first record that is there, and of the next one to come.
+
+        Raises:
+            KafkaError: they can't be asked now.
+
+        """
+        names = list(partitions)
+        begin = self._consumer.beginning_offsets(names, timeout_ms=CALL_TIMEOUT_MS)
+        end = self._consumer.end_offsets(names, timeout_ms=CALL_TIMEOUT_MS)
+        return {name: (begin[name], end[name]) for name in names}
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Go on reading at `offset`."""
+        self._consumer.seek(partition, offset)
+
+    def position(self, partition: TopicPartition) -> int:
+        """Offset of the next record to be read."""
+        return int(self._consumer.position(partition, timeout_ms=CALL_TIMEOUT_MS))
+
+    def commit(self, positions: Mapping[TopicPartition, Position]) -> bool:
+        """Commit what is not committed yet; say whether that went well."""
+        news = {name: at for name, at in positions.items() if self.committed.get(name) != at}
+        if not news:
+            return True
+        try:
+            self._consumer.commit(_offsets(news), timeout_ms=CALL_TIMEOUT_MS)
+        except KafkaError as error:
+            logger.info("positions are not committed (%s); trying again", type(error).__name__)
+            return False
+        self.committed.update(news)
+        return True
+
+    def close(self) -> None:
+        """Leave the group; a broker that does not answer is not waited for any longer."""
+        close = partial(self._consumer.close, autocommit=False, timeout_ms=CALL_TIMEOUT_MS)
+        let_go(close, CLOSE_TIMEOUT_S)
+
+    async def hand_over(self, partitions: set[TopicPartition]) -> None:
+        """Commit the noted positions of partitions that are being taken away."""
+        news = {
+            name: at
+            for name, at in self.noted.items()
+            if name in partitions and self.committed.get(name) != at
+        }
+        self.give_up(partitions)
+        if news:
+            try:
+                await self._consumer.commit_async(_offsets(news))
+            except KafkaError as error:  # whoever has it now reads a little more again
+                logger.info("positions were not handed over (%s)", type(error).__name__)
+
+    def give_up(self, partitions: set[TopicPartition]) -> None:
+        """Forget partitions that are not ours any more."""
+        self._lost |= partitions
+        self._gained -= partitions
+        self.noted = {name: at for name, at in self.noted.items() if name not in partitions}
+        for name in partitions:
+            self.committed.pop(name, None)
+
+    def take(self, partitions: set[TopicPartition]) -> None:
+        """Take partitions that are ours now."""
+        self._gained |= partitions
+
+
+class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
+    """Runs on the library's I/O thread, while ours waits in `poll` or `close`.
+
+    Blocking calls of the consumer would fail there; only awaited ones work.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        await self._group.hand_over(set(revoked))
+
+    async def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
+        self._group.give_up(set(lost))
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._group.take(set(assigned))
+
+
+def _options(config: KafkaSourceConfig, group: str) -> dict[str, Any]:
+    session_ms = round(config.session_timeout * 1000)
+    return {
+        "group_id": group,
+        "group_instance_id": config.group_instance_id,
+        "enable_auto_commit": False,
+        # Where to begin is our own question; records that are gone are passed over, not skipped.
+        "auto_offset_reset": "earliest",
+        "partition_assignment_strategy": [CooperativeStickyAssignor],
+        "allow_auto_create_topics": False,
+        "session_timeout_ms": session_ms,
+        "heartbeat_interval_ms": min(3_000, session_ms // 3),
+        "metadata_max_age_ms": round(config.metadata_max_age * 1000),
+        "max_poll_records": MAX_POLL_RECORDS,
+        "fetch_max_bytes": FETCH_BYTES,
+        "metrics_enabled": False,
+    }
+
+
+def _offsets(positions: Mapping[TopicPartition, Position]) -> dict[TopicPartition, Any]:
+    return {name: OffsetAndMetadata(at.offset, at.metadata, -1) for name, at in positions.items()}

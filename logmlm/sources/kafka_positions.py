@@ -1,0 +1,57 @@
+"""A checkpoint as Kafka keeps it: the safe position as offset, the rest in its metadata."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from typing import NamedTuple
+
+from logmlm.records import Checkpoint
+
+VERSION = 1
+MODEL_DIGITS = 16
+"""Digits of the model's digest that stand in the metadata."""
+
+logger = logging.getLogger(__name__)
+
+
+class Position(NamedTuple):
+    """What the consumer group keeps for a partition."""
+
+    offset: int
+    metadata: str
+
+
+def position(checkpoint: Checkpoint, model: str) -> Position:
+    """Write a checkpoint that was made with the model of this digest; metadata is 100 bytes."""
+    rest = {
+        "v": VERSION,
+        "reached": checkpoint.reached,
+        "watermark": checkpoint.watermark,
+        "model": model[:MODEL_DIGITS],
+    }
+    return Position(checkpoint.safe, json.dumps(rest, separators=(",", ":")))
+
+
+def checkpoint(partition: str, at: Position, model: str) -> Checkpoint:
+    """Read a checkpoint; metadata that says nothing to us makes windows come out once more.
+
+    `reached` says which windows were made before. It means nothing to another model, whose
+    windows may be others; nor where somebody else moved the group's offset.
+    """
+    try:
+        rest = json.loads(at.metadata)
+        version, reached, watermark = rest["v"], rest["reached"], rest["watermark"]
+        is_sound = type(reached) is int and (watermark is None or math.isfinite(watermark))
+        if version != VERSION or not is_sound:
+            raise ValueError("of another version, or damaged")
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        logger.warning(
+            "%s: can't read what is committed beside offset %d (%s); its windows are made anew",
+            *(partition, at.offset, type(error).__name__),
+        )
+        return Checkpoint(at.offset, at.offset, None)
+    if rest.get("model") != model[:MODEL_DIGITS]:
+        return Checkpoint(at.offset, at.offset, watermark)
+    return Checkpoint(at.offset, max(reached, at.offset), watermark)

@@ -1,0 +1,113 @@
+"""From a Kafka record to a line: its text, and what key, headers and fields say beside it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from logmlm.errors import DataError
+from logmlm.kafkaconfig import KafkaSourceConfig
+from logmlm.records import LogLine
+from logmlm.sources.base import decode
+
+
+class Record(Protocol):
+    """What we use of kafka-python's ConsumerRecord; `timestamp` is in milliseconds, or -1."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+class RecordReader:
+    """Reads records as the configuration says: text, or JSON objects with a message field."""
+
+    def __init__(self, config: KafkaSourceConfig, discarded: Counter[str]) -> None:
+        """Lines that are over `max_line_bytes` are counted in `discarded`."""
+        self._discarded = discarded
+        self._config = config
+        self._places = [
+            (name, *place.partition(":")[::2]) for name, place in config.attributes.items()
+        ]
+
+    def line(self, record: Record, received_at: float) -> LogLine:
+        """Return the record as a line; its text is cut to `max_line_bytes`.
+
+        Raises:
+            DataError: it can't be read; the text says why, and holds nothing of its content.
+
+        """
+        value = record.value
+        if value is None:
+            raise DataError("no value")
+        if len(value) > self._config.max_record_bytes:
+            raise DataError("over max_record_bytes")
+        fields = _object(value) if self._config.value == "json" else {}
+        raw = self._message(value, fields)
+        text = decode(raw, self._config.max_line_bytes)
+        if len(raw.rstrip(b"\r\n")) > self._config.max_line_bytes:
+            self._discarded["cut"] += 1
+        return LogLine(
+            text,
+            f"{record.topic}/{record.partition}",
+            record.offset,
+            record.offset + 1,
+            received_at,
+            written_at=record.timestamp / 1000 if record.timestamp > 0 else None,
+            attributes=self._attributes(record, fields),
+        )
+
+    def _message(self, value: bytes, fields: Mapping[str, Any]) -> bytes:
+        if self._config.message_field is None:
+            return value
+        message = _field(fields, self._config.message_field)
+        if not isinstance(message, str):
+            raise DataError("no text in message_field")
+        return message.encode("utf-8", "replace")
+
+    def _attributes(self, record: Record, fields: Mapping[str, Any]) -> dict[str, str]:
+        found = (
+            (name, _text(self._find(record, fields, kind, what)))
+            for name, kind, what in self._places
+        )
+        return {name: text for name, text in found if text}
+
+    def _find(self, record: Record, fields: Mapping[str, Any], kind: str, what: str) -> Any:
+        if kind == "key":
+            return record.key
+        if kind == "header":
+            return next((value for name, value in record.headers if name == what), None)
+        return _field(fields, what)
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deep
+        raise DataError("no JSON") from error
+    if not isinstance(found, dict):
+        raise DataError("no JSON object")
+    return found
+
+
+def _field(fields: Mapping[str, Any], name: str) -> Any:
+    """Find a field: `a.b` is the field of that name, or field `b` of field `a`."""
+    if name in fields:
+        return fields[name]
+    first, _, rest = name.partition(".")
+    inner = fields.get(first)
+    return _field(inner, rest) if rest and isinstance(inner, dict) else None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace").strip()
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value).strip() if isinstance(value, (str, int, float)) else ""

@@ -1,0 +1,224 @@
+"""A real Apache Kafka for tests: one KRaft node on free ports of 127.0.0.1."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import NewTopic
+
+ROOT = Path(__file__).parents[1]
+JAVA = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+PASSWORD = "s3cr3t-of-alice"  # noqa: S105  the test broker's own
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},\
+SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL
+listener.name.tls.ssl.keystore.type=PEM
+listener.name.tls.ssl.keystore.location={pem}
+listener.name.tls.ssl.truststore.type=PEM
+listener.name.tls.ssl.truststore.location={certificate}
+listener.name.tls.ssl.client.auth=required
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER
+listener.name.sasl.scram-sha-256.sasl.jaas.config={scram} required;
+listener.name.sasl.scram-sha-512.sasl.jaas.config={scram} required;
+listener.name.sasl.plain.sasl.jaas.config={login}.plain.PlainLoginModule required \
+user_alice="{password}";
+listener.name.sasl.oauthbearer.sasl.jaas.config={login}.oauthbearer.OAuthBearerLoginModule \
+required unsecuredLoginStringClaim_sub="broker";
+log.dirs={logs}
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=2
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=500
+auto.create.topics.enable=true
+message.max.bytes=4194304
+"""
+
+
+def kafka_home():
+    """The directory that holds libs/*.jar, or None."""
+    named = os.environ.get("KAFKA_HOME")
+    cached = sorted((ROOT / ".cache").glob("kafka*"), reverse=True)
+    places = ([Path(named)] if named else []) + [ROOT.parent / "shared" / "kafka", *cached]
+    return next((place for place in places if any(place.glob("libs/*.jar"))), None)
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class Broker:
+    """One node; `start` and `stop` may be called again and again, the data stays."""
+
+    def __init__(self, home, directory):
+        self._classes = f"{home}/libs/*"
+        self._directory = directory
+        self._properties = directory / "server.properties"
+        self._process = None
+        plain, controller, sasl, tls = free_ports(4)
+        self.port = plain
+        self.address = f"127.0.0.1:{plain}"
+        self.sasl_address = f"127.0.0.1:{sasl}"
+        self.tls_address = f"127.0.0.1:{tls}"
+        self.certificate, self.key = directory / "cert.pem", directory / "key.pem"
+        pem = self._certify(directory / "server.pem")
+        security = "org.apache.kafka.common.security"
+        self._properties.write_text(
+            PROPERTIES.format(
+                plain=plain,
+                controller=controller,
+                sasl=sasl,
+                tls=tls,
+                pem=pem,
+                certificate=self.certificate,
+                logs=directory / "logs",
+                login=security,
+                scram=f"{security}.scram.ScramLoginModule",
+                password=PASSWORD,
+            )
+        )
+        self._format()
+
+    def _certify(self, pem):
+        """One certificate for broker and clients that signs itself; `pem` has it and its key."""
+        made = ["-keyout", str(self.key), "-out", str(self.certificate)]
+        name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *name, *made],
+            check=True,
+            capture_output=True,
+        )
+        pem.write_text(self.key.read_text() + self.certificate.read_text())
+        return pem
+
+    def _java(self, *arguments):
+        return ["java", *JAVA, "-cp", self._classes, *arguments]
+
+    def _format(self):
+        users = [
+            f"--add-scram=SCRAM-SHA-{bits}=[name=alice,password={PASSWORD}]" for bits in (256, 512)
+        ]
+        tool = self._java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg")
+        subprocess.run(
+            [*tool, "-c", str(self._properties), "--standalone", *users],
+            check=True,
+            capture_output=True,
+        )
+
+    def start(self):
+        with (self._directory / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", str(self._properties)), stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return self
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise RuntimeError((self._directory / "broker.log").read_text()[-4000:])
+
+    def stop(self, kill=False):
+        if self._process is not None:
+            if kill:
+                self._process.kill()
+            else:
+                self._process.terminate()
+            try:
+                self._process.wait(30)
+            finally:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    @contextmanager
+    def admin(self):
+        client = KafkaAdminClient(bootstrap_servers=self.address)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def topic(self, name, partitions=1, **configs):
+        with self.admin() as admin:
+            topic = NewTopic(name, num_partitions=partitions, replication_factor=1)
+            topic.topic_configs = {key.replace("_", "."): str(v) for key, v in configs.items()}
+            admin.create_topics([topic])
+        return name
+
+    @contextmanager
+    def producer(self, **options):
+        client = KafkaProducer(bootstrap_servers=self.address, linger_ms=5, **options)
+        try:
+            yield client
+            client.flush(30)
+        finally:
+            client.close(timeout=10)
+
+    def produce(self, topic, values, partition=0, **options):
+        """Write values to one partition, in order; None is a record with a key alone."""
+        with self.producer(**options) as producer:
+            for value in values:
+                raw = value.encode() if isinstance(value, str) else value
+                key = b"key" if raw is None else None
+                producer.send(topic, raw, key=key, partition=partition)
+
+    def records(self, topic, count, seconds=20):
+        """The first `count` records of a topic, or as many as came."""
+        found = []
+        reader = KafkaConsumer(
+            topic, bootstrap_servers=self.address, auto_offset_reset="earliest", group_id=None
+        )
+        try:
+            deadline = time.monotonic() + seconds
+            while len(found) < count and time.monotonic() < deadline:
+                found += [each for some in reader.poll(200).values() for each in some]
+        finally:
+            reader.close()
+        return found
+
+    def committed(self, group):
+        """Offset and metadata of each partition that the group committed."""
+        with self.admin() as admin:
+            return admin.list_group_offsets({group: None})[group]
+
+
+def reason_to_skip():
+    if shutil.which("java") is None:
+        return "there is no java; Debian's openjdk-17-jre-headless brings one"
+    if shutil.which("openssl") is None:
+        return "there is no openssl to make certificates with; Debian's openssl brings one"
+    if kafka_home() is None:
+        return "there is no Apache Kafka; `make kafka` brings one (or set KAFKA_HOME)"
+    return None
+
+
+@contextmanager
+def running_broker(directory):
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    broker = Broker(kafka_home(), directory)
+    try:
+        yield broker.start()
+    finally:
+        broker.stop(kill=True)

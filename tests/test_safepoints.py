@@ -1,0 +1,89 @@
+"""Positions wait for alerts that nobody has accepted; a replay makes every one of those again."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logmlm.records import Checkpoint
+from logmlm.safepoints import SafePoints
+
+
+def at(position):
+    return Checkpoint(position, position, float(position))
+
+
+class Receivers:
+    def __init__(self):
+        self.settled = set()
+
+    def __call__(self, alert):
+        return alert in self.settled
+
+
+def test_without_alerts_the_newest_checkpoint_is_safe():
+    points = SafePoints(Receivers())
+    assert points.settled("p") is None
+    points.add("p", at(1), [])
+    points.add("p", at(2), [])
+    assert points.settled("p") == at(2)
+    assert points.unsettled == 0
+
+
+def test_an_alert_holds_back_its_own_checkpoint_and_all_later_ones():
+    receivers = Receivers()
+    points = SafePoints(receivers)
+    for position, alerts in ((1, []), (2, ["a"]), (3, []), (4, ["b"]), (5, [])):
+        points.add("p", at(position), alerts)
+    assert (points.settled("p"), points.unsettled) == (at(1), 2)
+    receivers.settled = {"b"}
+    assert (points.settled("p"), points.unsettled) == (at(1), 1)
+    receivers.settled = {"a", "b"}
+    assert (points.settled("p"), points.unsettled) == (at(5), 0)
+
+
+def test_checkpoints_between_two_alerts_are_safe_once_the_first_is_settled():
+    receivers = Receivers()
+    points = SafePoints(receivers)
+    for position, alerts in ((1, ["a"]), (2, []), (3, ["b"]), (4, [])):
+        points.add("p", at(position), alerts)
+    receivers.settled = {"a"}
+    assert points.settled("p") == at(2)
+
+
+def test_partitions_hold_back_only_themselves_and_are_forgotten_alone():
+    points = SafePoints(Receivers())
+    points.add("p", at(1), ["a"])
+    points.add("q", at(7), [])
+    assert (points.settled("p"), points.settled("q")) == (None, at(7))
+    points.drop(["p", "never seen"])
+    points.add("p", at(9), [])
+    assert (points.settled("p"), points.settled("q"), points.unsettled) == (at(9), at(7), 0)
+
+
+@st.composite
+def histories(draw):
+    """For each step, the alerts that it makes, and those that are settled after it."""
+    steps, made = [], []
+    for number in range(draw(st.integers(1, 12))):
+        new = [f"{number}.{i}" for i in range(draw(st.integers(0, 2)))]
+        made += new
+        steps.append((new, draw(st.sets(st.sampled_from(made))) if made else set()))
+    return steps
+
+
+@given(histories())
+def test_a_replay_from_what_is_committed_makes_every_unsettled_alert_again(history):
+    receivers = Receivers()
+    points = SafePoints(receivers)
+    points.add("p", at(0), [])
+    made_after = {}
+    for number, (new, settled) in enumerate(history, start=1):
+        points.add("p", at(number), new)
+        made_after |= dict.fromkeys(new, number)
+        receivers.settled |= settled
+        committed = points.settled("p").safe
+        again = {alert for alert, step in made_after.items() if step > committed}
+        unsettled = set(made_after) - receivers.settled
+        assert unsettled <= again
+        assert points.unsettled == len(unsettled)
+        held = [step for alert, step in made_after.items() if alert in unsettled]
+        assert committed == min(held, default=number + 1) - 1
