@@ -30,7 +30,7 @@ STATISTICS = ("max", "mean", "bag_max", "bag_mean", "total")
 """Of one window, in nats: the most surprising event and the mean, as it came and as a bag; and
 the sum of all as it came, which tells of many events that are a little odd."""
 MARGIN = 1e-3
-"""A threshold lies this much evidence above the held-out window it rests on."""
+"""A threshold lies this much evidence above where the held-out windows put it."""
 KNOTS = 1_000
 """How many of the largest held-out values are kept one by one, and how many below them."""
 LEAST_SCALE = 0.01
@@ -245,10 +245,17 @@ def _join(evidence: Sequence[Array]) -> Array:
 
 
 def _threshold(joined: Array, rate: float) -> tuple[float, Method]:
-    """The evidence that a share `rate` of new normal windows reaches."""
-    allowed = int(rate * (len(joined) + 1))
+    """The evidence that a share `rate` of new normal windows reaches.
+
+    A new window reaches the k-th largest of n with probability k / (n + 1); between two ranks
+    the level is interpolated, as to take the higher one would keep fewer false alarms than
+    were asked for, and miss what lies between.
+    """
+    allowed = rate * (len(joined) + 1)
     if allowed >= 1:
-        return _level(joined, allowed) + MARGIN, "quantile"
+        rank = int(allowed)
+        higher, lower = _level(joined, rank), _level(joined, min(rank + 1, len(joined)))
+        return higher + (allowed - rank) * (lower - higher) + MARGIN, "quantile"
     # The join falls like exp(-t) where one statistic is odd, like exp(-t / 1.5) where all are;
     # the held-out windows tell the level that they do reach, and how it falls from there.
     reached = max(1, round(len(joined) * TAIL_SHARE))

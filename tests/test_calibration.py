@@ -145,13 +145,22 @@ def test_the_tail_model_is_used_only_where_too_few_windows_were_held_out() -> No
         assert (promise.warning() is None) == (method == "quantile")
 
 
-def test_the_threshold_lies_strictly_above_the_kth_largest_held_out_window() -> None:
+@pytest.mark.parametrize(("rate", "above"), [(5 / 101, 4), (5.5 / 101, 5), (0.999, 99)])
+def test_the_threshold_lies_between_the_held_out_windows_of_the_two_ranks_around_the_rate(
+    rate: float, above: int
+) -> None:
     held_out = np.tile(np.arange(1.0, 101.0)[:, None], len(STATISTICS))
-    calibration = calibrated(held_out, 0.05)  # 5 of 101
+    calibration = calibrated(held_out, rate)
     among = Tail.fit(held_out[:, 0]).among_others(held_out[:, 0])
     joined = (1 + MEAN_WEIGHT) * among  # all statistics say the same
-    assert calibration.threshold == pytest.approx(np.sort(joined)[-5] + MARGIN)
-    assert calibration.promise.observed_rate == 0.04
+    ranks = np.arange(1, 101)
+    level = np.interp(rate * 101, ranks, np.sort(joined)[::-1])
+    assert calibration.threshold == pytest.approx(level + MARGIN)
+    assert calibration.promise.observed_rate == above / 100
+
+
+def test_the_interval_is_that_of_the_held_out_windows_that_reach_the_threshold() -> None:
+    calibration = calibrated(np.tile(np.arange(1.0, 101.0)[:, None], len(STATISTICS)), 5 / 101)
     assert calibration.promise.interval == pytest.approx((0.0110, 0.0993), abs=1e-4)
 
 
