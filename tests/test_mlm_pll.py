@@ -207,6 +207,40 @@ def test_an_event_beside_all_that_a_window_needs_is_surprising(model: BertForMas
     assert extra[:6].max() < extra[6] - 1.0
 
 
+def passes_of(model: BertForMaskedLM) -> list[int]:
+    """How many rows each pass of the model has, from now on."""
+    rows: list[int] = []
+    model.bert.register_forward_hook(lambda _, __, found: rows.append(len(found[0])))
+    return rows
+
+
+def test_a_window_that_comes_again_is_neither_scored_nor_explained_again() -> None:
+    model = cyclic_model()
+    rows, scorer, window = passes_of(model), Scorer(model), ids("ABC", end=True)
+    first = scorer.in_order([window])[0], scorer.as_bag([window])[0], scorer.expected(window)
+    passes = sum(rows)
+    again = scorer.in_order([window])[0], scorer.as_bag([window])[0], scorer.expected(window)
+    assert sum(rows) == passes > 0
+    assert again[0].surprisals.tolist() == first[0].surprisals.tolist()
+    assert (again[1].tolist(), again[2]) == (first[1].tolist(), first[2])
+    scorer.as_bag([ids("CAB", end=True)])
+    assert sum(rows) == passes  # the same bag in another order
+
+
+def test_only_so_many_readings_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pll, "KEPT_READINGS", 2)
+    model = cyclic_model()
+    rows, scorer = passes_of(model), Scorer(model)
+    windows = [ids("AB"), ids("BC"), ids("CA")]
+    for window in windows:
+        scorer.in_order([window])
+    passes = len(rows)
+    scorer.in_order(windows[2:])
+    assert len(rows) == passes
+    scorer.in_order(windows[:1])
+    assert len(rows) == passes + 1
+
+
 def test_of_no_windows_there_are_no_scores(model: BertForMaskedLM) -> None:
     assert Scorer(model).in_order([]) == []
     assert Scorer(model).as_bag([]) == []

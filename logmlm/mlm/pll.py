@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from cachetools import LRUCache
 from transformers import BertForMaskedLM
 
 from logmlm.mlm.masking import Tokens
@@ -24,10 +25,16 @@ from logmlm.mlm.model import token_logits
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
 
 TOKENS_A_PASS = 16_384
+KEPT_READINGS = 20_000
+"""Readings that are kept for windows that come again; some 20 MB of short ones."""
+KEPT_EXPECTED = 500
 
 Window = tuple[int, ...]
 Surprisals = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Asked = Callable[[Tokens], Flags]
+"""Says in which places windows of one length are asked for."""
+Expected = list[tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +50,18 @@ class Reading:
 
 
 class Scorer:
-    """Scores windows of token ids with one model; results do not depend on batches or order."""
+    """Scores windows of token ids with one model; results do not depend on batches or order.
+
+    Windows mostly repeat, so readings of the latest are kept and given again. For one thread.
+    """
 
     def __init__(self, model: BertForMaskedLM, stride: int = 0) -> None:
         """`stride` 0 hides one position at a time; g hides every g-th at once."""
         self._model = model.eval()
         self._stride = stride
         self._device = next(model.parameters()).device
+        self._known: LRUCache[tuple[Asked, Window], Reading] = LRUCache(KEPT_READINGS)
+        self._expected: LRUCache[tuple[Window, int], list[Expected]] = LRUCache(KEPT_EXPECTED)
 
     def in_order(self, windows: Sequence[Window]) -> list[Reading]:
         """Each window read as it came."""
@@ -69,8 +81,14 @@ class Scorer:
             found.append(np.array([by_token[token] for token in window]))
         return found
 
-    def expected(self, window: Window, top: int = 3) -> list[list[tuple[int, float]]]:
+    def expected(self, window: Window, top: int = 3) -> list[Expected]:
         """The most probable tokens, with probability, in each place of a window as it came."""
+        found: list[Expected] | None = self._expected.get((window, top))
+        if found is None:
+            found = self._expected[window, top] = self._most_probable(window, top)
+        return found
+
+    def _most_probable(self, window: Window, top: int) -> list[Expected]:
         events = np.array([window])
         hidden = _each_hidden(len(window), stride=0)
         passes = self._passes(events, CLS, hidden, _all(events))
@@ -81,17 +99,20 @@ class Scorer:
             for tokens, shares in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
-    def _distinct(
-        self, windows: Sequence[Window], first: int, asked: Callable[[Tokens], Flags]
-    ) -> list[Reading]:
-        """Each distinct window is scored once, with others of its length."""
+    def _distinct(self, windows: Sequence[Window], first: int, asked: Asked) -> list[Reading]:
+        """Each distinct window that is not known yet is scored once, with others of its length."""
+        known: dict[Window, Reading] = {}
         by_length: dict[int, list[Window]] = defaultdict(list)
         for window in dict.fromkeys(windows):
-            by_length[len(window)].append(window)
-        known: dict[Window, Reading] = {}
+            if (asked, window) in self._known:
+                known[window] = self._known[asked, window]
+            else:
+                by_length[len(window)].append(window)
         for group in by_length.values():
             events = np.array(group, dtype=np.int64)
-            known.update(zip(group, self._equal_length(events, first, asked(events)), strict=True))
+            readings = self._equal_length(events, first, asked(events))
+            for window, reading in zip(group, readings, strict=True):
+                known[window] = self._known[asked, window] = reading
         return [known[window] for window in windows]
 
     def _equal_length(self, events: Tokens, first: int, asked: Flags) -> Iterator[Reading]:
@@ -104,7 +125,8 @@ class Scorer:
             loss = torch.nn.functional.cross_entropy(logits.float(), truth, reduction="none")
             surprisals[places] = loss.double().cpu().numpy()
             guessed[places] = (logits.argmax(dim=-1) == truth).cpu().numpy()
-        return map(Reading, surprisals, guessed)
+        for row, hits in zip(surprisals, guessed, strict=True):
+            yield Reading(row.copy(), hits.copy())  # what is kept of a batch must not keep it all
 
     @torch.inference_mode()
     def _passes(
