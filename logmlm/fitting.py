@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.calibration import STATISTICS, Array, Calibration, folds_needed, statistics
+from logmlm.calibration import STATISTICS, Calibration, folds_needed, statistics
 from logmlm.config import ModelConfig, ThresholdConfig
 from logmlm.errors import DataError
 from logmlm.mlm.checkpoint import TrainingCheckpoint
@@ -21,6 +21,7 @@ from logmlm.mlm.model import build_model, resolve_device, set_weights, weights_o
 from logmlm.mlm.pll import Scorer
 from logmlm.mlm.train import EpochReport, Job, train
 from logmlm.mlm.workers import available_cpus, run_all
+from logmlm.tails import Array
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM

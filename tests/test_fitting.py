@@ -12,7 +12,7 @@ import pytest
 from mlm_parts import VOCABULARY, WINDOW_SIZE, ids, trained
 
 from logmlm import fitting
-from logmlm.calibration import STATISTICS, Array, Calibration, statistics
+from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.config import ModelConfig, ThresholdConfig
 from logmlm.errors import DataError
 from logmlm.fitting import Fitted, Task, fit
@@ -20,6 +20,7 @@ from logmlm.mlm.data import Corpus
 from logmlm.mlm.model import weights_of
 from logmlm.mlm.pll import Reading, Scorer
 from logmlm.mlm.train import EpochReport
+from logmlm.tails import Array
 
 KINDS = ("ABCD", "ABC", "BCDE", "CDE", "ABD", "HGF")
 
