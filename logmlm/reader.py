@@ -10,8 +10,8 @@ from functools import partial
 
 from logmlm.config import MultilineConfig
 from logmlm.formats import ALIASES, Assembler, Joiner, LineFormat, attribute
+from logmlm.keys import KeyExtractor
 from logmlm.records import Event, Fields, LogLine
-from logmlm.windows import KeyExtractor
 
 SUSPICIOUS_SHARE = 0.1
 """With more lines than this left out, the logs and the model hardly belong together."""

@@ -8,7 +8,17 @@ import logmlm
 ROOT = Path(logmlm.__file__).parent
 FLOORS = (
     ("__init__", "records", "errors"),
-    ("storage", "config", "secretfile", "rfc3339", "alertjson", "matchers", "safepoints", "tails"),
+    (
+        "storage",
+        "config",
+        "secretfile",
+        "rfc3339",
+        "alertjson",
+        "matchers",
+        "safepoints",
+        "tails",
+        "keys",
+    ),
     ("kafkaconfig",),
     ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),
     ("kafkatokens",),

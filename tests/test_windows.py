@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config import WindowConfig
+from logmlm.keys import KeyExtractor
 from logmlm.records import Checkpoint, Event, Fields, LogLine, Window
-from logmlm.windows import KeyExtractor, Windower
+from logmlm.windows import Windower
 
 SESSION = WindowConfig(kind="session", key="host", gap=10, size=4, max_age=100)
 COUNT = WindowConfig(kind="count", size=3)
