@@ -38,7 +38,10 @@ SHOWN_WINDOWS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one pass over normal logs gave; windows are in order of their last event's time."""
+    """What one pass over normal logs gave; windows are in order of their last event's time.
+
+    `keyless` counts the events of sessions without a key.
+    """
 
     templates: Templates
     vocabulary: Vocabulary
@@ -48,6 +51,7 @@ class Lesson:
     left_out: int
     first_event: float
     last_event: float
+    keyless: int
 
     @property
     def windows_per_day(self) -> float:
@@ -81,6 +85,7 @@ class Learner:
         self._first_event = float("inf")
         self._lines = 0
         self._left_out = 0
+        self._keyless = 0
         self._shown: list[Window] = []
 
     def learn(self, lines: Iterable[LogLine]) -> None:
@@ -122,6 +127,7 @@ class Learner:
             left_out=self._left_out,
             first_event=self._first_event,
             last_event=max(self._ends, default=0.0),
+            keyless=self._keyless,
         )
 
     def _keep(self, windows: Sequence[Window], file: BinaryIO) -> None:
@@ -137,6 +143,7 @@ class Learner:
             numbers.tofile(file)
             self._lengths.append(len(numbers))
             self._ends.append(window.end)
+            self._keyless += 0 if window.key else len(window.events)
             self._first_event = min(self._first_event, window.start)
 
     def _translated(

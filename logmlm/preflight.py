@@ -12,7 +12,7 @@ from typing import Any
 from logmlm.config import TrainingConfig
 from logmlm.configfile import read_config
 from logmlm.daemon import state_directory
-from logmlm.errors import ConfigError, StorageError
+from logmlm.errors import ConfigError, ModelError, StorageError
 from logmlm.manifest import Manifest
 from logmlm.receivers import receivers
 from logmlm.runconfig import RunConfig
@@ -45,7 +45,10 @@ def validate(
     found = [f"{path} is a right config for {kind}"]
     if isinstance(config, TrainingConfig):
         return found + _check_training(path, config)
-    manifest = read_model(config.model.path)
+    try:
+        manifest = read_model(config.model.path)
+    except ModelError as error:
+        raise ModelError(f"{path}: 'model.path': {error}") from error
     found.append(f"model {manifest.name} in {config.model.path} is complete")
     return found + _check_running(path, config, environment)
 

@@ -29,6 +29,8 @@ from logmlm.templates import Templates
 DETECTION_LINES = 1_000
 RULE_WINDOWS = 50_000
 LOG_FILE = "training.jsonl"
+KEYLESS_SHARE = 0.5
+"""With more lines than this without a key, sessions are hardly what was meant."""
 
 Say = Callable[[str], None]
 
@@ -65,7 +67,7 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
         multiline = config.format.multiline
         learner = Learner(line_format, config.window, templates, labels, work, multiline)
         lesson = learn(config, learner, lines)
-        for problem in lesson.templates.problems():
+        for problem in (*lesson.templates.problems(), *_keyless(lesson, config.window)):
             session.say(f"warning: {problem}")
         session.say(_learned(lesson))
         task = _task(config, lesson)
@@ -192,6 +194,15 @@ def _learned(lesson: Lesson) -> str:
     discarded = sum(lesson.discarded.values())
     skipped = f", {discarded:,} lines discarded" if discarded else ""
     return f"{lines}: {windows}{left_out}{skipped}"
+
+
+def _keyless(lesson: Lesson, window: WindowConfig) -> list[str]:
+    if window.kind != "session" or lesson.keyless <= KEYLESS_SHARE * lesson.lines:
+        return []
+    return [
+        f"{lesson.keyless:,} of {lesson.lines:,} lines have no key '{window.key}', and were cut by"
+        " time and number alone; name a field that this line format has, or a regular expression"
+    ]
 
 
 def _too_few(lesson: Lesson, window: WindowConfig) -> str:

@@ -156,6 +156,16 @@ def test_the_state_is_found_by_the_config_or_where_run_has_it(daemon, tmp_path, 
     assert len(rows(logmlm("alerts", "export"))) == 1
 
 
+def test_secrets_that_systemd_gives_to_the_daemon_alone_are_not_asked_for(daemon, tmp_path):
+    daemon.run((ODD, alert(ODD)), receivers=("good",))
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"model: {{path: m}}\nsource: {{stdin: }}\nstate_dir: {tmp_path}\n"
+        "http: {token_file: '${CREDENTIALS_DIRECTORY}/http-token'}\n"
+    )
+    assert len(rows(logmlm("alerts", "export", "--config", config))) == 1
+
+
 def test_a_silence_mutes_its_alerts_until_it_ends(daemon, ask):
     daemon.run()
     added = ask("silence", "add", "model=~m|n", "source!=x", "--for", "2h", "--comment", "deploy")
@@ -186,7 +196,7 @@ def test_the_like_of_a_false_alarm_pages_nobody_until_it_is_taken_back(daemon, a
     first = alert(ODD)
     daemon.run((ODD, first), receivers=("good",))
     said = ask("feedback", first.id, "--false-alarm", "--for", "1h")
-    assert f"alert {first.id} was false alarm; its like is mute until" in said.err
+    assert f"alert {first.id} was a false alarm; its like is mute until" in said.err
     like, other = alert("fine", ODD, first=500), alert(ODD, complete=False, first=900)
     assert like.annotations["pattern"] == first.annotations["pattern"]
     daemon.run((ODD, like), receivers=("good",))

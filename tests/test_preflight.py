@@ -51,7 +51,7 @@ def test_a_mistake_in_the_config_comes_before_the_model(write):
 
 
 def test_the_model_is_checked_before_the_machine(write):
-    with pytest.raises(ModelError, match="there is no model"):
+    with pytest.raises(ModelError, match=r"yaml: 'model.path': there is no model"):
         validate(write(RUN + "state_dir: /proc/none\n"), {})
 
 

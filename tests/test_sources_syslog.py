@@ -149,6 +149,17 @@ def test_a_missing_right_is_told(desk, monkeypatch):
         desk.start(udp=514)
 
 
+def test_a_port_alone_listens_on_this_machine_alone(desk):
+    def reached(host, partition):
+        with socket.socket() as client:
+            return client.connect_ex((host, int(partition.rpartition(":")[2]))) == 0
+
+    here = desk.start(tcp=0)["tcp"]
+    assert reached("127.0.0.1", here)
+    assert not reached("127.0.0.2", here), "another address of this machine"
+    assert reached("127.0.0.2", desk.start(tcp="0.0.0.0:0")["tcp"])
+
+
 def test_an_ipv6_address_can_be_listened_on(desk):
     if not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")

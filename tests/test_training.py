@@ -187,6 +187,16 @@ def test_lines_of_no_format_are_counted(tmp_path):
     assert said[1].endswith(", 1 labelled windows left out, 2 lines discarded")
 
 
+@pytest.mark.parametrize(("key", "warned"), [("reqest_id", True), (KEY, False)])
+def test_a_key_that_no_line_has_is_warned_of(log, tmp_path, key, warned):
+    said = []
+    window = {"kind": "session", "key": key, "gap": "30s", "size": 8}
+    run(config_of(log, tmp_path / "m", window=window, model={"epochs": 1}), said)
+    count = f"{len(log.read_text().splitlines()):,}"
+    sentence = f"warning: {count} of {count} lines have no key 'reqest_id'"
+    assert any(text.startswith(sentence) for text in said) == warned
+
+
 def test_templates_that_do_not_hold_are_warned_of(tmp_path):
     words = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(120)]
     rows = [

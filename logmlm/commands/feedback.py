@@ -57,8 +57,11 @@ def _say(
         known = find_alert(state, alert).alert
         verdict: Judgement = "false alarm" if false_alarm else "true"
         said = give_feedback(state, known, verdict, now, now + mute_s)
-    end = f"; its like is mute until {rfc3339(said.until)}" if false_alarm else ""
-    click.echo(f"alert {known.id} was {said.verdict}{end}", err=True)
+    if false_alarm:
+        words = f"a false alarm; its like is mute until {rfc3339(said.until)}"
+    else:
+        words = "true"
+    click.echo(f"alert {known.id} was {words}", err=True)
 
 
 def _export(state_dir: Path | None, config: Path | None) -> None:

@@ -12,6 +12,7 @@ import click
 from logmlm.errors import UsageError
 
 if TYPE_CHECKING:
+    from logmlm.runconfig import RunConfig
     from logmlm.state import State
 
 output_option = click.option(
@@ -38,10 +39,20 @@ def opened(state_dir: Path | None, config: Path | None) -> AbstractContextManage
     if state_dir is not None and config is not None:
         raise UsageError("give --state-dir or --config, not both")
     if config is not None:
-        from logmlm.configfile import read_run_config
-
-        state_dir = read_run_config(config).state_dir
+        state_dir = daemon_config(config).state_dir
     return closing(open_state(state_dir or default_directory(os.environ)))
+
+
+def daemon_config(path: Path) -> RunConfig:
+    """The config of a daemon that another process is.
+
+    Secrets that systemd gives to that process alone are not asked for here.
+    """
+    import os
+
+    from logmlm.configfile import read_run_config
+
+    return read_run_config(path, {"CREDENTIALS_DIRECTORY": "/run/credentials", **os.environ})
 
 
 def seconds(option: str, text: str) -> float:

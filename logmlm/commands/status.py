@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 
 import click
 
+from logmlm.commands.state import daemon_config
 from logmlm.errors import ConfigError, UsageError
 
 DEFAULT_URL = "http://127.0.0.1:9464"
@@ -43,14 +43,11 @@ def status(config_file: Path | None, url: str | None, interval: float, output: s
 
 
 def _url(config_file: Path | None) -> str:
-    from logmlm.configfile import read_run_config
     from logmlm.status import address_url
 
     if config_file is None:
         return DEFAULT_URL
-    # Secrets that systemd gives to the daemon alone are not asked for here.
-    environment = {"CREDENTIALS_DIRECTORY": "/run/credentials", **os.environ}
-    listen = read_run_config(config_file, environment).http.listen
+    listen = daemon_config(config_file).http.listen
     if listen is None:
         raise ConfigError(f"{config_file}: 'http.listen' is off; give it an address")
     return address_url(listen)

@@ -42,7 +42,11 @@ def load_model(directory: Path, device: str) -> tuple[BertForMaskedLM, Vocabular
     logging.disable_progress_bar()
     try:
         model, found = AutoModelForMaskedLM.from_pretrained(
-            directory, local_files_only=True, use_safetensors=True, output_loading_info=True
+            directory,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,  # or transformers asks standard input, which may be a log
+            output_loading_info=True,
         )
         vocabulary = load_vocabulary(directory)
         _check(model, found["missing_keys"], vocabulary)

@@ -52,7 +52,9 @@ def save_tokenizer(vocabulary: Vocabulary, directory: Path) -> None:
 
 def load_vocabulary(directory: Path) -> Vocabulary:
     """The words of a saved tokenizer, in the order of their token ids."""
-    tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        directory, local_files_only=True, trust_remote_code=False
+    )
     index: dict[str, int] = tokenizer.get_vocab()
     return Vocabulary(tuple(sorted(index, key=index.__getitem__)))
 
