@@ -331,3 +331,16 @@ def test_a_source_is_held_while_too_many_alerts_wait_and_let_go_again():
     alerting.settled = {str(i) for i in range(2 * MAX_UNSETTLED)}
     pipeline.step()
     assert not source.held
+
+
+def test_what_waits_for_its_alerts_while_the_model_changes_is_scored_anew_after_a_crash():
+    lines = [(0, "a"), (1, "b"), (2, "c"), (3, "d"), (4, "e")]
+    pipeline, source, alerting = moving((Changes(), lines[:1]), (Changes(), lines[1:]))
+    pipeline.step()
+    pipeline.step()
+    new = FakeDetector(size=3)
+    pipeline.change_model(new.reader(), new.windower(), new.score)
+    assert source.steps[-1] == ("commit", {"p": Checkpoint(0, 0, None)})
+    alerting.settled = {"0", "2"}
+    pipeline._commit()
+    assert source.steps[-1] == ("commit", {"p": Checkpoint(4, 4, 101.0)})
