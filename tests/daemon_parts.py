@@ -65,18 +65,18 @@ class PlainReader:
 class Notes:
     """A file to which each scored window's lines are noted before anything is committed."""
 
-    def __init__(self, path):
+    def __init__(self, path, short=lambda text: text):
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._short = short
 
     def add(self, windows):
-        notes = [note(window) for window in windows]
+        notes = [self._note(window) for window in windows]
         if notes:  # the first newline ends what a kill cut short
             os.write(self._file, b"\n" + "\n".join(map(json.dumps, notes)).encode() + b"\n")
 
-
-def note(window):
-    where = [window.partition, window.first_position, window.last_position]
-    return [where, [each.line.text for each in window.events]]
+    def _note(self, window):
+        where = [window.partition, window.first_position, window.last_position]
+        return [where, [self._short(each.line.text) for each in window.events]]
 
 
 def noted(path):
