@@ -55,6 +55,9 @@ class PlainReader:
     def flush(self):
         return []
 
+    def holds(self, _partition):
+        return False
+
     def drop(self, _partition):
         """Nothing is held back."""
 

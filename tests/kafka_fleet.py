@@ -64,15 +64,20 @@ class Fleet:
         }
         self.running = {}
 
-    def start(self, name):
+    def configure(self, name, model="none"):
+        """Write a daemon's configuration; see `daemon_parts.load` for what a model's name says."""
         config = self.directory / f"{name}.yaml"
         told = {
-            "model": {"path": "none"},
+            "model": {"path": model},
             "state_dir": str(self.directory / f"state-{name}"),
             "source": {"kafka": self.source},
             "sinks": [{"webhook": {"url": self.url, "grouped": False}}],
         }
         config.write_text(json.dumps(told))
+        return config
+
+    def start(self, name, model="none"):
+        config = self.configure(name, model)
         notes = {"SCORED_WINDOWS": str(self.directory / "scored.jsonl")}
         with (self.directory / f"{name}.log").open("a") as log:
             self.running[name] = subprocess.Popen(

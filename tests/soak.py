@@ -11,6 +11,7 @@ makes the exit status 1, and so does one whose program is missing, unless that i
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -24,8 +25,6 @@ from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # the tests' programs import logmlm from here
-os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
 SHORT = 0.05
 Trial = Callable[[Path, float], str]
 
@@ -214,8 +213,8 @@ ROWS: Mapping[str, Row] = MappingProxyType(
 )
 
 
-def attempt(name: str, scale: float, allow_missing: bool) -> Outcome:
-    row, began = ROWS[name], time.monotonic()
+def attempt(name: str, row: Row, scale: float, allow_missing: bool) -> Outcome:
+    began = time.monotonic()
     if lacking := row.lacking():
         verdict = "skipped" if allow_missing else "short"
         return Outcome(name, row, f"skipped: {lacking}", verdict, 0.0)
@@ -250,21 +249,25 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, rows: Mapping[str, Row] = ROWS) -> int:
     options = parser().parse_args(arguments)
-    if unknown := set(options.rows) - set(ROWS):
-        parser().error(f"there is no row {', '.join(sorted(unknown))}; rows are {', '.join(ROWS)}")
+    if unknown := set(options.rows) - set(rows):
+        parser().error(f"there is no row {', '.join(sorted(unknown))}; rows are {', '.join(rows)}")
     scale = SHORT if options.short else options.scale
     if not 0 < scale <= 1:
         parser().error("the scale is over 0, and 1 at most")
+    logging.getLogger("logmlm").addHandler(logging.NullHandler())  # trouble is what is tried
     outcomes = []
-    for name in options.rows or ROWS:
+    for name in options.rows or rows:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        outcomes.append(attempt(name, scale, options.allow_missing))
+        outcomes.append(attempt(name, rows[name], scale, options.allow_missing))
         options.output.write_text(f"Share of the full figures: {scale:g}\n\n{table(outcomes)}")
     print(table(outcomes))
     return int(any(one.verdict == "short" for one in outcomes))
 
 
 if __name__ == "__main__":
+    # This checkout's logmlm is what is tried, also in the programs that the trials start.
+    sys.path.insert(0, str(ROOT))
+    os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     sys.exit(main())

@@ -169,8 +169,10 @@ def test_what_is_held_back_of_a_dropped_partition_joins_nothing_that_comes_later
     reader = EventReader(get_format(FormatConfig(name="plain")), None, str.upper, THROUGH)
     held = [*lines(["lost"], "p"), *lines(["kept"], "q")]
     assert reader.add(held) == []
+    assert [reader.holds(name) for name in ("p", "q", "never seen")] == [True, True, False]
     for partition in ("p", "never seen"):
         reader.drop(partition)
+        assert not reader.holds(partition)
     (stray,) = reader.add(lines(["  of another"], "p"))
     assert stray.line.text == "  of another"
     assert [event.line.text for event in reader.flush()] == ["kept"]

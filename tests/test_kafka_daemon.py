@@ -1,6 +1,10 @@
 """The daemon on a real Kafka: killed, rebalanced, its broker lost; nothing is lost or doubled."""
 
+import json
+import signal
+
 import pytest
+from kafka_fleet import PARTITIONS, Writer, expected_ids, fleet
 from kafka_parts import Cluster, running_broker
 from trials import kafka
 
@@ -15,6 +19,46 @@ def test_rebalanced_from_three_to_one_to_three_it_makes_the_same_alerts(broker, 
 
 def test_a_broker_that_is_restarted_is_waited_for(broker, tmp_path):
     assert "went on" in kafka.restart(broker, tmp_path, records=3_000)
+
+
+def test_after_a_change_of_the_model_and_a_kill_every_line_is_in_a_window(broker, tmp_path):
+    with fleet(broker, tmp_path, "model") as ships:
+        writer = Writer(broker, ships.topic)
+        ships.start("a")
+        writer.write(400)
+        ships.wait_for(lambda: ships.ids() >= expected_ids(ships.topic, 400))
+        ships.configure("a", model="3")
+        ships.running["a"].send_signal(signal.SIGHUP)
+        ships.wait_for(lambda: "another model scores" in (tmp_path / "a.log").read_text())
+        writer.write(401)
+        assert ships.end("a", signal.SIGKILL) == -signal.SIGKILL
+        writer.write(1000)
+        ships.start("a", model="3")
+        ships.wait_for(lambda: ships.scored() >= 998 * PARTITIONS)
+        ships.end_all()
+        found = {json.loads(at.metadata)["model"] for at in broker.committed(ships.group).values()}
+        assert found == {"d3"}
+        assert ships.lag(1000) <= 2 * PARTITIONS, "what is read again is the open windows alone"
+
+
+def test_records_that_became_no_line_are_passed_and_kept_once(broker, tmp_path):
+    told = {"value": "json", "message_field": "message", "max_dead_letter_share": 1.0}
+    good = ['{"message": "ODD"}'] * 2
+    with fleet(broker, tmp_path, "garbage", **told) as ships:
+        for partition in range(PARTITIONS):
+            broker.produce(ships.topic, [*good, *["no json"] * 8], partition)
+        broker.produce(ships.topic, ["no json"] * 10, PARTITIONS - 1)
+        ships.start("a")
+        ships.wait_for(lambda: len(ships.posts) == PARTITIONS)
+        ships.end_all()
+        at = broker.committed(ships.group)
+        assert [at[one].offset for one in sorted(at)] == [10] * (PARTITIONS - 1) + [20]
+        ships.start("a")
+        broker.produce(ships.topic, good, 0)
+        ships.wait_for(lambda: len(ships.posts) == PARTITIONS + 1)
+        ships.end_all()
+        letters = broker.records("garbage.logmlm.dlq", 8 * PARTITIONS + 11, seconds=2)
+        assert len(letters) == 8 * PARTITIONS + 10
 
 
 @pytest.fixture

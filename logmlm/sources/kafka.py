@@ -113,6 +113,10 @@ class KafkaSource:
         """Every partition placed here, with the position that was committed last."""
         return dict(self._partitions.at)
 
+    def passed(self) -> Mapping[str, int]:
+        """Offsets up to which each partition was handed over, or put into its dead letters."""
+        return {str_of(p): self._partitions.expected(p) for p in self._partitions.placed}
+
     def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Keep in mind what to commit when a partition is taken away."""
         if self._group is not None:

@@ -32,7 +32,7 @@ CONFIG = """\
 model: {{path: {model}, device: {device}}}
 state_dir: {work}/state
 source: {{file: {{include: {work}/app.log, start_at: beginning}}}}
-sinks: [{{webhook: {{url: 'http://127.0.0.1:{port}/'}}}}]
+sinks: [{{webhook: {{url: 'http://127.0.0.1:{port}/', grouped: false}}}}]
 """
 
 
@@ -152,7 +152,7 @@ def idle_share(child: subprocess.Popen[bytes], seconds: float) -> float:
     return (spent() - before) / seconds
 
 
-def until_quiet(receiver: Receiver, seconds: float = 5.0) -> None:
+def until_quiet(receiver: Receiver, seconds: float) -> None:
     """Wait until no alert came for so long."""
     count = -1
     while count < len(receiver.came):
@@ -176,7 +176,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             began = time.time()
             written = write(work / "app.log", lines, options.rate)
             took = time.time() - began
-            until_quiet(receiver)
+            until_quiet(receiver, options.quiet_seconds)
         receiver.server.shutdown()
         receiver.server.server_close()
     found = latencies(receiver.came, written, closing)
@@ -215,6 +215,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=5000.0, help="lines a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="of writing")
     parser.add_argument("--idle-seconds", type=float, default=10.0)
+    parser.add_argument(
+        "--quiet-seconds", type=float, default=5.0, help="without alerts, at the end"
+    )
     parser.add_argument("--output", choices=["text", "json"], default="text")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     return parser

@@ -7,8 +7,9 @@ IDLE_ASKED = 0.01
 RATE = 5000.0
 
 
-def measured(*, seconds, idle_seconds):
+def measured(*, seconds, idle_seconds, quiet_seconds=5.0):
     told = ["--rate", str(RATE), "--seconds", str(seconds), "--idle-seconds", str(idle_seconds)]
+    told += ["--quiet-seconds", str(quiet_seconds)]
     return bench.measure(bench.parser().parse_args(told))
 
 
