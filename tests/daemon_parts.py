@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from logmlm import daemon
 from logmlm.config import WindowConfig
 from logmlm.configfile import read_run_config
+from logmlm.errors import LogmlmError
 from logmlm.logs import logging_to
 from logmlm.records import Event, Expectation, Fields, LogLine, Score, Window
 from logmlm.windows import Windower
@@ -150,4 +151,8 @@ if __name__ == "__main__":
     read = partial(read_run_config, Path(sys.argv[1]), os.environ)
     config = read()
     with logging_to(sys.stderr, config.log):
-        daemon.run(config, out=sys.stdout, load=load, world=faster, reread=read)
+        try:
+            daemon.run(config, out=sys.stdout, load=load, world=faster, reread=read)
+        except LogmlmError as error:
+            sys.stderr.write(f"{error}\n")
+            sys.exit(error.exit_code)

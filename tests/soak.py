@@ -83,6 +83,12 @@ def no_journal() -> str:
     return journal_parts.LACKING if journal_parts.is_missing() else ""
 
 
+def no_mounts() -> str:
+    from trials.state import can_mount
+
+    return "" if can_mount() else "nothing may be mounted here (`unshare -rm` must work)"
+
+
 def kill(directory: Path, scale: float) -> str:
     with brokers(directory, "Broker") as broker:
         counts = {"records": part(1e6, scale, 50_000), "kills": part(200, scale, 10)}
@@ -134,6 +140,7 @@ def state(directory: Path, scale: float) -> str:
         times = part(500, scale, 50)
         found.append(trial("state", "damage")(place, times=times, with_log=with_log))
     found.append(trial("state", "full_disk")(directory / "full.db"))
+    found.append(trial("state", "full_tmpfs")(directory))
     return "; ".join(found)
 
 
@@ -201,6 +208,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             "state cut or bits flipped; disk full",
             "each one noticed or an earlier state, never silently wrong",
             state,
+            no_mounts,
         ),
         "poison": Row("fuzzed lines, clock jumps", "0 crashes, every drop counted", poison),
         "reload": Row("SIGHUP under load", "0 lost, a bad config never takes effect", reload),

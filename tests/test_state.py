@@ -151,3 +151,8 @@ def test_cut_anywhere_or_with_a_bit_flipped_it_is_never_silently_wrong(tmp_path,
 
 def test_a_full_disk_is_a_storage_error_and_what_was_committed_stays(path):
     assert "told" in trials.full_disk(path)
+
+
+@pytest.mark.skipif(not trials.can_mount(), reason="needs the right to mount (unshare -rm)")
+def test_the_daemon_ends_at_a_full_disk_and_goes_on_with_every_alert_once_there_is_room(tmp_path):
+    assert "exit 74" in trials.full_tmpfs(tmp_path)

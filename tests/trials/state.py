@@ -1,10 +1,15 @@
 """The state's file is cut, its bits are flipped, and the disk is full."""
 
+import json
 import multiprocessing
 import random
 import resource
 import shutil
+import subprocess
+import sys
 from contextlib import closing
+
+import disk_parts
 
 from logmlm.errors import StorageError
 from logmlm.state import TABLES, State
@@ -68,6 +73,26 @@ def _survives(copies, directory, luck, states):
         return False
     assert found in states, f"{target.name}: silently wrong"
     return True
+
+
+def can_mount():
+    """Whether a tmpfs may be mounted here, in a namespace of its own."""
+    probe = ["unshare", "-rm", "true"]
+    return shutil.which("unshare") is not None and (
+        subprocess.run(probe, check=False, capture_output=True).returncode == 0
+    )
+
+
+def full_tmpfs(directory):
+    """The daemon's state fills its disk: it ends with 74, and with room again goes on whole."""
+    command = ["unshare", "-rm", sys.executable, disk_parts.__file__, str(directory)]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = json.loads(ran.stdout)
+    assert found["status"] == 74, f"exit status {found['status']}: {found['said'][-2000:]}"
+    assert "disk is full" in found["said"], found["said"][-2000:]
+    assert found["after"] == 0, f"exit status {found['after']} afterwards"
+    return f"a full tmpfs: exit 74, then all of {disk_parts.LINES // 2:,} alerts"
 
 
 def full_disk(path):
