@@ -268,15 +268,17 @@ def test_a_pattern_finds_topics_that_come_later_and_not_our_dead_letters(broker,
     assert set(source.checkpoints()) == {f"{name}-a/0", f"{name}-b/0"}
 
 
-def test_a_source_that_is_held_hands_over_nothing_and_stays_in_the_group(
+def test_a_source_that_is_held_hands_over_nothing_tells_its_lag_and_stays_in_the_group(
     broker, topic, open_source
 ):
-    source = open_source(session_timeout=1.5)
+    source = open_source(session_timeout=1.5, clock=lambda: time.time() * 10)
     until(lambda: len(source.checkpoints()) == 2, source)
+    assert set(source.lag().values()) == {0}
     source.hold(True)
     broker.produce(topic, ["a"])
     lines, lost, _ = read(source, 1, seconds=2.0)
     assert (lines, lost) == ([], set())
+    assert source.lag() == {f"{topic}/0": 1, f"{topic}/1": 0}
     source.hold(False)
     assert texts(read(source, 1)[0]) == ["a"]
 

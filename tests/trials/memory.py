@@ -2,10 +2,10 @@
 
 import time
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 from daemon_process import stop
+from trials.receiver import resident
 
 from logmlm.config import FormatConfig, WindowConfig
 from logmlm.formats import get_format
@@ -28,7 +28,7 @@ def full_speed(process, *, seconds):
     with process.running() as child:
         while (now := time.monotonic() - began) < seconds:
             _one_log(process)
-            sizes.append((now, _resident(child.pid)))
+            sizes.append((now, resident(child.pid)))
         stop(child)
     warm = [(at, size) for at, size in sizes if at > seconds / 5]
     slope = float(np.polyfit(*np.array(warm).T, 1)[0]) * 3600 / MIB
@@ -50,13 +50,6 @@ def _one_log(process):
         time.sleep(0.05)
     process.log.rename(process.log.with_name("app.log.1"))
     process.log.touch()
-
-
-def _resident(pid):
-    (line,) = [
-        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in line
-    ]
-    return int(line.split()[1]) * 1024
 
 
 def distinct_keys(*, keys):
