@@ -14,6 +14,8 @@ from logmlm.records import LogLine
 from logmlm.windows import Windower
 
 CHUNK = 20_000
+CHUNKS = 50
+"""So many make a log; then it is rotated."""
 MIB = 2**20
 SLOPE_ASKED = 1.0
 """MiB an hour."""
@@ -23,11 +25,11 @@ NOISE = 1.0
 
 def full_speed(process, *, seconds):
     """The slope of the resident memory after a fifth of the time, which is the warm-up."""
-    process.configure(model="1000")
+    process.configure(model="100")
     sizes, began = [], time.monotonic()
     with process.running() as child:
         while (now := time.monotonic() - began) < seconds:
-            _one_log(process)
+            _write(process)
             sizes.append((now, resident(child.pid)))
         stop(child)
     warm = [(at, size) for at, size in sizes if at > seconds / 5]
@@ -38,18 +40,20 @@ def full_speed(process, *, seconds):
     return f"{hours:.2f} h at {rate:,.0f} lines/s, {warm[-1][1] / MIB:.0f} MiB, {slope:.2f} MiB/h"
 
 
-def _one_log(process):
-    """Write a log, wait until it is read, and begin another in its place."""
+def _write(process):
+    """Write a piece of a log, wait until it is read, and now and then begin another log."""
     with process.log.open("a") as stream:
         numbers = range(process.written, process.written + CHUNK)
-        stream.writelines(f"usual line {number}\n" for number in numbers)
+        stream.write("ODD 0\n")  # so that an alert comes too
+        stream.writelines(f"usual line {number}\n" for number in numbers[1:])
     process.written += CHUNK
     deadline = time.monotonic() + 60
     while process.metric("lines_total") < process.written:
         assert time.monotonic() < deadline, "the daemon does not come on"
         time.sleep(0.05)
-    process.log.rename(process.log.with_name("app.log.1"))
-    process.log.touch()
+    if process.written % (CHUNKS * CHUNK) == 0:
+        process.log.rename(process.log.with_name("app.log.1"))
+        process.log.touch()
 
 
 def distinct_keys(*, keys):
