@@ -32,8 +32,7 @@ def kill(broker, directory, *, records, kills, seed=5):
             marks.append(len(ships.posts))
         writer.write(number)
         ships.start("a")
-        ships.wait_for(lambda: ships.ids() >= wanted)
-        ships.end_all()
+        finish(ships, wanted, number)
         repeated = repeats(ships.posts, [*marks, len(ships.posts)])
         assert max(repeated) <= 1, f"repeated POSTs after each kill: {repeated}"
         return f"{settled(ships, wanted, number)}, {sum(repeated)} POSTs repeated by {kills} kills"
@@ -47,6 +46,13 @@ def repeats(posts, marks):
         found.append(len(here) - len(set(here) - seen))
         seen |= set(here)
     return found
+
+
+def finish(ships, wanted, number):
+    """Wait until all alerts came and all positions are committed, which is a little later."""
+    ships.wait_for(lambda: ships.ids() >= wanted)
+    ships.wait_for(lambda: ships.lag(number) == 0)
+    ships.end_all()
 
 
 def settled(ships, wanted, number):
@@ -76,8 +82,7 @@ def rebalance(broker, directory, *, records):
         ships.start_ready("a")
         ships.start_ready("b")
         writer.write(number)
-        ships.wait_for(lambda: ships.ids() >= wanted)
-        ships.end_all()
+        finish(ships, wanted, number)
         return settled(ships, wanted, number)
 
 
@@ -117,6 +122,5 @@ def _trouble(brokers, directory, topic, number, happen):
         took = time.monotonic() - began
         assert took < RESUMES_WITHIN_S, f"went on after {took:.1f} s"
         writer.write(number)
-        ships.wait_for(lambda: ships.ids() >= wanted)
-        ships.end_all()
+        finish(ships, wanted, number)
         return f"{topic}: went on after {took:.1f} s, {settled(ships, wanted, number)}"
