@@ -90,3 +90,9 @@ def test_latency_and_idling_are_printed(capsys):
     assert found["latency_p99_s"] < 10
     assert found["idle_share_of_a_core"] < 0.5
     assert found["alerts"] == 20
+
+
+def test_keys_that_never_come_twice_take_bounded_memory():
+    from trials import memory
+
+    assert "20,000 distinct keys" in memory.distinct_keys(keys=20_000)
