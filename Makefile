@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
-.PHONY: demo demo-kafka kafka test lint types pytest bench clean help
+.PHONY: demo demo-kafka kafka soak test lint types pytest bench clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,6 +25,9 @@ demo-kafka: $(STAMP)  ## the same through a real Kafka topic, alerts to an HTTP 
 kafka:  ## bring the Apache Kafka that the tests run against, into .cache
 	$(PYTHON) tests/fetch_kafka.py
 
+soak: $(STAMP)  ## break it for hours: ROWS="kill rebalance", SCALE=0.05, SOAK=--allow-missing
+	$(OFFLINE) $(BIN)/python tests/soak.py $(ROWS) --scale $(or $(SCALE),1) $(SOAK)
+
 test: lint types pytest  ## ruff, mypy, pytest with coverage
 
 lint: $(STAMP)
@@ -38,4 +41,4 @@ pytest: $(STAMP)
 	$(OFFLINE) $(BIN)/python -m pytest --cov --cov-report=term
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) demo-out .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo-out soak-results.md .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -96,7 +96,9 @@ class Pipeline:
         self._take(self._source.changes())
         now = self._clock()
         events = self._reader.add(lines) + self._reader.flush_due(now)
-        self._handle(self._windower.add(events) + self._windower.close_due(now), now)
+        windows = self._windower.add(events) + self._windower.close_due(now)
+        self._pass_by()
+        self._handle(windows, now)
         if lines:
             self._active_at = self._clock()  # scoring took its time; more may have come meanwhile
         self._source.note(self._positions())
@@ -131,6 +133,12 @@ class Pipeline:
             self._reader.drop(partition)
             self._windower.drop(partition)
         self._safe.drop(partitions)
+
+    def _pass_by(self) -> None:
+        """Have the positions go past what became no event, or it would be read again and again."""
+        for partition, position in self._source.passed().items():
+            if not self._reader.holds(partition):
+                self._windower.advance(partition, position)
 
     def _finish(self) -> None:
         windows = self._windower.add(self._reader.flush()) + self._windower.close_all()

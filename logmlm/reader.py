@@ -84,6 +84,11 @@ class EventReader:
             self._joiner.drop(partition)
         self._assembler.drop(partition)
 
+    def holds(self, partition: str) -> bool:
+        """Whether a line of the partition is held back."""
+        is_joined = self._joiner is not None and self._joiner.holds(partition)
+        return is_joined or self._assembler.holds(partition)
+
     def flush(self) -> list[Event]:
         """All events held back: the input has ended."""
         last = [] if self._joiner is None else self._assemble(self._joiner.flush())

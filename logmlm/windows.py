@@ -101,8 +101,8 @@ class Windower:
         `safe` is the start of the oldest run that is not over: its open window may start later,
         but cuts by length count from the run's start. It never goes back, and in `session` lies
         less than `max_age` + `gap` seconds of watermark behind. `reached` is the end of the last
-        event. The three belong together: to hold a commit back, commit an older one whole.
-        None for a partition that was neither added to nor resumed.
+        event, or what was advanced to. The three belong together: to hold a commit back, commit an
+        older one whole. None for a partition that was neither added to nor resumed.
         """
         state = self._partitions.get(partition)
         return None if state is None else state.checkpoint()
@@ -123,6 +123,12 @@ class Windower:
         Another rule made windows up to there: which lines were scored, this one can't tell.
         """
         self._partitions[partition].doubted = until
+
+    def advance(self, partition: str, position: int) -> None:
+        """Take it that no event is to come from before `position`: what stood there is none."""
+        state = self._partitions.get(partition)
+        if state is not None:
+            state.advance(position)
 
     def drop(self, partition: str) -> None:
         """Forget a partition that was revoked; whoever has it now reads from `safe`."""
@@ -222,6 +228,9 @@ class _Partition:
         self._position = event.line.end
         self._received_at = event.line.received_at
         return windows if event.line.start >= self._reached else []
+
+    def advance(self, position: int) -> None:
+        self._position = max(self._position, position)
 
     def is_quiet(self, now: float) -> bool:
         return self._position >= self._reached and now - self._received_at > self._rule.quiet

@@ -24,17 +24,18 @@ class Call(NamedTuple):
 
 
 @contextmanager
-def served(*answers, certificate=None):
+def served(*answers, certificate=None, keep=lambda call: call):
     """A receiver that gives these answers (status, headers), then 200; yields its calls.
 
     `certificate` are the files of its own certificate and key, and of those it asks of others.
+    `keep` makes of each call what is kept of it.
     """
     calls, answers = [], list(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            calls.append(Call(self.path, dict(self.headers), json.loads(body), body))
+            calls.append(keep(Call(self.path, dict(self.headers), json.loads(body), body)))
             status, headers = answers.pop(0) if answers else (200, {})
             self.send_response(status)
             for name, value in headers.items():

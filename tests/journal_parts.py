@@ -1,17 +1,27 @@
 """Real journal files, written by systemd-journal-remote from the export format."""
 
+import json
 import shutil
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from logmlm.records import Checkpoint
+from logmlm.sourceconfig import JournaldSourceConfig
+from logmlm.sources.journald import JournaldSource
+
 REMOTE = shutil.which("systemd-journal-remote", path="/usr/lib/systemd:/lib/systemd")
-needs_journal = pytest.mark.skipif(
-    REMOTE is None or shutil.which("journalctl") is None,
-    reason="needs journalctl and systemd-journal-remote (apt install systemd-journal-remote)",
-)
+LACKING = "needs journalctl and systemd-journal-remote (apt install systemd-journal-remote)"
+
+
+def is_missing():
+    return REMOTE is None or shutil.which("journalctl") is None
+
+
+needs_journal = pytest.mark.skipif(is_missing(), reason=LACKING)
 BOOT = "1" * 32
 STARTED_US = 1_700_000_000_000_000
 
@@ -79,3 +89,65 @@ def script(path: Path, *lines: str) -> str:
     path.write_text("#!/bin/sh\n" + "\n".join(lines) + "\n")
     path.chmod(0o755)
     return str(path)
+
+
+class Desk:
+    """A journal, a clock, and the source that follows it."""
+
+    def __init__(self, directory):
+        self.journal = Journal(directory / "journal")
+        self.state = directory / "journal.json"
+        self.config = {"directory": self.journal.directory, "start_at": "beginning"}
+        self.parts = {}
+        self.now = 1000.0
+        self.source = None
+
+    def start(self):
+        self.stop()
+        self.source = JournaldSource(
+            JournaldSourceConfig(**self.config),
+            self.state,
+            clock=lambda: self.now,
+            wait=self.wait,
+            **self.parts,
+        )
+        return self.source
+
+    def stop(self):
+        if self.source is not None:
+            self.source.close()
+
+    def wait(self, seconds):
+        self.now += seconds
+
+    def read(self, count, within=10.0):
+        """Read so many lines, and see that no more come."""
+        lines, deadline = [], time.monotonic() + within
+        while len(lines) < count and time.monotonic() < deadline:
+            lines += self.source.poll(0.05)
+        return lines + self.source.poll(0.05)
+
+    def messages(self, count):
+        return [message_of(line) for line in self.read(count)]
+
+    def commit(self, lines, open_lines=0):
+        """Commit all lines but the last few, which are in an open window."""
+        positions = {}
+        for line in lines:
+            positions.setdefault(line.partition, []).append(line)
+        self.source.commit(
+            {
+                name: Checkpoint(
+                    found[-open_lines].start if open_lines else found[-1].end, found[-1].end, 5.0
+                )
+                for name, found in positions.items()
+            }
+        )
+
+
+def message_of(line):
+    return json.loads(line.text)["MESSAGE"]
+
+
+def entries(first, last):
+    return [f"entry {i}" for i in range(first, last)]

@@ -1,4 +1,4 @@
-"""A real Apache Kafka for tests: one KRaft node on free ports of 127.0.0.1."""
+"""A real Apache Kafka for tests: one KRaft node, or three, on free ports of 127.0.0.1."""
 
 import os
 import shutil
@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
+from kafka.errors import KafkaError
 
 ROOT = Path(__file__).parents[1]
 JAVA = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 PASSWORD = "s3cr3t-of-alice"  # noqa: S105  the test broker's own
 PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+node.id={node}
+{quorum}
 listeners=PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},\
 SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
 advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
@@ -38,15 +39,17 @@ user_alice="{password}";
 listener.name.sasl.oauthbearer.sasl.jaas.config={login}.oauthbearer.OAuthBearerLoginModule \
 required unsecuredLoginStringClaim_sub="broker";
 log.dirs={logs}
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=2
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=500
 auto.create.topics.enable=true
 message.max.bytes=4194304
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 """
 
 
@@ -66,90 +69,11 @@ def free_ports(count):
     return ports
 
 
-class Broker:
-    """One node; `start` and `stop` may be called again and again, the data stays."""
+class Clients:
+    """What a test does with brokers at `address`."""
 
-    def __init__(self, home, directory):
-        self._classes = f"{home}/libs/*"
-        self._directory = directory
-        self._properties = directory / "server.properties"
-        self._process = None
-        plain, controller, sasl, tls = free_ports(4)
-        self.port = plain
-        self.address = f"127.0.0.1:{plain}"
-        self.sasl_address = f"127.0.0.1:{sasl}"
-        self.tls_address = f"127.0.0.1:{tls}"
-        self.certificate, self.key = directory / "cert.pem", directory / "key.pem"
-        pem = self._certify(directory / "server.pem")
-        security = "org.apache.kafka.common.security"
-        self._properties.write_text(
-            PROPERTIES.format(
-                plain=plain,
-                controller=controller,
-                sasl=sasl,
-                tls=tls,
-                pem=pem,
-                certificate=self.certificate,
-                logs=directory / "logs",
-                login=security,
-                scram=f"{security}.scram.ScramLoginModule",
-                password=PASSWORD,
-            )
-        )
-        self._format()
-
-    def _certify(self, pem):
-        """One certificate for broker and clients that signs itself; `pem` has it and its key."""
-        made = ["-keyout", str(self.key), "-out", str(self.certificate)]
-        name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *name, *made],
-            check=True,
-            capture_output=True,
-        )
-        pem.write_text(self.key.read_text() + self.certificate.read_text())
-        return pem
-
-    def _java(self, *arguments):
-        return ["java", *JAVA, "-cp", self._classes, *arguments]
-
-    def _format(self):
-        users = [
-            f"--add-scram=SCRAM-SHA-{bits}=[name=alice,password={PASSWORD}]" for bits in (256, 512)
-        ]
-        tool = self._java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg")
-        subprocess.run(
-            [*tool, "-c", str(self._properties), "--standalone", *users],
-            check=True,
-            capture_output=True,
-        )
-
-    def start(self):
-        with (self._directory / "broker.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._java("kafka.Kafka", str(self._properties)), stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return self
-            if self._process.poll() is not None:
-                break
-            time.sleep(0.05)
-        raise RuntimeError((self._directory / "broker.log").read_text()[-4000:])
-
-    def stop(self, kill=False):
-        if self._process is not None:
-            if kill:
-                self._process.kill()
-            else:
-                self._process.terminate()
-            try:
-                self._process.wait(30)
-            finally:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+    address: str
+    copies = 1
 
     @contextmanager
     def admin(self):
@@ -161,7 +85,7 @@ class Broker:
 
     def topic(self, name, partitions=1, **configs):
         with self.admin() as admin:
-            topic = NewTopic(name, num_partitions=partitions, replication_factor=1)
+            topic = NewTopic(name, num_partitions=partitions, replication_factor=self.copies)
             topic.topic_configs = {key.replace("_", "."): str(v) for key, v in configs.items()}
             admin.create_topics([topic])
         return name
@@ -203,6 +127,154 @@ class Broker:
             return admin.list_group_offsets({group: None})[group]
 
 
+class Broker(Clients):
+    """One node; `start` and `stop` may be called again and again, the data stays.
+
+    `voters` are the controllers' ports of all nodes, where it is one of several.
+    """
+
+    def __init__(self, home, directory, node=1, voters=None):
+        self._classes = f"{home}/libs/*"
+        self._directory = directory
+        self._properties = directory / "server.properties"
+        self._process = None
+        self._voters = voters
+        plain, controller, sasl, tls = free_ports(4)
+        controller = voters[node - 1] if voters else controller
+        self.port = plain
+        self.address = f"127.0.0.1:{plain}"
+        self.sasl_address = f"127.0.0.1:{sasl}"
+        self.tls_address = f"127.0.0.1:{tls}"
+        self.certificate, self.key = directory / "cert.pem", directory / "key.pem"
+        pem = self._certify(directory / "server.pem")
+        security = "org.apache.kafka.common.security"
+        self._properties.write_text(
+            PROPERTIES.format(
+                node=node,
+                quorum=self._quorum(controller),
+                copies=len(voters or [controller]),
+                plain=plain,
+                controller=controller,
+                sasl=sasl,
+                tls=tls,
+                pem=pem,
+                certificate=self.certificate,
+                logs=directory / "logs",
+                login=security,
+                scram=f"{security}.scram.ScramLoginModule",
+                password=PASSWORD,
+            )
+        )
+        self._format()
+
+    def _quorum(self, controller):
+        if self._voters is None:
+            return f"controller.quorum.bootstrap.servers=127.0.0.1:{controller}"
+        voters = (f"{i}@127.0.0.1:{port}" for i, port in enumerate(self._voters, 1))
+        return f"controller.quorum.voters={','.join(voters)}"
+
+    def _certify(self, pem):
+        """One certificate for broker and clients that signs itself; `pem` has it and its key."""
+        made = ["-keyout", str(self.key), "-out", str(self.certificate)]
+        name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *name, *made],
+            check=True,
+            capture_output=True,
+        )
+        pem.write_text(self.key.read_text() + self.certificate.read_text())
+        return pem
+
+    def _java(self, *arguments):
+        return ["java", *JAVA, "-cp", self._classes, *arguments]
+
+    def _format(self):
+        users = [
+            f"--add-scram=SCRAM-SHA-{bits}=[name=alice,password={PASSWORD}]" for bits in (256, 512)
+        ]
+        alone = [] if self._voters else ["--standalone"]
+        tool = self._java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg")
+        subprocess.run(
+            [*tool, "-c", str(self._properties), *alone, *users],
+            check=True,
+            capture_output=True,
+        )
+
+    def start(self):
+        self.launch()
+        return self.wait_until_listening()
+
+    def launch(self):
+        with (self._directory / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", str(self._properties)), stdout=log, stderr=log
+            )
+
+    def wait_until_listening(self):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return self
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise RuntimeError((self._directory / "broker.log").read_text()[-4000:])
+
+    def stop(self, kill=False):
+        if self._process is not None:
+            if kill:
+                self._process.kill()
+            else:
+                self._process.terminate()
+            try:
+                self._process.wait(30)
+            finally:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+
+class Cluster(Clients):
+    """Three nodes that keep a copy of everything each; any one of them may be lost."""
+
+    copies = 3
+
+    def __init__(self, home, directory):
+        voters = free_ports(self.copies)
+        self.brokers = []
+        for node in range(1, self.copies + 1):
+            (directory / str(node)).mkdir()
+            self.brokers.append(Broker(home, directory / str(node), node, voters))
+        self.address = ",".join(broker.address for broker in self.brokers)
+
+    def start(self):
+        for broker in self.brokers:
+            broker.launch()
+        for broker in self.brokers:
+            broker.wait_until_listening()
+        deadline = time.monotonic() + 60
+        while self._known() < self.copies:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the three brokers do not find each other")
+            time.sleep(0.1)
+        return self
+
+    def stop(self, kill=False):
+        for broker in self.brokers:
+            broker.stop(kill)
+
+    def leaders(self, topic):
+        """The node that leads each partition."""
+        with self.admin() as admin:
+            (described,) = admin.describe_topics([topic])
+        return {each["partition_index"]: each["leader_id"] for each in described["partitions"]}
+
+    def _known(self):
+        with suppress(KafkaError), self.admin() as admin:
+            return len(admin.describe_cluster()["brokers"])
+        return 0
+
+
 def reason_to_skip():
     if shutil.which("java") is None:
         return "there is no java; Debian's openjdk-17-jre-headless brings one"
@@ -214,10 +286,11 @@ def reason_to_skip():
 
 
 @contextmanager
-def running_broker(directory):
+def running_broker(directory, kind=Broker):
+    """A broker, or a `Cluster` of three, while the block lasts; a skip where there is no Kafka."""
     if reason := reason_to_skip():
         pytest.skip(reason)
-    broker = Broker(kafka_home(), directory)
+    broker = kind(kafka_home(), directory)
     try:
         yield broker.start()
     finally:

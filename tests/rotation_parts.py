@@ -1,12 +1,10 @@
-"""Programs for the rotation test: one that writes and rotates logs, one that makes windows."""
+"""Programs for the trial of rotation: one that writes and rotates logs, one that makes windows."""
 
-import json
-import os
 import sys
 import time
 from pathlib import Path
 
-from daemon_parts import FakeDetector, PlainReader
+from daemon_parts import FakeDetector, Notes, PlainReader
 
 from logmlm.pipeline import Pipeline
 from logmlm.signals import Stop
@@ -33,18 +31,14 @@ def write(directory, files, lines):
         time.sleep(0.04)
 
 
-class Notes:
+class Noting:
     """In place of alerting: each window is noted in a file before anything is committed."""
 
     def __init__(self, path):
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._notes = Notes(path, short=lambda text: text.removesuffix(FILLER))
 
     def update(self, scores, _now):
-        for score in scores:
-            window = score.window
-            lines = [event.line.text.split()[:2] for event in window.events]
-            where = [window.partition, window.first_position, window.last_position]
-            os.write(self._file, json.dumps([where, lines]).encode() + b"\n")
+        self._notes.add([score.window for score in scores])
         return []
 
     def deliver(self, _now):
@@ -63,7 +57,7 @@ def read(directory, idle):
             clock=lambda: time.time() * 20,  # commits come 20 times as often
             wait=lambda seconds: stop.wait(seconds / 20),
         )
-        notes = Notes(directory / "windows.jsonl")
+        notes = Noting(directory / "windows.jsonl")
         parts = detector.windower(), detector.score, notes, lambda: time.time() * 20
         Pipeline(source, PlainReader(), *parts).run(stop.is_set, idle)
 

@@ -2,71 +2,24 @@
 
 import io
 import json
-import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections import Counter
 
 import daemon_parts
 import pytest
-import rotation_parts
 from daemon_parts import FakeDetector
 from journal_parts import Journal, needs_journal
+from trials import rotation
 
 from logmlm import daemon
 from logmlm.runconfig import RunConfig
 
-FILES, LINES, KILLS = 5, 5_000, 6
-
-
-def program(directory, *words):
-    command = [sys.executable, rotation_parts.__file__, str(directory), *map(str, words)]
-    return subprocess.Popen(command)
-
-
-def windows(directory):
-    """The windows that were noted, each once; a note that a kill cut short was written again."""
-    found = {}
-    for note in (directory / "windows.jsonl").read_text().splitlines():
-        try:
-            where, lines = json.loads(note)
-        except ValueError:
-            continue
-        assert found.setdefault(tuple(where), lines) == lines
-    return found.values()
-
-
-def wait_for_notes(directory, more):
-    """Wait until so many bytes of notes were added."""
-    notes, deadline = directory / "windows.jsonl", time.monotonic() + 30
-    before = notes.stat().st_size if notes.exists() else 0
-    while not notes.exists() or notes.stat().st_size - before < more:
-        assert time.monotonic() < deadline, "the reader does not come on"
-        time.sleep(0.01)
-
 
 def test_rotated_while_killed_again_and_again_no_line_is_lost_or_in_two_windows(tmp_path):
-    chance = random.Random(1)  # noqa: S311  no secret
-    writer = program(tmp_path, "write", FILES, LINES)
-    try:
-        for _ in range(KILLS):
-            reader = program(tmp_path, "read")
-            wait_for_notes(tmp_path, chance.randrange(10_000, 60_000))
-            reader.kill()
-            reader.wait()
-        assert writer.wait(60) == 0
-    finally:
-        for one in (reader, writer):
-            one.kill()
-            one.wait()
-    assert len(list(tmp_path.glob("app*.log.*"))) >= FILES * 2
-    assert program(tmp_path, "read", 40).wait(60) == 0
-    counted = Counter(tuple(line) for window in windows(tmp_path) for line in window)
-    expected = {(str(file), str(line)) for file in range(FILES) for line in range(LINES)}
-    assert counted == Counter(expected)
+    assert "0 lost" in rotation.rotate(tmp_path, files=5, lines=5_000, kills=6)
 
 
 def test_what_can_not_be_read_again_is_scored_at_sigterm(tmp_path):

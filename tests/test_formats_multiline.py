@@ -163,3 +163,16 @@ def test_training_learns_messages_and_detects_the_format_by_them(tmp_path):
     assert len(lesson.templates) == 1
     assert len(lesson.corpus) == 20
     assert lesson.discarded.total() == 0
+
+
+def test_what_is_held_back_of_a_dropped_partition_joins_nothing_that_comes_later():
+    reader = EventReader(get_format(FormatConfig(name="plain")), None, str.upper, THROUGH)
+    held = [*lines(["lost"], "p"), *lines(["kept"], "q")]
+    assert reader.add(held) == []
+    assert [reader.holds(name) for name in ("p", "q", "never seen")] == [True, True, False]
+    for partition in ("p", "never seen"):
+        reader.drop(partition)
+        assert not reader.holds(partition)
+    (stray,) = reader.add(lines(["  of another"], "p"))
+    assert stray.line.text == "  of another"
+    assert [event.line.text for event in reader.flush()] == ["kept"]

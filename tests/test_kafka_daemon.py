@@ -1,220 +1,71 @@
-"""The daemon on a real Kafka: killed, rebalanced, the broker restarted; nothing lost or doubled."""
+"""The daemon on a real Kafka: killed, rebalanced, its broker lost; nothing is lost or doubled."""
 
 import json
-import os
-import random
 import signal
-import subprocess
-import sys
-import time
-from dataclasses import replace
-from itertools import count
 
-import daemon_parts
 import pytest
-
-from logmlm.records import window_id
-from logmlm.windows import Windower
-
-PARTITIONS = 6
-NUMBERS = count()
+from kafka_fleet import PARTITIONS, Writer, expected_ids, fleet
+from kafka_parts import Cluster, running_broker
+from trials import kafka
 
 
-def lines(partition, number, *, start=0):
-    """Numbered lines of one partition, every fortieth of them odd."""
-    return [
-        f"{'ODD' if i % 40 == 0 else 'ok'} {partition}-{i}" for i in range(start, start + number)
-    ]
+def test_killed_ten_times_it_loses_no_window_and_makes_no_other_alert(broker, tmp_path):
+    assert "0 unscored" in kafka.kill(broker, tmp_path, records=50_000, kills=10)
 
 
-def expected_ids(topic, number):
-    """The ids of the alerts that an undisturbed run makes of `number` lines a partition."""
-    found = set()
-    for partition in range(PARTITIONS):
-        detector, written = daemon_parts.FakeDetector(), lines(partition, number)
-        events = [daemon_parts.event(text, partition=f"{topic}/{partition}") for text in written]
-        events = [at_offset(each, i) for i, each in enumerate(events)]
-        windower: Windower = detector.windower()
-        scores = detector.score(windower.add(events))
-        found |= {window_id(detector.digest, each.window) for each in scores if each.is_anomaly}
-    return found
+def test_rebalanced_from_three_to_one_to_three_it_makes_the_same_alerts(broker, tmp_path):
+    assert "lag 0" in kafka.rebalance(broker, tmp_path, records=30_000)
 
 
-def at_offset(event, offset):
-    return replace(event, line=replace(event.line, start=offset, end=offset + 1))
+def test_a_broker_that_is_restarted_is_waited_for(broker, tmp_path):
+    assert "went on" in kafka.restart(broker, tmp_path, records=3_000)
 
 
-class Fleet:
-    """Daemons of one group, each with its own state, whose alerts are gathered."""
+def test_after_a_change_of_the_model_and_a_kill_every_line_is_in_a_window(broker, tmp_path):
+    with fleet(broker, tmp_path, "model") as ships:
+        writer = Writer(broker, ships.topic)
+        ships.start("a")
+        writer.write(400)
+        ships.wait_for(lambda: ships.ids() >= expected_ids(ships.topic, 400))
+        ships.configure("a", model="3")
+        ships.running["a"].send_signal(signal.SIGHUP)
+        ships.wait_for(lambda: "another model scores" in (tmp_path / "a.log").read_text())
+        writer.write(401)
+        assert ships.end("a", signal.SIGKILL) == -signal.SIGKILL
+        writer.write(1000)
+        ships.start("a", model="3")
+        ships.wait_for(lambda: ships.scored() >= 998 * PARTITIONS)
+        ships.wait_for(lambda: ships.lag(1000) <= 2 * PARTITIONS)  # the open windows alone
+        ships.end_all()
+        found = {json.loads(at.metadata)["model"] for at in broker.committed(ships.group).values()}
+        assert found == {"d3"}
 
-    def __init__(self, broker, directory, topic, **source):
-        self.broker, self.directory, self.topic = broker, directory, topic
-        self.group = f"g-{topic}"
-        self.source = {
-            "bootstrap_servers": broker.address,
-            "topics": topic,
-            "group": self.group,
-            "auto_offset_reset": "earliest",
-            "session_timeout": 1.5,
-            **source,
-        }
-        self.running = {}
 
-    def start(self, name):
-        config = self.directory / f"{name}.yaml"
-        state = self.directory / f"state-{name}"
-        told = {
-            "model": {"path": "none"},
-            "state_dir": str(state),
-            "source": {"kafka": self.source},
-        }
-        config.write_text(json.dumps(told))
-        with (
-            (self.directory / f"{name}.jsonl").open("a") as out,
-            (self.directory / f"{name}.log").open("a") as log,
-        ):
-            self.running[name] = subprocess.Popen(
-                [sys.executable, daemon_parts.__file__, str(config)],
-                stdout=out,
-                stderr=log,
-                env={**os.environ, "DAEMON_PARTS_SPEED": "10"},
-            )
-
-    def start_ready(self, name):
-        log = self.directory / f"{name}.log"
-        before = log.read_text().count("ready") if log.exists() else 0
-        self.start(name)
-        self.wait_for(lambda: log.read_text().count("ready") > before)
-
-    def end(self, name, number):
-        child = self.running.pop(name)
-        child.send_signal(number)
-        try:
-            return child.wait(15)
-        finally:
-            child.kill()
-            child.wait()
-
-    def alerts(self):
-        """Every alert that came out, in order; a line that a kill cut short is none."""
-        found = []
-        for path in sorted(self.directory.glob("*.jsonl")):
-            for line in path.read_text().splitlines():
-                try:
-                    found.append(json.loads(line))
-                except ValueError:
-                    continue
-        return found
-
-    def ids(self):
-        return {alert["id"] for alert in self.alerts()}
-
-    def wait_for(self, is_done, seconds=90):
-        deadline = time.monotonic() + seconds
-        while not is_done():
-            for name, child in self.running.items():
-                log = self.directory / f"{name}.log"
-                assert child.poll() is None, f"{name} ended: {log.read_text()[-3000:]}"
-            assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.05)
-
-    def logs(self):
-        return "\n".join(
-            f"--- {path.name}\n{path.read_text()[-2500:]}"
-            for path in sorted(self.directory.glob("*.log"))
-        )
-
-    def lag(self, number):
-        committed = self.broker.committed(self.group)
-        return sum(number - at.offset for at in committed.values()) + number * (
-            PARTITIONS - len(committed)
-        )
+def test_records_that_became_no_line_are_passed_and_kept_once(broker, tmp_path):
+    told = {"value": "json", "message_field": "message", "max_dead_letter_share": 1.0}
+    good = ['{"message": "ODD"}'] * 2
+    with fleet(broker, tmp_path, "garbage", **told) as ships:
+        for partition in range(PARTITIONS):
+            broker.produce(ships.topic, [*good, *["no json"] * 8], partition)
+        broker.produce(ships.topic, ["no json"] * 10, PARTITIONS - 1)
+        ships.start("a")
+        ships.wait_for(lambda: len(ships.posts) == PARTITIONS)
+        ships.wait_for(lambda: ships.lag(10) == -10)  # the last partition has ten more
+        ships.end_all()
+        ships.start("a")
+        broker.produce(ships.topic, good, 0)
+        ships.wait_for(lambda: len(ships.posts) == PARTITIONS + 1)
+        ships.end_all()
+        letters = broker.records("garbage.logmlm.dlq", 8 * PARTITIONS + 11, seconds=2)
+        assert len(letters) == 8 * PARTITIONS + 10
 
 
 @pytest.fixture
-def fleet(broker, tmp_path):
-    topic = broker.topic(f"logs-{next(NUMBERS)}", PARTITIONS)
-    made = Fleet(broker, tmp_path, topic)
-    try:
-        yield made
-    finally:
-        for name in list(made.running):
-            made.end(name, signal.SIGKILL)
+def cluster(tmp_path):
+    (tmp_path / "kafka").mkdir()
+    with running_broker(tmp_path / "kafka", Cluster) as running:
+        yield running
 
 
-class Writer:
-    """Writes each partition's lines, up to a number."""
-
-    def __init__(self, broker, topic):
-        self.broker, self.topic, self.written = broker, topic, 0
-
-    def write(self, upto):
-        with self.broker.producer() as producer:
-            for partition in range(PARTITIONS):
-                for text in lines(partition, upto - self.written, start=self.written):
-                    producer.send(self.topic, text.encode(), partition=partition)
-        self.written = upto
-
-
-def test_killed_ten_times_it_loses_no_window_and_makes_no_other_alert(fleet):
-    number, kills = 2000, 10
-    luck = random.Random(5)  # noqa: S311  any times will do
-    wanted = expected_ids(fleet.topic, number)
-    fleet.source["group_instance_id"] = "one"
-    writer = Writer(fleet.broker, fleet.topic)
-    for turn in range(kills):
-        fleet.start("a")
-        writer.write(number * (turn + 1) // (kills + 1))
-        before = len(fleet.ids())
-        fleet.wait_for(lambda before=before: len(fleet.ids()) > before)
-        time.sleep(luck.random() * 0.3)
-        assert fleet.end("a", signal.SIGKILL) == -signal.SIGKILL
-    writer.write(number)
-    fleet.start_ready("a")
-    fleet.wait_for(lambda: len(fleet.ids()) >= len(wanted))
-    assert fleet.end("a", signal.SIGTERM) == 0
-    assert fleet.ids() == wanted
-    assert len(fleet.alerts()) - len(fleet.ids()) <= kills
-    assert fleet.lag(number) == 0
-
-
-def test_rebalanced_from_three_to_one_to_three_it_makes_the_same_alerts(fleet):
-    number = 3000
-    wanted = expected_ids(fleet.topic, number)
-    writer = Writer(fleet.broker, fleet.topic)
-    for name in "abc":
-        fleet.start_ready(name)
-    writer.write(number // 4)
-    fleet.wait_for(lambda: len(fleet.ids()) >= len(wanted) // 4 - 10)
-    assert fleet.end("a", signal.SIGTERM) == 0
-    writer.write(number // 2)
-    assert fleet.end("b", signal.SIGKILL) == -signal.SIGKILL
-    fleet.wait_for(lambda: len(fleet.ids()) >= len(wanted) // 2 - 10)
-    writer.write(number * 3 // 4)
-    fleet.start_ready("a")
-    fleet.start_ready("b")
-    writer.write(number)
-    fleet.wait_for(lambda: len(fleet.ids()) >= len(wanted))
-    for name in "abc":
-        assert fleet.end(name, signal.SIGTERM) == 0
-    assert fleet.ids() == wanted
-    assert fleet.lag(number) == 0
-
-
-def test_a_broker_that_is_restarted_is_waited_for(fleet):
-    number = 500
-    wanted = expected_ids(fleet.topic, number)
-    writer = Writer(fleet.broker, fleet.topic)
-    fleet.start("a")
-    writer.write(number // 2)
-    fleet.wait_for(lambda: len(fleet.ids()) >= len(wanted) // 2 - 10)
-    fleet.broker.stop()
-    time.sleep(1.0)
-    fleet.broker.start()
-    began = time.monotonic()
-    writer.write(number)
-    fleet.wait_for(lambda: len(fleet.ids()) >= len(wanted))
-    assert time.monotonic() - began < 10
-    assert fleet.end("a", signal.SIGTERM) == 0
-    assert fleet.ids() == wanted
-    assert fleet.lag(number) == 0
+def test_one_of_three_brokers_may_be_lost(cluster, tmp_path):
+    assert "went on" in kafka.lose_one(cluster, tmp_path, records=3_000)

@@ -323,6 +323,28 @@ def test_positions_wait_for_alerts_that_nobody_has_accepted():
     assert source.steps[-1] == ("commit", source.noted)
 
 
+def test_positions_go_past_what_became_no_event_unless_something_is_held_back():
+    source = MovingSource([], [(Changes(), [(0, '{"message": "a"}'), (1, "no json")])])
+    source.ahead = {"p": 7, "unknown": 3}
+    source.passed = lambda: source.ahead
+    events = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
+    detector, alerting = FakeDetector(), SlowAlerting([])
+    parts = events, detector.windower(), detector.score, alerting, lambda: source.clock
+    pipeline = Pipeline(source, *parts)
+    pipeline.step()
+    assert source.noted["p"] == Checkpoint(0, 7, None), "the open window is read again"
+    held = EventReader(get_format(FormatConfig(name="iso8601")), None, str.upper)
+    source.batches = [(Changes(), [(8, "2024-05-06T07:08:09Z INFO held back")]), (Changes(), [])]
+    pipeline._reader, source.ahead = held, {"p": 12}
+    pipeline.step()
+    assert source.noted["p"].reached == 7
+    source.clock += 60.0
+    alerting.settled = {"0"}
+    pipeline.step()
+    pipeline.step()
+    assert source.noted["p"] == Checkpoint(12, 12, 1_714_979_289.0)
+
+
 def test_a_source_is_held_while_too_many_alerts_wait_and_let_go_again():
     lines = [(i, "x") for i in range(2 * MAX_UNSETTLED)]
     pipeline, source, alerting = moving((Changes(), lines), (Changes(), []))
@@ -331,3 +353,16 @@ def test_a_source_is_held_while_too_many_alerts_wait_and_let_go_again():
     alerting.settled = {str(i) for i in range(2 * MAX_UNSETTLED)}
     pipeline.step()
     assert not source.held
+
+
+def test_what_waits_for_its_alerts_while_the_model_changes_is_scored_anew_after_a_crash():
+    lines = [(0, "a"), (1, "b"), (2, "c"), (3, "d"), (4, "e")]
+    pipeline, source, alerting = moving((Changes(), lines[:1]), (Changes(), lines[1:]))
+    pipeline.step()
+    pipeline.step()
+    new = FakeDetector(size=3)
+    pipeline.change_model(new.reader(), new.windower(), new.score)
+    assert source.steps[-1] == ("commit", {"p": Checkpoint(0, 0, None)})
+    alerting.settled = {"0", "2"}
+    pipeline._commit()
+    assert source.steps[-1] == ("commit", {"p": Checkpoint(4, 4, 101.0)})

@@ -96,6 +96,19 @@ def test_what_training_needs_has_to_be_there(write, text, message):
         check(write(text))
 
 
+def test_secrets_and_certificates_of_a_kafka_source_are_looked_for(write, tmp_path):
+    kafka = "bootstrap_servers: a:1, topics: t, auto_offset_reset: latest"
+    sasl = f"sasl: {{mechanism: PLAIN, username: u, password_file: {tmp_path}/secret}}"
+    run = "model: {path: m}\nsource: {kafka: {%s}}\n"
+    for more, lacking in ((sasl, "secret"), (f"tls: {{ca_file: {tmp_path}/ca}}", "ca")):
+        with pytest.raises(ConfigError, match=f"{tmp_path}/{lacking}"):
+            check(write(run % f"{kafka}, {more}"))
+    (tmp_path / "secret").write_text("hunter2")
+    said = check(write(run % f"{kafka}, {sasl}"))
+    assert said[-1].startswith("files can be read, secrets are there")
+    assert "hunter2" not in str(said)
+
+
 def test_secrets_of_kafka_are_looked_for(tmp_path):
     sasl = f"{{mechanism: PLAIN, username: u, password_file: {tmp_path}/none}}"
     path = tmp_path / "kafka.yaml"

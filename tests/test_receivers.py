@@ -63,3 +63,15 @@ def test_every_kind_of_sink_can_be_made():
 def test_what_a_sink_lacks_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="can't read"):
         made({"webhook": {"url": "http://h", "hmac_secret_file": tmp_path / "none"}})
+
+
+def test_kafka_is_a_receiver_whose_broker_is_not_called_before_the_first_alert(tmp_path):
+    topic = {"bootstrap_servers": "127.0.0.1:1", "topic": "alerts"}
+    (kafka,) = made({"kafka": topic})
+    assert (kafka.name, kafka.grouping.by) == ("kafka", GROUP_BY)
+    kafka.close()
+    (each,) = made({"kafka": {**topic, "name": "each", "grouped": False}})
+    assert (each.name, each.grouping) == ("each", None)
+    sasl = {"mechanism": "PLAIN", "username": "u", "password_file": tmp_path / "none"}
+    with pytest.raises(ConfigError, match="can't read"):
+        made({"kafka": {**topic, "sasl": sasl}})

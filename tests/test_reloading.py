@@ -1,110 +1,16 @@
 """The daemon as a process: reloaded under load, told what is wrong, watched by its manager."""
 
-import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
 from collections import Counter
-from contextlib import contextmanager
 
-import daemon_parts
 import pytest
 import requests
+from daemon_process import TOKEN, Process, stop
+from trials.reload import reload
 
 from logmlm import signals
-
-CONFIG = """\
-model: {{path: '{model}'}}
-state_dir: {directory}/state
-source: {{file: {{include: '{directory}/app.log*', start_at: beginning}}}}
-labels: {{service: {service}}}
-http: {{listen: '127.0.0.1:0', token_file: {directory}/token}}
-"""
-TOKEN = "hunter2"  # noqa: S105  a test's
-
-
-class Process:
-    """The daemon as a process of its own, with a manager's socket to tell."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.config = directory / "run.yaml"
-        self.log = directory / "app.log"
-        self.log.touch()
-        self.written = 0
-        (directory / "token").write_text(TOKEN)
-        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.manager.bind(str(directory / "notify"))
-        self.manager.settimeout(20)
-        self.messages = []
-        self.configure()
-
-    def configure(self, model="2", service="first", more=""):
-        text = CONFIG.format(directory=self.directory, model=model, service=service)
-        self.config.write_text(text + more)
-
-    @contextmanager
-    def running(self, **environment):
-        given = {"NOTIFY_SOCKET": str(self.directory / "notify"), **environment}
-        command = [sys.executable, daemon_parts.__file__, str(self.config)]
-        with (
-            (self.directory / "out").open("w") as out,
-            (self.directory / "err").open("w") as err,
-            subprocess.Popen(command, stdout=out, stderr=err, env=os.environ | given) as child,
-        ):
-            try:
-                self.hear("READY=1")
-                yield child
-            finally:
-                child.kill()
-                self.manager.close()
-
-    def hear(self, word):
-        """Wait until the manager is told `word`; the lines of that message."""
-        while True:
-            message = self.manager.recv(4096).decode().splitlines()
-            self.messages.append(message)
-            if word in message:
-                return message
-
-    def write(self, count):
-        with self.log.open("a") as stream:
-            for number in range(self.written, self.written + count):
-                stream.write(f"ODD {number}\n")
-        self.written += count
-
-    def said(self):
-        return [json.loads(line) for line in (self.directory / "err").read_text().splitlines()]
-
-    def messages_at(self, level):
-        return [found["message"] for found in self.said() if found["level"] == level]
-
-    def alerts(self):
-        return [json.loads(line) for line in (self.directory / "out").read_text().splitlines()]
-
-    def numbers(self):
-        lines = "\n".join(alert["annotations"]["lines"] for alert in self.alerts())
-        return Counter(map(int, re.findall(r"ODD (\d+)", lines)))
-
-    def wait_for(self, numbers):
-        deadline = time.monotonic() + 30
-        while len(self.numbers()) < numbers:
-            assert time.monotonic() < deadline, "the daemon does not come"
-            time.sleep(0.02)
-
-    @property
-    def url(self):
-        (listens,) = [text for text in self.messages_at("info") if "metrics are on" in text]
-        return listens.split()[-1].removesuffix("/metrics")
-
-    def metric(self, name):
-        text = requests.get(f"{self.url}/metrics", timeout=10).text
-        return float(re.search(rf"^logmlm_{re.escape(name)} (\S+)$", text, re.MULTILINE)[1])
 
 
 @pytest.fixture
@@ -116,49 +22,8 @@ def test_the_time_to_end_in_is_under_ten_seconds():
     assert signals.GRACE_S < 9
 
 
-def stop(child):
-    began = time.monotonic()
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(20) == 0
-    return time.monotonic() - began
-
-
 def test_twenty_reloads_under_load_lose_no_line_and_a_bad_config_never_takes_effect(process):
-    done = threading.Event()
-
-    def write():
-        while not done.is_set():
-            process.write(10)
-            time.sleep(0.01)
-
-    with process.running() as child:
-        writer = threading.Thread(target=write)
-        writer.start()
-        for turn in range(20):
-            kind = turn % 4
-            service = "bad" if kind == 3 else f"good{turn}"
-            process.configure(
-                model=str(8 + kind), service=service, more="lables: {}\n" if kind == 3 else ""
-            )
-            child.send_signal(signal.SIGHUP)
-            process.hear("RELOADING=1")
-            process.hear("READY=1")
-        done.set()
-        writer.join()
-        process.wait_for(process.written - 11)
-        stop(child)
-    found = process.numbers()
-    assert set(found.values()) == {1}
-    assert set(found) == set(range(len(found)))
-    assert process.written - len(found) < 12
-    note = json.loads((process.directory / "state" / "model.json").read_text())
-    assert note == {"digest": "d10"}  # of the last good one
-    services = {alert["labels"]["service"] for alert in process.alerts()}
-    assert "bad" not in services
-    assert len(services) > 10
-    refusals = process.messages_at("error")
-    assert len(refusals) == 5
-    assert all("unknown key 'lables'; did you mean 'labels'?" in text for text in refusals)
+    assert "0 lost" in reload(process, times=20)
 
 
 def test_killed_after_a_change_of_the_model_it_goes_on_with_every_line(tmp_path):

@@ -59,6 +59,21 @@ def test_partitions_hold_back_only_themselves_and_are_forgotten_alone():
     assert (points.settled("p"), points.settled("q"), points.unsettled) == (at(9), at(7), 0)
 
 
+def test_what_another_rule_made_is_made_anew_whether_it_was_settled_or_not():
+    receivers = Receivers()
+    points = SafePoints(receivers)
+    points.add("p", Checkpoint(1, 4, None), [])
+    points.add("p", Checkpoint(2, 6, 5.0), ["a"])
+    points.add("q", Checkpoint(3, 9, 7.0), ["b"])
+    points.distrust()
+    assert (points.settled("p"), points.settled("q")) == (Checkpoint(1, 1, None), None)
+    receivers.settled = {"a", "b"}
+    assert points.settled("p") == Checkpoint(2, 2, 5.0)
+    assert points.settled("q") == Checkpoint(3, 3, 7.0)
+    points.add("p", Checkpoint(4, 8, 9.0), [])
+    assert points.settled("p") == Checkpoint(4, 8, 9.0)
+
+
 @st.composite
 def histories(draw):
     """For each step, the alerts that it makes, and those that are settled after it."""

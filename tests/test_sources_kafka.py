@@ -122,6 +122,32 @@ def test_what_is_committed_stands_in_the_groups_metadata(broker, topic, open_sou
     assert gained[f"{topic}/0"] == Checkpoint(1, 1, 7.0)
 
 
+def test_another_models_positions_bear_its_digest(broker, topic, open_source):
+    source = open_source()
+    broker.produce(topic, ["a", "b"])
+    read(source, 2)
+    at = {f"{topic}/0": Checkpoint(1, 2, 7.0)}
+    source.commit(at)
+    source.model_changed("another")
+    source.commit(at)
+    found = broker.committed(f"group-of-{topic}")[TopicPartition(topic, 0)]
+    assert json.loads(found.metadata)["model"] == "another"
+    source.close()
+    _, _, gained = read(open_source(model="another"), 1)
+    assert gained[f"{topic}/0"] == Checkpoint(1, 2, 7.0)
+
+
+def test_the_lag_is_what_was_not_handed_over_yet(broker, topic, open_source):
+    broker.produce(topic, ["x"] * 1500)
+    source = open_source()
+    assert source.lag() == {}
+    lines, _, _ = read(source, 1)
+    assert 0 < len(lines) < 1500
+    assert source.lag() == {f"{topic}/0": 1500 - len(lines), f"{topic}/1": 0}
+    read(source, 1500 - len(lines))
+    assert source.lag() == {f"{topic}/0": 0, f"{topic}/1": 0}
+
+
 def test_latest_begins_at_the_end_and_keeps_that_place_though_nothing_was_committed(
     broker, topic, open_source
 ):
@@ -242,15 +268,17 @@ def test_a_pattern_finds_topics_that_come_later_and_not_our_dead_letters(broker,
     assert set(source.checkpoints()) == {f"{name}-a/0", f"{name}-b/0"}
 
 
-def test_a_source_that_is_held_hands_over_nothing_and_stays_in_the_group(
+def test_a_source_that_is_held_hands_over_nothing_tells_its_lag_and_stays_in_the_group(
     broker, topic, open_source
 ):
-    source = open_source(session_timeout=1.5)
+    source = open_source(session_timeout=1.5, clock=lambda: time.time() * 10)
     until(lambda: len(source.checkpoints()) == 2, source)
+    assert set(source.lag().values()) == {0}
     source.hold(True)
     broker.produce(topic, ["a"])
     lines, lost, _ = read(source, 1, seconds=2.0)
     assert (lines, lost) == ([], set())
+    assert source.lag() == {f"{topic}/0": 1, f"{topic}/1": 0}
     source.hold(False)
     assert texts(read(source, 1)[0]) == ["a"]
 

@@ -62,6 +62,9 @@ class FakeConsumer:
             raise self.failing.pop(0)
         return self.ends
 
+    def highwater(self, _partition):
+        return self.ends[1]
+
     def seek(self, _partition, offset):
         self.seeks.append(offset)
 
@@ -255,9 +258,12 @@ def test_a_gap_is_said_where_records_were_deleted_and_not_where_they_were_compac
 
 def test_a_new_consumer_that_finds_no_broker_is_tried_for_again(clock, caplog):
     opened, made, waits = source(clock, [{}], KafkaTimeoutError("x"), [{}, [0]], stall_timeout=60)
-    for _ in range(8):
-        opened.poll(0.1)
+    opened.poll(0.1)
+    assert opened.lag() == {NAME: 100}
+    for _ in range(7):
         clock.now += 30
+        opened.poll(0.1)
+        assert opened.lag() in ({NAME: 100}, {NAME: 99}, {})
     opened.note({})
     opened.commit({})
     assert "has stalled at t/0" in caplog.text

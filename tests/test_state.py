@@ -1,30 +1,20 @@
 """What was written is what is read: damage is an error or an earlier state, nothing else."""
 
-import multiprocessing
-import random
-import resource
-import shutil
 import sqlite3
 import threading
 from contextlib import closing
 
 import pytest
+from trials import state as trials
+from trials.state import put
 
 from logmlm.errors import StorageError
-from logmlm.state import TABLES, VERSION, State
+from logmlm.state import VERSION, State
 
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "state.db"
-
-
-def put(state, number, size=10):
-    state.put("alerts", id=f"a{number}", at=float(number), verdict="sent", body="x" * size)
-
-
-def content(state):
-    return {table: sorted(map(repr, state.select(table))) for table in TABLES if state.count(table)}
 
 
 def test_rows_come_back_as_they_were_put(path):
@@ -154,71 +144,15 @@ def test_a_closed_database_says_so(path):
 
 
 @pytest.mark.parametrize("with_log", [False, True], ids=["closed", "with its log"])
-def test_cut_anywhere_or_with_a_bit_flipped_it_is_never_silently_wrong(path, tmp_path, with_log):
+def test_cut_anywhere_or_with_a_bit_flipped_it_is_never_silently_wrong(tmp_path, with_log):
     """A hundred damages in all: each is an error, or what stood there after some transaction."""
-    luck = random.Random(7)  # noqa: S311  reproducible damage
-    states = [{}]
-    state = State(path)
-    copies = tmp_path / "copies"
-    copies.mkdir()
-    for number in range(60):
-        with state.transaction():
-            put(state, number, luck.randrange(3000))
-            state.delete("alerts", "id = ?", f"a{luck.randrange(60)}")
-            seq = state.next_seq("queue")
-            state.put("queue", seq=seq, sink="s", alert=f"a{number}", bundle="", attempts=0)
-        states.append(content(state))
-    if not with_log:
-        state.close()
-    saved = [shutil.copy(found, copies) for found in tmp_path.glob("state.db*")]
-    state.close()
-    assert len(saved) == (3 if with_log else 1)
-    survived = sum(_survives(copies, tmp_path / f"d{i}", luck, states) for i in range(50))
-    assert survived < 50
-
-
-def _survives(copies, directory, luck, states):
-    """Damage one file of a copy; whether it can still be opened, which needs a known state."""
-    shutil.copytree(copies, directory)
-    (directory / "state.db-shm").unlink(missing_ok=True)
-    files = sorted(directory.iterdir())
-    target = luck.choice(files)
-    raw = bytearray(target.read_bytes())
-    if luck.random() < 0.5:
-        raw = raw[: luck.randrange(len(raw))]
-    else:
-        for _ in range(luck.choice([1, 1, 8])):
-            raw[luck.randrange(len(raw))] ^= 1 << luck.randrange(8)
-    target.write_bytes(raw)
-    try:
-        with closing(State(directory / "state.db")) as state:
-            found = content(state)
-    except StorageError:
-        return False
-    assert found in states
-    return True
-
-
-def _fill(path, answers):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
-    with closing(State(path)) as state:
-        for number in range(1000):
-            try:
-                put(state, number, 3000)
-            except StorageError as error:
-                answers.put((number, str(error)))
-                break
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "0 silently wrong" in trials.damage(tmp_path, times=50, with_log=with_log)
 
 
 def test_a_full_disk_is_a_storage_error_and_what_was_committed_stays(path):
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    child = context.Process(target=_fill, args=(path, answers))
-    child.start()
-    number, message = answers.get(timeout=30)
-    child.join()
-    assert "can't use" in message
-    with closing(State(path)) as state:
-        assert state.count("alerts") == number > 5
+    assert "told" in trials.full_disk(path)
+
+
+@pytest.mark.skipif(not trials.can_mount(), reason="needs the right to mount (unshare -rm)")
+def test_the_daemon_ends_at_a_full_disk_and_goes_on_with_every_alert_once_there_is_room(tmp_path):
+    assert "exit 74" in trials.full_tmpfs(tmp_path)

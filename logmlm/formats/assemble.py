@@ -62,6 +62,10 @@ class Assembler:
         held = self._pending.items()
         return self._release([name for name, one in held if one.received_at <= now - quiet_s])
 
+    def holds(self, partition: str) -> bool:
+        """Whether something of a partition is held back."""
+        return partition in self._pending
+
     def drop(self, partition: str) -> None:
         """Forget a partition, with what is held back of it."""
         self._pending.pop(partition, None)

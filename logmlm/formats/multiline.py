@@ -49,6 +49,10 @@ class Joiner:
         """Forget what is held back of a partition."""
         self._held.pop(partition, None)
 
+    def holds(self, partition: str) -> bool:
+        """Whether something of a partition is held back."""
+        return partition in self._held
+
     def flush_due(self, now: float) -> list[LogLine]:
         """Messages whose last line came `timeout_ms` before `now` or earlier."""
         held = self._held.items()

@@ -59,6 +59,13 @@ class Source(Protocol):
         """
         ...
 
+    def passed(self) -> Mapping[str, int]:
+        """Positions up to which all is handed over, or kept as unreadable, by partition.
+
+        Partitions may be left out where it costs nothing to read again what was no event.
+        """
+        ...
+
     def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Keep in mind, without any I/O, what may be committed when a partition is taken away."""
         ...
@@ -101,6 +108,10 @@ class Steady:
     def changes(self) -> Changes:
         """Return none: what is at hand stays."""
         return Changes()
+
+    def passed(self) -> Mapping[str, int]:
+        """Return none: the next line takes the position past all that was no event."""
+        return {}
 
     def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Do nothing: no partition is ever taken away."""

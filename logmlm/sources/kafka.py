@@ -32,6 +32,8 @@ from logmlm.sources.kafka_watchdog import Watchdog
 _REFUSED = (AuthorizationError, FencedInstanceIdError, InconsistentGroupProtocolError)
 _UNREADABLE = (CorruptRecordError, UnsupportedCodecError)
 SAY_EVERY_S = 30.0
+LOOK_EVERY_S = 10.0
+"""While nothing is fetched, the brokers are asked so often how much has come."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ class KafkaSource:
         self._watchdog = Watchdog(config.stall_timeout, clock)
         self._held = False
         self._partitions = Partitions(config, model)
-        self._said_at = -SAY_EVERY_S
+        self._said_at = self._looked_at = -SAY_EVERY_S
 
     def poll(self, timeout: float) -> list[LogLine]:
         """Lines that came within `timeout` seconds; trouble with the brokers is waited out.
@@ -112,6 +114,10 @@ class KafkaSource:
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Every partition placed here, with the position that was committed last."""
         return dict(self._partitions.at)
+
+    def passed(self) -> Mapping[str, int]:
+        """Offsets up to which each partition was handed over, or put into its dead letters."""
+        return {str_of(p): self._partitions.expected(p) for p in self._partitions.placed}
 
     def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Keep in mind what to commit when a partition is taken away."""
@@ -221,6 +227,8 @@ class KafkaSource:
 
     def _watch(self, group: Group, came: bool) -> None:
         placed = list(self._partitions.placed)
+        if self._held:
+            self._look(group, placed)
         if came or self._held or not placed:
             self._watchdog.rest()
         elif self._watchdog.is_due():
@@ -228,6 +236,13 @@ class KafkaSource:
             offsets = {name: (group.position(name), end) for name, (_, end) in ends.items()}
             if stalled := self._watchdog.stalled(offsets):
                 self._join_anew(group, stalled)
+
+    def _look(self, group: Group, placed: Sequence[TopicPartition]) -> None:
+        """Have the lag grow while nothing is fetched."""
+        now = self._clock()
+        if not 0 <= now - self._looked_at < LOOK_EVERY_S:
+            self._looked_at = now
+            group.ends(placed)
 
     def _join_anew(self, group: Group, stalled: Sequence[TopicPartition]) -> None:
         names = ", ".join(str_of(partition) for partition in sorted(stalled))

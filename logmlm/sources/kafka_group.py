@@ -50,6 +50,7 @@ class Group:
         """What this member committed, or found committed, of its partitions."""
         self._lost: set[TopicPartition] = set()
         self._gained: set[TopicPartition] = set()
+        self._ends: dict[TopicPartition, int] = {}
         self._consumer = connect(make, config, **_options(config, group))
         self._consumer.subscribe(
             topics=list(config.topics), pattern=config.subscription, listener=_Listener(self)
@@ -72,7 +73,7 @@ class Group:
 
     def end(self, partition: TopicPartition) -> int:
         """Offset of the next record to come, as the brokers said last; 0 if they did not yet."""
-        return self._consumer.highwater(partition) or 0
+        return max(self._consumer.highwater(partition) or 0, self._ends.get(partition, 0))
 
     def moved(self) -> tuple[set[TopicPartition], set[TopicPartition]]:
         """Partitions lost and gained since the last call; one in both was lost first."""
@@ -103,6 +104,7 @@ class Group:
         names = list(partitions)
         begin = self._consumer.beginning_offsets(names, timeout_ms=CALL_TIMEOUT_MS)
         end = self._consumer.end_offsets(names, timeout_ms=CALL_TIMEOUT_MS)
+        self._ends |= end
         return {name: (begin[name], end[name]) for name in names}
 
     def seek(self, partition: TopicPartition, offset: int) -> None:

@@ -32,7 +32,7 @@ CONFIG = """\
 model: {{path: {model}, device: {device}}}
 state_dir: {work}/state
 source: {{file: {{include: {work}/app.log, start_at: beginning}}}}
-sinks: [{{webhook: {{url: 'http://127.0.0.1:{port}/'}}}}]
+sinks: [{{webhook: {{url: 'http://127.0.0.1:{port}/', grouped: false}}}}]
 """
 
 
@@ -152,7 +152,7 @@ def idle_share(child: subprocess.Popen[bytes], seconds: float) -> float:
     return (spent() - before) / seconds
 
 
-def until_quiet(receiver: Receiver, seconds: float = 5.0) -> None:
+def until_quiet(receiver: Receiver, seconds: float) -> None:
     """Wait until no alert came for so long."""
     count = -1
     while count < len(receiver.came):
@@ -161,14 +161,14 @@ def until_quiet(receiver: Receiver, seconds: float = 5.0) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Idle for a while, then lines at a rate."""
     lines = made_up(int(options.rate * options.seconds))
     if options.model:
         lines = options.log.read_text(errors="replace").splitlines()
         lines = lines[: int(options.rate * options.seconds)]
     closing = closing_lines(options, lines) if options.model else None
-    receiver = Receiver()
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
+        work, receiver = Path(name), Receiver()
         (work / "app.log").touch()
         with daemon(options, work, receiver.server.server_port) as child:
             time.sleep(2)
@@ -176,7 +176,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             began = time.time()
             written = write(work / "app.log", lines, options.rate)
             took = time.time() - began
-            until_quiet(receiver)
+            until_quiet(receiver, options.quiet_seconds)
+        receiver.server.shutdown()
+        receiver.server.server_close()
     found = latencies(receiver.came, written, closing)
     if not found:
         sys.exit("no window alarmed: give a log with anomalies")
@@ -205,7 +207,7 @@ def serve(config: Path) -> None:
         daemon.run(read, out=sys.stdout, load=load)
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--model", type=Path, help="a model directory; none costs nothing")
     parser.add_argument("--log", type=Path, help="with --model: a log with anomalies")
@@ -213,14 +215,21 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5000.0, help="lines a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="of writing")
     parser.add_argument("--idle-seconds", type=float, default=10.0)
+    parser.add_argument(
+        "--quiet-seconds", type=float, default=5.0, help="without alerts, at the end"
+    )
     parser.add_argument("--output", choices=["text", "json"], default="text")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = parser().parse_args()
     if options.serve:
         serve(options.serve)
         return
     if options.model and not options.log:
-        parser.error("--model needs --log")
+        parser().error("--model needs --log")
     found = measure(options)
     if options.output == "json":
         print(json.dumps(found))

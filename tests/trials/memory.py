@@ -1,0 +1,85 @@
+"""How much memory the daemon takes while lines come as fast as it reads them, and keys are new."""
+
+import time
+import tracemalloc
+
+import numpy as np
+from daemon_process import stop
+from trials.receiver import resident
+
+from logmlm.config import FormatConfig, WindowConfig
+from logmlm.formats import get_format
+from logmlm.reader import EventReader
+from logmlm.records import LogLine
+from logmlm.windows import Windower
+
+CHUNK = 20_000
+CHUNKS = 50
+"""So many make a log; then it is rotated."""
+MIB = 2**20
+STORM = 200_000
+"""Lines of alerts alone at the beginning: they fill SQLite's page cache, which is 2 MB."""
+SLOPE_ASKED = 1.0
+"""MiB an hour."""
+NOISE = 1.0
+"""MiB that a short trial may show though nothing grows: the allocator's own pieces."""
+
+
+def full_speed(process, *, seconds):
+    """The slope of the resident memory after the warm-up: a storm, and a fifth of the time."""
+    process.configure(model="100")
+    with process.running() as child:
+        process.write(STORM)
+        _wait_until_read(process)
+        sizes, began = [], time.monotonic()
+        while (now := time.monotonic() - began) < seconds:
+            _write(process)
+            sizes.append((now, resident(child.pid)))
+        stop(child)
+    warm = [(at, size) for at, size in sizes if at > seconds / 5]
+    slope = float(np.polyfit(*np.array(warm).T, 1)[0]) * 3600 / MIB
+    hours = seconds / 3600
+    assert slope * hours < max(SLOPE_ASKED * hours, NOISE), f"slope {slope:.2f} MiB/h"
+    rate = (process.written - STORM) / seconds
+    return f"{hours:.2f} h at {rate:,.0f} lines/s, {warm[-1][1] / MIB:.0f} MiB, {slope:.2f} MiB/h"
+
+
+def _write(process):
+    """Write a piece of a log, wait until it is read, and now and then begin another log."""
+    with process.log.open("a") as stream:
+        numbers = range(process.written, process.written + CHUNK)
+        stream.write("ODD 0\n")  # so that an alert comes too
+        stream.writelines(f"usual line {number}\n" for number in numbers[1:])
+    process.written += CHUNK
+    _wait_until_read(process)
+    if process.written % (CHUNKS * CHUNK) == 0:
+        process.log.rename(process.log.with_name("app.log.1"))
+        process.log.touch()
+
+
+def _wait_until_read(process):
+    deadline = time.monotonic() + 120
+    while process.metric("lines_total") < process.written:
+        assert time.monotonic() < deadline, "the daemon does not come on"
+        time.sleep(0.05)
+
+
+def distinct_keys(*, keys):
+    """Sessions of keys that never come twice: what is held is bounded by those within the gap."""
+    form = get_format(FormatConfig(name="plain"))
+    reader = EventReader(form, r"(k\d+)", lambda _: "t")
+    windower = Windower(WindowConfig(kind="session", key=r"(k\d+)", gap=10, size=100))
+    scored, peaks, opened = 0, [], 0
+    tracemalloc.start()
+    for half in (0, 1):
+        tracemalloc.reset_peak()
+        for number in range(half * keys // 2, (half + 1) * keys // 2):
+            line = LogLine(f"k{number} came", "p", number, number + 1, number / 100)
+            scored += len(windower.add(reader.add([line])))
+            opened = max(opened, windower.open_windows)
+        peaks.append(tracemalloc.get_traced_memory()[1] / MIB)
+    tracemalloc.stop()
+    scored += len(windower.add(reader.flush()) + windower.close_all())
+    assert scored == keys, f"{keys - scored} windows lost"
+    assert peaks[1] < peaks[0] + 0.5, f"memory went from {peaks[0]:.1f} to {peaks[1]:.1f} MiB"
+    return f"{keys:,} distinct keys: {opened:,} open at most, {peaks[1]:.1f} MiB"

@@ -1,0 +1,33 @@
+"""How soon an alert is posted, and what idling costs."""
+
+from bench import daemon as bench
+
+P99_ASKED_S = 1.0
+IDLE_ASKED = 0.01
+RATE = 5000.0
+
+
+def measured(*, seconds, idle_seconds, quiet_seconds=5.0):
+    told = ["--rate", str(RATE), "--seconds", str(seconds), "--idle-seconds", str(idle_seconds)]
+    told += ["--quiet-seconds", str(quiet_seconds)]
+    return bench.measure(bench.parser().parse_args(told))
+
+
+def latency(*, seconds):
+    """From a line's arrival, of a window that closes on it, to its POST; at 5,000 lines/s."""
+    found = measured(seconds=seconds, idle_seconds=1.0)
+    said = (
+        f"p50 {found['latency_p50_s']:.3f} s, p99 {found['latency_p99_s']:.3f} s "
+        f"at {found['lines_per_s']:,.0f} lines/s, {found['alerts']} alerts"
+    )
+    assert found["lines_per_s"] > 0.95 * RATE, f"too slow: {said}"
+    assert found["latency_p99_s"] < P99_ASKED_S, said
+    return said
+
+
+def idle(*, seconds):
+    """The share of a core that the daemon takes while nothing comes."""
+    found = measured(seconds=1.0, idle_seconds=seconds)["idle_share_of_a_core"]
+    said = f"{found:.2%} of a core over {seconds:.0f} s"
+    assert found <= IDLE_ASKED, said
+    return said
