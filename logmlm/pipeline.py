@@ -88,7 +88,7 @@ class Pipeline:
         else:
             if not self._source.replayable:
                 self._finish()
-        self._commit()
+        self.commit()
 
     def step(self) -> Turn:
         """Go round once, and say what was done."""
@@ -105,7 +105,7 @@ class Pipeline:
         self._source.hold(self._safe.unsettled >= MAX_UNSETTLED)
         is_due = not 0 <= now - self._committed_at < COMMIT_EVERY_S
         if is_due:
-            self._commit()
+            self.commit()
         return Turn(len(lines), is_due)
 
     def change_alerting(self, alerting: Alerting) -> None:
@@ -121,7 +121,7 @@ class Pipeline:
         self._reader, self._windower, self._score = reader, windower, score
         self._safe.distrust()
         self._handle(windows, self._clock())
-        self._commit()
+        self.commit()
 
     def _take(self, changes: Changes) -> None:
         self._drop(changes.lost)
@@ -169,7 +169,8 @@ class Pipeline:
         found = {name: self._safe.settled(name) for name in self._windower.partitions}
         return {name: checkpoint for name, checkpoint in found.items() if checkpoint is not None}
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """Commit how far each partition is dealt with, as far as its alerts are settled."""
         at_hand = self._source.checkpoints()
         self._drop([name for name in self._windower.partitions if name not in at_hand])
         self._source.commit(self._positions())

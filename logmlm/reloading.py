@@ -101,6 +101,8 @@ class Running:
         if not self._is_closed:
             self._is_closed = True
             self._alerting.close(self._clock(), flush)
+            if flush:
+                self.pipeline.commit()  # past those alerts too that were accepted only now
 
     def _look(self) -> None:
         self._outside.measured.sample(self._source, self._reader)

@@ -16,6 +16,7 @@ from pathlib import Path
 import daemon_parts
 import pytest
 from daemon_parts import FakeDetector
+from http_parts import served
 
 from logmlm import daemon
 from logmlm.errors import ConfigError, ModelError, StorageError
@@ -96,6 +97,17 @@ def test_a_second_start_goes_on_where_the_first_stopped(config, log):
     with log.open("a") as stream:
         stream.write("ODD 3\nODD 4\n")
     assert lines_of(run(config)) == ["ODD 3", "ODD 4"]
+
+
+def test_a_clean_stop_commits_past_alerts_that_a_receiver_took_only_then(config, log):
+    log.write_text("ODD 1\nODD 2\n")
+    alerting = {"group_wait": "1d", "group_interval": "2d", "repeat_interval": "3d"}
+    with served() as (url, calls):
+        run(changed(config, sinks=[{"webhook": {"url": url}}], alerting=alerting))
+    assert [call.json["status"] for call in calls] == ["firing"]
+    stored = json.loads((config.state_dir / "checkpoints.json").read_text())
+    (known,) = stored["files"]
+    assert known["checkpoint"]["safe"] == log.stat().st_size
 
 
 def test_lost_checkpoints_do_not_page_anybody_twice(config, log):

@@ -300,7 +300,7 @@ def test_a_partition_that_is_gone_is_neither_noted_nor_committed():
     )
     pipeline.step()
     pipeline.step()
-    pipeline._commit()
+    pipeline.commit()
     assert source.noted == {}
     assert source.steps[-1] == ("commit", {})
 
@@ -319,7 +319,7 @@ def test_positions_wait_for_alerts_that_nobody_has_accepted():
     alerting.settled = {"0"}
     pipeline.step()
     assert source.noted == {"p": Checkpoint(2, 2, 100.5)}
-    pipeline._commit()
+    pipeline.commit()
     assert source.steps[-1] == ("commit", source.noted)
 
 
@@ -364,5 +364,5 @@ def test_what_waits_for_its_alerts_while_the_model_changes_is_scored_anew_after_
     pipeline.change_model(new.reader(), new.windower(), new.score)
     assert source.steps[-1] == ("commit", {"p": Checkpoint(0, 0, None)})
     alerting.settled = {"0", "2"}
-    pipeline._commit()
+    pipeline.commit()
     assert source.steps[-1] == ("commit", {"p": Checkpoint(4, 4, 101.0)})
