@@ -16,6 +16,10 @@ from logmlm.state import State
 logger = logging.getLogger(__name__)
 
 
+ADOPT_EVERY_S = 10.0
+"""How soon a dead letter of a sink that is gone, queued again from outside, is dead again."""
+
+
 class Post(Protocol):
     """Brings what waits to the receivers: `Rounds`, or `Threads`."""
 
@@ -58,6 +62,7 @@ class Alerting:
         self._make = make
         self._outbox = Outbox(state, {r.name: r.grouping for r in receivers})
         self._outbox.adopt(now)
+        self._adopted_at = now
         self._post = post([Courier(r, self._outbox, state, random) for r in receivers])
 
     def update(self, scores: Sequence[Score], now: float) -> list[Alert]:
@@ -100,6 +105,9 @@ class Alerting:
             StorageError: what became of an alert can't be stored.
 
         """
+        if not 0 <= now - self._adopted_at < ADOPT_EVERY_S:
+            self._outbox.adopt(now)
+            self._adopted_at = now
         self._post.deliver(now)
 
     def close(self, now: float, flush: bool = True) -> None:

@@ -196,7 +196,10 @@ def _check(document: _Document, kind: type[AnySection]) -> AnySection:
         return kind.model_validate(document.data)
     except ValidationError as error:
         found: dict[tuple[int, str], list[str]] = {}
-        for details in error.errors(include_url=False):
+        every = error.errors(include_url=False)
+        for details in every:
+            if details["type"] == "too_short" and any(_is_inside(one, details) for one in every):
+                continue  # its entries are there, and wrong
             line, subject, complaint = _complaint(document, kind, details)
             found.setdefault((line, subject), []).append(complaint)
     raise ConfigError(
@@ -205,6 +208,11 @@ def _check(document: _Document, kind: type[AnySection]) -> AnySection:
             for (line, subject), complaints in sorted(found.items())
         )
     )
+
+
+def _is_inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
+    depth = len(outer["loc"])
+    return len(inner["loc"]) > depth and inner["loc"][:depth] == outer["loc"]
 
 
 def _complaint(
@@ -218,6 +226,14 @@ def _complaint(
     if details["type"] == "missing":
         section = f"'{_dotted(place)}' " if place else ""
         return line, f"{section}needs key '{location[-1]}'", ""
+    if details["type"] == "too_short":
+        return line, f"'{_dotted(place)}' ", "needs an entry at least"
+    if details["type"] in ("model_type", "model_attributes_type"):
+        return (
+            line,
+            f"'{_dotted(place)}' ",
+            "should be a section: a key, then its own keys below it",
+        )
     if details["type"] == "value_error":
         return line, f"'{_dotted(place)}': " if place else "", str(details["ctx"]["error"])
     complaint = details["msg"].removeprefix("Input ")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -136,6 +136,7 @@ class Metrics:
 
     def waiting(self, alerts: Mapping[str, int]) -> None:
         """Note how many alerts wait for each receiver."""
+        self._paging.keep(alerts)
         for receiver, count in alerts.items():
             self._paging.waiting.labels(receiver).set(count)
 
@@ -213,13 +214,25 @@ class _Paging:
             self.alerts.labels(status)
         self.waiting = _gauge(registry, "alerts_waiting", "Alerts to be delivered.", "receiver")
         self._sent = _counter(registry, "notifications", "Notifications tried.", "receiver")
+        self._receivers: set[str] = set()
         about = "Notifications that a receiver did not take, by reason."
         self._failed = _counter(registry, "notifications_failed", about, "receiver", "reason")
 
     def begin(self, receiver: str) -> None:
+        self._receivers.add(receiver)
+        self.waiting.labels(receiver)
         self._sent.labels(receiver)
         for reason in REASONS:
             self._failed.labels(receiver, reason)
+
+    def keep(self, receivers: Collection[str]) -> None:
+        """Forget receivers that are gone: what waited for them waits no longer."""
+        for receiver in self._receivers - set(receivers):
+            self._receivers.discard(receiver)
+            self.waiting.remove(receiver)
+            self._sent.remove(receiver)
+            for reason in REASONS:
+                self._failed.remove(receiver, reason)
 
     def count(self, receiver: str, notification: Notification, delivery: Delivery) -> Delivery:
         self._sent.labels(receiver).inc()

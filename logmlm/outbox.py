@@ -233,6 +233,7 @@ class Outbox:
             )
 
     def _bury_rows(self, sink: str, rows: Iterable[Row], reason: str, now: float) -> None:
+        buried = []
         for row in rows:
             stored = self._state.get("alerts", row["alert"])
             seq = self._state.next_seq("dead")
@@ -241,7 +242,10 @@ class Outbox:
             self._state.delete("queue", "seq = ?", row["seq"])
             if not self._state.count("queue", "alert = ?", row["alert"]):
                 self._state.delete("waiting", "id = ?", row["alert"])
-            logger.error("alert %s for sink %s is a dead letter: %s", row["alert"], sink, reason)
+            buried.append(row["alert"])
+        if buried:
+            named = buried[0] if len(buried) == 1 else f"{buried[0]} and {len(buried) - 1} more"
+            logger.error("dead letters for sink %s (%s): %s", sink, reason, named)
 
     def _prune(self, now: float) -> None:
         """Keep all tables bounded."""

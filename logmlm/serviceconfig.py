@@ -25,9 +25,16 @@ class Address(NamedTuple):
 
 
 def parse_address(value: Any) -> Any:
-    """Read `127.0.0.1:9464`, `[::1]:9464` or `localhost:9464`; `off` (in YAML: false) is None."""
+    """Read `127.0.0.1:9464`, `[::1]:9464` or `localhost:9464`; a port alone is one of 127.0.0.1.
+
+    `off` (in YAML: false) is None.
+    """
     if value in (False, "off"):
         return None
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Address("127.0.0.1", value) if value <= 65535 else value
     if not isinstance(value, str):
         return value
     match = _ADDRESS.fullmatch(value)

@@ -226,6 +226,8 @@ class State:
         except sqlite3.OperationalError as error:
             if getattr(error, "sqlite_errorname", "") in ("SQLITE_ERROR", "SQLITE_CORRUPT"):
                 raise StorageError(_damaged(self.path, str(error))) from error
+            if "decode" in str(error).lower():  # SQLite's words hold the row's own
+                raise StorageError(_damaged(self.path, "a text is no UTF-8")) from error
             raise StorageError(f"can't use {self.path}: {error}") from error
         except sqlite3.ProgrammingError as error:  # another thread closed it
             raise StorageError(f"{self.path} is closed") from error

@@ -113,7 +113,7 @@ def learn(config: TrainingConfig, learner: Learner, lines: Iterable[LogLine]) ->
     learner.learn(lines)
     lesson = learner.lesson(config.model.min_count)
     if len(lesson.corpus) < MIN_WINDOWS:
-        raise DataError(_too_few(lesson, config.window))
+        raise DataError(_too_few(lesson, config.window, config.format.name))
     return lesson
 
 
@@ -205,7 +205,13 @@ def _keyless(lesson: Lesson, window: WindowConfig) -> list[str]:
     ]
 
 
-def _too_few(lesson: Lesson, window: WindowConfig) -> str:
+def _too_few(lesson: Lesson, window: WindowConfig, line_format: str) -> str:
+    blank = lesson.discarded["blank"]
+    if blank < lesson.lines <= lesson.discarded.total():
+        return (
+            f"none of the {lesson.lines} lines is of the format '{line_format}'; take --format"
+            " auto, or the one that these logs have"
+        )
     advice = {
         "session": f"a --gap below {window.gap:g}s, a --key of more values, or --window count",
         "count": f"a --size below {window.size}",

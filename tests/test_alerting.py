@@ -5,6 +5,7 @@ from daemon_parts import explain, score
 
 from logmlm import outbox
 from logmlm.alerting import Alerting
+from logmlm.alertlist import retry
 from logmlm.alerts import make_alert
 from logmlm.couriers import LAST_RETRY_S, MAX_RETRY_AFTER_S, Receiver, backoff
 from logmlm.errors import StorageError
@@ -207,6 +208,21 @@ def test_alerts_of_a_sink_that_is_gone_and_those_too_many_go_to_the_dead_letters
     assert ["too many" in letter["reason"] for letter in desk.dead()] == [False, True, True]
     desk.alerting.deliver(1.0)
     assert len(hook.ids) == 40
+
+
+def test_a_dead_letter_of_a_sink_that_is_gone_is_dead_again_though_somebody_queued_it(
+    desk, hook, caplog
+):
+    desk.alerting.update([score("ODD", first=first) for first in (0, 9, 20)], 0.0)
+    desk.hooks = {"new": hook}
+    desk.start()
+    assert len(desk.dead()) == 3
+    assert sum("dead letters for sink hook" in line for line in caplog.messages) == 1
+    assert retry(desk.state, None) == 3
+    desk.alerting.deliver(5.0)
+    assert desk.dead() == []
+    desk.alerting.deliver(10.0)
+    assert len(desk.dead()) == 3
 
 
 def test_what_was_accepted_before_the_output_broke_is_not_sent_again(desk, hook):

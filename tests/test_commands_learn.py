@@ -161,7 +161,7 @@ def test_a_key_beside_a_config_of_time_windows_implies_sessions(config, tmp_path
     [
         ([], "train needs LOG files; see logmlm train --help"),
         (["LOG"], "train needs --out DIR; see logmlm train --help"),
-        (["LOG", "--out", "OUT", "--format", "sylog"], "unknown; did you mean 'syslog'? Known are"),
+        (["LOG", "--out", "OUT", "--format", "sylog"], "unknown; did you mean 'syslog'? known are"),
         (
             ["LOG", "--out", "OUT", "--size", "10s"],
             "--size is a number of lines, not '10s'; a span",

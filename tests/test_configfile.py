@@ -64,6 +64,13 @@ def test_the_commented_examples_are_right_and_show_the_true_defaults():
     )
 
 
+def test_a_wrong_entry_is_one_mistake_and_not_a_list_that_is_too_short_as_well(write):
+    with pytest.raises(ConfigError) as raised:
+        read_run_config(write(RUN + "sinks:\n- webhok: {url: x}\n"))
+    (line,) = str(raised.value).splitlines()
+    assert "unknown key 'webhok' in 'sinks[0]'; did you mean 'webhook'?" in line
+
+
 def test_the_commented_out_source_of_kafka_is_right_and_shows_the_true_defaults(write):
     text = (CONFIGS / "run.yaml").read_text()
     lines = text[text.index("  # kafka:") : text.index("\nsinks:")].splitlines()
@@ -132,9 +139,13 @@ def test_a_config_of_the_other_kind_is_named_as_such(write):
         (RUN + "    max_line_bytes: 1kb\n", "'1kb' is no size; write it like 64KiB"),
         (RUN + "    include: b\n", ":6: key 'include' is already given in line 5"),
         (RUN + "  stdin:\n", ":3: 'source': give exactly one of file, "),
-        (RUN + "sinks:\n- stdout: 3\n", ":7: 'sinks[0].stdout' should be a valid dictionary"),
+        (RUN + "sinks:\n- stdout: 3\n", ":7: 'sinks[0].stdout' should be a section"),
         (RUN + "sinks:\n- stdout:\n- stdout:\n", ":6: 'sinks': 2 sinks are named 'stdout'"),
-        (RUN + "sinks: [5]\n", ":6: 'sinks[0]' should be"),
+        (
+            RUN + "sinks: [5]\n",
+            ":6: 'sinks[0]' should be a section: a key,",
+        ),
+        (RUN + "sinks: []\n", ":6: 'sinks' needs an entry at least"),
         (
             RUN + "sinks:\n- webhook:\n    url: ftp://x\n",
             ":8: 'sinks[0].webhook.url': should be an",

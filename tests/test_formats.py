@@ -193,7 +193,7 @@ def test_numbered_levels_have_names_and_others_have_none() -> None:
 def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(ConfigError, match=r"'sysolg' is unknown; did you mean 'syslog'\?"):
         get_format(FormatConfig(name="sysolg"))
-    with pytest.raises(ConfigError, match=r"'§' is unknown; Known are auto, rfc5424, "):
+    with pytest.raises(ConfigError, match=r"'§' is unknown; known are auto, rfc5424, "):
         get_format(FormatConfig(name="§"))
 
 

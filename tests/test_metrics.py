@@ -67,6 +67,16 @@ def test_an_end_is_counted_where_a_receiver_was_told_of_it(metrics):
     assert metrics.value("alerts_total", status="resolved") == 2
 
 
+def test_receivers_that_are_gone_are_in_no_series(metrics):
+    for name in ("old", "new"):
+        metrics.counted(name, lambda _: Delivery("later", "HTTP 503 Busy"))(None)
+    metrics.waiting({"old": 5, "new": 0})
+    metrics.waiting({"new": 1})
+    text = metrics.exposition().decode()
+    assert '"old"' not in text
+    assert metrics.value("alerts_waiting", receiver="new") == 1
+
+
 def test_each_thing_that_happens_is_in_its_series(metrics, clock):
     worked(metrics)
     clock.now += 5.0

@@ -23,6 +23,8 @@ def listen(tmp_path: Path, text: str):
         ("127.0.0.1:9464", Address("127.0.0.1", 9464)),
         ("localhost:0", Address("localhost", 0)),
         ("'[::1]:9464'", Address("::1", 9464)),
+        ("9464", Address("127.0.0.1", 9464)),
+        ("'9464'", Address("127.0.0.1", 9464)),
         ("off", None),
         ("'off'", None),
         ("false", None),
@@ -37,15 +39,13 @@ def test_nothing_listens_unless_told():
     assert LogConfig() == LogConfig(format="auto", level="info")
 
 
-@pytest.mark.parametrize(
-    "text", [":9464", "9464", "localhost", "h:65536", "::1:80", "h:80/x", "a b:80"]
-)
+@pytest.mark.parametrize("text", [":9464", "localhost", "h:65536", "::1:80", "h:80/x", "a b:80"])
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(ValidationError, match=r"write it like 127\.0\.0\.1:9464, or off"):
         HttpConfig(listen=text)
 
 
-@pytest.mark.parametrize("value", [True, 9464, ["127.0.0.1"]])
+@pytest.mark.parametrize("value", [True, 70000, ["127.0.0.1"]])
 def test_neither_is_what_is_no_text(value):
     with pytest.raises(ValidationError):
         HttpConfig(listen=value)

@@ -136,6 +136,16 @@ def test_what_is_changed_while_it_is_open_is_found_when_it_is_read(path):
             state.get("alerts", "a1")
 
 
+def test_damage_is_told_without_a_word_of_what_the_rows_hold(path):
+    with closing(State(path)) as state, state.transaction():
+        state.put("alerts", id="a", at=1.0, verdict="sent", body='{"password": "hunter2"}')
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alerts SET body = CAST(X'7B22FF' || body AS TEXT)")
+    with pytest.raises(StorageError, match=r"is damaged .* move .* away") as raised:
+        State(path)
+    assert "hunter2" not in str(raised.value)
+
+
 def test_a_closed_database_says_so(path):
     state = State(path)
     state.close()

@@ -224,6 +224,12 @@ def test_too_few_windows_are_counted_with_advice(tmp_path, window, said):
     assert names(tmp_path) == ["few.log"]
 
 
+def test_a_format_that_fits_no_line_is_named_rather_than_the_number_of_windows(tmp_path):
+    log = write_log(tmp_path / "few.log", service_log(30))
+    with pytest.raises(DataError, match=r"none of the \d+ lines is of the format 'hdfs'; take"):
+        run(config_of(log, tmp_path / "m", format={"name": "hdfs"}))
+
+
 def test_too_few_windows_because_of_labels_say_so(tmp_path):
     log = write_log(tmp_path / "few.log", service_log(21))
     labels = write_log(tmp_path / "l.csv", ["key,label", "req-1003,1", "req-1004,1"])

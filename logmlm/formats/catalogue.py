@@ -86,7 +86,7 @@ def _unknown(config: FormatConfig) -> str:
     names = [*config.custom, *FORMATS]
     nearest = get_close_matches(config.name.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-    return f"format.name '{config.name}' is unknown; {hint}Known are auto, {', '.join(names)}"
+    return f"format '{config.name}' is unknown; {hint}known are auto, {', '.join(names)}"
 
 
 def _zone(config: FormatConfig) -> tzinfo:
