@@ -167,7 +167,10 @@ def _compose(path: Path) -> yaml.Node | None:
         raise ConfigError(f"{path}: byte {error.start} is no UTF-8; save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}:{line}: this is no valid YAML: {error.problem}") from error
+        said = f"{path}:{line}: this is no valid YAML: {error.problem}"
+        if "${" in "".join(text.splitlines()[line - 1 : line]):
+            said += "; between { } or [ ], write '${VAR}' in quotes"
+        raise ConfigError(said) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: this is no valid YAML: {_reason(error)}") from error
 

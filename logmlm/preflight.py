@@ -69,6 +69,9 @@ def _check_training(path: Path, config: TrainingConfig) -> list[str]:
 def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]) -> list[str]:
     notes = _check_source(path, config.source)
     receivers(config, sys.stdout, clock=lambda: 0.0)
+    for sink in config.sinks:
+        if sink.file is not None:
+            _need_folder(path, "sinks.file.path", sink.file.path)
     _check_kafka(config.source)
     if config.http.token_file is not None:
         read_secret(config.http.token_file)
@@ -106,6 +109,13 @@ def _need_readable(config: Path, key: str, path: Path) -> None:
     if not os.access(path, os.R_OK):
         problem = "can't be read by this user" if path.exists() else "does not exist"
         raise ConfigError(f"{config}: '{key}': {path} {problem}")
+
+
+def _need_folder(config: Path, key: str, path: Path) -> None:
+    """See that a file can be appended to, or made in the folder that is to hold it."""
+    place = path if path.exists() else path.absolute().parent
+    if place.is_dir() == path.exists() or not os.access(place, os.W_OK):
+        raise ConfigError(f"{config}: '{key}': {path} can't be written by this user; make {place}")
 
 
 def _need_writable(config: Path, key: str, path: Path) -> None:

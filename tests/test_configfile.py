@@ -145,6 +145,7 @@ def test_a_config_of_the_other_kind_is_named_as_such(write):
             RUN + "sinks: [5]\n",
             ":6: 'sinks[0]' should be a section: a key,",
         ),
+        (RUN + "labels: {a: ${HOME}}\n", "or [ ], write '${VAR}' in quotes"),
         (RUN + "sinks: []\n", ":6: 'sinks' needs an entry at least"),
         (
             RUN + "sinks:\n- webhook:\n    url: ftp://x\n",

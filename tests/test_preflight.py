@@ -67,6 +67,18 @@ def test_the_state_has_to_be_writable(write, tmp_path):
         check(write(RUN + "state_dir: file/state\n"))
 
 
+def test_the_folder_of_an_alert_file_has_to_be_there(write, tmp_path):
+    def sink(path):
+        return write(RUN + f"sinks: [file: {{path: {path}}}]\n")
+
+    assert check(sink("alerts.jsonl"))
+    (tmp_path / "folder").mkdir()
+    for wrong in ("none/alerts.jsonl", "folder"):
+        with pytest.raises(ConfigError, match=rf"'sinks.file.path': {wrong} can't be written"):
+            check(sink(wrong))
+    assert check(sink("folder/alerts.jsonl"))
+
+
 def test_a_log_that_can_not_be_read_is_told(write, tmp_path, monkeypatch):
     (tmp_path / "a.log").touch()
     monkeypatch.setattr("os.access", lambda path, _: path.name != "a.log")
