@@ -40,8 +40,8 @@ def test_run_follows_a_log_and_prints_its_alerts(trained, tmp_path):
             "--webhook should be an address that starts with http:// or https://",
         ),
         (
-            ("--model", "m", "--follow", "l", "--http", "9464"),
-            "--http '9464' is no address; write it like 127.0.0.1:9464, or off",
+            ("--model", "m", "--follow", "l", "--http", "here"),
+            "--http 'here' is no address; write it like 127.0.0.1:9464, or off",
         ),
     ],
 )
