@@ -103,7 +103,7 @@ def _config(model: Path, place: Path, brokers: str, address: str) -> Path:
                 "auto_offset_reset": "earliest",
             }
         },
-        "sinks": [{"webhook": {"url": address}}],
+        "sinks": [{"webhook": {"url": address, "grouped": False}}],  # each alert, to be compared
         "state_dir": str(place / "state"),
     }
     path = place / "run.yaml"
