@@ -16,7 +16,8 @@ from kafka.net.compat import KafkaNetClient
 
 from logmlm.errors import ConfigError, UnreachableError
 from logmlm.kafkaconfig import KafkaConnection, KafkaSaslConfig, KafkaTlsConfig
-from logmlm.kafkatokens import EndpointTokens, FileTokens, read_secret
+from logmlm.kafkatokens import EndpointTokens, FileTokens
+from logmlm.secretfile import read_secret
 
 RECONNECT_BACKOFF_MAX_MS = 2_000
 """kafka-python's own 30 s would keep a daemon waiting long after a broker is back."""
@@ -159,7 +160,11 @@ def client_options(connection: KafkaConnection) -> dict[str, Any]:
 
 
 def _tls(config: KafkaTlsConfig) -> ssl.SSLContext:
-    password = None if config.key_password_file is None else read_secret(config.key_password_file)
+    password = (
+        None
+        if config.key_password_file is None
+        else read_secret(config.key_password_file, ascii_only=False)
+    )
     try:
         context = ssl.create_default_context(cafile=config.ca_file)
         context.check_hostname = config.check_hostname
@@ -181,11 +186,11 @@ def _sasl(config: KafkaSaslConfig) -> dict[str, Any]:
     options: dict[str, Any] = {"sasl_mechanism": config.mechanism}
     if config.password_file is not None:
         options["sasl_plain_username"] = config.username
-        options["sasl_plain_password"] = read_secret(config.password_file)
+        options["sasl_plain_password"] = read_secret(config.password_file, ascii_only=False)
     elif config.token_file is not None:
-        read_secret(config.token_file)
+        read_secret(config.token_file, ascii_only=False)
         options["sasl_oauth_token_provider"] = FileTokens(config.token_file)
     elif config.token_endpoint is not None:
-        read_secret(config.token_endpoint.client_secret_file)
+        read_secret(config.token_endpoint.client_secret_file, ascii_only=False)
         options["sasl_oauth_token_provider"] = EndpointTokens(config.token_endpoint)
     return options

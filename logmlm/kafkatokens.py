@@ -12,6 +12,7 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from logmlm.errors import ConfigError
 from logmlm.kafkaconfig import KafkaTokenEndpoint
+from logmlm.secretfile import read_secret
 
 RENEW_BEFORE_S = 60.0
 """A token is not used in its last seconds."""
@@ -26,7 +27,7 @@ class FileTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python h
     def token(self) -> str:
         """Return the token; the library asks at each connection."""
         try:
-            return read_secret(self._path)
+            return read_secret(self._path, ascii_only=False)
         except ConfigError as error:
             raise SaslAuthenticationFailedError(str(error)) from error
 
@@ -62,7 +63,7 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-pyth
             answer = requests.post(
                 config.url,
                 data=form,
-                auth=(config.client_id, read_secret(config.client_secret_file)),
+                auth=(config.client_id, read_secret(config.client_secret_file, ascii_only=False)),
                 timeout=config.timeout,
                 allow_redirects=False,
             )
@@ -75,21 +76,3 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-pyth
                 f"no token from {config.url} ({type(error).__name__})"
             ) from error
         self._renew_at = self._clock() + max(0.0, life - RENEW_BEFORE_S)
-
-
-def read_secret(path: Path) -> str:
-    """Read a secret of one line; what it is never stands in an error.
-
-    Raises:
-        ConfigError: the file can't be read, or holds no line of text.
-
-    """
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no text, but should hold a secret of one line") from error
-    except OSError as error:
-        raise ConfigError(f"can't read {path}: {error.strerror}") from error
-    if not text.isprintable() or not text:
-        raise ConfigError(f"{path} should hold a secret of one line")
-    return text

@@ -7,11 +7,11 @@ from pathlib import Path
 from logmlm.errors import ConfigError
 
 
-def read_secret(path: Path) -> str:
-    """Read a secret of one line; what it is never stands in an error.
+def read_secret(path: Path, *, ascii_only: bool = True) -> str:
+    """Read a secret of one line, for a header in ASCII; what it is never stands in an error.
 
     Raises:
-        ConfigError: the file can't be read, or holds nothing that can be sent in a header.
+        ConfigError: the file can't be read, or holds no such line.
 
     """
     try:
@@ -20,6 +20,7 @@ def read_secret(path: Path) -> str:
         raise ConfigError(f"{path} is no text, but should hold a secret of one line") from error
     except OSError as error:
         raise ConfigError(f"can't read {path}: {error.strerror}") from error
-    if not text or not text.isascii() or not text.isprintable():
-        raise ConfigError(f"{path} should hold a secret of one line, in ASCII characters")
+    if not text.isprintable() or not text or (ascii_only and not text.isascii()):
+        characters = ", in ASCII characters" if ascii_only else ""
+        raise ConfigError(f"{path} should hold a secret of one line{characters}")
     return text

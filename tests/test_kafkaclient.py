@@ -16,7 +16,8 @@ from kafka.errors import SaslAuthenticationFailedError
 from logmlm.errors import ConfigError, UnreachableError
 from logmlm.kafkaclient import LibraryLog, client_options, connect, let_go
 from logmlm.kafkaconfig import KafkaConnection, KafkaTokenEndpoint
-from logmlm.kafkatokens import EndpointTokens, FileTokens, read_secret
+from logmlm.kafkatokens import EndpointTokens, FileTokens
+from logmlm.secretfile import read_secret
 
 
 def connection(**told):
@@ -42,11 +43,11 @@ def topics(broker_address, **told):
 def test_a_secret_is_a_line_of_text_and_never_stands_in_an_error(tmp_path):
     path = tmp_path / "secret"
     path.write_text("geheim-ä\n")
-    assert read_secret(path) == "geheim-ä"
+    assert read_secret(path, ascii_only=False) == "geheim-ä"
     for bad in (b"", b"two\nlines", b"\xff\xfe", b"tab\there"):
         path.write_bytes(bad)
         with pytest.raises(ConfigError, match="secret of one line") as caught:
-            read_secret(path)
+            read_secret(path, ascii_only=False)
         assert "two" not in str(caught.value)
     with pytest.raises(ConfigError, match="can't read"):
         read_secret(tmp_path / "none")
