@@ -1,0 +1,75 @@
+"""One benchmark's figure: a ratio, measured by turns in the same run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROUNDS = 5
+"""Turns of each side; machines are shared, so one turn says little."""
+
+
+class SkippedError(Exception):
+    """The benchmark can't run here; the text says what is missing and what brings it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """`data` is a folder with `hdfs/` and `loghub2k/`, which users may not have."""
+
+    data: Path | None = None
+
+    def needs(self, name: str) -> Path:
+        """A file of the data.
+
+        Raises:
+            SkippedError: there is none.
+
+        """
+        if self.data is None or not (self.data / name).exists():
+            raise SkippedError(f"needs {name}; name its folder with --data DIR")
+        return self.data / name
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`ratio` is the median of the turns, `low` and `high` the least and the greatest.
+
+    `what` says in words what was divided by what; `rows` are further measurements by name.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    what: str
+    rows: dict[str, Any] = field(default_factory=dict)
+
+
+def by_turns(
+    what: str,
+    theirs: Callable[[], object],
+    ours: Callable[[], object],
+    rounds: int = ROUNDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Figure:
+    """How many times as fast `ours` is: theirs and ours alternate, and each pair gives a ratio."""
+    theirs_s, ours_s = [], []
+    for _ in range(rounds):
+        theirs_s.append(_seconds(theirs, clock))
+        ours_s.append(_seconds(ours, clock))
+    ratios = [a / b for a, b in zip(theirs_s, ours_s, strict=True)]
+    seconds = {
+        "theirs_s": round(statistics.median(theirs_s), 4),
+        "ours_s": round(statistics.median(ours_s), 4),
+    }
+    return Figure(statistics.median(ratios), min(ratios), max(ratios), what, seconds)
+
+
+def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    started = clock()
+    work()
+    return clock() - started
