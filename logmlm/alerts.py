@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
-from logmlm.explanation import line_text
+from logmlm.explanation import line_text, surge_text
 from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Score, window_id
 from logmlm.rfc3339 import rfc3339
 
@@ -20,6 +20,8 @@ SEVERE_VALUE = 2.0
 SEVERE_LEVELS = frozenset(
     {"ERROR", "ERR", "SEVERE", "FAILURE", "CRITICAL", "CRIT", "FATAL", "ALERT", "EMERG", "PANIC"}
 )
+SURGE = "[SURGE]"
+"""Stands in a pattern beside the odd places of a window that alarms with those before it."""
 _MASK = 2**64 - 1
 _VARIABLE = re.compile(r"\w*\d\w*")
 
@@ -59,6 +61,7 @@ def make_alert(
             "pattern": pattern(score, expectations),
             "key": _cut(score.window.key, MAX_CHARACTERS),
             "window": identity,
+            **({"surge": surge_text(score)} if score.surge else {}),
         },
         starts_at=score.window.start,
         ends_at=None,
@@ -85,13 +88,15 @@ def pattern(score: Score, expectations: Sequence[Expectation]) -> str:
     """What kind of oddity it is: 16 hex digits of the SHA-256 of the set of odd places.
 
     A place is its line's template, or the end; a line without a template is its text with
-    every word that has a digit replaced. Key, order, number and model make no difference.
+    every word that has a digit replaced. Key, order, number and model make no difference, but
+    a surge is another kind than one such window.
     """
     events = score.window.events
     places = {
         _kind(events[odd.index]) if odd.index < len(events) else END_TOKEN
         for odd in _odd(expectations)
     }
+    places |= {SURGE} if score.surge else set()
     text = "\0".join(sorted(places))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
@@ -124,6 +129,8 @@ def _odd(expectations: Sequence[Expectation]) -> list[Expectation]:
 def _summary(score: Score, expectations: Sequence[Expectation]) -> str:
     odd = _odd(expectations)
     first = f": {_cut(line_text(score, odd[0].index), 120)}" if odd else ""
+    if score.surge:
+        return f"{surge_text(score)}{first}"
     return f"{len(odd)} of {len(score.window.events)} log lines are unusual{first}"
 
 

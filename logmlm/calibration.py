@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from logmlm.errors import ModelError
+from logmlm.surges import RATE_SHARE, SurgeRule
 from logmlm.tails import TAIL_SHARE, Array, Tail, positive
 
 Method = Literal["quantile", "tail model"]
@@ -88,6 +89,8 @@ class Calibration:
     joined: Tail
     threshold: float
     promise: Promise
+    surge: SurgeRule | None = None
+    """When windows alarm together; None where the order of the held-out windows was not known."""
 
     @classmethod
     def fit(
@@ -97,13 +100,23 @@ class Calibration:
         windows_per_day: float,
         folds: int = 0,
         alerts_per_day: float | None = None,
+        *,
+        in_order: bool = False,
     ) -> Calibration:
-        """Calibrate on statistics [N, 5] of normal windows that the model did not see."""
+        """Calibrate on statistics [N, 5] of normal windows that the model did not see.
+
+        `in_order` says that they are in the order of their time: surges are watched for then,
+        and have a share of the rate.
+        """
         tails = {name: Tail.fit(held_out[:, i]) for i, name in enumerate(STATISTICS)}
         each = [tails[name].among_others(held_out[:, i]) for i, name in enumerate(STATISTICS)]
         joined = _join(each)
-        threshold, method = _threshold(joined, rate)
-        exceeding = int((joined >= threshold).sum())
+        threshold, method = _threshold(joined, rate * (1 - RATE_SHARE) if in_order else rate)
+        alarms = joined >= threshold
+        tail, surge = Tail.fit(joined), None
+        if in_order:
+            surge = SurgeRule.fit(np.exp(-tail.among_others(joined)), alarms, rate * RATE_SHARE)
+        exceeding = int(alarms.sum())
         promise = Promise(
             rate=rate,
             alerts_per_day=alerts_per_day,
@@ -114,7 +127,7 @@ class Calibration:
             observed_rate=exceeding / len(held_out),
             interval=clopper_pearson(exceeding, len(held_out)),
         )
-        return cls(tails, Tail.fit(joined), threshold, promise)
+        return cls(tails, tail, threshold, promise, surge)
 
     def values(self, statistics: Array) -> tuple[Array, Array]:
         """Values [N] (1.0 = threshold) and p-values [N], never 0, of statistics [N, 5]."""
@@ -148,8 +161,13 @@ class Calibration:
             tails = {name: Tail.from_dict(state["tails"][name]) for name in STATISTICS}
             interval = tuple(state["promise"]["interval"])
             promise = Promise(**state["promise"] | {"interval": interval})
+            surge = state.get("surge")
             return cls(
-                tails, Tail.from_dict(state["joined"]), positive(state["threshold"]), promise
+                tails,
+                Tail.from_dict(state["joined"]),
+                positive(state["threshold"]),
+                promise,
+                None if surge is None else SurgeRule.from_dict(surge),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"calibration.json is damaged ({error!r}); train again") from error

@@ -243,5 +243,5 @@ def _forget_cuts_of_another_model(source: Source, digest: str, path: Path) -> No
     except (OSError, ValueError) as error:
         raise StorageError(f"can't read {path}: {error}; move it away") from error
     old = source.checkpoints()
-    source.commit({name: replace(at, reached=at.safe) for name, at in old.items()})
+    source.commit({name: at.anew() for name, at in old.items()})
     write_json(path, {"digest": digest})

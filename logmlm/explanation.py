@@ -57,7 +57,16 @@ def _head(score: Score, name: str) -> str:
         f"p {score.p_value:.2g}",
         f"pll {score.pll:.1f} nats",
     ]
-    return ", ".join(parts)
+    surge = surge_text(score)
+    return ", ".join(parts) + (f"\nIt alarms with those before it: {surge}." if surge else "")
+
+
+def surge_text(score: Score) -> str:
+    """How many windows alarm together, since when; empty if the window alarms by itself."""
+    rise = score.surge
+    if rise is None:
+        return ""
+    return f"{rise.odd} of {rise.windows} windows since {_time(rise.since)} are a little unusual"
 
 
 def _row(score: Score, expectation: Expectation, colour: bool) -> Iterator[str]:

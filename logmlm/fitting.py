@@ -45,6 +45,8 @@ class Task:
     windows_per_day: float
     model: ModelConfig
     threshold: ThresholdConfig
+    in_order: bool = False
+    """Whether the order of the windows means something, so that surges are watched for."""
 
     @property
     def rate(self) -> float:
@@ -186,7 +188,12 @@ def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]
         scores[request.scored] = result.statistics
     crossed = len(requests) - 1
     calibration = Calibration.fit(
-        scores[folds >= 0], task.rate, task.windows_per_day, crossed, task.alerts_per_day
+        scores[folds >= 0],
+        task.rate,
+        task.windows_per_day,
+        crossed,
+        task.alerts_per_day,
+        in_order=task.in_order,
     )
     events = sum(result.events for result in results)
     metrics = {

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from logmlm.alerting import Alerting
 from logmlm.handover import hand_over
 from logmlm.reader import EventReader
-from logmlm.records import Alert, Checkpoint, Score, Window
+from logmlm.records import Alert, Checkpoint, Window
 from logmlm.safepoints import SafePoints
 from logmlm.sources.base import Changes, Source
+from logmlm.surges import Judge
 from logmlm.windows import Windower
 
 POLL_TIMEOUT_S = 0.5
@@ -20,9 +21,6 @@ ENOUGH_LINES = 100
 """With fewer lines, a few of another format say nothing about the rest."""
 MAX_UNSETTLED = 500
 """With more alerts that no receiver has accepted, nothing more is read."""
-
-
-Judge = Callable[[Sequence[Window]], list[Score]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +49,14 @@ class Pipeline:
         source: Source,
         reader: EventReader,
         windower: Windower,
-        score: Judge,
+        judge: Judge,
         alerting: Alerting,
         clock: Callable[[], float],
     ) -> None:
         self._source = source
         self._reader = reader
         self._windower = windower
-        self._score = score
+        self._judge = judge
         self._alerting = alerting
         self._clock = clock
         self._committed_at = self._active_at = clock()
@@ -112,13 +110,13 @@ class Pipeline:
         """Go on with other receivers or rules; what waits for delivery is in the outbox."""
         self._alerting = alerting
 
-    def change_model(self, reader: EventReader, windower: Windower, score: Judge) -> None:
+    def change_model(self, reader: EventReader, windower: Windower, judge: Judge) -> None:
         """Go on with another model, and no line lost: those in open windows are dealt with anew.
 
         The positions are committed so that a restart scores twice rather than not at all.
         """
         windows = hand_over(self._reader, self._windower, reader, windower)
-        self._reader, self._windower, self._score = reader, windower, score
+        self._reader, self._windower, self._judge = reader, windower, judge
         self._safe.distrust()
         self._handle(windows, self._clock())
         self.commit()
@@ -127,11 +125,13 @@ class Pipeline:
         self._drop(changes.lost)
         for partition, checkpoint in changes.gained.items():
             self._windower.resume(partition, checkpoint)
+            self._judge.resume(partition, checkpoint.rise)
 
     def _drop(self, partitions: Collection[str]) -> None:
         for partition in partitions:
             self._reader.drop(partition)
             self._windower.drop(partition)
+            self._judge.drop(partition)
         self._safe.drop(partitions)
 
     def _pass_by(self) -> None:
@@ -145,7 +145,7 @@ class Pipeline:
         self._handle(windows, self._clock())
 
     def _handle(self, windows: Sequence[Window], now: float) -> None:
-        scores = self._score(windows) if windows else []
+        scores = self._judge.judge(windows) if windows else []
         made = self._alerting.update(scores, now)
         self._alerting.deliver(self._clock())
         self._remember(made)
@@ -159,7 +159,8 @@ class Pipeline:
         for partition in self._windower.partitions:
             checkpoint = self._windower.checkpoint(partition)
             if checkpoint is not None:
-                self._safe.add(partition, checkpoint, alerts[partition])
+                seen = replace(checkpoint, rise=self._judge.rise(partition))
+                self._safe.add(partition, seen, alerts[partition])
 
     def _is_settled(self, alert_id: str) -> bool:
         return self._alerting.is_settled(alert_id)  # of the alerting that is at work now

@@ -113,13 +113,27 @@ def window_id(model_digest: str, window: Window) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Rise:
+    """How far evidence for a surge of odd windows has risen in a partition.
+
+    `level` is in nats; it has risen since the event time `since`, over that many `windows`, of
+    which `odd` speak for a surge.
+    """
+
+    level: float
+    since: float
+    windows: int
+    odd: int
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A window's score.
 
     `surprisals` and `bag_surprisals` hold one number in nats for each event, then one for
     the end token if the window is complete: as the lines came, and as an unordered bag.
     `value` 1.0 is the calibrated threshold; `p_value` is the share of normal windows that
-    are at least as odd.
+    are at least as odd. `surge` is there if the window alarms only together with those before.
     """
 
     window: Window
@@ -127,6 +141,7 @@ class Score:
     bag_surprisals: tuple[float, ...]
     value: float
     p_value: float
+    surge: Rise | None = None
 
     @property
     def pll(self) -> float:
@@ -205,9 +220,15 @@ class Checkpoint:
 
     `safe` is the start of the oldest line still in an open window, where reading starts
     again; everything before `reached` was handed over before; `watermark` is the event time
-    as it stood at the safe position (None before the first line).
+    as it stood at the safe position (None before the first line). `rise` is what was counted of a
+    surge over the windows handed over before.
     """
 
     safe: int
     reached: int
     watermark: float | None
+    rise: Rise | None = None
+
+    def anew(self) -> Checkpoint:
+        """Where to read again if nothing counts as handed over before."""
+        return Checkpoint(self.safe, self.safe, self.watermark)

@@ -14,6 +14,7 @@ from logmlm.outside import Outside
 from logmlm.pipeline import Pipeline, Turn
 from logmlm.runconfig import RunConfig
 from logmlm.sources.base import Source
+from logmlm.surges import Judge
 
 if TYPE_CHECKING:
     from logmlm.detector import Detector
@@ -81,7 +82,7 @@ class Running:
             source,
             self._reader,
             loaded.detector.windower(),
-            outside.measured.timed(loaded.detector.score),
+            self._judge(),
             alerting,
             clock,
         )
@@ -152,12 +153,15 @@ class Running:
         self.pipeline.change_alerting(self._alerting)
         if is_another:
             self._reader = loaded.detector.reader()
-            score = self._outside.measured.timed(loaded.detector.score)
             self._source.model_changed(loaded.detector.digest)
-            self.pipeline.change_model(self._reader, loaded.detector.windower(), score)
+            self.pipeline.change_model(self._reader, loaded.detector.windower(), self._judge())
             self._maker.remember(loaded.detector.digest)
             self._show_model()
             logger.info("another model scores from now on: %s", loaded.detector.manifest.name)
+
+    def _judge(self) -> Judge:
+        detector = self._loaded.detector
+        return Judge(self._outside.measured.timed(detector.score), detector.calibration.surge)
 
     def _show_model(self) -> None:
         found = self._loaded.detector

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from logmlm.records import Checkpoint
 
@@ -58,9 +58,9 @@ class SafePoints:
         """Forget which windows were made before: another rule makes others from now on."""
         for partition, steps in self._waiting.items():
             for step in steps:
-                step.checkpoint = _all_anew(step.checkpoint)
+                step.checkpoint = step.checkpoint.anew()
             if partition in self._settled:
-                self._settled[partition] = _all_anew(self._settled[partition])
+                self._settled[partition] = self._settled[partition].anew()
 
     def drop(self, partitions: Collection[str]) -> None:
         """Forget partitions; whoever has them now makes their alerts again."""
@@ -71,7 +71,3 @@ class SafePoints:
     def _left(self, step: _Step) -> int:
         step.alerts = {alert for alert in step.alerts if not self._is_settled(alert)}
         return len(step.alerts)
-
-
-def _all_anew(checkpoint: Checkpoint) -> Checkpoint:
-    return replace(checkpoint, reached=checkpoint.safe)

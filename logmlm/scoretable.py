@@ -32,6 +32,7 @@ def window_object(score: Score, window_id: str) -> dict[str, Any]:
         "value": score.value,
         "p_value": score.p_value,
         "anomaly": score.is_anomaly,
+        "surge": score.surge is not None,
         "pll": score.pll,
         "events": list(_events(score)),
     }
@@ -91,6 +92,7 @@ _COLUMNS = (
     ("value", "float64"),
     ("p_value", "float64"),
     ("anomaly", "bool_"),
+    ("surge", "bool_"),
     ("pll", "float64"),
     ("line", "int64"),
     ("text", "string"),

@@ -138,6 +138,7 @@ def _task(config: TrainingConfig, lesson: Lesson) -> Task:
         windows_per_day=lesson.windows_per_day,
         model=config.model,
         threshold=config.threshold,
+        in_order=True,
     )
 
 

@@ -100,6 +100,7 @@ class FakeDetector:
 
     digest = "d1"
     manifest = SimpleNamespace(name="fake")
+    calibration = SimpleNamespace(surge=None)
     templates = ("t1",)
 
     def __init__(self, size=2, notes=None):

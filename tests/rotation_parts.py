@@ -11,6 +11,7 @@ from logmlm.signals import Stop
 from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource
+from logmlm.surges import Judge
 
 ROTATE_BYTES = 256 * 1024
 FILLER = "x" * 160
@@ -58,7 +59,7 @@ def read(directory, idle):
             wait=lambda seconds: stop.wait(seconds / 20),
         )
         notes = Noting(directory / "windows.jsonl")
-        parts = detector.windower(), detector.score, notes, lambda: time.time() * 20
+        parts = detector.windower(), Judge(detector.score), notes, lambda: time.time() * 20
         Pipeline(source, PlainReader(), *parts).run(stop.is_set, idle)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.alerts import MAX_LINES, fingerprint, make_alert, severity
-from logmlm.records import UNKNOWN, window_id
+from logmlm.records import UNKNOWN, Rise, window_id
 
 LABELS = {"source": "file", "model": "m", "service": "s"}
 
@@ -120,6 +120,18 @@ def test_the_pattern_is_the_set_of_odd_templates_whatever_else():
     assert usual == alert(found, digest="e", labels={}).annotations["pattern"]
     end = replace(explain(found)[2], odd=True)
     assert usual != alert(found, [end]).annotations["pattern"]
+
+
+def test_a_surge_is_told_and_is_another_pattern_than_one_such_window():
+    alone = score("one", "ODD two")
+    together = replace(alone, surge=Rise(9.5, 0.0, 40, 12))
+    made = alert(together)
+    said = "12 of 40 windows since 1970-01-01T00:00:00.000Z are a little unusual"
+    assert made.annotations["summary"] == f"{said}: ODD two"
+    assert made.annotations["surge"] == said
+    assert made.id == alert(alone).id
+    assert made.annotations["pattern"] != alert(alone).annotations["pattern"]
+    assert "surge" not in alert(alone).annotations
 
 
 def test_a_line_without_a_template_is_known_by_its_text_without_its_numbers():

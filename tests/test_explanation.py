@@ -1,10 +1,12 @@
 """Explanations as people read them."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.explanation import LINE_CHARACTERS, line_text, printable, render
-from logmlm.records import Event, Expectation, Fields, LogLine, Score, Window
+from logmlm.records import Event, Expectation, Fields, LogLine, Rise, Score, Window
 
 
 def score(texts, complete=False, value=2.5, numbered=True, key="req-7"):
@@ -40,6 +42,14 @@ def test_an_odd_line_is_marked_and_what_was_expected_stands_below_it():
         "      43    2.50  third",
         "            3.50  (end of window)",
     ]
+
+
+def test_a_window_that_alarms_with_those_before_it_says_so():
+    found = replace(score(["first"]), surge=Rise(9.5, 1_714_979_200.5, 40, 12))
+    assert render(found, expectations(found, {0})).splitlines()[1] == (
+        "It alarms with those before it: 12 of 40 windows since 2024-05-06T07:06:40.500Z are a"
+        " little unusual."
+    )
 
 
 def test_an_end_that_came_too_early_is_marked():

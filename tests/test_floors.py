@@ -19,7 +19,7 @@ FLOORS = (
         "tails",
         "keys",
     ),
-    ("kafkaconfig",),
+    ("kafkaconfig", "surges"),
     ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),
     ("kafkatokens",),
     ("kafkaclient",),

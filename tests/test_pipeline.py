@@ -10,6 +10,7 @@ from logmlm.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, MAX_UNSETTLED, Pipelin
 from logmlm.reader import EventReader
 from logmlm.records import Alert, Checkpoint, LogLine
 from logmlm.sources.base import Changes, Steady
+from logmlm.surges import Judge, SurgeRule
 from logmlm.windows import Windower
 
 
@@ -80,7 +81,7 @@ class Desk:
             self.source,
             self.detector.reader(),
             self.windower,
-            self.detector.score,
+            Judge(self.detector.score),
             self.alerting,
             lambda: self.source.clock,
         )
@@ -133,6 +134,36 @@ def test_windows_that_were_scored_before_are_dropped_in_a_replay():
     assert desk.told("store") == [("store", "cd", "length")]
 
 
+def surging():
+    """Each of the fake detector's windows speaks a little for a surge; five make one."""
+    return Judge(FakeDetector().score, SurgeRule(4.0, 0.001))
+
+
+class Kept(ListAlerting):
+    def update(self, scores, _now):
+        self.steps += [("surge", s.window.first_position) for s in scores if s.surge]
+        return []
+
+
+def test_a_surge_goes_on_after_a_restart_as_if_nothing_had_been_interrupted():
+    batches = [[(2 * i, "a"), (2 * i + 1, "b")] for i in range(12)]
+
+    def run(source):
+        detector = FakeDetector()
+        parts = detector.reader(), detector.windower(), surging(), Kept(source.steps)
+        Pipeline(source, *parts, lambda: source.clock).run(lambda: not source.batches)
+        return [step for step in source.steps if step[0] == "surge"]
+
+    whole = run(ListSource([], batches))
+    assert whole == [("surge", 8), ("surge", 18)]
+    first = ListSource([], batches[:7])
+    assert run(first) == [("surge", 8)]
+    assert first.at["p"].rise is not None
+    assert run(ListSource([], batches[7:], first.at)) == [("surge", 18)]
+    forgotten = ListSource([], batches[7:], {"p": first.at["p"].anew()})
+    assert run(forgotten) == [("surge", 22)]
+
+
 def test_positions_are_committed_every_few_seconds_and_at_the_stop():
     desk = Desk()
     turns = int(COMMIT_EVERY_S / 0.5)
@@ -174,7 +205,7 @@ def test_slow_scoring_is_no_idleness():
         desk.source.clock += 60 * len(windows)
         return desk.detector.score(windows)
 
-    desk.pipeline._score = slow
+    desk.pipeline._judge = Judge(slow)
     desk.pipeline.run(lambda: False, stop_when_idle=3.0)
     assert len(desk.told("store")) == 2
 
@@ -203,14 +234,14 @@ def test_each_turn_says_what_it_did():
 def test_another_model_deals_with_the_open_windows_before_positions_are_committed():
     desk = Desk([(0, "a"), (1, "b"), (2, "c"), (3, "d")])
     old = FakeDetector(size=3)
-    first = (desk.source, old.reader(), old.windower(), old.score, desk.alerting)
+    first = (desk.source, old.reader(), old.windower(), Judge(old.score), desk.alerting)
     pipeline = Pipeline(*first, lambda: desk.source.clock)
     pipeline.step()
     del desk.steps[:]
     new = FakeDetector(size=2)
     other = ListAlerting([])
     pipeline.change_alerting(other)
-    pipeline.change_model(new.reader(), new.windower(), new.score)
+    pipeline.change_model(new.reader(), new.windower(), Judge(new.score))
     assert desk.steps == [("commit", {"p": Checkpoint(3, 3, 100.5)})]
     desk.source.batches.append([(4, "e")])
     pipeline.step()
@@ -224,7 +255,7 @@ def test_the_real_windower_is_what_it_runs_with():
 def test_following_logs_of_another_format_is_warned_of(caplog):
     desk = Desk([(i, "no json") for i in range(ENOUGH_LINES)])
     foreign = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
-    parts = desk.windower, desk.detector.score, desk.alerting, lambda: desk.source.clock
+    parts = desk.windower, Judge(desk.detector.score), desk.alerting, lambda: desk.source.clock
     Pipeline(desk.source, foreign, *parts).run(stop_after(2))
     assert "100 of 100 lines are not of the model's line format 'json'" in caplog.text
 
@@ -278,7 +309,7 @@ def moving(*batches, at=None):
     steps = []
     source = MovingSource(steps, batches, at)
     alerting, detector = SlowAlerting(steps), FakeDetector()
-    parts = detector.reader(), detector.windower(), detector.score, alerting
+    parts = detector.reader(), detector.windower(), Judge(detector.score), alerting
     return Pipeline(source, *parts, lambda: source.clock), source, alerting
 
 
@@ -329,7 +360,7 @@ def test_positions_go_past_what_became_no_event_unless_something_is_held_back():
     source.passed = lambda: source.ahead
     events = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
     detector, alerting = FakeDetector(), SlowAlerting([])
-    parts = events, detector.windower(), detector.score, alerting, lambda: source.clock
+    parts = events, detector.windower(), Judge(detector.score), alerting, lambda: source.clock
     pipeline = Pipeline(source, *parts)
     pipeline.step()
     assert source.noted["p"] == Checkpoint(0, 7, None), "the open window is read again"
@@ -361,7 +392,7 @@ def test_what_waits_for_its_alerts_while_the_model_changes_is_scored_anew_after_
     pipeline.step()
     pipeline.step()
     new = FakeDetector(size=3)
-    pipeline.change_model(new.reader(), new.windower(), new.score)
+    pipeline.change_model(new.reader(), new.windower(), Judge(new.score))
     assert source.steps[-1] == ("commit", {"p": Checkpoint(0, 0, None)})
     alerting.settled = {"0", "2"}
     pipeline.commit()

@@ -37,6 +37,7 @@ def test_an_object_holds_the_window_and_each_event():
         "value": 2.5,
         "p_value": 0.00123,
         "anomaly": True,
+        "surge": False,
         "pll": -4.5,
         "events": [
             {"line": 41, "text": 'a "quoted", text\nwith\ttrace'}

@@ -15,7 +15,7 @@ from logmlm.errors import DataError
 from logmlm.formats import get_format
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.reader import EventReader
-from logmlm.records import Checkpoint
+from logmlm.records import Checkpoint, Rise
 from logmlm.sources.kafka_letters import MAX_EXTRA_BYTES, MAX_LETTER_BYTES, Cap, letter
 from logmlm.sources.kafka_positions import Position, checkpoint, position
 from logmlm.sources.kafka_records import RecordReader
@@ -137,7 +137,9 @@ def test_a_checkpoint_comes_back_as_it_was_committed():
     assert checkpoint("t/0", position(at, "m" * 64), "m" * 64) == at
     nothing = Checkpoint(0, 0, None)
     assert checkpoint("t/0", position(nothing, "m"), "m") == nothing
-    assert len(position(Checkpoint(2**62, 2**62, 1e300 / 3), "m" * 64).metadata) < 128
+    rising = Checkpoint(2**62, 2**62, 1e300 / 3, Rise(9.1 / 3, 1e10 / 3, 2**40, 2**40))
+    assert checkpoint("t/0", position(rising, "m"), "m") == rising
+    assert len(position(rising, "m" * 64).metadata) < 200
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62), st.none() | st.floats(allow_nan=False))
@@ -160,6 +162,8 @@ def test_every_checkpoint_comes_back(safe, more, watermark):
         '{"v":1,"reached":9}',
         '{"v":1,"reached":9,"watermark":"x"}',
         '{"v":1,"reached":9,"watermark":NaN}',
+        '{"v":1,"reached":9,"watermark":null,"rise":[NaN,1.0,2,2]}',
+        '{"v":1,"reached":9,"watermark":null,"rise":"up"}',
     ],
 )
 def test_metadata_that_says_nothing_makes_windows_anew_and_is_logged(metadata, caplog):

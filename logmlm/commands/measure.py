@@ -115,13 +115,10 @@ def explain(
     detector = _detector(model, device)
     colour = sys.stdout.isatty()
     shown = 0
-    windows = _windows(detector, logs, keep_going)
     identify = _identify(detector)
-    if wanted:
-        windows = (w for w in windows if identify(w).startswith(wanted))
-    for found in _scores(detector, windows):
-        if wanted or found.is_anomaly:
-            name = identify(found.window)
+    for found in _scores(detector, _windows(detector, logs, keep_going)):
+        name = identify(found.window)
+        if name.startswith(wanted) if wanted else found.is_anomaly:
             click.echo(render(found, detector.explain(found), name, colour) + "\n", color=colour)
             shown += 1
     if wanted and not shown:
@@ -171,13 +168,16 @@ def _windows(detector: Detector, logs: tuple[str, ...], keep_going: bool) -> Ite
 
 
 def _scores(detector: Detector, windows: Iterator[Window]) -> Iterator[Score]:
+    from logmlm.surges import Judge
+
+    judge = Judge(detector.score, detector.calibration.surge)
     batch: list[Window] = []
     for window in windows:
         batch.append(window)
         if len(batch) == BATCH_WINDOWS:
-            yield from detector.score(batch)
+            yield from judge.judge(batch)
             batch = []
-    yield from detector.score(batch)
+    yield from judge.judge(batch)
 
 
 @contextmanager

@@ -142,8 +142,7 @@ def _load(path: Path) -> dict[str, KnownFile]:
 
 
 def _uncut(known: KnownFile) -> KnownFile:
-    checkpoint = known.checkpoint
-    return replace(known, checkpoint=replace(checkpoint, reached=checkpoint.safe))
+    return replace(known, checkpoint=known.checkpoint.anew())
 
 
 def _read(path: Path) -> dict[str, KnownFile]:

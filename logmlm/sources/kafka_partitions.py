@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from kafka import TopicPartition
 
@@ -136,7 +137,7 @@ class Partitions:
         if at.safe < begin:
             gone = begin - at.safe
             logger.warning("%s: up to %d records were deleted before they were read", name, gone)
-            return Checkpoint(begin, max(begin, at.reached), at.watermark)
+            return replace(at, safe=begin, reached=max(begin, at.reached))
         return at
 
 

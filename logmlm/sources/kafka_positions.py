@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import math
+from dataclasses import astuple
 from typing import NamedTuple
 
-from logmlm.records import Checkpoint
+from pydantic import ConfigDict, TypeAdapter
+
+from logmlm.records import Checkpoint, Rise
 
 VERSION = 1
 MODEL_DIGITS = 16
 """Digits of the model's digest that stand in the metadata."""
 
+_RISE = TypeAdapter(tuple[float, float, int, int] | None, config=ConfigDict(allow_inf_nan=False))
 logger = logging.getLogger(__name__)
 
 
@@ -24,11 +28,12 @@ class Position(NamedTuple):
 
 
 def position(checkpoint: Checkpoint, model: str) -> Position:
-    """Write a checkpoint that was made with the model of this digest; metadata is 100 bytes."""
+    """Write a checkpoint that was made with the model of this digest; metadata is 200 bytes."""
     rest = {
         "v": VERSION,
         "reached": checkpoint.reached,
         "watermark": checkpoint.watermark,
+        "rise": checkpoint.rise and astuple(checkpoint.rise),
         "model": model[:MODEL_DIGITS],
     }
     return Position(checkpoint.safe, json.dumps(rest, separators=(",", ":")))
@@ -43,6 +48,7 @@ def checkpoint(partition: str, at: Position, model: str) -> Checkpoint:
     try:
         rest = json.loads(at.metadata)
         version, reached, watermark = rest["v"], rest["reached"], rest["watermark"]
+        rise = _RISE.validate_python(rest.get("rise"))
         is_sound = type(reached) is int and (watermark is None or math.isfinite(watermark))
         if version != VERSION or not is_sound:
             raise ValueError("of another version, or damaged")
@@ -54,4 +60,4 @@ def checkpoint(partition: str, at: Position, model: str) -> Checkpoint:
         return Checkpoint(at.offset, at.offset, None)
     if rest.get("model") != model[:MODEL_DIGITS]:
         return Checkpoint(at.offset, at.offset, watermark)
-    return Checkpoint(at.offset, max(reached, at.offset), watermark)
+    return Checkpoint(at.offset, max(reached, at.offset), watermark, rise and Rise(*rise))
