@@ -1,16 +1,19 @@
 """`logmlm status` tells a person what a running daemon's metrics say."""
 
 import json
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
+from http_parts import alert
 from offline_parts import logmlm
 from test_metrics import worked
 
 from logmlm.errors import UnreachableError
 from logmlm.httpserver import HttpServer
 from logmlm.metrics import CONTENT_TYPE, Metrics
+from logmlm.outbox import Outbox
 from logmlm.serviceconfig import Address
+from logmlm.state import State
 from logmlm.status import Receiver, Scrape, address_url, look, render
 
 
@@ -158,6 +161,25 @@ def test_the_command_asks_where_the_config_says(daemon, tmp_path):
     assert (told.code, told.err) == (0, "")
     assert json.loads(told.out)["lines"] == 7
     assert by_url.out.startswith(f"logmlm 1.2.3 at {url}: ready")
+
+
+def test_the_last_alerts_are_told_where_their_state_is(daemon, tmp_path):
+    with closing(State(tmp_path / "state.db")) as state, state.transaction():
+        made = [alert(f"ODD {number}", first=100 * number) for number in range(7)]
+        outbox = Outbox(state, {"hook": None})
+        for number, each in enumerate(made):
+            outbox.store([(each, "sent")], 1000.0 + number)
+    with daemon.served() as url:
+        asked = ["status", "--url", url, "--interval", "0.1", "--state-dir", tmp_path]
+        told, plain = logmlm(*asked, "--output", "json"), logmlm(*asked)
+        nowhere = logmlm(*asked[:-1], tmp_path / "none")
+    last = [each["id"] for each in json.loads(told.out)["last_alerts"]]
+    assert last == [each.id for each in reversed(made[2:])]
+    assert plain.out.splitlines()[-6:][0] == "last alerts"
+    assert f"{made[6].id}  1970-01-01T00:16:40Z  waiting" in plain.out.splitlines()[-5]
+    assert plain.out.splitlines()[-5].endswith("1 of 1 log lines are unusual: ODD 6")
+    assert nowhere.code == 74
+    assert "there is no" in nowhere.err
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense"])

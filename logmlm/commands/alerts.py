@@ -38,7 +38,7 @@ def list_(
     with opened(state_dir, config) as state:
         every = known_alerts(state, None if wanted else limit)
         for known in islice((k for k in every if _is_one_of(k, wanted)), limit):
-            click.echo(_json(known) if output == "json" else _row(known))
+            click.echo(as_json(known) if output == "json" else as_row(known))
 
 
 @alerts.command()
@@ -51,7 +51,7 @@ def show(alert: str, state_dir: Path | None, config: Path | None, output: str) -
 
     with opened(state_dir, config) as state:
         known = find_alert(state, alert)
-        click.echo(_json(known) if output == "json" else _block(known))
+        click.echo(as_json(known) if output == "json" else _block(known))
 
 
 @alerts.command()
@@ -79,7 +79,7 @@ def export(state_dir: Path | None, config: Path | None) -> None:
 
     with opened(state_dir, config) as state:
         for known in known_alerts(state):
-            click.echo(_json(known))
+            click.echo(as_json(known))
 
 
 def _is_one_of(known: KnownAlert, wanted: list[str]) -> bool:
@@ -87,7 +87,8 @@ def _is_one_of(known: KnownAlert, wanted: list[str]) -> bool:
     return not wanted or any(here[status] for status in wanted)
 
 
-def _json(known: KnownAlert) -> str:
+def as_json(known: KnownAlert) -> str:
+    """An alert, and what became of it, as a JSON object."""
     from logmlm.rfc3339 import rfc3339
     from logmlm.sinks.base import json_line
 
@@ -100,7 +101,8 @@ def _json(known: KnownAlert) -> str:
     return json.dumps(json.loads(json_line(known.alert)) | more, ensure_ascii=False)
 
 
-def _row(known: KnownAlert) -> str:
+def as_row(known: KnownAlert) -> str:
+    """An alert on one row: id, time, what became of it, severity, summary."""
     from logmlm.rfc3339 import rfc3339
 
     alert = known.alert
@@ -110,7 +112,7 @@ def _row(known: KnownAlert) -> str:
 
 def _block(known: KnownAlert) -> str:
     notes = known.alert.annotations
-    rows = [_row(known)]
+    rows = [as_row(known)]
     rows += [f"  waits for {sink}" for sink in known.waiting]
     rows += [f"  dead letter of {sink}: {reason}" for sink, reason in known.dead]
     rows += [f"  {name}: {value}" for name, value in known.alert.labels.items()]

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from logmlm.commands.state import daemon_config
-from logmlm.errors import ConfigError, UsageError
+from logmlm.commands.alerts import as_json, as_row
+from logmlm.commands.state import daemon_config, opened
+from logmlm.errors import ConfigError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from logmlm.alertlist import KnownAlert
 
 DEFAULT_URL = "http://127.0.0.1:9464"
+LAST_ALERTS = 5
 
 
 @click.command(short_help="Show how a running daemon is.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="The daemon's.")
 @click.option("--url", help=f"Where it listens. [default: {DEFAULT_URL}]")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Where its last alerts are. [default: the config's, or as run has it]",
+)
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.1),
@@ -26,8 +38,14 @@ DEFAULT_URL = "http://127.0.0.1:9464"
     help="Seconds over which rates are taken.",
 )
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def status(config_file: Path | None, url: str | None, interval: float, output: str) -> None:
-    """Show how a running daemon is: its lag, lines a second, scores, alerts and receivers.
+def status(
+    config_file: Path | None,
+    url: str | None,
+    state_dir: Path | None,
+    interval: float,
+    output: str,
+) -> None:
+    """Show how a running daemon is: its lag, lines a second, scores, last alerts, receivers.
 
     It has to listen: `http.listen` in its config, or `run --http ADDRESS`.
     """
@@ -36,10 +54,26 @@ def status(config_file: Path | None, url: str | None, interval: float, output: s
     if config_file is not None and url is not None:
         raise UsageError("give either --config or --url")
     found = look(_url(config_file) if url is None else url.rstrip("/"), interval, time.sleep)
+    latest = _latest(state_dir, config_file)
     if output == "json":
-        click.echo(json.dumps(found.as_dict(), ensure_ascii=False))
+        last = [json.loads(as_json(known)) for known in latest]
+        click.echo(json.dumps(found.as_dict() | {"last_alerts": last}, ensure_ascii=False))
     else:
         click.echo(render(found), nl=False)
+        click.echo("\n".join(["last alerts", *(f"  {as_row(known)}" for known in latest)]))
+
+
+def _latest(state_dir: Path | None, config: Path | None) -> list[KnownAlert]:
+    """The alerts that were made last; none where no daemon of this machine keeps any."""
+    from logmlm.alertlist import known_alerts
+
+    try:
+        with opened(state_dir, config if state_dir is None else None) as state:
+            return list(islice(known_alerts(state, LAST_ALERTS), LAST_ALERTS))
+    except StorageError:
+        if state_dir is not None:
+            raise
+        return []
 
 
 def _url(config_file: Path | None) -> str:
