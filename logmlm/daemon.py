@@ -37,6 +37,7 @@ from logmlm.records import Alert, Score, window_id
 from logmlm.reloading import Loaded, Running
 from logmlm.runconfig import RunConfig
 from logmlm.signals import GRACE_S, OutOfTime, Stop
+from logmlm.silenceapi import SilenceApi
 from logmlm.sources.base import Source
 from logmlm.sources.kinds import Model, Surroundings, open_source
 from logmlm.state import State
@@ -99,7 +100,13 @@ def run(
     with (
         locked(directory),
         Stop(world.grace_s) as stop,
-        Outside(config.http, environment, measured, wishes=stop) as outside,
+        Outside(
+            config.http,
+            environment,
+            measured,
+            wishes=stop,
+            silences=SilenceApi(directory / STATE, world.clock),
+        ) as outside,
         closing(State(directory / STATE)) as state,
     ):
         maker = Workshop(state, out, world, load or _load, measured, reread or (lambda: config))

@@ -1,10 +1,11 @@
-"""The daemon's HTTP endpoint: metrics, health, readiness, and reload with a token.
+"""The daemon's HTTP endpoint: metrics, health, readiness; reload and silences with a token.
 
 GET  /metrics     Prometheus's text format
 GET  /-/healthy   200 while the loop goes round, else 503
 GET  /-/ready     200 while a model is loaded and the sources are open, else 503
 POST /-/reload    200 after a reload, 400 where the new configuration is refused, 401
                   without the right token, 403 where no token is configured
+/api/v2/silence…  as `logmlm.silenceapi` says, with the token too
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import errno
 import hmac
 import io
+import json
 import logging
 import socket
 import threading
@@ -24,23 +26,12 @@ from socketserver import ThreadingMixIn
 from typing import Any, Protocol
 
 from logmlm.errors import ConfigError, UnreachableError
+from logmlm.httplimits import USUAL, LimitedReader, Limits
 from logmlm.serviceconfig import Address
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client, and all together, may take.
-
-    No connection lives longer than `connection_s`, however slowly it is fed; a reload has its
-    time in it. A client that says nothing for `silence_s` is cut.
-    """
-
-    request_bytes: int = 16 * 1024
-    connections: int = 8
-    connection_s: float = 60.0
-    silence_s: float = 5.0
+SILENCES = "/api/v2/silence"
+THERE_IS = f"there is /metrics, /-/healthy, /-/ready, /-/reload, {SILENCES}s\n"
 
 
 class Subject(Protocol):
@@ -62,6 +53,10 @@ class Subject(Protocol):
         """Ask for a reload and wait for its end: empty if it took effect, else why not."""
         ...
 
+    def silences(self, method: str, target: str, body: bytes) -> tuple[HTTPStatus, Any]:
+        """Answer a request about silences: a status, and what is sent as JSON."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
@@ -79,7 +74,7 @@ class HttpServer:
         address: Address,
         subject: Subject,
         token: str | None,
-        limits: Limits = Limits(),
+        limits: Limits = USUAL,
     ) -> None:
         """Begin to listen.
 
@@ -180,21 +175,24 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.connection.settimeout(self.server.limits.silence_s)
-        self._limited = _Limited(self.connection, self.server.limits.request_bytes)
+        self._limited = LimitedReader(self.connection, self.server.limits.request_bytes)
         self.rfile = io.BufferedReader(self._limited)
 
     def do_GET(self) -> None:
-        self._answer(self._get())
+        self._answer(self._silences() if self.path.startswith(SILENCES) else self._get())
+
+    def do_DELETE(self) -> None:
+        self._answer(self._silences())
 
     def do_HEAD(self) -> None:
         self._answer(self._get())
 
     def do_POST(self) -> None:
-        self._drop_body()
-        if self.path != "/-/reload":
-            self._answer(_not_found(self.path))
-        else:
+        if self.path == "/-/reload":
+            self._body()
             self._answer(self._refusal() or self._reload())
+        else:
+            self._answer(self._silences())
 
     def version_string(self) -> str:
         return "logmlm"
@@ -213,15 +211,28 @@ class _Handler(BaseHTTPRequestHandler):
             return _state(subject.is_ready(), "ready", "not ready yet")
         return _not_found(self.path)
 
-    def _drop_body(self) -> None:
+    def _silences(self) -> _Answer:
+        body = self._body()
+        if not self.path.startswith(SILENCES):
+            return _not_found(self.path)
+        return self._refusal() or self._about_silences(body)
+
+    def _about_silences(self, body: bytes) -> _Answer:
+        if not self.server.subject.is_ready():
+            return _state(False, "", "not ready yet")
+        status, found = self.server.subject.silences(self.command, self.path, body)
+        return _Answer(status, json.dumps(found).encode(), "application/json")
+
+    def _body(self) -> bytes:
         """Read what was sent along: an answer may not arrive where something is left unread."""
         length = self.headers.get("Content-Length", "")
-        if length.isascii() and length.isdigit():
-            self.rfile.read(min(int(length), self._limited.left))
+        if not (length.isascii() and length.isdigit()):
+            return b""
+        return self.rfile.read(min(int(length), self._limited.left))
 
     def _refusal(self) -> _Answer | None:
         if self.server.token is None:
-            text = "reload by HTTP needs 'http.token_file' in the configuration\n"
+            text = "this needs 'http.token_file' in the configuration\n"
             return _Answer(HTTPStatus.FORBIDDEN, text.encode())
         scheme, _, given = self.headers.get("Authorization", "").partition(" ")
         right = hmac.compare_digest(given.strip().encode(), self.server.token.encode())
@@ -253,22 +264,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
 
-class _Limited(io.RawIOBase):
-    """A connection that ends after so many bytes."""
-
-    def __init__(self, connection: socket.socket, limit: int) -> None:
-        self.left = limit
-        self._connection = connection
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        read = self._connection.recv_into(buffer, min(len(buffer), self.left)) if self.left else 0
-        self.left -= read
-        return read
-
-
 def _state(good: bool, yes: str, no: str) -> _Answer:
     if good:
         return _Answer(HTTPStatus.OK, f"{yes}\n".encode())
@@ -279,4 +274,4 @@ def _not_found(path: str) -> _Answer:
     known = {"/metrics", "/-/healthy", "/-/ready", "/-/reload"}
     if path in known:
         return _Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"another method is needed\n")
-    return _Answer(HTTPStatus.NOT_FOUND, b"there is /metrics, /-/healthy, /-/ready, /-/reload\n")
+    return _Answer(HTTPStatus.NOT_FOUND, THERE_IS.encode())

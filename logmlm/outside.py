@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from logmlm.metrics import CONTENT_TYPE, Metrics
 from logmlm.secretfile import read_secret
 from logmlm.service import Service
 from logmlm.serviceconfig import Address, HttpConfig
+from logmlm.silenceapi import Reply, SilenceApi
 
 HEALTHY_WITHIN_S = 60.0
 """A loop that did not go round for so long is not healthy."""
@@ -38,8 +40,9 @@ class Wishes(Protocol):
 class Outside:
     """Holds the endpoint open while it is entered, and tells the service manager.
 
-    Its `is_healthy`, `is_ready`, `metrics` and `reload` may be called by any thread. `monotonic`
-    tells seconds that are never set back; `wishes` are those for a reload, by signal or HTTP.
+    Its `is_healthy`, `is_ready`, `metrics`, `reload` and `silences` may be called by any thread.
+    `monotonic` tells seconds that are never set back; `wishes` are those for a reload, by signal
+    or HTTP.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class Outside:
         metrics: Metrics,
         *,
         wishes: Wishes,
+        silences: SilenceApi | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.measured = metrics
         self.service = Service(environment, monotonic)
         self._config = config
         self._wishes = wishes
+        self._silences = silences
         self._monotonic = monotonic
         self._went_round_at = monotonic()
         self._sampled_at = -float("inf")
@@ -134,6 +139,12 @@ class Outside:
         if not request.done.wait(timeout_s):
             return f"the daemon is busy; the reload was not done within {timeout_s:.0f} s"
         return request.complaint
+
+    def silences(self, method: str, target: str, body: bytes) -> Reply:
+        """Answer a request about silences."""
+        if self._silences is None:
+            return HTTPStatus.NOT_FOUND, "no silences are kept here"
+        return self._silences.answer(method, target, body)
 
     def takes_reload(self) -> bool:
         """Whether somebody wished for a reload since this was asked last."""

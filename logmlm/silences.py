@@ -37,9 +37,13 @@ class Silence:
 
 
 def add_silence(
-    state: State, matchers: Sequence[Matcher], now: float, ends_at: float, **words: str
+    state: State,
+    matchers: Sequence[Matcher],
+    now: float,
+    span: tuple[float, float],
+    **words: str,
 ) -> Silence:
-    """Keep a silence from now on; `words` are its `comment` and `created_by`.
+    """Keep a silence with its beginning and end; `words` are its `comment` and `created_by`.
 
     Raises:
         UsageError: it would mute everything, or has ended, or there are too many.
@@ -48,10 +52,11 @@ def add_silence(
     """
     if not matchers or all(matcher.matches({}) for matcher in matchers):
         raise UsageError("a silence needs a matcher that does not match every alert")
-    if ends_at <= now:
-        raise UsageError("a silence's end has to be after now")
+    starts_at, ends_at = max(now, span[0]), span[1]
+    if ends_at <= starts_at:
+        raise UsageError("a silence's end has to be after now, and after its beginning")
     comment, author = words.get("comment", ""), words.get("created_by", "")
-    silence = Silence(secrets.token_hex(4), now, ends_at, tuple(matchers), comment, author)
+    silence = Silence(secrets.token_hex(4), starts_at, ends_at, tuple(matchers), comment, author)
     with state.transaction():
         state.delete("silences", "ends_at < ?", now - KEEP_S)
         if state.count("silences") >= MAX_SILENCES:

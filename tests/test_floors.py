@@ -25,6 +25,7 @@ FLOORS = (
     ("kafkaclient",),
     ("runconfig", "labels", "masks", "matcher", "template_file", "manifest", "explanation"),
     ("outbox", "silences", "feedback", "alertlist", "statedir"),
+    ("httplimits", "silenceapi"),
     ("signals", "service", "metrics", "httpserver", "logs", "status"),
     ("couriers",),
     (

@@ -11,7 +11,8 @@ import pytest
 import requests
 
 from logmlm.errors import ConfigError, UnreachableError
-from logmlm.httpserver import HttpServer, Limits
+from logmlm.httplimits import Limits
+from logmlm.httpserver import HttpServer
 from logmlm.serviceconfig import Address
 
 LOCAL = Address("127.0.0.1", 0)
@@ -108,7 +109,8 @@ def test_there_is_nothing_else_and_no_directory_of_anything(url, path):
 def test_other_methods_are_not_allowed(url, daemon):
     assert ask(url, "/-/reload").status_code == 405
     assert ask(url, "/metrics", "POST").status_code == 405
-    assert ask(url, "/metrics", "DELETE").status_code == 501
+    assert ask(url, "/metrics", "DELETE").status_code == 405
+    assert ask(url, "/metrics", "PUT").status_code == 501
     head = ask(url, "/metrics", "HEAD")
     assert (head.status_code, head.text, head.headers["Content-Length"]) == (200, "", "4")
     assert daemon.reloads == 0

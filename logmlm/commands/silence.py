@@ -50,7 +50,7 @@ def add(
     parsed = [Matcher.parse(text) for text in matchers]
     words = {"comment": rest["comment"], "created_by": rest["author"] or getpass.getuser()}
     with opened(state_dir, config) as state:
-        _show(add_silence(state, parsed, now, end, **words), rest["output"], now)
+        _show(add_silence(state, parsed, now, (now, end), **words), rest["output"], now)
 
 
 @silence.command("list")
