@@ -103,8 +103,10 @@ class KafkaSourceConfig(KafkaConnection):
     positions are kept in it. `auto_offset_reset` says where a partition is begun that the group
     has no position for: `earliest` at its first record, `latest` at its next one.
     `group_instance_id` makes a member of the group known by name, so that its restart within
-    `session_timeout` moves no partition; each process needs its own. New topics and partitions
-    are looked for every `metadata_max_age`.
+    `session_timeout` moves no partition; each process needs its own. Whoever is silent for
+    `session_timeout`, or busy with other things for `max_poll_interval`, loses its partitions to
+    the others; while the group shares them out, it waits so long at most for one that does not
+    join. New topics and partitions are looked for every `metadata_max_age`.
 
     A record's value is a line of `text`, or `json`: an object, whose field `message_field` is
     the line (by default the line is the whole object). `attributes` names what else is known of
@@ -115,7 +117,8 @@ class KafkaSourceConfig(KafkaConnection):
     `dead_letter_topic` (by default the topic's own name and `.logmlm.dlq`). If, of the last
     `dead_letter_minimum` records or more, a share over `max_dead_letter_share` can't be read,
     the daemon stops with exit code 65. Where records are there but none comes for
-    `stall_timeout`, the connection is made anew.
+    `stall_timeout`, the connection is made anew, and so it is where the group is not joined
+    within `max_poll_interval` and `stall_timeout`.
     """
 
     topics: Annotated[tuple[Topic, ...], BeforeValidator(one_or_many)] = ()
@@ -124,6 +127,7 @@ class KafkaSourceConfig(KafkaConnection):
     auto_offset_reset: Literal["earliest", "latest"]
     group_instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] | None = None
     session_timeout: Annotated[Duration, Field(ge=1)] = 45.0
+    max_poll_interval: Annotated[Duration, Field(ge=1)] = 120.0
     metadata_max_age: Annotated[Duration, Field(ge=1)] = 60.0
     value: Literal["text", "json"] = "text"
     message_field: Word | None = None

@@ -1,6 +1,7 @@
 """No test asks the network, and torch takes one CPU."""
 
 import os
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, settings
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+NUMBERS = count()
 settings.load_profile("shared")  # on a busy machine an example may take long
 
 
@@ -18,3 +20,18 @@ def broker(tmp_path_factory):
 
     with running_broker(tmp_path_factory.mktemp("kafka")) as running:
         yield running
+
+
+@pytest.fixture
+def topic(broker):
+    """A new topic of two partitions."""
+    return broker.topic(f"source-{next(NUMBERS)}", 2)
+
+
+@pytest.fixture
+def open_source(broker, topic):
+    """Opens sources of that topic, all in one group."""
+    from kafka_sources import opener
+
+    with opener(broker, topic) as make:
+        yield make

@@ -4,82 +4,17 @@ import json
 import logging
 import threading
 import time
-from itertools import count
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 from kafka_parts import PASSWORD, free_ports
+from kafka_sources import read, texts, until
 
 from logmlm.errors import ConfigError, DataError, StorageError, UnreachableError
 from logmlm.kafkaclient import Clients
-from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint
 from logmlm.sources.base import Changes
-from logmlm.sources.kafka import KafkaSource
-
-NUMBERS = count()
-
-
-@pytest.fixture
-def topic(broker):
-    return broker.topic(f"source-{next(NUMBERS)}", 2)
-
-
-@pytest.fixture
-def open_source(broker, topic):
-    opened = []
-
-    def make(*, model="model", clients=None, clock=time.time, **told):
-        least = {
-            "bootstrap_servers": broker.address,
-            "auto_offset_reset": "earliest",
-            "session_timeout": 6.0,
-            "connect_timeout": 3.0,
-        }
-        least |= {} if "pattern" in told else {"topics": topic}
-        parts = {} if clients is None else {"clients": clients}
-        source = KafkaSource(
-            KafkaSourceConfig(**least | told),
-            group=f"group-of-{topic}",
-            model=model,
-            clock=clock,
-            wait=time.sleep,
-            **parts,
-        )
-        opened.append(source)
-        return source
-
-    yield make
-    for source in opened:
-        source.close()
-
-
-def read(source, number, seconds=40):
-    """Lines and changes until so many lines came."""
-    lines, lost, gained = [], set(), {}
-    deadline = time.monotonic() + seconds
-    while len(lines) < number and time.monotonic() < deadline:
-        lines += source.poll(0.2)
-        changes = source.changes()
-        lost |= changes.lost
-        gained |= changes.gained
-    return lines, lost, gained
-
-
-def texts(lines):
-    return [line.text for line in lines]
-
-
-def until(is_done, *sources, seconds=40):
-    """Poll until it is done; the lines that came, by source."""
-    lines = [[] for _ in sources]
-    deadline = time.monotonic() + seconds
-    while not is_done():
-        assert time.monotonic() < deadline
-        for i, source in enumerate(sources):
-            lines[i] += source.poll(0.1)
-    return lines
 
 
 def test_records_come_in_order_and_reading_goes_on_at_the_safe_position(broker, topic, open_source):
@@ -254,8 +189,10 @@ def test_every_codec_is_read(broker, topic, open_source, codec):
     assert len(lines) == 50
 
 
-def test_a_pattern_finds_topics_that_come_later_and_not_our_dead_letters(broker, open_source):
-    name = f"pat-{next(NUMBERS)}"
+def test_a_pattern_finds_topics_that_come_later_and_not_our_dead_letters(
+    broker, topic, open_source
+):
+    name = f"pat-{topic}"
     broker.topic(f"{name}-a")
     broker.topic(f"{name}-a.logmlm.dlq")
     source = open_source(pattern=f"{name}-.*", metadata_max_age=1.0)

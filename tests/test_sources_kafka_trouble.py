@@ -15,6 +15,7 @@ from kafka.errors import (
     RebalanceInProgressError,
     TopicAuthorizationFailedError,
 )
+from kafka.structs import MemberState
 
 from logmlm.errors import DataError, UnreachableError
 from logmlm.kafkaclient import Clients
@@ -31,7 +32,13 @@ class FakeConsumer:
     def __init__(self, script, ends=(0, 100)):
         self.script, self.ends = list(script), ends
         self.commits, self.seeks, self.failing = [], [], []
-        self.listener = None
+        self.listener, self.state = None, MemberState.STABLE
+
+    def bootstrap(self, **_):
+        """The broker is reached."""
+
+    def group_metadata(self):
+        return SimpleNamespace(state=self.state)
 
     def subscribe(self, *, listener, **_):
         self.listener = listener
@@ -256,6 +263,51 @@ def test_a_gap_is_said_where_records_were_deleted_and_not_where_they_were_compac
     assert "t/0: 5 records were deleted unread" in caplog.text
 
 
+def not_joined(consumer):
+    consumer.state, consumer.ends = MemberState.REBALANCING, (0, 0)
+
+
+def test_a_consumer_that_does_not_join_its_group_is_replaced_in_time(clock, caplog):
+    told = {"max_poll_interval": 120, "stall_timeout": 60}
+    opened, made, _ = source(clock, [not_joined], [{}, [0]], **told)
+    opened.poll(0.1)
+    for _ in range(17):
+        clock.now += 10
+        assert opened.poll(0.1) == []
+    assert (len(made), opened.discarded.total()) == (1, 0)
+    clock.now += 10
+    opened.poll(0.1)
+    assert "Kafka's consumer has not joined its group for 180 s; making a new one" in caplog.text
+    assert opened.discarded["stall"] == 1
+    opened.poll(0.1)
+    assert offsets(opened.poll(0.1)) == [0]
+    assert (len(made), made[0].commits[-1]) == (2, "closed")
+
+
+def test_a_partition_whose_start_can_not_be_found_for_long_is_a_stall_too(clock):
+    told = {"max_poll_interval": 120, "stall_timeout": 60}
+    opened, made, _ = source(clock, [], [], failing=[KafkaTimeoutError("x")] * 19, **told)
+    for _ in range(19):
+        assert opened.poll(0.1) == []
+        clock.now += 10
+    assert (len(made), opened.discarded["stall"]) == (1, 1)
+
+
+def test_an_absence_from_the_group_that_ends_in_time_is_none(clock):
+    opened, made, _ = source(clock, [not_joined], max_poll_interval=120, stall_timeout=60)
+    for _ in range(20):
+        opened.poll(0.1)
+        made[0].state = MemberState.STABLE if made[0].state is not MemberState.STABLE else None
+        clock.now += 100
+    made[0].state = MemberState.UNJOINED
+    opened.poll(0.1)
+    clock.now -= 1000
+    opened.poll(0.1)
+    clock.now += 179
+    opened.poll(0.1)
+    assert opened.discarded.total() == 0
+
+
 def test_a_new_consumer_that_finds_no_broker_is_tried_for_again(clock, caplog):
     opened, made, waits = source(clock, [{}], KafkaTimeoutError("x"), [{}, [0]], stall_timeout=60)
     opened.poll(0.1)
@@ -269,6 +321,6 @@ def test_a_new_consumer_that_finds_no_broker_is_tried_for_again(clock, caplog):
     assert "has stalled at t/0" in caplog.text
     assert made[0].commits[-1] == "closed"
     assert (len(made), len(waits)) == (2, 1)
-    assert opened.discarded.total() == 0
+    assert opened.discarded["stall"] == 1
     opened.close()
     assert made[1].commits[-1] == "closed"

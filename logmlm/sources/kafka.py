@@ -27,7 +27,7 @@ from logmlm.sources.kafka_group import Group
 from logmlm.sources.kafka_letters import Cap, Letter, LetterBox
 from logmlm.sources.kafka_partitions import Partitions, str_of
 from logmlm.sources.kafka_records import Record, RecordReader
-from logmlm.sources.kafka_watchdog import Watchdog
+from logmlm.sources.kafka_watchdog import Absence, Watchdog
 
 _REFUSED = (AuthorizationError, FencedInstanceIdError, InconsistentGroupProtocolError)
 _UNREADABLE = (CorruptRecordError, UnsupportedCodecError)
@@ -80,6 +80,7 @@ class KafkaSource:
         self._letters = LetterBox(config, clients.producer)
         self._cap = Cap(config.max_dead_letter_share, config.dead_letter_minimum)
         self._watchdog = Watchdog(config.stall_timeout, clock)
+        self._absence = Absence(config.max_poll_interval + config.stall_timeout, clock)
         self._held = False
         self._partitions = Partitions(config, model)
         self._said_at = self._looked_at = -SAY_EVERY_S
@@ -227,6 +228,9 @@ class KafkaSource:
 
     def _watch(self, group: Group, came: bool) -> None:
         placed = list(self._partitions.placed)
+        if self._absence.is_too_long(group.is_joined and not self._partitions.unplaced):
+            self._join_anew(group, f"has not joined its group for {self._absence.limit:.0f} s")
+            return
         if self._held:
             self._look(group, placed)
         if came or self._held or not placed:
@@ -235,7 +239,8 @@ class KafkaSource:
             ends = group.ends(placed)
             offsets = {name: (group.position(name), end) for name, (_, end) in ends.items()}
             if stalled := self._watchdog.stalled(offsets):
-                self._join_anew(group, stalled)
+                names = ", ".join(str_of(partition) for partition in sorted(stalled))
+                self._join_anew(group, f"has stalled at {names}")
 
     def _look(self, group: Group, placed: Sequence[TopicPartition]) -> None:
         """Have the lag grow while nothing is fetched."""
@@ -244,9 +249,9 @@ class KafkaSource:
             self._looked_at = now
             group.ends(placed)
 
-    def _join_anew(self, group: Group, stalled: Sequence[TopicPartition]) -> None:
-        names = ", ".join(str_of(partition) for partition in sorted(stalled))
-        logger.error("Kafka's consumer has stalled at %s; making a new one", names)
+    def _join_anew(self, group: Group, why: str) -> None:
+        logger.error("Kafka's consumer %s; making a new one", why)
+        self.discarded["stall"] += 1
         self._group = None
         group.close()
         self._partitions.let_go_of_all()

@@ -9,12 +9,12 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import MemberState, OffsetAndMetadata
 
 from logmlm.kafkaclient import connect, let_go
 from logmlm.kafkaconfig import KafkaSourceConfig
+from logmlm.sources.kafka_assignor import Assignor
 from logmlm.sources.kafka_positions import Position
 from logmlm.sources.kafka_records import Record
 
@@ -51,10 +51,23 @@ class Group:
         self._lost: set[TopicPartition] = set()
         self._gained: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
-        self._consumer = connect(make, config, **_options(config, group))
-        self._consumer.subscribe(
+        self._config = config
+        assignor = Assignor(self._join, comes_back=config.group_instance_id is not None)
+        options = _options(config, group) | {"partition_assignment_strategy": [assignor]}
+        self._consumer = connect(partial(self._subscribed, make), config, **options)
+
+    def _subscribed(self, make: Callable[..., Any], **options: Any) -> Any:
+        consumer, config = make(**options), self._config
+        consumer.subscribe(
             topics=list(config.topics), pattern=config.subscription, listener=_Listener(self)
         )
+        # A leader that does not know the partitions yet would take all from everyone at first.
+        consumer.bootstrap(timeout_ms=options["bootstrap_timeout_ms"], refresh=True)
+        return consumer
+
+    def _join(self) -> None:
+        # There is no public call for this; Java's consumer has enforceRebalance (KIP-568).
+        self._consumer._coordinator.request_rejoin()
 
     def poll(self, timeout: float, *, held: bool) -> dict[TopicPartition, list[Record]]:
         """Records that came within `timeout` seconds; none while `held`, the group stays joined.
@@ -70,6 +83,11 @@ class Group:
             self._consumer.resume(*paused)
         found: dict[TopicPartition, list[Record]] = self._consumer.poll(round(timeout * 1000))
         return found
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether this member knows its share of the partitions, be it none."""
+        return bool(self._consumer.group_metadata().state is MemberState.STABLE)
 
     def end(self, partition: TopicPartition) -> int:
         """Offset of the next record to come, as the brokers said last; 0 if they did not yet."""
@@ -187,10 +205,10 @@ def _options(config: KafkaSourceConfig, group: str) -> dict[str, Any]:
         "enable_auto_commit": False,
         # Where to begin is our own question; records that are gone are passed over, not skipped.
         "auto_offset_reset": "earliest",
-        "partition_assignment_strategy": [CooperativeStickyAssignor],
         "allow_auto_create_topics": False,
         "session_timeout_ms": session_ms,
         "heartbeat_interval_ms": min(3_000, session_ms // 3),
+        "max_poll_interval_ms": round(config.max_poll_interval * 1000),
         "metadata_max_age_ms": round(config.metadata_max_age * 1000),
         "max_poll_records": MAX_POLL_RECORDS,
         "fetch_max_bytes": FETCH_BYTES,

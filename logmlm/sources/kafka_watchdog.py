@@ -46,3 +46,22 @@ class Watchdog:
             for name, (position, _) in offsets.items()
             if name in before and before[name][0] == position < before[name][1]
         ]
+
+
+class Absence:
+    """Notices a member that has been without its share of the partitions for `limit` seconds."""
+
+    def __init__(self, limit: float, clock: Callable[[], float]) -> None:
+        self.limit = limit
+        self._clock = clock
+        self._since: float | None = None
+
+    def is_too_long(self, is_settled: bool) -> bool:
+        """Say so, once for each time that it lasts so long."""
+        now = self._clock()
+        if is_settled or self._since is None or now < self._since:  # the last: it was set back
+            self._since = None if is_settled else now
+        elif now - self._since >= self.limit:
+            self._since = None
+            return True
+        return False

@@ -18,7 +18,7 @@ RESUMES_WITHIN_S = 10.0
 def kill(broker, directory, *, records, kills, seed=5):
     """SIGKILL at random times while records come."""
     number, luck = each_partitions(records), random.Random(seed)  # noqa: S311  any times will do
-    with fleet(broker, directory, f"kill-{seed}") as ships:
+    with fleet(broker, directory, f"kill-{seed}", group_instance_id="one") as ships:
         wanted = expected_ids(ships.topic, number)
         writer, marks = Writer(broker, ships.topic), [0]
         for turn in range(kills):
