@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from logmlm.errors import UsageError
-from logmlm.mlm.encoder import Encoder
+from logmlm.mlm.bert import Bert
 from logmlm.mlm.tokenizer import BAG, MASK, NEVER_PREDICTED, PAD
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SUPPRESSED = -10_000.0
 """Output bias of tokens that are never predicted: probability 0 in float32 and bfloat16."""
 FRAME_TOKENS = 3
 """Tokens of a window that are not its events: `[CLS]`, `[END]`, `[SEP]`."""
-Model: TypeAlias = "BertForMaskedLM | Encoder"
+Model: TypeAlias = "BertForMaskedLM | Bert"
 """One that is trained, or one that was saved: both have `bert` and `cls`."""
 
 

@@ -1,6 +1,6 @@
 """Model and tokenizer as Hugging Face files: `from_pretrained` opens them as they are.
 
-Here they are opened without transformers, which takes seconds to import; see encoder.py.
+Here they are opened without transformers, which takes seconds to import; see bert.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import load_file
 
 from logmlm.errors import ModelError, StorageError
-from logmlm.mlm.encoder import Encoder, EncoderConfig
+from logmlm.mlm.bert import Bert, BertSizes
 from logmlm.mlm.model import resolve_device
 from logmlm.mlm.tokenizer import Vocabulary, load_vocabulary, save_tokenizer
 
@@ -39,7 +39,7 @@ def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) 
         raise StorageError(f"can't write the model to {directory}: {error}") from error
 
 
-def load_model(directory: Path, device: str) -> tuple[Encoder, Vocabulary]:
+def load_model(directory: Path, device: str) -> tuple[Bert, Vocabulary]:
     """The model, in evaluation mode on `device`, and its vocabulary.
 
     Raises:
@@ -50,7 +50,7 @@ def load_model(directory: Path, device: str) -> tuple[Encoder, Vocabulary]:
     place = resolve_device(device)
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        model = Encoder(EncoderConfig.of(config), load_file(directory / "model.safetensors"))
+        model = Bert(BertSizes.of(config), load_file(directory / "model.safetensors"))
         vocabulary = load_vocabulary(directory)
         if model.config.vocab_size != len(vocabulary):
             raise ValueError(

@@ -21,7 +21,7 @@ _TIED = "cls.predictions.decoder."
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderConfig:
+class BertSizes:
     """The sizes of a model, as `config.json` names them."""
 
     vocab_size: int
@@ -34,7 +34,7 @@ class EncoderConfig:
     layer_norm_eps: float
 
     @classmethod
-    def of(cls, stored: Any) -> EncoderConfig:
+    def of(cls, stored: Any) -> BertSizes:
         """Take the sizes out of what `config.json` holds.
 
         Raises:
@@ -53,15 +53,15 @@ class EncoderConfig:
 
 
 class Hidden(NamedTuple):
-    """What `Encoder.bert` gives: [B, L, H]."""
+    """What `Bert.bert` gives: [B, L, H]."""
 
     last_hidden_state: Tensor
 
 
-class Encoder(nn.Module):
+class Bert(nn.Module):
     """A masked language model that only reads; `bert` and `cls` are as in `BertForMaskedLM`."""
 
-    def __init__(self, config: EncoderConfig, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, config: BertSizes, weights: Mapping[str, Tensor]) -> None:
         """Take saved weights as they are, under transformers' names.
 
         Raises:
@@ -71,7 +71,7 @@ class Encoder(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.bert = _Bert(config)
+        self.bert = _Trunk(config)
         self.cls = _Head(config)
         saved = {name: tensor for name, tensor in weights.items() if not name.startswith(_TIED)}
         if missing := self.state_dict().keys() - saved.keys():
@@ -81,8 +81,8 @@ class Encoder(nn.Module):
         self.requires_grad_(False)
 
 
-class _Bert(nn.Module):
-    def __init__(self, config: EncoderConfig) -> None:
+class _Trunk(nn.Module):
+    def __init__(self, config: BertSizes) -> None:
         super().__init__()
         size = config.hidden_size
         self.embeddings = nn.ModuleDict(
@@ -109,7 +109,7 @@ class _Bert(nn.Module):
 
 
 class _Layer(nn.Module):
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: BertSizes) -> None:
         super().__init__()
         size, between = config.hidden_size, config.intermediate_size
         self._heads = config.num_attention_heads
@@ -136,7 +136,7 @@ class _Layer(nn.Module):
 class _Sum(nn.Module):
     """What a part of a layer says, added to what it was told."""
 
-    def __init__(self, inputs: int, config: EncoderConfig) -> None:
+    def __init__(self, inputs: int, config: BertSizes) -> None:
         super().__init__()
         self.dense = nn.Linear(inputs, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
@@ -151,7 +151,7 @@ class _Head(nn.Module):
 
     words: Tensor
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: BertSizes) -> None:
         super().__init__()
         size = config.hidden_size
         norm = nn.LayerNorm(size, config.layer_norm_eps)

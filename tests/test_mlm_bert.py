@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM
 
-from logmlm.mlm.encoder import Encoder, EncoderConfig
+from logmlm.mlm.bert import Bert, BertSizes
 from logmlm.mlm.model import build_model, token_logits
 from logmlm.mlm.store import load_model, save_model
 from logmlm.mlm.tokenizer import BAG, CLS, MASK, PAD, SEP, Vocabulary
@@ -81,13 +81,13 @@ def test_a_config_of_something_else_is_refused(
     saved: Path, change: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
-        EncoderConfig.of(stored(saved) | change)
+        BertSizes.of(stored(saved) | change)
 
 
 def test_weights_of_no_part_of_the_model_are_refused(saved: Path) -> None:
     model = load_model(saved, "cpu")[0]
     weights = model.state_dict()
     del weights["cls.words"]  # the words' own, tied
-    Encoder(model.config, weights)
+    Bert(model.config, weights)
     with pytest.raises(RuntimeError, match=r"bert\.pooler"):
-        Encoder(model.config, weights | {"bert.pooler": torch.zeros(1)})
+        Bert(model.config, weights | {"bert.pooler": torch.zeros(1)})
