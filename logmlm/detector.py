@@ -24,7 +24,7 @@ from logmlm.templates import Templates
 from logmlm.windows import Windower
 
 if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
+    from logmlm.mlm.model import Model
 
 END_TEXT = "(end of window)"
 UNKNOWN_TEXT = "(a line never seen in training)"
@@ -49,7 +49,7 @@ class Detector:
         manifest: Manifest,
         templates: Templates,
         vocabulary: Vocabulary,
-        model: BertForMaskedLM,
+        model: Model,
         calibration: Calibration,
         stride: int = 0,
     ) -> None:

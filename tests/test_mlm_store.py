@@ -38,9 +38,10 @@ def copy(saved: Path, tmp_path: Path) -> Path:
 def test_a_saved_model_reads_back_with_its_words(saved: Path) -> None:
     model, vocabulary = load_model(saved, "cpu")
     expected = weights_of(build_model("tiny", len(VOCABULARY), 8, 1))
-    found = weights_of(model)
-    assert found.keys() == expected.keys()
-    assert all((found[name] == expected[name]).all() for name in expected)
+    found = model.state_dict()
+    kept = {name for name in expected if "decoder" not in name}  # those are tied to others
+    assert kept == found.keys() - {"cls.words"}
+    assert all((found[name].numpy() == expected[name]).all() for name in kept)
     assert vocabulary == VOCABULARY
     assert not model.training
 
@@ -98,8 +99,8 @@ def _other_kind(directory: Path) -> None:
         (_without_a_weight, f"the weights {A_WEIGHT} are missing"),
         (_other_sizes, ""),
         (_other_words, "the model has 13 words and the tokenizer 15"),
-        (_pickled, "no file named model.safetensors"),
-        (_other_kind, "Unrecognized configuration class"),
+        (_pickled, "No such file or directory"),
+        (_other_kind, "config.json is of no BERT model"),
         (shutil.rmtree, ""),
     ],
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import BertConfig, BertForMaskedLM
 
 from logmlm.errors import UsageError
+from logmlm.mlm.bert import Bert
 from logmlm.mlm.tokenizer import BAG, MASK, NEVER_PREDICTED, PAD
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
 
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
@@ -23,10 +26,14 @@ SUPPRESSED = -10_000.0
 """Output bias of tokens that are never predicted: probability 0 in float32 and bfloat16."""
 FRAME_TOKENS = 3
 """Tokens of a window that are not its events: `[CLS]`, `[END]`, `[SEP]`."""
+Model: TypeAlias = "BertForMaskedLM | Bert"
+"""One that is trained, or one that was saved: both have `bert` and `cls`."""
 
 
 def build_model(preset: str, vocabulary_size: int, window_size: int, seed: int) -> BertForMaskedLM:
     """A fresh model for windows of at most `window_size` events; same seed, same weights."""
+    from transformers import BertConfig, BertForMaskedLM
+
     sizes = PRESETS[preset]
     config = BertConfig(
         vocab_size=vocabulary_size,
@@ -67,7 +74,7 @@ def set_weights(model: BertForMaskedLM, weights: Mapping[str, npt.NDArray[np.flo
 
 
 def token_logits(
-    model: BertForMaskedLM, ids: torch.Tensor, positions: torch.Tensor, padding: bool = False
+    model: Model, ids: torch.Tensor, positions: torch.Tensor, padding: bool = False
 ) -> torch.Tensor:
     """Logits [M, V] at the M chosen places.
 
@@ -81,7 +88,7 @@ def token_logits(
     return logits
 
 
-def _position_ids(model: BertForMaskedLM, ids: torch.Tensor) -> torch.Tensor:
+def _position_ids(model: Model, ids: torch.Tensor) -> torch.Tensor:
     """Position ids [B, L] of token ids [B, L].
 
     In order they count 0, 1, …. In a bag they tell how often the same word stands before, in

@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from cachetools import LRUCache
-from transformers import BertForMaskedLM
 
 from logmlm.mlm.masking import Tokens
-from logmlm.mlm.model import token_logits
+from logmlm.mlm.model import Model, token_logits
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
 
 TOKENS_A_PASS = 16_384
@@ -55,7 +54,7 @@ class Scorer:
     Windows mostly repeat, so readings of the latest are kept and given again. For one thread.
     """
 
-    def __init__(self, model: BertForMaskedLM, stride: int = 0) -> None:
+    def __init__(self, model: Model, stride: int = 0) -> None:
         """`stride` 0 hides one position at a time; g hides every g-th at once."""
         self._model = model.eval()
         self._stride = stride

@@ -1,16 +1,23 @@
-"""Model and tokenizer as Hugging Face files: `from_pretrained` opens them as they are."""
+"""Model and tokenizer as Hugging Face files: `from_pretrained` opens them as they are.
+
+Here they are opened without transformers, which takes seconds to import; see bert.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from transformers import AutoModelForMaskedLM, BertForMaskedLM
-from transformers.utils import logging
+from safetensors.torch import load_file
 
 from logmlm.errors import ModelError, StorageError
+from logmlm.mlm.bert import Bert, BertSizes
 from logmlm.mlm.model import resolve_device
 from logmlm.mlm.tokenizer import Vocabulary, load_vocabulary, save_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
 
 
 def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) -> None:
@@ -20,6 +27,8 @@ def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) 
         StorageError: they can't be written.
 
     """
+    from transformers.utils import logging
+
     logging.disable_progress_bar()
     try:
         model.to("cpu").save_pretrained(directory)
@@ -30,7 +39,7 @@ def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) 
         raise StorageError(f"can't write the model to {directory}: {error}") from error
 
 
-def load_model(directory: Path, device: str) -> tuple[BertForMaskedLM, Vocabulary]:
+def load_model(directory: Path, device: str) -> tuple[Bert, Vocabulary]:
     """The model, in evaluation mode on `device`, and its vocabulary.
 
     Raises:
@@ -39,27 +48,15 @@ def load_model(directory: Path, device: str) -> tuple[BertForMaskedLM, Vocabular
 
     """
     place = resolve_device(device)
-    logging.disable_progress_bar()
     try:
-        model, found = AutoModelForMaskedLM.from_pretrained(
-            directory,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,  # or transformers asks standard input, which may be a log
-            output_loading_info=True,
-        )
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        model = Bert(BertSizes.of(config), load_file(directory / "model.safetensors"))
         vocabulary = load_vocabulary(directory)
-        _check(model, found["missing_keys"], vocabulary)
-    except Exception as error:  # transformers raises what it meets in a damaged file
+        if model.config.vocab_size != len(vocabulary):
+            raise ValueError(
+                f"the model has {model.config.vocab_size} words and the tokenizer {len(vocabulary)}"
+            )
+    except Exception as error:  # safetensors and tokenizers say so in types of their own
         reason = str(error).splitlines()[0]
         raise ModelError(f"can't open the model in {directory}: {reason}") from error
     return model.to(place).eval(), vocabulary
-
-
-def _check(model: BertForMaskedLM, missing: Collection[str], vocabulary: Vocabulary) -> None:
-    if missing:  # transformers would draw them at random
-        raise ValueError(f"the weights {', '.join(sorted(missing))} are missing")
-    if model.config.vocab_size != len(vocabulary):
-        raise ValueError(
-            f"the model has {model.config.vocab_size} words and the tokenizer {len(vocabulary)}"
-        )

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from logmlm.records import END_TOKEN
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 PAD, UNK, CLS, SEP, MASK, BAG, END = range(7)
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BAG]")
@@ -52,10 +54,7 @@ def save_tokenizer(vocabulary: Vocabulary, directory: Path) -> None:
 
 def load_vocabulary(directory: Path) -> Vocabulary:
     """The words of a saved tokenizer, in the order of their token ids."""
-    tokenizer = AutoTokenizer.from_pretrained(
-        directory, local_files_only=True, trust_remote_code=False
-    )
-    index: dict[str, int] = tokenizer.get_vocab()
+    index: dict[str, int] = Tokenizer.from_file(str(directory / "tokenizer.json")).get_vocab()
     return Vocabulary(tuple(sorted(index, key=index.__getitem__)))
 
 
@@ -65,6 +64,8 @@ def framed(events: Sequence[int], first: int = CLS) -> list[int]:
 
 
 def _fast_tokenizer(vocabulary: Vocabulary) -> PreTrainedTokenizerFast:
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = Tokenizer(models.WordLevel(vocabulary.index(), unk_token="[UNK]"))  # noqa: S106  a word, not a password
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -4,7 +4,7 @@ import time
 import tracemalloc
 
 import numpy as np
-from daemon_process import stop
+from daemon_process import PATIENCE_S, stop
 from trials.receiver import resident
 
 from logmlm.config import FormatConfig, WindowConfig
@@ -58,7 +58,7 @@ def _write(process):
 
 
 def _wait_until_read(process):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 10 * PATIENCE_S
     while process.metric("lines_total") < process.written:
         assert time.monotonic() < deadline, "the daemon does not come on"
         time.sleep(0.05)

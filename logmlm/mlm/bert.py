@@ -1,0 +1,165 @@
+"""The forward pass of transformers' `BertForMaskedLM`, alone: same weights, same numbers.
+
+transformers' models bring torch's compiler and its distributed tensors along: four seconds and
+150 MB at every start of the daemon, for a model of half a megabyte. Training and everybody else
+use theirs; what they save is read here under the names that they give it
+(Devlin et al., "BERT", NAACL 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_TIED = "cls.predictions.decoder."
+"""The output layer: the words' weights, and the bias under another name."""
+
+
+@dataclass(frozen=True, slots=True)
+class BertSizes:
+    """The sizes of a model, as `config.json` names them."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+
+    @classmethod
+    def of(cls, stored: Any) -> BertSizes:
+        """Take the sizes out of what `config.json` holds.
+
+        Raises:
+            ValueError: it is damaged, or of another kind of model.
+
+        """
+        if not isinstance(stored, dict) or stored.get("model_type") != "bert":
+            raise ValueError("config.json is of no BERT model")
+        names = cls.__dataclass_fields__
+        wrong = [n for n in names if not isinstance(stored.get(n), (int, float)) or stored[n] <= 0]
+        if wrong:
+            raise ValueError(f"config.json does not say {', '.join(wrong)}")
+        if stored.get("hidden_act") != "gelu" or stored.get("is_decoder"):
+            raise ValueError("config.json is of another kind of BERT than is trained here")
+        return cls(**{name: stored[name] for name in names})
+
+
+class Hidden(NamedTuple):
+    """What `Bert.bert` gives: [B, L, H]."""
+
+    last_hidden_state: Tensor
+
+
+class Bert(nn.Module):
+    """A masked language model that only reads; `bert` and `cls` are as in `BertForMaskedLM`."""
+
+    def __init__(self, config: BertSizes, weights: Mapping[str, Tensor]) -> None:
+        """Take saved weights as they are, under transformers' names.
+
+        Raises:
+            ValueError: some are missing.
+            RuntimeError: some are of another size, or of no part of this model.
+
+        """
+        super().__init__()
+        self.config = config
+        self.bert = _Trunk(config)
+        self.cls = _Head(config)
+        saved = {name: tensor for name, tensor in weights.items() if not name.startswith(_TIED)}
+        if missing := self.state_dict().keys() - saved.keys():
+            raise ValueError(f"the weights {', '.join(sorted(missing))} are missing")
+        self.load_state_dict(saved, assign=True)
+        self.cls.words = self.bert.embeddings["word_embeddings"].get_parameter("weight")
+        self.requires_grad_(False)
+
+
+class _Trunk(nn.Module):
+    def __init__(self, config: BertSizes) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.embeddings = nn.ModuleDict(
+            {
+                "word_embeddings": nn.Embedding(config.vocab_size, size),
+                "position_embeddings": nn.Embedding(config.max_position_embeddings, size),
+                "token_type_embeddings": nn.Embedding(config.type_vocab_size, size),
+                "LayerNorm": nn.LayerNorm(size, config.layer_norm_eps),
+            }
+        )
+        layers = [_Layer(config) for _ in range(config.num_hidden_layers)]
+        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor
+    ) -> Hidden:
+        """Read token ids [B, L] at position ids [B, L]; the mask [B, L] is 0 at padding."""
+        words, positions, kinds, norm = self.embeddings.values()
+        found = norm(words(input_ids) + kinds.get_parameter("weight")[0] + positions(position_ids))
+        seen = None if attention_mask is None else attention_mask[:, None, None, :].bool()
+        for layer in self.encoder["layer"].children():
+            found = layer(found, seen)
+        return Hidden(found)
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: BertSizes) -> None:
+        super().__init__()
+        size, between = config.hidden_size, config.intermediate_size
+        self._heads = config.num_attention_heads
+        parts = {name: nn.Linear(size, size) for name in ("query", "key", "value")}
+        output = _Sum(size, config)
+        self.attention = nn.ModuleDict({"self": nn.ModuleDict(parts), "output": output})
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(size, between)})
+        self.output = _Sum(between, config)
+
+    def forward(self, found: Tensor, seen: Tensor | None) -> Tensor:
+        query, key, value = (
+            self._by_head(part(found)) for part in self.attention["self"].children()
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        found = self.attention["output"](mixed.transpose(1, 2).flatten(2), found)
+        said: Tensor = self.output(functional.gelu(self.intermediate["dense"](found)), found)
+        return said
+
+    def _by_head(self, found: Tensor) -> Tensor:
+        """[B, heads, L, H / heads] of [B, L, H]."""
+        return found.view(*found.shape[:2], self._heads, -1).transpose(1, 2)
+
+
+class _Sum(nn.Module):
+    """What a part of a layer says, added to what it was told."""
+
+    def __init__(self, inputs: int, config: BertSizes) -> None:
+        super().__init__()
+        self.dense = nn.Linear(inputs, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+
+    def forward(self, said: Tensor, told: Tensor) -> Tensor:
+        found: Tensor = self.LayerNorm(self.dense(said) + told)
+        return found
+
+
+class _Head(nn.Module):
+    """Logits [..., V] of hidden states [..., H]."""
+
+    words: Tensor
+
+    def __init__(self, config: BertSizes) -> None:
+        super().__init__()
+        size = config.hidden_size
+        norm = nn.LayerNorm(size, config.layer_norm_eps)
+        transform = nn.ModuleDict({"dense": nn.Linear(size, size), "LayerNorm": norm})
+        self.predictions = nn.ModuleDict({"transform": transform})
+        self.predictions.register_parameter("bias", nn.Parameter(torch.empty(config.vocab_size)))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        dense, norm = self.predictions["transform"].children()
+        found = norm(functional.gelu(dense(hidden)))
+        return functional.linear(found, self.words, self.predictions.get_parameter("bias"))

@@ -1,0 +1,89 @@
+"""From start to ready, and how much memory it takes.
+
+The yardstick is a bare process that opens the same model directory with transformers and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from speeds.figure import ROUNDS, Figure, Options
+from speeds.trained import LOGMLM, environment, recorded, trained
+
+READY = b"ready"
+BARE = """
+import sys
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+AutoModelForMaskedLM.from_pretrained(sys.argv[1]).eval()
+AutoTokenizer.from_pretrained(sys.argv[1])
+print("ready", file=sys.stderr, flush=True)
+sys.stdin.read()
+"""
+CONFIG = """\
+model: {{path: {model}, device: cpu}}
+state_dir: {work}/state
+source: {{file: {{include: '{work}/app.log', start_at: beginning}}}}
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """`ready_s` by the clock; `cpu_s` and `peak_mib` of the whole run."""
+
+    ready_s: float
+    cpu_s: float
+    peak_mib: float
+
+
+def measure(_options: Options) -> Figure:
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        model = trained(work / "model")
+        (work / "run.yaml").write_text(CONFIG.format(model=model, work=work))
+        (work / "app.log").touch()
+        bare = [sys.executable, "-c", BARE, str(model)]
+        daemon = [*LOGMLM, "run", "--config", str(work / "run.yaml")]
+        pairs = [(_run(bare), _run(daemon)) for _ in range(ROUNDS)]
+        (work / "app.log").write_text("".join(f"{line}\n" for line in recorded("later")))
+        at_work = _run([*daemon, "--stop-when-idle", "3"], stop=False)
+    ratios = [theirs.ready_s / ours.ready_s for theirs, ours in pairs]
+    return Figure(
+        statistics.median(ratios),
+        min(ratios),
+        max(ratios),
+        "start to ready: a bare process that opens the model with transformers, over the daemon",
+        {
+            **{f"daemon_{k}": v for k, v in _medians([ours for _, ours in pairs]).items()},
+            **{f"transformers_{k}": v for k, v in _medians([one for one, _ in pairs]).items()},
+            "daemon_peak_mib_after_the_recorded_log": round(at_work.peak_mib),
+        },
+    )
+
+
+def _run(command: list[str], *, stop: bool = True) -> Run:
+    """Run until it says that it is ready (or, without `stop`, until it ends by itself)."""
+    began = time.perf_counter()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment(), **pipes) as child:
+        assert child.stderr is not None
+        while READY not in (said := child.stderr.readline()):
+            assert said, "it did not start"
+        ready_s = time.perf_counter() - began
+        if stop:
+            child.terminate()
+        child.stderr.read()
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    return Run(ready_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def _medians(runs: list[Run]) -> dict[str, float]:
+    names = Run.__dataclass_fields__
+    return {name: round(statistics.median(getattr(r, name) for r in runs), 2) for name in names}

@@ -1,0 +1,34 @@
+"""A model of the demonstration's size, trained for seconds: its weights are real, not good."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+LOGMLM = (sys.executable, "-c", "from logmlm.cli import main; main()")
+"""The program of this checkout, where `environment` says so."""
+RECORDED = ROOT / "sample_logs" / "postgresql"
+
+
+def environment() -> dict[str, str]:
+    """What a process needs in order to find this checkout, and no network."""
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    return os.environ | offline | {"PYTHONPATH": str(ROOT)}
+
+
+def trained(out: Path, epochs: int = 3) -> Path:
+    """Train on the recorded PostgreSQL log, a session a backend process; the model directory."""
+    config = ["--config", "configs/postgresql.yaml", "--out", str(out), "--folds", "0"]
+    command = [*LOGMLM, "train", *config, "--epochs", str(epochs), "--device", "cpu", "--quiet"]
+    subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
+    return out
+
+
+def recorded(name: str) -> list[str]:
+    """Lines of a recorded log: `normal`, or `later` with its faults."""
+    with gzip.open(RECORDED / f"{name}.log.gz", "rt", errors="replace") as log:
+        return log.read().splitlines()
