@@ -13,6 +13,30 @@ NUMBERS = count()
 settings.load_profile("shared")  # on a busy machine an example may take long
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small model, trained once in the session, and its logs."""
+    import offline_parts
+
+    return offline_parts.trained(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def detector(trained):
+    """The small model, opened."""
+    from logmlm.detector import Detector
+
+    return Detector.load(trained.model)
+
+
+@pytest.fixture(scope="module")
+def windows(detector, trained):
+    """The windows of the log with odd sessions."""
+    from logmlm.sources.archive import read_lines
+
+    return list(detector.windows(read_lines([str(trained.odd_log)], 0.0)))
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory):
     """A real Apache Kafka, or a skip that says what brings one."""

@@ -3,30 +3,12 @@
 import math
 from dataclasses import replace
 
-import offline_parts
 import pytest
 
 from logmlm.assessment import _word, assess
-from logmlm.detector import Detector
 from logmlm.errors import DataError
 from logmlm.labels import Labels
 from logmlm.records import UNKNOWN
-from logmlm.sources.archive import read_lines
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return offline_parts.trained(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def detector(trained):
-    return Detector.load(trained.model)
-
-
-@pytest.fixture(scope="module")
-def windows(detector, trained):
-    return list(detector.windows(read_lines([str(trained.odd_log)], 0.0)))
 
 
 @pytest.fixture(scope="module")

@@ -21,21 +21,6 @@ from logmlm.sources.archive import read_lines
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return offline_parts.trained(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def detector(trained):
-    return Detector.load(trained.model)
-
-
-@pytest.fixture(scope="module")
-def windows(detector, trained):
-    return list(detector.windows(read_lines([str(trained.odd_log)], 0.0)))
-
-
-@pytest.fixture(scope="module")
 def scores(detector, windows):
     return detector.score(windows)
 

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 import requests
 from test_httpserver import LOCAL, TOKEN, Daemon
+from test_metrics import Clock
 
 from logmlm.httpserver import HttpServer
 from logmlm.silenceapi import ALL, ONE, SilenceApi
@@ -20,16 +21,11 @@ HOST = {"name": "host", "value": "web.*", "isRegex": True}
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
-class Clock:
-    now = 1_700_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    clock = Clock()
+    clock.now = 1_700_000_000.0
+    return clock
 
 
 @pytest.fixture
