@@ -18,6 +18,7 @@ FLOORS = (
         "safepoints",
         "tails",
         "keys",
+        "shapes",
     ),
     ("kafkaconfig",),
     ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),
