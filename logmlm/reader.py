@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 
 from logmlm.config import MultilineConfig
 from logmlm.formats import ALIASES, Assembler, Joiner, LineFormat, attribute
@@ -95,11 +94,12 @@ class EventReader:
         return last + [self._event(*found) for found in self._assembler.flush()]
 
     def _assemble(self, lines: Iterable[LogLine]) -> list[Event]:
-        return [self._event(*found) for line in lines for found in self._assembler.add(line)]
+        add, event = self._assembler.add, self._event
+        return [event(*found) for line in lines for found in add(line)]
 
     def _event(self, line: LogLine, fields: Fields, timestamp: float) -> Event:
         if line.attributes:
             known = {ALIASES.get(name, name): text for name, text in line.attributes.items()}
             fields = replace(fields, attributes={**fields.attributes, **known})
-        key = self._key_of(fields.message, partial(attribute, fields))
+        key = self._key_of(fields, attribute)
         return Event(line, fields, timestamp, key, self._template_of(fields.message))

@@ -18,7 +18,6 @@ from pathlib import Path
 from drain3 import TemplateMiner
 from drain3.masking import MaskingInstruction
 from drain3.template_miner_config import TemplateMinerConfig
-from speeds.figure import Figure, Options, by_turns
 
 from logmlm.config import FormatConfig, TemplateConfig
 from logmlm.formats import detect_format
@@ -26,6 +25,7 @@ from logmlm.masks import choose
 from logmlm.reader import EventReader
 from logmlm.sources.archive import read_lines
 from logmlm.templates import Templates
+from speeds.figure import Figure, Options, by_turns
 
 BLOCK = r"(blk_-?\d+)"
 HDFS = "hdfs/HDFS_2pct.log.gz"
