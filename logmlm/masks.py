@@ -135,6 +135,10 @@ class Masks:
         masked = known.results.get(known.digits_of(text)) if known is not None else None
         return self._remember(text, shape) if masked is None else masked
 
+    def mask_message(self, message: str) -> str:
+        """Return the first line of a message, masked: what templates are learned from."""
+        return self.mask(message.strip().partition("\n")[0])
+
     def _remember(self, text: str, shape: bytes) -> str:
         places: set[int] = set()
         masked = self._apply(text, places)

@@ -16,7 +16,7 @@ from drain3.drain import Drain, LogCluster
 
 from logmlm.config import TemplateConfig
 from logmlm.errors import ConfigError, ModelError
-from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks, advice, choose
+from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks, Pair, advice, choose
 from logmlm.matcher import WILDCARD, Matcher
 from logmlm.records import UNKNOWN
 from logmlm.storage import write_json
@@ -82,7 +82,7 @@ class Templates:
 
     def mask(self, message: str) -> str:
         """Return the first line of `message` with what varies in it replaced by `<NAME>`."""
-        return self._masks.mask(message.strip().partition("\n")[0])
+        return self._masks.mask_message(message)
 
     def learn(self, message: str) -> str:
         """Learn a message and return its template's id, `UNKNOWN` if it was refused.
@@ -104,12 +104,13 @@ class Templates:
             return UNKNOWN
         return self._origins[number - 1].id
 
-    def match(self, message: str) -> str:
+    def match(self, message: str, masked: str | None = None) -> str:
         """Return the id of the template that covers a message, `UNKNOWN` if none does.
 
-        Changes nothing, and depends on nothing but the templates as they stand.
+        Changes nothing, and depends on nothing but the templates as they stand. `masked` is
+        what `mask` makes of the message, where that is known.
         """
-        return self.match_masked(self.mask(message))
+        return self.match_masked(self.mask(message) if masked is None else masked)
 
     def match_masked(self, masked: str) -> str:
         """Return the id for what `mask` made of a message, as `match` finds it."""
@@ -135,6 +136,11 @@ class Templates:
         return [*symptoms, advice([template.text for template in self])]
 
     @property
+    def masks(self) -> tuple[Pair, ...]:
+        """The masks that every message goes through: name and pattern, in their order."""
+        return self._masks.pairs
+
+    @property
     def digest(self) -> str:
         """SHA-256 in hex of all that `dump` holds."""
         return str(self.dump()["digest"])
@@ -144,7 +150,7 @@ class Templates:
         state: dict[str, Any] = {
             "version": VERSION,
             "config": self.config.model_dump(mode="json"),
-            "masks": [{"name": name, "pattern": pattern} for name, pattern in self._masks.pairs],
+            "masks": [{"name": name, "pattern": pattern} for name, pattern in self.masks],
             "lines": self.lines,
             "refused": self.refused,
             "templates": [

@@ -40,7 +40,10 @@ class Assembler:
         A timestamp is the line's own, or what its source knows, or that of the line before it
         in its partition, or `received_at`.
         """
-        fields = self._format.parse(line.text, line.received_at)
+        return self.add_parsed(line, self._format.parse(line.text, line.received_at))
+
+    def add_parsed(self, line: LogLine, fields: Fields | None) -> list[Assembled]:
+        """Do as `add` does, with what the format found in the line."""
         if fields is None:
             self._continue(line)
             return []

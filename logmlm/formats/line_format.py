@@ -100,7 +100,7 @@ class PatternFormat:
             timestamp=last.time,
             level=level_name(groups.get("level", "")),
             message=message if partial else message.strip(),
-            attributes=_Attributes(self, head),
+            attributes=Attributes(self, head),
             label=groups.get("label"),
             partial=partial,
         )
@@ -120,7 +120,7 @@ def first_line(text: str) -> str:
     return text.lstrip("\r\n").partition("\n")[0]
 
 
-class _Attributes(Mapping[str, str]):
+class Attributes(Mapping[str, str]):
     """A line's attributes, found when one is asked for: few ever are."""
 
     __slots__ = ("_format", "_found", "_text")
