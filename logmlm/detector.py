@@ -88,15 +88,19 @@ class Detector:
         """Windows as in training."""
         return Windower(self.manifest.window)
 
-    def windows(self, lines: Iterable[LogLine]) -> Iterator[Window]:
+    def windows(self, lines: Iterable[LogLine], workers: int | None = None) -> Iterator[Window]:
         """All windows of finished logs; each partition's are closed where its lines end.
+
+        Many lines are parsed by `workers` more processes (by default one for each other CPU),
+        which changes nothing in what comes out.
 
         Raises:
             FormatError: there are lines, and not one is of the model's line format.
 
         """
         reader, windower = self.reader(), self.windower()
-        crew = Crew(Parsing(self.manifest.format, self.manifest.window.key, self.templates.masks))
+        key, masks = self.manifest.window.key, self.templates.masks
+        crew = Crew(Parsing(self.manifest.format, key, masks), workers)
         for batch, found in crew.parse(reader.joined(by_partition(lines))):
             yield from windower.add(reader.add_parsed(batch, found))
             if batch.last:

@@ -39,7 +39,7 @@ SAMPLES = Path(__file__).parents[3] / "sample_logs"
 class Log:
     """A log in memory, with the templates that were learned from it."""
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path, limit: int | None) -> None:
         self.lines = list(islice(read_lines([str(path)], 0.0), limit))
         self.texts = [line.text for line in self.lines]
         self.format = detect_format(self.texts[:1000], FormatConfig()).format
