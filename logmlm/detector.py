@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logmlm.calibration import STATISTICS, Calibration, statistics
+from logmlm.crew import Crew
 from logmlm.errors import FormatError
 from logmlm.formats import get_format
 from logmlm.manifest import Manifest
@@ -18,6 +19,7 @@ from logmlm.mlm.pll import Scorer
 from logmlm.mlm.store import load_model
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration
+from logmlm.parsing import Parsing, by_partition
 from logmlm.reader import EventReader
 from logmlm.records import Expectation, LogLine, Score, Window, window_id
 from logmlm.templates import Templates
@@ -86,23 +88,23 @@ class Detector:
         """Windows as in training."""
         return Windower(self.manifest.window)
 
-    def windows(self, lines: Iterable[LogLine]) -> Iterator[Window]:
+    def windows(self, lines: Iterable[LogLine], workers: int | None = None) -> Iterator[Window]:
         """All windows of finished logs; each partition's are closed where its lines end.
+
+        Many lines are parsed by `workers` more processes (by default one for each other CPU),
+        which changes nothing in what comes out.
 
         Raises:
             FormatError: there are lines, and not one is of the model's line format.
 
         """
         reader, windower = self.reader(), self.windower()
-        partition = None
-        for line in lines:
-            if partition not in (None, line.partition):
-                yield from windower.add(reader.flush())
+        key, masks = self.manifest.window.key, self.templates.masks
+        crew = Crew(Parsing(self.manifest.format, key, masks), workers)
+        for batch, found in crew.parse(reader.joined(by_partition(lines))):
+            yield from windower.add(reader.add_parsed(batch, found))
+            if batch.last:
                 yield from windower.close_all()
-            partition = line.partition
-            yield from windower.add(reader.add([line]))
-        yield from windower.add(reader.flush())
-        yield from windower.close_all()
         misfits, read = reader.misfits
         if 0 < read <= misfits:
             raise FormatError(

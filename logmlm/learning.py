@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,17 +18,18 @@ import numpy as np
 import numpy.typing as npt
 
 from logmlm.config import MultilineConfig, WindowConfig
+from logmlm.crew import Crew
 from logmlm.errors import StorageError
 from logmlm.formats import LineFormat
 from logmlm.labels import Labels
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
+from logmlm.parsing import by_partition
 from logmlm.reader import EventReader
 from logmlm.records import UNKNOWN, LogLine, Window
 from logmlm.templates import Templates
 from logmlm.windows import Windower
 
-BATCH_LINES = 4_096
 DISTINCT_MESSAGES = 1_000_000
 """Distinct masked messages kept; past them, what was learned at the line itself counts."""
 END_NUMBER = -1
@@ -83,13 +84,15 @@ class Learner:
         self._lengths = array("q")
         self._ends = array("d")
         self._first_event = float("inf")
-        self._lines = 0
         self._left_out = 0
         self._keyless = 0
         self._shown: list[Window] = []
 
-    def learn(self, lines: Iterable[LogLine]) -> None:
+    def learn(self, lines: Iterable[LogLine], crew: Crew) -> None:
         """Take all lines; a file's windows are closed when the next file begins.
+
+        The crew parses them; templates are learned here, in the order of the lines, so that what
+        is learned is the same however many help.
 
         Raises:
             StorageError: the file of numbers can't be written.
@@ -98,11 +101,10 @@ class Learner:
         """
         try:
             with self._numbers_path.open("wb") as file:
-                for batch in _by_partition(lines):
-                    self._keep(self._windower.add(self._reader.add(batch.lines)), file)
-                    self._lines += len(batch.lines)
+                for batch, found in crew.parse(self._reader.joined(by_partition(lines))):
+                    events = self._reader.add_parsed(batch, found)
+                    self._keep(self._windower.add(events), file)
                     if batch.last:
-                        self._keep(self._windower.add(self._reader.flush()), file)
                         self._keep(self._windower.close_all(), file)
                         self._windower.drop(batch.lines[0].partition)
         except OSError as error:
@@ -122,7 +124,7 @@ class Learner:
             templates=self._templates,
             vocabulary=vocabulary,
             corpus=self._corpus(tokens),
-            lines=self._lines,
+            lines=self._reader.lines,
             discarded=self._reader.discarded,
             left_out=self._left_out,
             first_event=self._first_event,
@@ -169,9 +171,10 @@ class _Messages:
         self._templates = templates
         self._numbers: dict[tuple[str, bool], int] = {}
 
-    def number(self, message: str) -> str:
+    def number(self, message: str, masked: str | None = None) -> str:
         """Learn a message and return its number, as the text that an event carries."""
-        masked = self._templates.mask(message)
+        if masked is None:
+            masked = self._templates.mask(message)
         learned = self._templates.learn_masked(masked, message)
         known = self._numbers.get((masked, True))
         if known is not None:
@@ -186,26 +189,6 @@ class _Messages:
             self._templates.match_masked(text) if is_message else text
             for text, is_message in self._numbers
         ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Lines of one partition; `last` says that the partition ends with them."""
-
-    lines: list[LogLine]
-    last: bool
-
-
-def _by_partition(lines: Iterable[LogLine]) -> Iterator[_Batch]:
-    batch: list[LogLine] = []
-    for line in lines:
-        changed = bool(batch) and batch[0].partition != line.partition
-        if changed or len(batch) == BATCH_LINES:
-            yield _Batch(batch, last=changed)
-            batch = []
-        batch.append(line)
-    if batch:
-        yield _Batch(batch, last=True)
 
 
 def _counts(numbers: npt.NDArray[np.int32], ids: Sequence[str]) -> dict[str, int]:

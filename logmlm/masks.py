@@ -9,17 +9,25 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Final
 
-from drain3.masking import LogMasker, MaskingInstruction
-
 from logmlm.errors import ConfigError
+from logmlm.shapes import Sight, shape_of
 
 Pair = tuple[str, str]
 """A mask's name and its pattern."""
 
+MOST_KNOWN: Final = 16_384
+"""Results kept at most; beyond them all are forgotten, and what recurs is soon known again."""
+LONGEST_KNOWN: Final = 1_000
+"""Characters of the longest text whose result is kept: with the above, 40 MB at the very most."""
+
+_DIGIT: Final = re.compile("[0-9]")
+_NOWHERE: Final = -1
 _HOLE: Final = "…"
 _FAMILY: Final = 3
 _LONGEST: Final = 64
@@ -37,7 +45,7 @@ BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
     {
         # The status of a web request is what an operator looks at: it stays as it is.
         "STATUS": rf"{_START}(?:{'|'.join(_METHODS)}) \S++(?: HTTP/\d(?:\.\d)?)?\"? "
-        r"(?P<keep>[1-5]\d\d)(?!\S)",
+        r"(?P<keep>\d{3})(?!\S)",
         "TIME": rf"(?<![\w.:])(?:"
         rf"(?:{_DAY},? )?(?:{_MONTH} {{1,2}}\d{{1,2}}|\d{{1,2}} {_MONTH} \d{{4}}),? "
         rf"{_CLOCK}(?: (?:[A-Z]{{3,4}} )?\d{{4}}(?![/-]))?"
@@ -99,36 +107,126 @@ class Masks:
     What a pattern matches becomes `<NAME>`. A pattern with a group named `keep` does the
     opposite: what that group matches is kept from every mask.
 
+    What came of a text is remembered for all texts of its shape, as far as the shape and the
+    digits that matter decide it (see `logmlm.shapes`): the result is always that of the patterns.
+    At most `MOST_KNOWN` results are held, of texts of `LONGEST_KNOWN` characters at most.
+
     Raises:
         ConfigError: a pattern is no regular expression, or matches the empty text.
 
     """
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
-        compiled = [(name, _compile(name, pattern)) for name, pattern in pairs]
+        masks = [_Mask(name, _compile(name, pattern)) for name, pattern in pairs]
         self.pairs = tuple(pairs)
-        self._keeps = tuple(regex for _, regex in compiled if "keep" in regex.groupindex)
-        instructions = [
-            MaskingInstruction(regex.pattern, name)
-            for name, regex in compiled
-            if "keep" not in regex.groupindex
-        ]
-        self._masker = LogMasker(instructions, "<", ">")
+        self._keeps = [mask for mask in masks if "keep" in mask.regex.groupindex]
+        self._masks = [mask for mask in masks if "keep" not in mask.regex.groupindex]
+        self._known: dict[bytes, str | _Variants] = {}
+        self._count = 0
 
     def mask(self, text: str) -> str:
         """Return `text` with what varies in it replaced; always the same for the same text."""
-        return "".join(self._parts(text, self._keeps))
+        if len(text) > LONGEST_KNOWN:
+            return self._apply(text, set())
+        shape = shape_of(text)
+        known = self._known.get(shape)
+        if isinstance(known, str):
+            return known
+        masked = known.results.get(known.digits_of(text)) if known is not None else None
+        return self._remember(text, shape) if masked is None else masked
 
-    def _parts(self, text: str, keeps: tuple[re.Pattern[str], ...]) -> Iterator[str]:
+    def mask_message(self, message: str) -> str:
+        """Return the first line of a message, masked: what templates are learned from."""
+        return self.mask(message.strip().partition("\n")[0])
+
+    def _remember(self, text: str, shape: bytes) -> str:
+        places: set[int] = set()
+        masked = self._apply(text, places)
+        if self._count >= MOST_KNOWN:
+            self._known.clear()
+            self._count = 0
+        self._count += 1
+        known = self._known.get(shape)
+        if isinstance(known, _Variants):
+            places |= known.places
+        if not places:
+            self._known[shape] = masked
+            return masked
+        if not isinstance(known, _Variants) or places != known.places:
+            known = self._known[shape] = _Variants(places)
+        known.results[known.digits_of(text)] = masked
+        return masked
+
+    def _apply(self, text: str, places: set[int]) -> str:
+        """Mask a text, and add to `places` where in it are the digits that the result hangs on."""
+        traced = _Traced(text, list(range(len(text))))
+        parts = list(self._parts(traced, self._keeps, places))
+        left = (
+            part.origin[found.start()] for part in parts for found in _DIGIT.finditer(part.text)
+        )
+        places.update(left)
+        places.discard(_NOWHERE)
+        return "".join(part.text for part in parts)
+
+    def _parts(self, traced: _Traced, keeps: list[_Mask], places: set[int]) -> Iterator[_Traced]:
         if not keeps:
-            yield self._masker.mask(text)
+            for mask in self._masks:
+                traced.note(mask, places)
+                traced = traced.replaced(mask)
+            yield traced
             return
+        traced.note(keeps[0], places)
         end = 0
-        for found in keeps[0].finditer(text):
-            yield from self._parts(text[end : found.start("keep")], keeps[1:])
-            yield found["keep"]
+        for found in keeps[0].regex.finditer(traced.text):
+            yield from self._parts(traced.cut(end, found.start("keep")), keeps[1:], places)
+            yield traced.cut(*found.span("keep"))
             end = found.end("keep")
-        yield from self._parts(text[end:], keeps[1:])
+        yield from self._parts(traced.cut(end, len(traced.text)), keeps[1:], places)
+
+
+class _Mask:
+    def __init__(self, name: str, regex: re.Pattern[str]) -> None:
+        self.text = f"<{name}>"
+        self.regex = regex
+        self.sight = Sight(regex)
+
+
+class _Variants:
+    """Results for one shape, by the digits in the places that matter."""
+
+    def __init__(self, places: set[int]) -> None:
+        self.places = frozenset(places)
+        self.digits_of = itemgetter(*sorted(places))
+        self.results: dict[str | tuple[str, ...], str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Traced:
+    """A text half-way; `origin` says of each character where it stood, `_NOWHERE` in a name."""
+
+    text: str
+    origin: list[int]
+
+    def cut(self, start: int, end: int) -> _Traced:
+        return _Traced(self.text[start:end], self.origin[start:end])
+
+    def note(self, mask: _Mask, places: set[int]) -> None:
+        for start, end in mask.sight.places(self.text):
+            digits = _DIGIT.finditer(self.text, start, end)
+            places.update(self.origin[found.start()] for found in digits)
+
+    def replaced(self, mask: _Mask) -> _Traced:
+        texts: list[str] = []
+        origin: list[int] = []
+        end = 0
+        for found in mask.regex.finditer(self.text):
+            texts += (self.text[end : found.start()], mask.text)
+            origin += self.origin[end : found.start()]
+            origin += [_NOWHERE] * len(mask.text)
+            end = found.end()
+        if not texts:
+            return self
+        return _Traced("".join((*texts, self.text[end:])), origin + self.origin[end:])
 
 
 def _compile(name: str, pattern: str) -> re.Pattern[str]:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from typing import Protocol
 
 from logmlm.config import MultilineConfig
 from logmlm.formats import ALIASES, Assembler, Joiner, LineFormat, attribute
 from logmlm.keys import KeyExtractor
+from logmlm.parsing import Batch, Parsed
 from logmlm.records import Event, Fields, LogLine
 
 SUSPICIOUS_SHARE = 0.1
 """With more lines than this left out, the logs and the model hardly belong together."""
 logger = logging.getLogger(__name__)
-TemplateOf = Callable[[str], str]
-"""A message's template id: `Templates.match` while serving, a learner's while training."""
+
+
+class TemplateOf(Protocol):
+    """A message's template id: `Templates.match` while serving, a learner's while training."""
+
+    def __call__(self, message: str, masked: str | None = None, /) -> str:
+        """The id; `masked` is what masks make of the message, where that is known."""
+        ...
 
 
 class EventReader:
@@ -51,6 +58,11 @@ class EventReader:
         return own if joiner is None else own + joiner.discarded
 
     @property
+    def lines(self) -> int:
+        """How many lines were taken in."""
+        return self._lines
+
+    @property
     def misfits(self) -> tuple[int, int]:
         """How many lines were not of the line format, and of how many; blank ones aside."""
         blank = self.discarded["blank"]
@@ -72,6 +84,26 @@ class EventReader:
         lines = list(lines)
         self._lines += len(lines)
         return self._assemble(lines if self._joiner is None else self._joiner.add(lines))
+
+    def joined(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches with the lines of messages joined, for `add_parsed` once they are parsed."""
+        for batch in batches:
+            self._lines += len(batch.lines)
+            if self._joiner is None:
+                yield batch
+                continue
+            lines = self._joiner.add(batch.lines)
+            yield Batch(lines + self._joiner.flush() if batch.last else lines, batch.last)
+
+    def add_parsed(self, batch: Batch, found: Sequence[Fields | None]) -> list[Event]:
+        """The events that the lines of a batch from `joined` complete, by what was found in them.
+
+        Where a partition ends with the batch, nothing is held back.
+        """
+        add, event = self._assembler.add_parsed, self._event
+        pairs = zip(batch.lines, found, strict=True)
+        events = [event(*one) for line, fields in pairs for one in add(line, fields)]
+        return events + (self.flush() if batch.last else [])
 
     def flush_due(self, now: float) -> list[Event]:
         """Events held back in partitions that have gone quiet."""
@@ -95,11 +127,15 @@ class EventReader:
         return last + [self._event(*found) for found in self._assembler.flush()]
 
     def _assemble(self, lines: Iterable[LogLine]) -> list[Event]:
-        return [self._event(*found) for line in lines for found in self._assembler.add(line)]
+        add, event = self._assembler.add, self._event
+        return [event(*found) for line in lines for found in add(line)]
 
     def _event(self, line: LogLine, fields: Fields, timestamp: float) -> Event:
+        if type(fields) is Parsed and not (fields.partial or line.attributes):
+            template = self._template_of(fields.message, fields.masked)
+            return Event(line, fields, timestamp, fields.key, template)
         if line.attributes:
             known = {ALIASES.get(name, name): text for name, text in line.attributes.items()}
             fields = replace(fields, attributes={**fields.attributes, **known})
-        key = self._key_of(fields.message, partial(attribute, fields))
+        key = self._key_of(fields, attribute)
         return Event(line, fields, timestamp, key, self._template_of(fields.message))

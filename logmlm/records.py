@@ -46,7 +46,8 @@ class Fields:
     """What a line format found in a line.
 
     `timestamp` is None where the line has none; `level` is upper case, or empty; `label` is
-    the alert column of BGL and Thunderbird ("-" is normal), None elsewhere.
+    the alert column of BGL and Thunderbird ("-" is normal), None elsewhere; `partial` says that
+    the message goes on in the next line of its stream.
     """
 
     timestamp: float | None
@@ -54,6 +55,7 @@ class Fields:
     message: str
     attributes: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from drain3.drain import Drain, LogCluster
 
 from logmlm.config import TemplateConfig
 from logmlm.errors import ConfigError, ModelError
-from logmlm.masks import Masks, advice, choose
+from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks, Pair, advice, choose
 from logmlm.matcher import WILDCARD, Matcher
 from logmlm.records import UNKNOWN
 from logmlm.storage import write_json
@@ -27,6 +27,7 @@ _ID_LENGTH = 12
 _ENOUGH_LINES = 100
 _LINES_PER_TEMPLATE = 5
 _SEEN_ONCE = 0.6
+_NOT_KNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,11 @@ class Templates:
         self._matcher = Matcher()
         self._origins: list[_Origin] = []
         self._numbers: dict[str, int] = {}
+        self._known: dict[str, int | None] = {}
 
     def mask(self, message: str) -> str:
         """Return the first line of `message` with what varies in it replaced by `<NAME>`."""
-        return self._masks.mask(message.strip().partition("\n")[0])
+        return self._masks.mask_message(message)
 
     def learn(self, message: str) -> str:
         """Learn a message and return its template's id, `UNKNOWN` if it was refused.
@@ -91,28 +93,28 @@ class Templates:
 
     def learn_masked(self, masked: str, example: str) -> str:
         """Learn what `mask` made of the message `example`, as `learn` does."""
-        tokens = _tokens(masked)
         self.lines += 1
-        number = self._matcher.find(tokens)
+        number = self._find(masked)
         if number is not None:
             self._drain.id_to_cluster[number].size += 1
         else:
-            number = self._fit(tokens, example)
+            number = self._fit(_tokens(masked), example)
         if number is None:
             self.refused += 1
             return UNKNOWN
         return self._origins[number - 1].id
 
-    def match(self, message: str) -> str:
+    def match(self, message: str, masked: str | None = None) -> str:
         """Return the id of the template that covers a message, `UNKNOWN` if none does.
 
-        Changes nothing, and depends on nothing but the templates as they stand.
+        Changes nothing, and depends on nothing but the templates as they stand. `masked` is
+        what `mask` makes of the message, where that is known.
         """
-        return self.match_masked(self.mask(message))
+        return self.match_masked(self.mask(message) if masked is None else masked)
 
     def match_masked(self, masked: str) -> str:
         """Return the id for what `mask` made of a message, as `match` finds it."""
-        number = self._matcher.find(_tokens(masked))
+        number = self._find(masked)
         return UNKNOWN if number is None else self._origins[number - 1].id
 
     def get(self, template_id: str) -> Template | None:
@@ -134,6 +136,11 @@ class Templates:
         return [*symptoms, advice([template.text for template in self])]
 
     @property
+    def masks(self) -> tuple[Pair, ...]:
+        """The masks that every message goes through: name and pattern, in their order."""
+        return self._masks.pairs
+
+    @property
     def digest(self) -> str:
         """SHA-256 in hex of all that `dump` holds."""
         return str(self.dump()["digest"])
@@ -143,7 +150,7 @@ class Templates:
         state: dict[str, Any] = {
             "version": VERSION,
             "config": self.config.model_dump(mode="json"),
-            "masks": [{"name": name, "pattern": pattern} for name, pattern in self._masks.pairs],
+            "masks": [{"name": name, "pattern": pattern} for name, pattern in self.masks],
             "lines": self.lines,
             "refused": self.refused,
             "templates": [
@@ -198,8 +205,21 @@ class Templates:
         """
         return cls.load(read_state(path), str(path))
 
+    def _find(self, masked: str) -> int | None:
+        """The number of the template that covers a masked message, remembered until one changes."""
+        known = self._known.get(masked, _NOT_KNOWN)
+        if known != _NOT_KNOWN:
+            return known
+        number = self._matcher.find(_tokens(masked))
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        if len(masked) <= LONGEST_KNOWN:
+            self._known[masked] = number
+        return number
+
     def _fit(self, tokens: list[str], example: str) -> int | None:
         """Widen the most similar template to cover `tokens`, or make one; its number from 1."""
+        self._known.clear()
         drain = self._drain
         similar = drain.tree_search(drain.root_node, tokens, drain.sim_th, include_params=False)
         if similar is not None:
@@ -230,6 +250,7 @@ class Templates:
         self._drain.add_seq_to_prefix_tree(self._drain.root_node, cluster)
         cluster.log_template_tokens, cluster.size = text, entry.count
         self._matcher.add(text, number)
+        self._known.clear()
 
     def _template(self, number: int) -> Template:
         origin, cluster = self._origins[number - 1], self._drain.id_to_cluster[number]

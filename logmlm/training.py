@@ -13,6 +13,7 @@ from pathlib import Path
 
 from logmlm import __version__
 from logmlm.config import FormatConfig, TrainingConfig, WindowConfig
+from logmlm.crew import Crew
 from logmlm.errors import DataError, StorageError
 from logmlm.fitting import MIN_WINDOWS, Fitted, Report, Task, fit
 from logmlm.formats import LineFormat, detect_format, get_format, joined
@@ -23,6 +24,7 @@ from logmlm.mlm.model import resolve_device
 from logmlm.mlm.store import save_model
 from logmlm.mlm.train import EpochReport
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
+from logmlm.parsing import Parsing
 from logmlm.records import LogLine
 from logmlm.templates import Templates
 
@@ -66,7 +68,10 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
     with _workplace(config.out) as work:
         multiline = config.format.multiline
         learner = Learner(line_format, config.window, templates, labels, work, multiline)
-        lesson = learn(config, learner, lines)
+        named = config.format.model_copy(update={"name": line_format.name})
+        crew = Crew(Parsing(named, config.window.key, templates.masks))
+        learner.learn(lines, crew)
+        lesson = learned(config, learner)
         for problem in (*lesson.templates.problems(), *_keyless(lesson, config.window)):
             session.say(f"warning: {problem}")
         session.say(_learned(lesson))
@@ -103,14 +108,13 @@ def choose_format(
     return found.format, chain(first, rest)
 
 
-def learn(config: TrainingConfig, learner: Learner, lines: Iterable[LogLine]) -> Lesson:
-    """One pass over the logs.
+def learned(config: TrainingConfig, learner: Learner) -> Lesson:
+    """What the learner made of the logs.
 
     Raises:
-        DataError: labels match nothing, or there are too few windows to train on.
+        DataError: there are too few windows to train on.
 
     """
-    learner.learn(lines)
     lesson = learner.lesson(config.model.min_count)
     if len(lesson.corpus) < MIN_WINDOWS:
         raise DataError(_too_few(lesson, config.window, config.format.name))

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from logmlm.config import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
+from logmlm.crew import Crew
 from logmlm.formats import Joiner, get_format, joined
 from logmlm.learning import Learner
+from logmlm.parsing import Parsing
 from logmlm.reader import EventReader
 from logmlm.records import LogLine
 from logmlm.templates import Templates
@@ -157,8 +159,10 @@ def test_training_learns_messages_and_detects_the_format_by_them(tmp_path):
     how = config("halt_with", "^2024", ";$")
     chosen, again = choose_format(FormatConfig(multiline=how), lines(texts), lambda _: None)
     window = WindowConfig(kind="count", size=2)
-    learner = Learner(chosen, window, Templates(TemplateConfig()), None, tmp_path, how)
-    learner.learn(again)
+    templates = Templates(TemplateConfig())
+    learner = Learner(chosen, window, templates, None, tmp_path, how)
+    parsing = Parsing(FormatConfig(name="iso8601"), None, templates.masks)
+    learner.learn(again, Crew(parsing, workers=0))
     lesson = learner.lesson(1)
     assert len(lesson.templates) == 1
     assert len(lesson.corpus) == 20

@@ -3,13 +3,15 @@
 import pytest
 from offline_parts import BEGIN, KEY, service_log
 
-from logmlm import learning
+from logmlm import learning, parsing
 from logmlm.config import FormatConfig, TemplateConfig, WindowConfig
+from logmlm.crew import Crew
 from logmlm.errors import DataError, StorageError
 from logmlm.formats import get_format
 from logmlm.labels import Interval, Labels
 from logmlm.learning import Learner
 from logmlm.mlm.tokenizer import END, UNK
+from logmlm.parsing import Parsing
 from logmlm.reader import EventReader
 from logmlm.records import LogLine
 from logmlm.templates import Templates
@@ -27,9 +29,14 @@ def lines(texts, partition="a.log"):
 
 
 def lesson_of(texts, place, *, window=SESSIONS, labels=None, min_count=1, **settings):
-    learner = Learner(ISO, window, Templates(TemplateConfig(**settings)), labels, place)
-    learner.learn(texts)
+    templates = Templates(TemplateConfig(**settings))
+    learner = Learner(ISO, window, templates, labels, place)
+    learner.learn(texts, crew(window, templates))
     return learner.lesson(min_count)
+
+
+def crew(window, templates, workers=0, small=0):
+    return Crew(Parsing(FormatConfig(name="iso8601"), window.key, templates.masks), workers, small)
 
 
 def served(lesson, texts, window=SESSIONS):
@@ -110,7 +117,7 @@ def test_each_file_is_a_log_of_its_own(tmp_path, monkeypatch):
     texts = stamped("req-1 started", "req-1 finished well")
     both = [*lines(texts, "a.log"), *lines(texts, "b.log")]
     assert len(corpus_of(lesson_of(both, tmp_path))) == 2
-    monkeypatch.setattr(learning, "BATCH_LINES", 8)
+    monkeypatch.setattr(parsing, "BATCH_LINES", 8)
     long = service_log(30)
     lesson = lesson_of([*lines(long, "a.log"), *lines(texts, "b.log")], tmp_path)
     assert sorted(corpus_of(lesson)) == sorted(
@@ -156,8 +163,9 @@ def test_lines_refused_by_a_full_set_of_templates_are_unknown_words(tmp_path, mo
 
 
 def test_no_windows_make_an_empty_lesson(tmp_path):
-    learner = Learner(ISO, SESSIONS, Templates(TemplateConfig()), None, tmp_path)
-    learner.learn([])
+    templates = Templates(TemplateConfig())
+    learner = Learner(ISO, SESSIONS, templates, None, tmp_path)
+    learner.learn([], crew(SESSIONS, templates))
     lesson = learner.lesson(1)
     assert (len(lesson.corpus), lesson.lines, len(lesson.templates)) == (0, 0, 0)
 

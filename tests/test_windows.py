@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config import WindowConfig
+from logmlm.formats import attribute
 from logmlm.keys import KeyExtractor
 from logmlm.records import Checkpoint, Event, Fields, LogLine, Window
 from logmlm.windows import Windower
@@ -474,4 +475,5 @@ def test_partitions_read_together_make_the_windows_that_each_makes_alone(
 def test_a_key_is_an_attribute_by_name_or_the_first_group_of_an_expression(
     key: str | None, message: str, attributes: dict[str, str], expected: str
 ) -> None:
-    assert KeyExtractor(key)(message, attributes.get) == expected
+    fields = Fields(None, "", message, attributes)
+    assert KeyExtractor(key)(fields, attribute) == expected

@@ -8,7 +8,13 @@ from logmlm.formats.assemble import Assembled, Assembler
 from logmlm.formats.attributes import ALIASES, attribute
 from logmlm.formats.catalogue import FORMATS, get_format
 from logmlm.formats.detect import MIN_SHARE, Detection, detect_format
-from logmlm.formats.line_format import Continuation, LineFormat
+from logmlm.formats.line_format import (
+    Attributes,
+    Continuation,
+    LineFormat,
+    PatternFormat,
+    first_line,
+)
 from logmlm.formats.multiline import Joiner, joined
 
 __all__ = [
@@ -17,12 +23,15 @@ __all__ = [
     "MIN_SHARE",
     "Assembled",
     "Assembler",
+    "Attributes",
     "Continuation",
     "Detection",
     "Joiner",
     "LineFormat",
+    "PatternFormat",
     "attribute",
     "detect_format",
+    "first_line",
     "get_format",
     "joined",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from logmlm.formats.line_format import LineFormat, is_partial
+from logmlm.formats.line_format import LineFormat
 from logmlm.records import Fields, LogLine
 
 Assembled = tuple[LogLine, Fields, float]
@@ -28,6 +28,7 @@ class Assembler:
         self.discarded: Counter[str] = Counter()
         """Lines left out, by reason: blank, unmatched, orphan_continuation, too_long."""
         self._format = line_format
+        self._joins = line_format.continuation == "join"
         self._max_lines = max_lines
         self._max_chars = max_chars
         self._pending: dict[str, _Pending] = {}
@@ -39,18 +40,27 @@ class Assembler:
         A timestamp is the line's own, or what its source knows, or that of the line before it
         in its partition, or `received_at`.
         """
-        fields = self._format.parse(line.text, line.received_at)
+        return self.add_parsed(line, self._format.parse(line.text, line.received_at))
+
+    def add_parsed(self, line: LogLine, fields: Fields | None) -> list[Assembled]:
+        """Do as `add` does, with what the format found in the line."""
         if fields is None:
             self._continue(line)
             return []
         pending = self._pending.get(line.partition)
-        if pending is not None and pending.goes_on_with(fields):
+        if pending is None:
+            complete = []
+        elif pending.goes_on_with(fields):
             self._extend(pending, line, fields)
-            return [] if is_partial(fields) else self.flush(line.partition)
-        complete = self.flush(line.partition)
-        self._pending[line.partition] = self._start(line, fields)
-        if self._format.continuation == "discard" and not is_partial(fields):
-            complete += self.flush(line.partition)
+            return [] if fields.partial else self.flush(line.partition)
+        else:
+            complete = [pending.assembled()]
+        timestamp = self._time_of(line, fields)
+        if self._joins or fields.partial:
+            self._pending[line.partition] = _Pending(line, fields, timestamp)
+        else:
+            self._pending.pop(line.partition, None)
+            complete.append((line, fields, timestamp))
         return complete
 
     def flush(self, partition: str | None = None) -> list[Assembled]:
@@ -75,35 +85,25 @@ class Assembler:
         held = (self._pending.pop(partition, None) for partition in partitions)
         return [one.assembled() for one in held if one is not None]
 
-    def _start(self, line: LogLine, fields: Fields) -> _Pending:
+    def _time_of(self, line: LogLine, fields: Fields) -> float:
         timestamp = line.written_at if fields.timestamp is None else fields.timestamp
         if timestamp is None:
-            timestamp = self._last_timestamp.get(line.partition, line.received_at)
-        else:
-            self._last_timestamp[line.partition] = timestamp
-        texts, messages = [line.text], [fields.message]
-        return _Pending(line, fields, timestamp, texts, messages, line.end, line.received_at)
+            return self._last_timestamp.get(line.partition, line.received_at)
+        self._last_timestamp[line.partition] = timestamp
+        return timestamp
 
     def _continue(self, line: LogLine) -> None:
         """Join a line that does not match to the one before it, or count it."""
         pending = self._pending.get(line.partition)
-        if self._format.continuation == "join" and pending is not None:
+        if self._joins and pending is not None:
             self._extend(pending, line, None)
             return
-        is_alone = self._format.continuation == "join"
-        reason = "orphan_continuation" if is_alone else "unmatched"
+        reason = "orphan_continuation" if self._joins else "unmatched"
         self.discarded[reason if line.text.strip() else "blank"] += _lines_in(line)
 
     def _extend(self, pending: _Pending, line: LogLine, fields: Fields | None) -> None:
-        pending.end, pending.received_at = line.end, line.received_at
-        chars = pending.chars + 1 + len(line.text)
-        if len(pending.texts) >= self._max_lines or chars > self._max_chars:
+        if not pending.extend(line, fields, self._max_lines, self._max_chars):
             self.discarded["too_long"] += _lines_in(line)
-            return
-        pending.texts.append(line.text)
-        pending.chars = chars
-        if fields is not None:
-            pending.messages.append(fields.message)
 
 
 def _lines_in(line: LogLine) -> int:
@@ -111,32 +111,50 @@ def _lines_in(line: LogLine) -> int:
     return line.text.count("\n") + 1
 
 
-@dataclass(slots=True)
 class _Pending:
     """An event whose last line may still be to come."""
 
-    line: LogLine
-    fields: Fields
-    timestamp: float
-    texts: list[str]
-    messages: list[str]
-    end: int
-    received_at: float
-    chars: int = 0
+    __slots__ = ("chars", "fields", "last", "line", "messages", "texts", "timestamp")
 
-    def __post_init__(self) -> None:
-        self.chars = len(self.line.text)
+    def __init__(self, line: LogLine, fields: Fields, timestamp: float) -> None:
+        self.line = self.last = line
+        self.fields = fields
+        self.timestamp = timestamp
+        self.chars = len(line.text)
+        self.texts: list[str] = []
+        self.messages: list[str] = []
+
+    @property
+    def received_at(self) -> float:
+        """When its last line was received."""
+        return self.last.received_at
 
     def goes_on_with(self, fields: Fields) -> bool:
         """Whether this is the first part of a line that `fields` is the next part of."""
+        if not self.fields.partial:
+            return False
         streams = [one.attributes.get("log.iostream") for one in (self.fields, fields)]
-        return is_partial(self.fields) and streams[0] == streams[1]
+        return streams[0] == streams[1]
+
+    def extend(self, line: LogLine, fields: Fields | None, max_lines: int, max_chars: int) -> bool:
+        """Join a line to it, if it does not grow too long."""
+        self.last = line
+        chars = self.chars + 1 + len(line.text)
+        if len(self.texts) + 1 >= max_lines or chars > max_chars:
+            return False
+        self.texts.append(line.text)
+        self.chars = chars
+        if fields is not None:
+            self.messages.append(fields.message)
+        return True
 
     def assembled(self) -> Assembled:
         """Return the event as far as it came."""
         line, fields = self.line, self.fields
-        if len(self.texts) > 1:
-            line = replace(line, text="\n".join(self.texts))
-        if is_partial(fields):
-            fields = replace(fields, message="".join(self.messages).strip())
-        return replace(line, end=self.end), fields, self.timestamp
+        if self.texts:
+            line = replace(line, text="\n".join((line.text, *self.texts)))
+        if self.last is not self.line:
+            line = replace(line, end=self.last.end)
+        if fields.partial:
+            fields = replace(fields, message="".join((fields.message, *self.messages)).strip())
+        return line, fields, self.timestamp

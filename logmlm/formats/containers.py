@@ -35,7 +35,8 @@ def _docker_fields(record: Record, zone: tzinfo) -> Fields | None:
         return None
     cut = _is_cut(log)
     attributes = {"log.iostream": stream} | ({"logtag": PARTIAL} if cut else {})
-    return Fields(read_field(time, zone), "", log if cut else first_line(log.strip()), attributes)
+    message = log if cut else first_line(log.strip())
+    return Fields(read_field(time, zone), "", message, attributes, partial=cut)
 
 
 def _is_cut(log: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import tzinfo
+from functools import cached_property
 from typing import Literal, Protocol
 
 from logmlm.formats.attributes import ALIASES
@@ -17,6 +18,12 @@ Continuation = Literal["join", "discard"]
 Groups = dict[str, str]
 Refine = Callable[[Groups], Groups]
 
+_TIME_GROUPS = frozenset(
+    (
+        *("timestamp", "_epoch", "_zone", "_fraction"),
+        *("_year", "_month", "_day", "_hour", "_minute", "_second"),
+    )
+)
 _OWN_FIELDS = frozenset(("timestamp", "level", "message", "label"))
 
 
@@ -47,7 +54,15 @@ class LineFormat(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+class _LastTime:
+    """The last line's time, and the text that it was read from; both together, or neither."""
+
+    found: object = None
+    now = 0.0
+    time: float | None = None
+
+
+@dataclass(frozen=True)
 class PatternFormat:
     """A format described by a regular expression with named groups, matched at line's head.
 
@@ -62,32 +77,42 @@ class PatternFormat:
     continuation: Continuation = "join"
     refine: Refine | None = None
     clock: Clock = read_groups
+    _last: _LastTime = field(default_factory=_LastTime, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _time_groups(self) -> tuple[str, ...]:
+        return tuple(name for name in self.pattern.groupindex if name in _TIME_GROUPS)
 
     def parse(self, text: str, now: float) -> Fields | None:
         """See `LineFormat.parse`."""
-        match = self.pattern.match(first_line(text))
+        head = first_line(text)
+        match = self.pattern.match(head)
         if match is None:
             return None
-        groups = {name: value for name, value in match.groupdict().items() if value}
-        if self.refine is not None:
-            groups = self.refine(groups)
-        message = groups.get("message", "")
+        groups = self.groups_of(match)
+        message, partial = groups.get("message", ""), groups.get("logtag") == PARTIAL
+        # Lines of one moment stand together: what was read for the last one is read once.
+        last, found = self._last, match.group(*self._time_groups)
+        if found != last.found or now != last.now:
+            last.time = self.clock(groups, now, self.zone)
+            last.found, last.now = found, now
         return Fields(
-            timestamp=self.clock(groups, now, self.zone),
+            timestamp=last.time,
             level=level_name(groups.get("level", "")),
-            message=message if groups.get("logtag") == PARTIAL else message.strip(),
-            attributes=_attributes(groups),
+            message=message if partial else message.strip(),
+            attributes=Attributes(self, head),
             label=groups.get("label"),
+            partial=partial,
         )
+
+    def groups_of(self, match: re.Match[str]) -> Groups:
+        """What the groups hold that hold something, refined."""
+        groups = {name: value for name, value in match.groupdict().items() if value}
+        return groups if self.refine is None else self.refine(groups)
 
 
 PARTIAL = "P"
-"""The attribute `logtag` of a line whose rest follows in the next (Kubernetes CRI)."""
-
-
-def is_partial(fields: Fields) -> bool:
-    """Whether the line's message goes on in the next line of its stream."""
-    return fields.attributes.get("logtag") == PARTIAL
+"""The group `logtag` of a line whose rest follows in the next (Kubernetes CRI)."""
 
 
 def first_line(text: str) -> str:
@@ -95,7 +120,37 @@ def first_line(text: str) -> str:
     return text.lstrip("\r\n").partition("\n")[0]
 
 
-def _attributes(groups: Mapping[str, str]) -> dict[str, str]:
+class Attributes(Mapping[str, str]):
+    """A line's attributes, found when one is asked for: few ever are."""
+
+    __slots__ = ("_format", "_found", "_text")
+
+    def __init__(self, line_format: PatternFormat, text: str) -> None:
+        self._format = line_format
+        self._text = text
+        self._found: dict[str, str] | None = None
+
+    def __getitem__(self, name: str) -> str:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __repr__(self) -> str:
+        return repr(self._all)
+
+    @property
+    def _all(self) -> dict[str, str]:
+        if self._found is None:
+            match = self._format.pattern.match(self._text)
+            self._found = {} if match is None else _named(self._format.groups_of(match))
+        return self._found
+
+
+def _named(groups: Groups) -> dict[str, str]:
     return {
         ALIASES.get(name, name): value
         for name, value in groups.items()

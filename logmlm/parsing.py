@@ -1,0 +1,86 @@
+"""What can be said of a line by itself: its fields, its key, and its masked message.
+
+None of it hangs on the lines before, so that any process may find it out, in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from logmlm.config import FormatConfig
+from logmlm.formats import Attributes, LineFormat, PatternFormat, attribute, first_line, get_format
+from logmlm.keys import KeyExtractor
+from logmlm.masks import Masks, Pair
+from logmlm.records import Fields, LogLine
+
+BATCH_LINES = 4_096
+
+Packed = tuple[Any, ...] | None
+"""A line's `Parsed` as plain values, with None for attributes that its text says again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Lines of one partition in order; `last` says that the partition ends with them."""
+
+    lines: list[LogLine]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Fields):
+    """Fields with what else was found: the key, and what masks made of the message."""
+
+    key: str = ""
+    masked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsing:
+    """How lines are parsed, as plain data; the format's name is never `auto`."""
+
+    format: FormatConfig
+    key: str | None
+    masks: tuple[Pair, ...]
+
+    def packer(self) -> Callable[[Sequence[str], Sequence[float]], list[Packed]]:
+        """A function that parses texts, each with the time when it was received."""
+        line_format, key_of = get_format(self.format), KeyExtractor(self.key)
+        mask = Masks(self.masks).mask_message
+
+        def pack(text: str, received_at: float) -> Packed:
+            fields = line_format.parse(text, received_at)
+            if fields is None:
+                return None
+            waits = isinstance(fields.attributes, Attributes)
+            attributes = None if waits else fields.attributes
+            found = (attributes, fields.label, fields.partial, key_of(fields, attribute))
+            masked = mask(fields.message)
+            return (fields.timestamp, fields.level, fields.message, *found, masked)
+
+        return lambda texts, times: list(map(pack, texts, times))
+
+
+def unpacked(packed: Packed, text: str, line_format: LineFormat) -> Parsed | None:
+    """Give what `pack` found in a text, with the attributes again."""
+    if packed is None:
+        return None
+    timestamp, level, message, attributes, *rest = packed
+    if isinstance(line_format, PatternFormat):
+        attributes = Attributes(line_format, first_line(text))
+    return Parsed(timestamp, level, message, attributes, *rest)
+
+
+def by_partition(lines: Iterable[LogLine]) -> Iterator[Batch]:
+    """Batches of `BATCH_LINES` lines at most, each of one partition."""
+    batch: list[LogLine] = []
+    for line in lines:
+        changed = bool(batch) and batch[0].partition != line.partition
+        if changed or len(batch) == BATCH_LINES:
+            yield Batch(batch, last=changed)
+            batch = []
+        batch.append(line)
+    if batch:
+        yield Batch(batch, last=True)

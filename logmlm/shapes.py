@@ -1,0 +1,134 @@
+"""The shape of a text: the text with all its digits alike, and what a pattern sees beyond it.
+
+Most of what differs between two lines of a log are digits, and most patterns treat all digits
+alike: there, texts of one shape match in the same places. Where a pattern tells digits apart (it
+holds a literal `0`, or `[1-5]`), the places are found where that can matter. Only the digits 0 to
+9 of ASCII count; all other characters stay in the shape as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from re import _compiler, _constants, _parser  # type: ignore[attr-defined]  # the parse tree has no public name
+from typing import Any, Final
+
+DIGITS: Final = "0123456789"
+_ALIKE: Final = bytes.maketrans(DIGITS.encode(), b"0" * len(DIGITS))
+_ANY_DIGIT: Final = (_constants.RANGE, (ord("0"), ord("9")))
+_CHARACTERS: Final = (
+    _constants.LITERAL,
+    _constants.NOT_LITERAL,
+    _constants.IN,
+    _constants.ANY,
+)
+_LOOKAROUNDS: Final = (_constants.ASSERT, _constants.ASSERT_NOT)
+_REPEATS: Final = (
+    _constants.MAX_REPEAT,
+    _constants.MIN_REPEAT,
+    _constants.POSSESSIVE_REPEAT,
+)
+Node = tuple[Any, Any]
+"""An operation of a pattern's parse tree, and what it works on."""
+
+
+def shape_of(text: str) -> bytes:
+    """The text in UTF-8 (lone surrogates too), every digit a `0`."""
+    return text.encode("utf-8", "surrogatepass").translate(_ALIKE)
+
+
+class Sight:
+    """What of a text's digits decides what a pattern matches in it, beyond the text's shape.
+
+    A pattern whose sets of characters each hold all digits or none sees the shape alone. One that
+    tells digits apart is widened, so that it takes any digit there: where the widened pattern
+    finds nothing, neither does the pattern, whatever the digits are. Where it finds something,
+    the digits of the words matter in which it did; or all digits if the pattern can match a space.
+    Where telling apart happens in a repetition, a lookaround or an atomic group, and where there
+    is a backreference, nothing is widened, and all digits always matter.
+    """
+
+    def __init__(self, regex: re.Pattern[str]) -> None:
+        tree = _parser.parse(regex.pattern, regex.flags)
+        self._flags = regex.flags
+        self._spans_words = False
+        self._widened: re.Pattern[str] | None = None
+        self.is_of_shape = True
+        """Whether the shape alone decides what matches, so that `places` is always empty."""
+        try:
+            self._widened = _compiled(list(self._widen(tree)), tree.state, regex.flags)
+        except _OpaqueError:
+            self.is_of_shape = False
+
+    def places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Spans of `text` (start, end) whose digits matter; the same for all texts of a shape."""
+        if self.is_of_shape:
+            return
+        if self._widened is None:
+            yield 0, len(text)
+            return
+        for found in self._widened.finditer(text):
+            if self._spans_words:
+                yield 0, len(text)
+                return
+            end = text.find(" ", found.end())
+            yield text.rfind(" ", 0, found.start()) + 1, len(text) if end < 0 else end
+
+    def _widen(self, nodes: Iterable[Node]) -> Iterator[Node]:
+        for op, content in nodes:
+            if op in _CHARACTERS:
+                yield self._wide_set((op, content))
+            elif op is _constants.BRANCH:
+                yield op, (content[0], [self._wide_list(branch) for branch in content[1]])
+            elif op is _constants.SUBPATTERN:
+                yield op, (*content[:3], self._wide_list(content[3]))
+            else:
+                yield op, self._checked(op, content)
+
+    def _wide_list(self, tree: Any) -> Any:
+        return _parser.SubPattern(tree.state, list(self._widen(tree)))
+
+    def _wide_set(self, node: Node) -> Node:
+        op, content = node
+        matches = _compiled([node], _parser.State(), self._flags).match
+        self._spans_words = self._spans_words or matches(" ") is not None
+        if sum(matches(digit) is not None for digit in DIGITS) in (0, len(DIGITS)):
+            return node
+        self.is_of_shape = False
+        if op is _constants.LITERAL:
+            return _constants.IN, [_ANY_DIGIT]
+        if op is _constants.IN and content[0][0] is not _constants.NEGATE:
+            return op, [*content, _ANY_DIGIT]
+        raise _OpaqueError
+
+    def _checked(self, op: Any, content: Any) -> Any:
+        """What is kept as it is, as it tells no digits apart."""
+        if op is _constants.AT:
+            return content
+        if op in _LOOKAROUNDS:
+            spans_words = self._spans_words  # what it looks at, it does not take
+            self._keep(content[1])
+            self._spans_words = spans_words
+        elif op in _REPEATS:
+            self._keep(content[2])
+        elif op is _constants.ATOMIC_GROUP:
+            self._keep(content)
+        else:
+            raise _OpaqueError
+        return content
+
+    def _keep(self, tree: Any) -> None:
+        was_of_shape, self.is_of_shape = self.is_of_shape, True
+        list(self._widen(tree))
+        if not self.is_of_shape:
+            raise _OpaqueError
+        self.is_of_shape = was_of_shape
+
+
+class _OpaqueError(Exception):
+    """A pattern can't be widened in a simple way."""
+
+
+def _compiled(nodes: list[Node], state: Any, flags: int) -> re.Pattern[str]:
+    pattern: re.Pattern[str] = _compiler.compile(_parser.SubPattern(state, nodes), flags)
+    return pattern

@@ -1,0 +1,126 @@
+"""Lines to events, beside Drain3's own `TemplateMiner.add_log_message` with the same masks.
+
+Drain3 is given the messages already taken out of their lines, which costs it nothing; ours takes
+whole lines and finds timestamp, message, key and template. Both know the log's templates before
+the first turn, and both work on one core (CPU time is what is compared). Drain3 has no masks that
+keep a value, so it goes without `STATUS`. A row gives the ratio on one log: `learning` is ours
+while it learns the templates too, `whole lines` is Drain3 given the lines as they are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from drain3 import TemplateMiner
+from drain3.masking import MaskingInstruction
+from drain3.template_miner_config import TemplateMinerConfig
+
+from logmlm.config import FormatConfig, TemplateConfig
+from logmlm.formats import detect_format
+from logmlm.masks import choose
+from logmlm.reader import EventReader, TemplateOf
+from logmlm.sources.archive import read_lines
+from logmlm.templates import Templates
+from speeds.figure import Figure, Options, by_turns
+
+BLOCK = r"(blk_-?\d+)"
+HDFS = "hdfs/HDFS_2pct.log.gz"
+LINES, ROW_LINES = 40_000, 10_000
+"""Of HDFS and of each other log at most: enough to be past the start, few enough for Drain3."""
+BATCH = 4_096
+ROW_ROUNDS = 5
+SAMPLES = Path(__file__).parents[3] / "sample_logs"
+
+
+class Log:
+    """A log in memory, with the templates that were learned from it."""
+
+    def __init__(self, path: Path, limit: int | None) -> None:
+        self.lines = list(islice(read_lines([str(path)], 0.0), limit))
+        self.texts = [line.text for line in self.lines]
+        self.format = detect_format(self.texts[:1000], FormatConfig()).format
+        self.messages = [
+            fields.message
+            for line in self.lines
+            if (fields := self.format.parse(line.text, line.received_at)) is not None
+        ]
+        self.templates = Templates(TemplateConfig())
+        for message in self.messages:
+            self.templates.learn(message)
+
+    def read(self, template_of: TemplateOf | None = None) -> None:
+        """Turn all lines into events, with templates as they were saved: nothing is known yet."""
+        fresh = Templates.load(self.templates.dump())
+        reader = EventReader(self.format, BLOCK, template_of or fresh.match)
+        for start in range(0, len(self.lines), BATCH):
+            reader.add(self.lines[start : start + BATCH])
+        reader.flush()
+
+    def learn(self) -> None:
+        """The same, with templates that are learned on the way."""
+        known = Templates(TemplateConfig())
+        self.read(lambda message, _=None: known.learn(message))
+
+
+def miner() -> TemplateMiner:
+    """Drain3 with the masks and the settings that are ours by default."""
+    ours, config = TemplateConfig(), TemplateMinerConfig()
+    config.drain_sim_th, config.drain_depth = ours.similarity, ours.depth
+    config.drain_max_children = ours.max_children
+    config.mask_prefix, config.mask_suffix = "<", ">"
+    config.masking_instructions = [
+        MaskingInstruction(pattern, name)
+        for name, pattern in choose(None, ())
+        if "?P<keep>" not in pattern
+    ]
+    return TemplateMiner(config=config)
+
+
+def drain3(texts: list[str]) -> Callable[[], None]:
+    """Drain3 over these texts, its templates learned in an earlier pass."""
+    known = miner()
+
+    def work() -> None:
+        for text in texts:
+            known.add_log_message(text)
+
+    work()
+    return work
+
+
+def measure(options: Options) -> Figure:
+    """HDFS is the figure, every log at hand a row."""
+    path = options.needs(HDFS)
+    log = Log(path, LINES)
+    figure = _compare("Drain3 on messages / lines to events, HDFS, CPU time", log)
+    rows = dict(figure.rows)
+    rows |= {f"ours_{unit}": value for unit, value in _rates(figure, len(log.lines)).items()}
+    rows["HDFS, whole lines"] = _row(drain3(log.texts), log.read)
+    rows["HDFS, learning"] = _row(drain3(log.messages), log.learn)
+    for other in _others(options):
+        found = Log(other, ROW_LINES)
+        rows[f"{other.parent.name}/{other.name}"] = _row(drain3(found.messages), found.read)
+    return replace(figure, rows=rows)
+
+
+def _others(options: Options) -> Iterator[Path]:
+    yield from sorted(SAMPLES.glob("*/*.log.gz"))
+    if options.data is not None:
+        yield from sorted((options.data / "loghub2k").glob("*_2k.log"))
+
+
+def _compare(what: str, log: Log) -> Figure:
+    return by_turns(what, drain3(log.messages), log.read, clock=time.process_time)
+
+
+def _row(theirs: Callable[[], object], ours: Callable[[], object]) -> str:
+    found = by_turns("", theirs, ours, ROW_ROUNDS, time.process_time)
+    return f"{found.ratio:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+
+def _rates(figure: Figure, lines: int) -> dict[str, float]:
+    return {"us_a_line": round(figure.rows["ours_s"] / lines * 1e6, 2)}
