@@ -11,7 +11,8 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 from logmlm.errors import UsageError
-from logmlm.mlm.tokenizer import BAG, MASK, NEVER_PREDICTED, PAD
+from logmlm.mlm.encoder import logits_at
+from logmlm.mlm.tokenizer import MASK, NEVER_PREDICTED, PAD
 
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
@@ -71,28 +72,10 @@ def token_logits(
 ) -> torch.Tensor:
     """Logits [M, V] at the M chosen places.
 
-    `ids` is [B, L]; `positions` is a boolean [B, L]. The output layer runs only where asked.
+    `ids` is [B, L]; `positions` is a boolean [B, L]. Only what these places need is worked out.
     """
-    attention = (ids != PAD).long() if padding else None
-    hidden = model.bert(
-        input_ids=ids, attention_mask=attention, position_ids=_position_ids(model, ids)
-    ).last_hidden_state
-    logits: torch.Tensor = model.cls(hidden[positions])
-    return logits
-
-
-def _position_ids(model: BertForMaskedLM, ids: torch.Tensor) -> torch.Tensor:
-    """Position ids [B, L] of token ids [B, L].
-
-    In order they count 0, 1, …. In a bag they tell how often the same word stands before, in
-    the upper half of the table, so that the order can't be read and the counts can; all hidden
-    places have the same.
-    """
-    half = model.config.max_position_embeddings // 2
-    in_order = torch.arange(ids.shape[1], device=ids.device)
-    same = ids[:, :, None] == ids[:, None, :]
-    repeats = same.tril(diagonal=-1).sum(dim=-1).masked_fill(ids == MASK, 0)
-    return torch.where(ids[:, :1] == BAG, half + repeats, in_order)
+    places = positions.flatten().nonzero().squeeze(1)
+    return logits_at(model, ids, places, padding)
 
 
 def resolve_device(name: str) -> torch.device:
