@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -57,41 +56,52 @@ def words(where: Path, epochs: int, trainings: int = 1) -> list[object]:
     return ["-c", PROGRAM, Path(__file__).parent, where, epochs, trainings]
 
 
-def test_two_processes_learn_as_one_with_the_double_batch(tmp_path: Path) -> None:
-    with together(words(tmp_path, 6, trainings=2)) as (lead, other):
-        said, trouble = lead.communicate(timeout=120)
+EPOCHS = 12
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Two processes train twice: where their models are, and what rank 0 said."""
+    where = tmp_path_factory.mktemp("undisturbed")
+    with together(words(where, EPOCHS, trainings=2)) as (lead, other):
+        said, trouble = lead.communicate(timeout=300)
         silence, _ = other.communicate(timeout=60)
     assert (lead.returncode, other.returncode) == (0, 0), trouble
     assert silence == ""
-    model, reports = trained(job(6, 4))
+    return where, said
+
+
+def test_two_processes_learn_as_one_with_the_double_batch(undisturbed: tuple[Path, str]) -> None:
+    where, said = undisturbed
+    model, reports = trained(job(EPOCHS, 4))
     curves = [json.loads(line) for line in said.splitlines()]
-    assert len(curves) == 12
+    assert len(curves) == 2 * EPOCHS
     for one, two in zip([*reports, *reports], curves, strict=True):
         for figure in ("epoch", "loss", "accuracy", "validation_loss"):
-            assert two[figure] == pytest.approx(getattr(one, figure), rel=1e-4)
+            assert two[figure] == pytest.approx(getattr(one, figure), rel=1e-3)
     for number in (0, 1):
-        found = load_file(tmp_path / f"{number}.model")
+        found = load_file(where / f"{number}.model")
         for name, array in weights_of(model).items():
-            assert np.allclose(found[name].numpy(), array, atol=1e-3), name
+            assert np.allclose(found[name].numpy(), array, atol=5e-3), name
 
 
-def test_killed_processes_that_are_started_again_end_with_the_same_weights(tmp_path: Path) -> None:
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "killed").mkdir()
-    with together(words(tmp_path / "killed", 40)) as (lead, other):
+def test_killed_processes_that_are_started_again_end_with_the_same_weights(
+    tmp_path: Path, undisturbed: tuple[Path, str]
+) -> None:
+    with together(words(tmp_path, EPOCHS)) as (lead, other):
         assert lead.stdout is not None
         for line in lead.stdout:
             if json.loads(line)["epoch"] == 3:
-                os.kill(other.pid, signal.SIGKILL)
-                os.kill(lead.pid, signal.SIGKILL)
+                other.send_signal(signal.SIGKILL)
+                lead.send_signal(signal.SIGKILL)
     assert lead.returncode == other.returncode == -signal.SIGKILL
-    for name in ("killed", "whole"):
-        with together(words(tmp_path / name, 40)) as (lead, _):
-            said, trouble = lead.communicate(timeout=120)
-        assert lead.returncode == 0, trouble
-        first = json.loads(said.splitlines()[0])["epoch"]
-        assert (first > 2) if name == "killed" else (first == 1)
-    again, whole = (load_file(tmp_path / name / "0.model") for name in ("killed", "whole"))
+    with together(words(tmp_path, EPOCHS)) as (lead, _):
+        said, trouble = lead.communicate(timeout=300)
+    assert lead.returncode == 0, trouble
+    epochs = [json.loads(line)["epoch"] for line in said.splitlines()]
+    assert epochs[0] > 2  # they went on, and did not begin anew
+    assert epochs[-1] == EPOCHS
+    again, whole = (load_file(where / "0.model") for where in (tmp_path, undisturbed[0]))
     assert again.keys() == whole.keys()
     assert all(torch.equal(again[name], whole[name]) for name in whole)
 

@@ -34,8 +34,8 @@ def same(first: BertForMaskedLM, second: BertForMaskedLM) -> bool:
     return all((a[name] == b[name]).all() for name in a)
 
 
-def run_of(job: Job) -> training._Run:
-    return training._Run(build_model("tiny", len(VOCABULARY), 8, job.config.seed), job, Ranks())
+def run_of(job: Job) -> training.Run:
+    return training.Run(build_model("tiny", len(VOCABULARY), 8, job.config.seed), job, Ranks())
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:

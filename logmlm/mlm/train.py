@@ -113,7 +113,7 @@ def _trained(
     config = job.config
     model = build_model(config.preset, job.vocabulary_size, job.window_size, config.seed)
     model.to(own_device(resolve_device(config.device), ranks))
-    run = _Run(model, job, ranks)
+    run = Run(model, job, ranks)
     progress = run.agreed(checkpoint.restore(model, run.optimizer))
     every_s = SAVE_EVERY_S if save_every_s is None else save_every_s
     saved_at = time.monotonic()
@@ -156,14 +156,17 @@ class _Objective(nn.Module):
         return (losses * batch.weights).sum(), (guessed * batch.weights).sum()
 
 
-class _Run:
+class Run:
     """One training: a model, its optimizer, and the data it learns from."""
 
-    def __init__(self, model: BertForMaskedLM, job: Job, ranks: Ranks) -> None:
+    def __init__(
+        self, model: BertForMaskedLM, job: Job, ranks: Ranks, draws: Draws | None = None
+    ) -> None:
+        """`draws` are what an epoch is made of; those of `job.training` unless told."""
         self.model = model
         self.optimizer = _optimizer(model, job.config.learning_rate)
         self._objective: nn.Module = _Objective(model)
-        self._training = Draws.of(job.corpus, job.training)
+        self._training = draws or Draws.of(job.corpus, job.training)
         self._validation = Draws.of(job.corpus, job.validation)
         self._config = job.config
         self._ranks = ranks
