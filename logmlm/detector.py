@@ -26,7 +26,7 @@ from logmlm.templates import Templates
 from logmlm.windows import Windower
 
 if TYPE_CHECKING:
-    from logmlm.mlm.model import Model
+    from logmlm.mlm.encoder import Model
 
 END_TEXT = "(end of window)"
 UNKNOWN_TEXT = "(a line never seen in training)"

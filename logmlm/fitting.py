@@ -19,6 +19,7 @@ from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.model import build_model, resolve_device, set_weights, weights_of
 from logmlm.mlm.pll import Scorer
+from logmlm.mlm.ranks import Ranks
 from logmlm.mlm.train import EpochReport, Job, train
 from logmlm.mlm.workers import available_cpus, run_all
 from logmlm.tails import Array
@@ -101,8 +102,8 @@ def fit(task: Task, work: Path | None, report: Report) -> Fitted:
     held_out = max(1, round(count * HELD_OUT_SHARE))
     folds = folds_needed(count, held_out, task.rate, task.threshold.folds)
     requests = _cross_fit(task, work, folds) if folds else _hold_out(task, work, held_out)
-    on_cpu = resolve_device(task.model.device).type == "cpu"
-    workers = min(len(requests), available_cpus()) if on_cpu else 1
+    side_by_side = resolve_device(task.model.device).type == "cpu" and Ranks.here().count == 1
+    workers = min(len(requests), available_cpus()) if side_by_side else 1
     return _fitted(task, requests, run_all(_carry_out, requests, lambda e: report(*e), workers))
 
 

@@ -43,6 +43,7 @@ FLOORS = (
     ("preflight",),
     ("commands",),
     ("cli",),
+    ("__main__",),
 )
 """From the ground up; a module imports only from floors below its own, a package is one noun."""
 HEAVY = ("torch", "transformers", "tokenizers", "safetensors")

@@ -1,17 +1,15 @@
 """The corpus, and what an epoch is made of."""
 
 import pickle
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.mlm.data import SORTED_BATCHES, Batch, Corpus, Draws, batches
-from logmlm.mlm.masking import IGNORED
-from logmlm.mlm.tokenizer import BAG, CLS, END, PAD, SEP
+from logmlm.mlm.data import Corpus, Draws
+from logmlm.mlm.tokenizer import END
 
 VOCABULARY = 30
 WINDOWS = st.lists(
@@ -19,21 +17,8 @@ WINDOWS = st.lists(
 )
 
 
-def epoch(
-    corpus: Corpus, draws: Draws, batch_size: int, seed: int = 0, vocabulary: int = VOCABULARY
-) -> list[Batch]:
-    rng = np.random.default_rng(seed)
-    return list(batches(corpus, draws, batch_size, vocabulary, rng))
-
-
 def every(corpus: Corpus) -> Draws:
     return Draws.of(corpus, np.arange(len(corpus)))
-
-
-def rows(batch: Batch) -> list[list[int]]:
-    """What the batch's windows held before anything was hidden, without their frames."""
-    whole = np.where(batch.targets == IGNORED, batch.inputs, batch.targets)
-    return [[token for token in row if token not in (PAD, CLS, BAG, SEP)] for row in whole.tolist()]
 
 
 def test_a_corpus_gives_back_its_windows() -> None:
@@ -99,82 +84,3 @@ def test_the_weights_of_an_epoch_sum_to_the_number_of_windows(windows: list[list
     assert draws.weights.sum() == pytest.approx(len(windows), rel=1e-6)
     drawn = {tuple(corpus[int(i)].tolist()) for i in draws.windows}
     assert drawn == set(map(tuple, windows))
-
-
-def test_no_windows_make_no_draws() -> None:
-    draws = Draws.of(Corpus.of([[7]]), np.empty(0, dtype=np.int64))
-    assert len(draws) == 0
-    assert epoch(Corpus.of([[7]]), draws, 4) == []
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 9), st.integers(1, 5), st.booleans()), min_size=1, max_size=20
-    ),
-    st.integers(1, 12),
-    st.integers(0, 99),
-)
-def test_every_draw_is_trained_on_once_the_last_partial_batch_too(
-    kinds: list[tuple[int, int, bool]], batch_size: int, seed: int
-) -> None:
-    """Each kind of window (length, copies, complete) has a word of its own, which tells it."""
-    windows = [
-        [END + 1 + kind] * length + [END] * complete
-        for kind, (length, copies, complete) in enumerate(kinds)
-        for _ in range(copies)
-    ]
-    corpus = Corpus.of(windows)
-    draws = every(corpus)
-    found = epoch(corpus, draws, batch_size, seed)
-    expected = Counter(int(corpus[int(i)][0]) for i in draws.windows)
-    assert Counter(row[0] for batch in found for row in rows(batch)) == expected
-    assert len(found) == -(-len(draws) // batch_size)
-    assert all(len(batch.inputs) <= batch_size for batch in found)
-    assert sum(batch.events for batch in found) == corpus.lengths[draws.windows].sum()
-    assert sum(float(b.weights.sum()) for b in found) == pytest.approx(len(windows), rel=1e-5)
-
-
-def test_the_longest_windows_are_never_dropped() -> None:
-    windows = [[7 + i % 20] * (1 + i // 10) for i in range(99)]  # 10 a batch, one short
-    corpus = Corpus.of(windows)
-    words = {row[0] for batch in epoch(corpus, every(corpus), 10) for row in rows(batch)}
-    assert words == {window[0] for window in windows}
-    longest = max(len(row) for b in epoch(corpus, every(corpus), 10) for row in rows(b))
-    assert longest == 10
-
-
-def test_each_row_keeps_its_own_weight() -> None:
-    corpus = Corpus.of([[7 + i] * (1 + i % 3) for i in range(20) for _ in range(1 + i % 4)])
-    draws = every(corpus)
-    weights = {corpus[int(i)][0]: w for i, w in zip(draws.windows, draws.weights, strict=True)}
-    for batch in epoch(corpus, draws, 4):
-        for row, weight in zip(rows(batch), batch.weights, strict=True):
-            assert weights[row[0]] == weight
-
-
-def test_batches_of_like_length_come_in_random_order_with_fresh_masks() -> None:
-    corpus = Corpus.of([[7 + i % 20] * (1 + i % 8) + [END] for i in range(160)])
-    draws = every(corpus)
-    first, second = epoch(corpus, draws, 8, seed=1), epoch(corpus, draws, 8, seed=2)
-    lengths = [batch.inputs.shape[1] for batch in first]
-    assert lengths != sorted(lengths)
-    padding = sum(int((batch.inputs == PAD).sum()) for batch in first)
-    assert padding < 0.10 * sum(batch.inputs.size for batch in first)
-    assert [b.targets.tolist() for b in first] != [b.targets.tolist() for b in second]
-
-
-def test_the_same_seed_gives_the_same_epoch() -> None:
-    corpus = Corpus.of([[7 + i % 5, 8, 9] for i in range(30)])
-    first, second = epoch(corpus, every(corpus), 4), epoch(corpus, every(corpus), 4)
-    for a, b in zip(first, second, strict=True):
-        assert (a.inputs == b.inputs).all()
-        assert (a.targets == b.targets).all()
-
-
-def test_corpora_larger_than_one_sorted_span_lose_nothing() -> None:
-    count = 2 * SORTED_BATCHES * 2 + 3
-    corpus = Corpus.of([[7 + i] for i in range(count)])
-    found = epoch(corpus, every(corpus), 2, vocabulary=7 + count)
-    tokens = sorted(token for batch in found for row in rows(batch) for token in row)
-    assert tokens == list(range(7, 7 + count))

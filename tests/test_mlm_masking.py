@@ -1,9 +1,11 @@
 """What training hides, and which reading of a window it shows."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,12 +15,10 @@ from logmlm.mlm.masking import (
     CUT_SHARE,
     END_SHARE,
     FEW_SHARE,
-    IGNORED,
     RATES,
-    Drawn,
-    Tokens,
-    draw_rate,
-    draw_reading,
+    Readings,
+    draw_rates,
+    draw_readings,
     hide,
     predictable,
 )
@@ -29,17 +29,31 @@ EVENTS = st.lists(st.sampled_from([UNK, *range(END + 1, VOCABULARY)]), max_size=
 WINDOWS = st.tuples(EVENTS, st.booleans()).map(lambda pair: [*pair[0], *([END] * pair[1])])
 
 
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
+IGNORED = -100
 
 
-def many(window: list[int], count: int) -> Tokens:
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def many(window: list[int], count: int) -> np.ndarray:
     return np.tile(np.array([CLS, *window, SEP, PAD]), (count, 1))
 
 
-def none(ids: Tokens) -> np.ndarray:
+def none(ids: np.ndarray) -> np.ndarray:
     """No window of the batch."""
     return np.zeros(len(ids), dtype=bool)
+
+
+def hidden_in(
+    ids: np.ndarray, asks_last: np.ndarray, alone: np.ndarray, rate: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs, and what was hidden in each place or IGNORED, of framed and padded windows."""
+    lengths = (ids != PAD).sum(axis=1)
+    readings = Readings(*map(torch.as_tensor, (ids, lengths, asks_last, alone)))
+    rates = torch.full((len(ids),), rate)
+    inputs, chosen = hide(readings, rates, VOCABULARY, rng(seed))
+    return inputs.numpy(), np.where(chosen.numpy(), ids, IGNORED)
 
 
 def near(share: float, of: int) -> object:
@@ -48,17 +62,17 @@ def near(share: float, of: int) -> object:
 
 
 def test_the_four_rates_are_drawn_alike() -> None:
-    random = rng()
-    drawn = np.array([draw_rate(random) for _ in range(4_000)])
-    assert set(drawn) == {0.10, 0.15, 0.30, 0.50} == set(RATES)
+    drawn = draw_rates(4_000, rng()).numpy()
+    assert {0.10, 0.15, 0.30, 0.50} == set(RATES)
+    assert set(drawn) == set(np.float32(RATES))
     for rate in RATES:
-        assert (drawn == rate).mean() == near(0.25, 4_000)
+        assert (drawn == np.float32(rate)).mean() == near(0.25, 4_000)
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_each_event_is_hidden_as_often_as_the_rate_says(rate: float) -> None:
     ids = many([*range(END + 1, VOCABULARY)] * 4, 1_000)
-    _, targets = hide(ids, none(ids), none(ids), rate, VOCABULARY, rng(1))
+    _, targets = hidden_in(ids, none(ids), none(ids), rate, 1)
     places = ids[0] > END
     hidden = targets != IGNORED
     assert hidden[:, places].mean() == near(rate, 52_000)
@@ -68,7 +82,7 @@ def test_each_event_is_hidden_as_often_as_the_rate_says(rate: float) -> None:
 
 def test_of_the_hidden_80_are_masked_10_random_and_10_stay() -> None:
     ids = many([8, UNK, 9, END], 60_000)
-    inputs, targets = hide(ids, none(ids), none(ids), 0.5, VOCABULARY, rng(2))
+    inputs, targets = hidden_in(ids, none(ids), none(ids), 0.5, 2)
     hidden = targets != IGNORED
     count, words = hidden.sum(), VOCABULARY - END + 1
     by_chance = 0.1 / words  # a random word may be the true one
@@ -80,7 +94,7 @@ def test_of_the_hidden_80_are_masked_10_random_and_10_stay() -> None:
 
 def test_random_words_are_drawn_alike_from_all_that_can_be_predicted() -> None:
     ids = many([8] * 10, 30_000)
-    inputs, targets = hide(ids, none(ids), none(ids), 0.5, VOCABULARY, rng(3))
+    inputs, targets = hidden_in(ids, none(ids), none(ids), 0.5, 3)
     drawn = inputs[(targets != IGNORED) & (inputs != MASK) & (inputs != 8)]
     others = [UNK, END, 7, *range(9, VOCABULARY)]
     assert set(drawn) == set(others)
@@ -95,29 +109,48 @@ def test_hiding_keeps_what_it_does_not_hide_and_never_touches_the_frame(
     longest = max(map(len, windows)) + 2
     ids = np.array([[CLS, *w, SEP, *[PAD] * (longest - 2 - len(w))] for w in windows])
     before = ids.copy()
-    inputs, targets = hide(ids, none(ids), none(ids), rate, VOCABULARY, rng(seed))
+    inputs, targets = hidden_in(ids, none(ids), none(ids), rate, seed)
     hidden = targets != IGNORED
     assert (ids == before).all()
     assert (targets[hidden] == ids[hidden]).all()
     assert (inputs[~hidden] == ids[~hidden]).all()
     assert not np.isin(ids[hidden], NEVER_PREDICTED).any()
     assert not np.isin(inputs[hidden], [PAD, CLS, SEP, BAG]).any()
-    assert (hidden.any(axis=1) == predictable(ids).any(axis=1)).all()
-    assert predictable(ids).sum() == sum(map(len, windows))
+    assert (hidden.any(axis=1) == predictable(torch.as_tensor(ids)).any(dim=1).numpy()).all()
+    assert predictable(torch.as_tensor(ids)).sum() == sum(map(len, windows))
 
 
 def test_where_chance_hides_nothing_one_place_is_hidden_and_all_alike() -> None:
     ids = many([7, 8, 9, END], 8_000)
-    _, targets = hide(ids, none(ids), none(ids), 1e-9, VOCABULARY, rng(4))
+    _, targets = hidden_in(ids, none(ids), none(ids), 1e-9, 4)
     hidden = targets != IGNORED
     assert (hidden.sum(axis=1) == 1).all()
     for place in range(1, 5):
         assert hidden[:, place].mean() == near(0.25, 8_000)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """One reading, without its padding."""
+
+    ids: np.ndarray
+    asks_last: bool
+    alone: bool
+
+
+def drawn_of(windows: list[list[int]], seed: int) -> list[Drawn]:
+    """A reading of each window; past a window's end stands another word, as in a corpus."""
+    longest = max(map(len, windows))
+    events = torch.tensor([[*w, *[VOCABULARY - 1] * (longest - len(w))] for w in windows])
+    found = draw_readings(events, torch.tensor([len(w) for w in windows]), rng(seed))
+    rows = zip(found.ids, found.lengths.tolist(), found.asks_last, found.alone, strict=True)
+    assert all((ids[length:] == PAD).all() for ids, length, _, _ in rows)
+    rows = zip(found.ids, found.lengths.tolist(), found.asks_last, found.alone, strict=True)
+    return [Drawn(ids[:length].numpy(), bool(a), bool(b)) for ids, length, a, b in rows]
+
+
 def drawings(window: list[int], count: int, seed: int) -> list[Drawn]:
-    random = rng(seed)
-    return [draw_reading(np.array(window), random) for _ in range(count)]
+    return drawn_of([window] * count, seed)
 
 
 def inner(drawn: Drawn) -> list[int]:
@@ -169,10 +202,14 @@ def test_a_bag_asks_for_its_end_or_for_an_event_that_it_lacks() -> None:
     assert all(0.15 < (asked == event).mean() < 0.35 for event in window[:-1])
 
 
-@given(WINDOWS.filter(bool), st.integers(0, 99))
-def test_a_reading_of_any_window_holds_nothing_but_its_events(window: list[int], seed: int) -> None:
-    for one in drawings(window, 4, seed):
+@given(st.lists(WINDOWS.filter(bool), min_size=1, max_size=6), st.integers(0, 99))
+def test_a_reading_of_any_window_holds_nothing_but_its_events(
+    windows: list[list[int]], seed: int
+) -> None:
+    for window, one in zip(windows, drawn_of(windows, seed), strict=True):
         shown = inner(one)
+        assert one.ids[0] in (CLS, BAG)
+        assert one.ids[-1] == SEP
         assert shown
         assert not Counter(shown) - Counter(window)
         assert END not in shown[:-1]
@@ -189,7 +226,7 @@ def test_the_last_place_where_asked_for_is_always_a_mask_and_alone_where_said() 
     rows = [[CLS, 7, 8, 9, SEP, PAD], [CLS, 7, 8, 9, END, SEP], [BAG, 7, 8, 9, END, SEP]]
     ids = np.tile(np.array(rows), (2_000, 1))
     asks, alone = np.tile([True, False, True], 2_000), np.tile([False, False, True], 2_000)
-    inputs, targets = hide(ids, asks, alone, 0.1, VOCABULARY, rng(8))
+    inputs, targets = hidden_in(ids, asks, alone, 0.1, 8)
     assert (inputs[0::3, 3] == MASK).all()
     assert (targets[0::3, 3] == 9).all()
     assert (targets[1::3, 4] == END).mean() < 0.4

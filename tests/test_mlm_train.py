@@ -19,10 +19,10 @@ from transformers import BertForMaskedLM
 
 from logmlm.errors import UsageError
 from logmlm.mlm import train as training
+from logmlm.mlm.batches import Batch
 from logmlm.mlm.checkpoint import TrainingCheckpoint
-from logmlm.mlm.data import Batch
-from logmlm.mlm.masking import IGNORED
 from logmlm.mlm.model import SUPPRESSED, build_model, weights_of
+from logmlm.mlm.ranks import Ranks
 from logmlm.mlm.tokenizer import CLS, END, MASK, NEVER_PREDICTED, PAD, SEP
 from logmlm.mlm.train import Job, train
 
@@ -34,8 +34,8 @@ def same(first: BertForMaskedLM, second: BertForMaskedLM) -> bool:
     return all((a[name] == b[name]).all() for name in a)
 
 
-def run_of(job: Job) -> training._Run:
-    return training._Run(build_model("tiny", len(VOCABULARY), 8, job.config.seed), job)
+def run_of(job: Job) -> training.Run:
+    return training.Run(build_model("tiny", len(VOCABULARY), 8, job.config.seed), job, Ranks())
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
@@ -68,18 +68,17 @@ def test_training_leaves_special_tokens_without_probability() -> None:
 def test_the_loss_is_the_weighted_cross_entropy_of_hidden_places_alone() -> None:
     run = run_of(job_of(corpus_of(*TEXTS)))
     run.model.eval()
-    inputs = np.array([[CLS, MASK, 8, END, SEP, PAD], [CLS, 7, MASK, 9, MASK, SEP]])
-    targets = np.full_like(inputs, IGNORED)
-    targets[0, 1], targets[1, 2], targets[1, 4] = 7, 10, END
-    loss, correct, hidden = run._loss(Batch(inputs, targets, np.array([3.0, 0.5], "f4"), 7))
-    whole = run.model(torch.tensor(inputs), attention_mask=torch.tensor(inputs != PAD).long())
-    surprisals = -whole.logits.log_softmax(dim=-1)
+    inputs = torch.tensor([[CLS, MASK, 8, END, SEP, PAD], [CLS, 7, MASK, 9, MASK, SEP]])
+    places, truth = torch.tensor([1, 8, 10]), torch.tensor([7, 10, END])
+    weights = torch.tensor([3.0, 0.5, 0.5])
+    loss, guessed = run._objective(Batch(inputs, places, truth, weights, 4.0, True, 7))
+    everywhere = run.model(inputs, attention_mask=(inputs != PAD).long())
+    surprisals = -everywhere.logits.log_softmax(dim=-1)
     by_hand = 3 * surprisals[0, 1, 7] + 0.5 * surprisals[1, 2, 10] + 0.5 * surprisals[1, 4, END]
-    assert hidden == 4.0
-    assert loss.item() == pytest.approx(by_hand.item() / 4.0, rel=1e-5)
-    best = whole.logits.argmax(dim=-1)
-    guessed = 3 * (best[0, 1] == 7) + 0.5 * (best[1, 2] == 10) + 0.5 * (best[1, 4] == END)
-    assert correct == float(guessed)
+    assert loss.item() == pytest.approx(by_hand.item(), rel=1e-5)
+    best = everywhere.logits.argmax(dim=-1)
+    by_hand = 3 * (best[0, 1] == 7) + 0.5 * (best[1, 2] == 10) + 0.5 * (best[1, 4] == END)
+    assert guessed.item() == float(by_hand)
 
 
 def test_the_learning_rate_warms_up_and_falls_as_a_cosine() -> None:
@@ -111,8 +110,8 @@ def test_gradients_are_clipped() -> None:
     run = run_of(job_of(corpus_of(*TEXTS)))
     with torch.no_grad():
         run.model.get_output_embeddings().bias[8] = 500.0
-    inputs, targets = np.array([[CLS, MASK, SEP]]), np.array([[IGNORED, 7, IGNORED]])
-    run._learn(Batch(inputs, targets, np.ones(1, "f4"), 1))
+    inputs, one = torch.tensor([[CLS, MASK, SEP]]), torch.ones(1)
+    run._learn(Batch(inputs, one.long(), 7 * one.long(), one, 1.0, False, 1))
     norm = torch.linalg.vector_norm(torch.cat([p.grad.flatten() for p in run.model.parameters()]))
     assert norm.item() == pytest.approx(1.0, rel=1e-3)
 

@@ -47,9 +47,22 @@ def train(
 ) -> None:
     """Learn from normal LOGS (plain, .gz, .xz, .zst, or - for stdin); write a model directory.
 
-    Whatever --config FILE says, the options beside it win.
+    Whatever --config FILE says, the options beside it win. On several GPUs: torchrun
+    --nproc-per-node N -m logmlm train ….
     """
     config = _config(logs, config_file, options)
+    from logmlm.mlm.ranks import joined
+    from logmlm.mlm.train import follow
+
+    with joined() as ranks:
+        if ranks.leads:
+            _lead(config, keep_going, quiet)
+        else:
+            follow()
+
+
+def _lead(config: TrainingConfig, keep_going: bool, quiet: bool) -> None:
+    """All of it but the other processes' parts of the batches, where there are others."""
     from logmlm.commands.progress import Progress
     from logmlm.sources.archive import expand, read_lines
     from logmlm.training import Session

@@ -1,4 +1,4 @@
-"""The forward pass of transformers' `BertForMaskedLM`, alone: same weights, same numbers.
+"""The parts of transformers' `BertForMaskedLM`, alone: same weights under the same names.
 
 transformers' models bring torch's compiler and its distributed tensors along: four seconds and
 150 MB at every start of the daemon, for a model of half a megabyte. Training and everybody else
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,14 +52,10 @@ class BertSizes:
         return cls(**{name: stored[name] for name in names})
 
 
-class Hidden(NamedTuple):
-    """What `Bert.bert` gives: [B, L, H]."""
-
-    last_hidden_state: Tensor
-
-
 class Bert(nn.Module):
-    """A masked language model that only reads; `bert` and `cls` are as in `BertForMaskedLM`."""
+    """A saved masked language model, for `encoder.logits_at`."""
+
+    bert: Any
 
     def __init__(self, config: BertSizes, weights: Mapping[str, Tensor]) -> None:
         """Take saved weights as they are, under transformers' names.
@@ -96,54 +92,25 @@ class _Trunk(nn.Module):
         layers = [_Layer(config) for _ in range(config.num_hidden_layers)]
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor
-    ) -> Hidden:
-        """Read token ids [B, L] at position ids [B, L]; the mask [B, L] is 0 at padding."""
-        words, positions, kinds, norm = self.embeddings.values()
-        found = norm(words(input_ids) + kinds.get_parameter("weight")[0] + positions(position_ids))
-        seen = None if attention_mask is None else attention_mask[:, None, None, :].bool()
-        for layer in self.encoder["layer"].children():
-            found = layer(found, seen)
-        return Hidden(found)
-
 
 class _Layer(nn.Module):
     def __init__(self, config: BertSizes) -> None:
         super().__init__()
         size, between = config.hidden_size, config.intermediate_size
-        self._heads = config.num_attention_heads
         parts = {name: nn.Linear(size, size) for name in ("query", "key", "value")}
         output = _Sum(size, config)
         self.attention = nn.ModuleDict({"self": nn.ModuleDict(parts), "output": output})
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(size, between)})
         self.output = _Sum(between, config)
 
-    def forward(self, found: Tensor, seen: Tensor | None) -> Tensor:
-        query, key, value = (
-            self._by_head(part(found)) for part in self.attention["self"].children()
-        )
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-        found = self.attention["output"](mixed.transpose(1, 2).flatten(2), found)
-        said: Tensor = self.output(functional.gelu(self.intermediate["dense"](found)), found)
-        return said
-
-    def _by_head(self, found: Tensor) -> Tensor:
-        """[B, heads, L, H / heads] of [B, L, H]."""
-        return found.view(*found.shape[:2], self._heads, -1).transpose(1, 2)
-
 
 class _Sum(nn.Module):
-    """What a part of a layer says, added to what it was told."""
+    """What brings a part of a layer back to the hidden size."""
 
     def __init__(self, inputs: int, config: BertSizes) -> None:
         super().__init__()
         self.dense = nn.Linear(inputs, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
-
-    def forward(self, said: Tensor, told: Tensor) -> Tensor:
-        found: Tensor = self.LayerNorm(self.dense(said) + told)
-        return found
 
 
 class _Head(nn.Module):

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.mlm.masking import Drawn, Tokens, draw_rate, draw_reading, hide
-from logmlm.mlm.tokenizer import PAD
-
-SORTED_BATCHES = 64
-"""How many batches are sorted by length together: little padding, and still random."""
+from logmlm.mlm.masking import Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,54 +89,5 @@ class Draws:
         return len(self.windows)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Token ids with places hidden, and what they held, [B, L]; the windows' weights, [B]."""
-
-    inputs: Tokens
-    targets: Tokens
-    weights: npt.NDArray[np.float32]
-    events: int
-
-
-def batches(
-    corpus: Corpus,
-    draws: Draws,
-    batch_size: int,
-    vocabulary_size: int,
-    rng: np.random.Generator,
-) -> Iterator[Batch]:
-    """One epoch: every draw once, with masks drawn anew for each batch, in random order.
-
-    A batch holds readings of about equal length; the last may be a partial one.
-    """
-    order = rng.permutation(len(draws))
-    for span in range(0, len(order), batch_size * SORTED_BATCHES):
-        part = order[span : span + batch_size * SORTED_BATCHES]
-        readings = [draw_reading(corpus[index], rng) for index in draws.windows[part]]
-        by_length = np.argsort([len(reading.ids) for reading in readings], kind="stable")
-        for first in rng.permutation(np.arange(0, len(part), batch_size)):
-            members = by_length[first : first + batch_size]
-            inputs, targets = _hidden([readings[i] for i in members], vocabulary_size, rng)
-            events = int(corpus.lengths[draws.windows[part[members]]].sum())
-            yield Batch(inputs, targets, draws.weights[part[members]], events)
-
-
-def _hidden(
-    readings: Sequence[Drawn], vocabulary_size: int, rng: np.random.Generator
-) -> tuple[Tokens, Tokens]:
-    ids = _padded([reading.ids for reading in readings])
-    asks_last = np.array([reading.asks_last for reading in readings])
-    alone = np.array([reading.alone for reading in readings])
-    return hide(ids, asks_last, alone, draw_rate(rng), vocabulary_size, rng)
-
-
 def _mapped(path: str, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Corpus:
     return Corpus(np.memmap(path, dtype=np.int32, mode="r"), starts, lengths)
-
-
-def _padded(rows: Sequence[Tokens]) -> Tokens:
-    ids = np.full((len(rows), max(map(len, rows))), PAD, dtype=np.int64)
-    for row, tokens in zip(ids, rows, strict=True):
-        row[: len(tokens)] = tokens
-    return ids

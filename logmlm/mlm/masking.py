@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, SEP, UNK
+from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP, UNK
 
 RATES = (0.10, 0.15, 0.30, 0.50)
 BAG_SHARE = 0.5
@@ -29,116 +30,143 @@ ANY_SHARE = 0.5
 """Of these, how many lack any events instead of the last ones."""
 ALONE_SHARE = 0.5
 """Of the bags, how many hide nothing but the last place, as scoring does."""
-IGNORED = -100
-"""The target at positions that were not hidden: cross-entropy leaves them out."""
 
 Tokens = npt.NDArray[np.int64]
 
 
-def draw_rate(rng: np.random.Generator) -> float:
-    """The share of tokens to hide in the next batch."""
-    return float(rng.choice(RATES))
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """N framed windows as training shows them.
+
+    `ids` [N, L] is padded, and `lengths` [N] count the frame. `asks_last` [N] says that the last
+    place before `[SEP]` is always hidden, `alone` [N] that nothing else is.
+    """
+
+    ids: torch.Tensor
+    lengths: torch.Tensor
+    asks_last: torch.Tensor
+    alone: torch.Tensor
+
+    def of(self, rows: torch.Tensor) -> Readings:
+        """Some of them, in the order of `rows`."""
+        return Readings(self.ids[rows], self.lengths[rows], self.asks_last[rows], self.alone[rows])
+
+
+def draw_rates(count: int, generator: torch.Generator) -> torch.Tensor:
+    """The share of tokens to hide in each of so many batches, [count]."""
+    rates = torch.tensor(RATES, device=generator.device)
+    drawn = torch.randint(len(RATES), (count,), generator=generator, device=generator.device)
+    return rates[drawn]
+
+
+def draw_readings(
+    events: torch.Tensor, lengths: torch.Tensor, generator: torch.Generator
+) -> Readings:
+    """One reading of each window: in order after `[CLS]`, or (half of the time) as a bag.
+
+    `events` is [N, n], of which row i counts up to `lengths[i]` (1 at least). All is drawn at
+    once, on the generator's device, and nothing waits for it.
+
+    In order, a window stands as it came, but a share of the complete ones is cut short, and asks
+    what comes next: only so does the model learn when a window is complete, else the last place
+    would be `[END]` each time, and never surprising. A bag has all events and asks for the end,
+    or lacks one (any), or a few (the last ones, or any), and asks for one of these.
+    """
+    draw = _Draw(generator, len(events))
+    ends = events.gather(1, lengths[:, None] - 1)[:, 0] == END
+    bag = draw.happens(BAG_SHARE)
+    cut = ~bag & ends & (lengths > 2) & draw.happens(CUT_SHARE)
+    whole = bag & ends & ((lengths < 3) | draw.happens(END_SHARE))
+    lacking = bag & ~whole
+    few = lacking & draw.happens(FEW_SHARE)
+    shuffled = lacking & (~few | draw.happens(ANY_SHARE))
+    most = lengths - (cut | (lacking & ends)).long()
+    shown = torch.where(cut | few, draw.lengths(most), most)
+    ids = _framed(draw.shuffled(events, torch.where(shuffled, most, 0)), shown, bag)
+    return Readings(ids, shown + 2, bag | cut, bag & draw.happens(ALONE_SHARE))
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """A framed window as training shows it.
+class _Draw:
+    """Chances for so many windows at once."""
 
-    `asks_last` says that the last place before `[SEP]` is always hidden, `alone` that nothing
-    else is.
-    """
+    generator: torch.Generator
+    count: int
 
-    ids: Tokens
-    asks_last: bool
-    alone: bool
+    def happens(self, share: float) -> torch.Tensor:
+        return self._chance(self.count) < share
 
+    def lengths(self, most: torch.Tensor) -> torch.Tensor:
+        """How many events to show, 2 to `most`, evenly on a logarithmic scale.
 
-def draw_reading(events: Tokens, rng: np.random.Generator) -> Drawn:
-    """One reading of a window: in order after `[CLS]`, or (half of the time) as a bag."""
-    return (_draw_bag if rng.random() < BAG_SHARE else _draw_in_order)(events, rng)
+        Were all lengths drawn alike, a window that stops after a few events would be asked for
+        so seldom that the model could not be sure that it goes on.
+        """
+        least = most.clamp(max=2).float()
+        drawn = least * ((most + 1) / least) ** self._chance(self.count)
+        return torch.minimum(drawn.long(), most)
 
+    def shuffled(self, events: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+        """The first so many events of each window in random order, the others where they were."""
+        places = torch.arange(events.shape[1], device=events.device)
+        keys = torch.where(
+            places < first[:, None], self._chance(*events.shape), 1.0 + places[None, :]
+        )
+        return events.gather(1, keys.argsort(dim=1))
 
-def _draw_in_order(events: Tokens, rng: np.random.Generator) -> Drawn:
-    """The window as it came; a share of the complete ones is cut short, and asks what comes next.
-
-    Only so does the model learn when a window is complete: else the last place would be
-    `[END]` each time, and never surprising.
-    """
-    is_cut = len(events) > 2 and events[-1] == END and rng.random() < CUT_SHARE
-    shown = events[: _draw_length(len(events) - 1, rng)] if is_cut else events
-    return Drawn(np.concatenate(([CLS], shown, [SEP])), asks_last=bool(is_cut), alone=False)
-
-
-def _draw_bag(events: Tokens, rng: np.random.Generator) -> Drawn:
-    """All events, asking for the end; or all but one or a few, asking for one of these."""
-    ends = events[-1] == END
-    if ends and (len(events) < 3 or rng.random() < END_SHARE):
-        shown = events
-    else:
-        shown = _without_some(events[:-1] if ends else events, rng)
-    alone = bool(rng.random() < ALONE_SHARE)
-    return Drawn(np.concatenate(([BAG], shown, [SEP])), asks_last=True, alone=alone)
+    def _chance(self, *shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=self.generator, device=self.generator.device)
 
 
-def _without_some(events: Tokens, rng: np.random.Generator) -> Tokens:
-    """The events but one or a few, and then one of these: the last few, or any."""
-    if rng.random() >= FEW_SHARE:
-        return rng.permutation(events)
-    if rng.random() < ANY_SHARE:
-        events = rng.permutation(events)
-    return events[: _draw_length(len(events), rng)]
+def _framed(events: torch.Tensor, shown: torch.Tensor, bag: torch.Tensor) -> torch.Tensor:
+    """The first so many events of each window, between its first token and `[SEP]`, padded."""
+    ids = torch.nn.functional.pad(events, (1, 1), value=PAD)
+    places = torch.arange(ids.shape[1], device=ids.device)
+    ids = torch.where(places > shown[:, None], PAD, ids)
+    ids[:, 0] = torch.where(bag, BAG, CLS)
+    return ids.scatter(1, shown[:, None] + 1, SEP)
 
 
-def _draw_length(most: int, rng: np.random.Generator) -> int:
-    """How many events to show, 2 to `most`, evenly on a logarithmic scale.
-
-    Were all lengths drawn alike, a window that stops after a few events would be asked for so
-    seldom that the model could not be sure that it goes on.
-    """
-    least = min(2, most)
-    return min(most, int(least * ((most + 1) / least) ** rng.random()))
-
-
-def predictable(ids: Tokens) -> npt.NDArray[np.bool_]:
+def predictable(ids: torch.Tensor) -> torch.Tensor:
     """Which places hold words that are predicted: events, `[UNK]` and `[END]`."""
-    places: npt.NDArray[np.bool_] = (ids == UNK) | (ids >= END)
-    return places
+    return (ids == UNK) | (ids >= END)
 
 
 def hide(
-    ids: Tokens,
-    asks_last: npt.NDArray[np.bool_],
-    alone: npt.NDArray[np.bool_],
-    rate: float,
-    vocabulary_size: int,
-    rng: np.random.Generator,
-) -> tuple[Tokens, Tokens]:
-    """Inputs and targets, both [B, L], of one batch of framed, padded windows.
+    readings: Readings, rates: torch.Tensor, vocabulary_size: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is shown of framed, padded windows, and which places were chosen; both [N, L].
 
-    Each predictable place is chosen with probability `rate`, and at least one in each window.
-    Of the chosen, 80 % become `[MASK]`, 10 % a random word, 10 % stay; targets hold the true
-    token there and `IGNORED` everywhere else. Where `asks_last` [B] says so the last place
-    always becomes `[MASK]`, and where `alone` [B] does, no other is chosen.
+    Each predictable place of window i is chosen with probability `rates[i]`, and at least one in
+    each window. Of the chosen, 80 % become `[MASK]`, 10 % a random word, 10 % stay. Where
+    `asks_last` says so the last place always becomes `[MASK]`, and where `alone` does, no other
+    is chosen.
     """
+    ids = readings.ids
     places = predictable(ids)
-    last = np.pad(ids[:, 1:] == SEP, ((0, 0), (0, 1))) & asks_last[:, None]
-    chosen = ((rng.random(ids.shape) < rate) & places & ~alone[:, None]) | last
-    _choose_one_at_least(chosen, places, rng)
-    targets = np.where(chosen, ids, IGNORED)
-    fate = np.where(last, 0.0, rng.random(ids.shape))
-    inputs = np.where(chosen & (fate < 0.8), MASK, ids)
-    words = _random_words(ids.shape, vocabulary_size, rng)
-    return np.where(chosen & (fate >= 0.9), words, inputs), targets
+    after = torch.arange(1, ids.shape[1] + 1, device=ids.device)
+    last = (after == readings.lengths[:, None] - 1) & readings.asks_last[:, None]
+    chances, fates = torch.rand((2, *ids.shape), generator=generator, device=ids.device)
+    chosen = ((chances < rates[:, None]) & places & ~readings.alone[:, None]) | last
+    chosen = _one_at_least(chosen, places, chances)
+    words = _random_words(ids.shape, vocabulary_size, generator)
+    shown = torch.where(chosen & ((fates < 0.8) | last), MASK, ids)
+    return torch.where(chosen & (fates >= 0.9) & ~last, words, shown), chosen
 
 
-def _choose_one_at_least(
-    chosen: npt.NDArray[np.bool_], places: npt.NDArray[np.bool_], rng: np.random.Generator
-) -> None:
-    draws = np.where(places, rng.random(places.shape), -1.0)
-    rows = np.flatnonzero(~chosen.any(axis=1) & places.any(axis=1))
-    chosen[rows, draws[rows].argmax(axis=1)] = True
+def _one_at_least(
+    chosen: torch.Tensor, places: torch.Tensor, chances: torch.Tensor
+) -> torch.Tensor:
+    """Where nothing was chosen, the place that came nearest to it."""
+    nearest = torch.where(places, chances, 2.0).argmin(dim=1, keepdim=True)
+    none = ~chosen.any(dim=1, keepdim=True) & places.any(dim=1, keepdim=True)
+    return chosen.scatter(1, nearest, none | chosen.gather(1, nearest))
 
 
-def _random_words(shape: tuple[int, ...], vocabulary_size: int, rng: np.random.Generator) -> Tokens:
-    words = rng.integers(END - 1, vocabulary_size, shape)
-    return np.where(words == END - 1, UNK, words)
+def _random_words(
+    shape: torch.Size, vocabulary_size: int, generator: torch.Generator
+) -> torch.Tensor:
+    words = torch.randint(
+        END - 1, vocabulary_size, shape, generator=generator, device=generator.device
+    )
+    return torch.where(words == END - 1, UNK, words)

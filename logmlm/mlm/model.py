@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from logmlm.errors import UsageError
-from logmlm.mlm.bert import Bert
-from logmlm.mlm.tokenizer import BAG, MASK, NEVER_PREDICTED, PAD
+from logmlm.mlm.encoder import Model, logits_at
+from logmlm.mlm.tokenizer import MASK, NEVER_PREDICTED, PAD
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -26,8 +26,6 @@ SUPPRESSED = -10_000.0
 """Output bias of tokens that are never predicted: probability 0 in float32 and bfloat16."""
 FRAME_TOKENS = 3
 """Tokens of a window that are not its events: `[CLS]`, `[END]`, `[SEP]`."""
-Model: TypeAlias = "BertForMaskedLM | Bert"
-"""One that is trained, or one that was saved: both have `bert` and `cls`."""
 
 
 def build_model(preset: str, vocabulary_size: int, window_size: int, seed: int) -> BertForMaskedLM:
@@ -78,28 +76,10 @@ def token_logits(
 ) -> torch.Tensor:
     """Logits [M, V] at the M chosen places.
 
-    `ids` is [B, L]; `positions` is a boolean [B, L]. The output layer runs only where asked.
+    `ids` is [B, L]; `positions` is a boolean [B, L]. Only what these places need is worked out.
     """
-    attention = (ids != PAD).long() if padding else None
-    hidden = model.bert(
-        input_ids=ids, attention_mask=attention, position_ids=_position_ids(model, ids)
-    ).last_hidden_state
-    logits: torch.Tensor = model.cls(hidden[positions])
-    return logits
-
-
-def _position_ids(model: Model, ids: torch.Tensor) -> torch.Tensor:
-    """Position ids [B, L] of token ids [B, L].
-
-    In order they count 0, 1, …. In a bag they tell how often the same word stands before, in
-    the upper half of the table, so that the order can't be read and the counts can; all hidden
-    places have the same.
-    """
-    half = model.config.max_position_embeddings // 2
-    in_order = torch.arange(ids.shape[1], device=ids.device)
-    same = ids[:, :, None] == ids[:, None, :]
-    repeats = same.tril(diagonal=-1).sum(dim=-1).masked_fill(ids == MASK, 0)
-    return torch.where(ids[:, :1] == BAG, half + repeats, in_order)
+    places = positions.flatten().nonzero().squeeze(1)
+    return logits_at(model, ids, places, padding)
 
 
 def resolve_device(name: str) -> torch.device:

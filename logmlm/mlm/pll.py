@@ -19,8 +19,9 @@ import numpy.typing as npt
 import torch
 from cachetools import LRUCache
 
+from logmlm.mlm.encoder import Model
 from logmlm.mlm.masking import Tokens
-from logmlm.mlm.model import Model, token_logits
+from logmlm.mlm.model import token_logits
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
 
 TOKENS_A_PASS = 16_384

@@ -1,7 +1,8 @@
 """Pretraining by masked language modelling: AdamW, warm-up, cosine; resumable.
 
 All randomness of an epoch is drawn from (seed, epoch), so an interrupted training that goes on
-ends with the same weights as one that was never interrupted.
+ends with the same weights as one that was never interrupted. Several processes (`ranks.py`)
+train as one whose batch is as many times as large.
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from transformers import BertForMaskedLM
 
 from logmlm.config import ModelConfig
-from logmlm.errors import UsageError
+from logmlm.errors import LogmlmError, UsageError
+from logmlm.mlm.batches import Batch, Epochs, Part
 from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint
-from logmlm.mlm.data import Batch, Corpus, Draws, batches
-from logmlm.mlm.masking import IGNORED
-from logmlm.mlm.model import build_model, resolve_device, token_logits
+from logmlm.mlm.data import Corpus, Draws
+from logmlm.mlm.encoder import logits_at
+from logmlm.mlm.model import build_model, resolve_device
+from logmlm.mlm.ranks import Ranks, own_device
 
 WARMUP_SHARE = 0.05
 WEIGHT_DECAY = 0.01
@@ -52,8 +57,6 @@ class EpochReport:
 
 
 Report = Callable[[EpochReport], None]
-_Outcome = tuple[float, float, float]
-"""A batch's mean loss, and its weighted numbers of guessed and of hidden places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +90,31 @@ def train(
         StorageError: the checkpoint can't be written.
 
     """
+    ranks = Ranks.here()
+    ranks.told(job)
+    return _trained(job, ranks, checkpoint, report, save_every_s)
+
+
+def follow() -> None:
+    """Train with rank 0, in each job that it names, until it is done; it alone says what fails."""
+    ranks, nowhere = Ranks.here(), TrainingCheckpoint(None, "")
+    with suppress(LogmlmError):
+        while (job := ranks.told(None)) is not None:
+            _trained(job, ranks, nowhere, lambda _: None, math.inf)
+
+
+def _trained(
+    job: Job,
+    ranks: Ranks,
+    checkpoint: TrainingCheckpoint,
+    report: Report,
+    save_every_s: float | None,
+) -> BertForMaskedLM:
     config = job.config
-    device = resolve_device(config.device)
     model = build_model(config.preset, job.vocabulary_size, job.window_size, config.seed)
-    run = _Run(model.to(device), job)
-    progress = checkpoint.restore(run.model, run.optimizer)
+    model.to(own_device(resolve_device(config.device), ranks))
+    run = Run(model, job, ranks)
+    progress = run.agreed(checkpoint.restore(model, run.optimizer))
     every_s = SAVE_EVERY_S if save_every_s is None else save_every_s
     saved_at = time.monotonic()
     with _one_thread():
@@ -113,66 +136,83 @@ def epochs_of(config: ModelConfig, steps_each: int) -> int:
     return max(LEAST_EPOCHS, math.ceil(ENOUGH_STEPS / steps_each))
 
 
-class _Run:
+class _Objective(nn.Module):
+    """What a batch is trained to make small, as a module, so that processes can share it."""
+
+    def __init__(self, model: BertForMaskedLM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums over the hidden places of a batch: cross-entropy in nats, and guessed ones.
+
+        Both count a window as often as its weight says.
+        """
+        kind = batch.inputs.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+            logits = logits_at(self.model, batch.inputs, batch.places, batch.padded)
+        losses = nn.functional.cross_entropy(logits.float(), batch.truth, reduction="none")
+        guessed = logits.argmax(dim=-1) == batch.truth
+        return (losses * batch.weights).sum(), (guessed * batch.weights).sum()
+
+
+class Run:
     """One training: a model, its optimizer, and the data it learns from."""
 
-    def __init__(self, model: BertForMaskedLM, job: Job) -> None:
+    def __init__(
+        self, model: BertForMaskedLM, job: Job, ranks: Ranks, draws: Draws | None = None
+    ) -> None:
+        """`draws` are what an epoch is made of; those of `job.training` unless told."""
         self.model = model
         self.optimizer = _optimizer(model, job.config.learning_rate)
-        self._corpus = job.corpus
-        self._training = Draws.of(job.corpus, job.training)
+        self._objective: nn.Module = _Objective(model)
+        self._training = draws or Draws.of(job.corpus, job.training)
         self._validation = Draws.of(job.corpus, job.validation)
-        self._vocabulary_size = job.vocabulary_size
         self._config = job.config
-        steps_each = max(1, math.ceil(len(self._training) / job.config.batch_size))
+        self._ranks = ranks
+        batch_size = job.config.batch_size * ranks.count
+        self._epochs = Epochs(job.corpus, batch_size, job.vocabulary_size, model.device)
+        steps_each = max(1, math.ceil(len(self._training) / batch_size))
         self.epochs = epochs_of(job.config, steps_each)
         self._steps = steps_each * self.epochs
+
+    def agreed(self, progress: Progress) -> Progress:
+        """The progress of rank 0, with its weights and its optimizer's state in each process."""
+        if self._ranks.count == 1:
+            return progress
+        progress, state = self._ranks.told((progress, self.optimizer.state_dict()))
+        self.optimizer.load_state_dict(state)
+        self._objective = DistributedDataParallel(self._objective)  # it spreads rank 0's weights
+        return progress
 
     def epoch(self, before: Progress, report: Report) -> Progress:
         """One pass over all training windows."""
         began = time.perf_counter()
-        totals = _Totals()
+        totals = _Totals(self.model.device)
         step = before.step
         self.model.train()
-        with _seeded(self._config.seed, before.epoch):
-            for batch in self._batches(self._training, self._config.seed, before.epoch):
-                self._set_learning_rate(step)
-                totals.add(self._learn(batch), batch)
-                step += 1
-        validation = self._validate()
-        report(totals.report(before.epoch + 1, self.epochs, validation, began))
-        return before.after_epoch(step, validation)
-
-    def _learn(self, batch: Batch) -> _Outcome:
-        loss, correct, hidden = self._loss(batch)
-        if not math.isfinite(loss.item()):
+        for batch in self._batches(self._training, self._config.seed, before.epoch):
+            self._set_learning_rate(step)
+            totals.add(batch, *self._learn(batch))
+            step += 1
+        learned = totals.outcome(self._ranks)
+        if not math.isfinite(learned.loss):
             raise UsageError(
                 "the training loss is no longer a number; lower the learning rate"
                 f" (model.learning_rate is {self._config.learning_rate:g})"
             )
+        validation = self._validate()
+        report(learned.report(before.epoch + 1, self.epochs, validation, began))
+        return before.after_epoch(step, validation)
+
+    def _learn(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step on the mean over a batch; processes each have a part, and mean the gradients."""
+        loss, guessed = self._objective(batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+        (loss * (self._ranks.count / batch.total)).backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
         self.optimizer.step()
-        return loss.item(), correct, hidden
-
-    def _loss(self, batch: Batch) -> tuple[torch.Tensor, float, float]:
-        """Mean cross-entropy over the hidden places, how many were guessed, and how many there are.
-
-        All three count a window as often as its weight says.
-        """
-        device = self.model.device
-        targets = torch.as_tensor(batch.targets, device=device)
-        places = targets != IGNORED
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            ids = torch.as_tensor(batch.inputs, device=device)
-            logits = token_logits(self.model, ids, places, padding=True)
-        truth = targets[places]
-        weights = torch.as_tensor(batch.weights, device=device)[places.nonzero()[:, 0]]
-        losses = torch.nn.functional.cross_entropy(logits.float(), truth, reduction="none")
-        correct = float(weights[logits.argmax(dim=-1) == truth].sum())
-        hidden = float(weights.sum())
-        return (losses * weights).sum() / hidden, correct, hidden
+        return loss.detach(), guessed
 
     @torch.no_grad()
     def _validate(self) -> float | None:
@@ -180,16 +220,14 @@ class _Run:
         if not len(self._validation):
             return None
         self.model.eval()
-        totals = _Totals()
+        totals, objective = _Totals(self.model.device), _Objective(self.model)
         for batch in self._batches(self._validation, VALIDATION_SEED, 0):
-            loss, correct, hidden = self._loss(batch)
-            totals.add((loss.item(), correct, hidden), batch)
-        return totals.mean_loss()
+            totals.add(batch, *objective(batch))
+        return totals.outcome(self._ranks).loss
 
     def _batches(self, draws: Draws, seed: int, epoch: int) -> Iterator[Batch]:
-        rng = np.random.default_rng([seed, epoch])
-        size = self._config.batch_size
-        return batches(self._corpus, draws, size, self._vocabulary_size, rng)
+        part = Part(self._ranks.rank, self._ranks.count)
+        return self._epochs.batches(draws, seed, epoch, part)
 
     def _set_learning_rate(self, step: int) -> None:
         """Linear warm-up, then a cosine to zero (Loshchilov & Hutter, ICLR 2017)."""
@@ -200,24 +238,32 @@ class _Run:
             group["lr"] = self._config.learning_rate * share * (1 + math.cos(math.pi * rest)) / 2
 
 
-@dataclass(slots=True)
 class _Totals:
-    """Sums over the hidden places of an epoch."""
+    """Sums over the hidden places of an epoch; the device is asked for them once, at its end."""
 
-    loss: float = 0.0
-    correct: float = 0.0
-    hidden: float = 0.0
-    events: int = 0
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self._hidden = 0.0
+        self._events = 0
 
-    def add(self, outcome: _Outcome, batch: Batch) -> None:
-        loss, correct, hidden = outcome
-        self.loss += loss * hidden
-        self.correct += correct
-        self.hidden += hidden
-        self.events += batch.events
+    def add(self, batch: Batch, loss: torch.Tensor, guessed: torch.Tensor) -> None:
+        self._sums += torch.stack([loss, guessed])
+        self._hidden += batch.total
+        self._events += batch.events
 
-    def mean_loss(self) -> float:
-        return self.loss / max(1e-9, self.hidden)
+    def outcome(self, ranks: Ranks) -> _Outcome:
+        loss, guessed = ranks.summed(self._sums).tolist()
+        hidden = max(1e-9, self._hidden)
+        return _Outcome(loss / hidden, guessed / hidden, self._events)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """An epoch's mean loss, share of guessed places, and number of events."""
+
+    loss: float
+    accuracy: float
+    events: int
 
     def report(
         self, epoch: int, epochs: int, validation: float | None, began: float
@@ -225,9 +271,9 @@ class _Totals:
         return EpochReport(
             epoch=epoch,
             epochs=epochs,
-            loss=self.mean_loss(),
-            accuracy=self.correct / max(1e-9, self.hidden),
-            perplexity=math.exp(min(700.0, self.mean_loss())),
+            loss=self.loss,
+            accuracy=self.accuracy,
+            perplexity=math.exp(min(700.0, self.loss)),
             validation_loss=validation,
             events_per_second=self.events / (time.perf_counter() - began),
         )
@@ -253,11 +299,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _seeded(seed: int, epoch: int) -> Iterator[None]:
-    """Dropout drawn from (seed, epoch); the caller's random state is left alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed * 1_000_003 + epoch)
-        yield

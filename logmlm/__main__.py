@@ -1,0 +1,5 @@
+"""`python -m logmlm`, which is also how `torchrun -m logmlm train …` starts it."""
+
+from logmlm.cli import main
+
+main()

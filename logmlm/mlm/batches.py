@@ -1,0 +1,198 @@
+"""Batches of an epoch, drawn on the device that trains: readings of about equal length, masked.
+
+Only the windows come from the corpus. Readings, masks and the packing by length are drawn for
+many batches at once, so that a step of training waits for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from logmlm.mlm.data import Corpus, Draws
+from logmlm.mlm.masking import draw_rates, draw_readings, hide
+
+SORTED_BATCHES = 64
+"""How many batches are sorted by length together: little padding, and still random."""
+RESIDENT_SHARE = 0.25
+"""A corpus larger than this share of a GPU's memory stays on the host, and comes in pieces."""
+
+_Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B windows with M places hidden, on the device.
+
+    `inputs` is [B, L]; `places` [M] count through all windows (place p of window b is b L + p),
+    `truth` [M] is what they held and `weights` [M] their windows' weights. `total` is the sum of
+    weights and `events` the number of events in the whole batch, of which this may be one part;
+    `padded` says whether a window is shorter than L.
+    """
+
+    inputs: torch.Tensor
+    places: torch.Tensor
+    truth: torch.Tensor
+    weights: torch.Tensor
+    total: float
+    padded: bool
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which of `count` parts of each batch is wanted: that of process `rank`."""
+
+    rank: int = 0
+    count: int = 1
+
+    def rows(self, start: int, stop: int) -> _Indices:
+        """The rows of a batch in this part: every count-th, so that the parts are alike."""
+        return np.arange(start + self.rank, stop, self.count)
+
+
+class Epochs:
+    """Draws the batches of any epoch; what is drawn follows from (seed, epoch) alone.
+
+    It does not depend on how many parts a batch is made in. The tokens are kept on the device
+    where they fit (`RESIDENT_SHARE`); on a CPU they stay where they are, in memory or in a
+    memory-mapped file.
+    """
+
+    def __init__(
+        self, corpus: Corpus, batch_size: int, vocabulary_size: int, device: torch.device
+    ) -> None:
+        """`batch_size` is that of a whole batch, over all parts."""
+        self._windows = _Windows(corpus, device)
+        self._batch_size = batch_size
+        self._vocabulary_size = vocabulary_size
+        self._device = device
+
+    def batches(self, draws: Draws, seed: int, epoch: int, part: Part) -> Iterator[Batch]:
+        """Every draw once, in random order, with masks of its own; the last batch may be small.
+
+        A part that has no window of a small batch is given one with weight 0.
+        """
+        rng = np.random.default_rng([seed, epoch])
+        generator = torch.Generator(self._device)
+        generator.manual_seed(int(rng.integers(2**63)))
+        order = rng.permutation(len(draws))
+        for span in range(0, len(order), self._batch_size * SORTED_BATCHES):
+            rows = order[span : span + self._batch_size * SORTED_BATCHES]
+            packed = self._packed(draws.windows[rows], draws.weights[rows], generator, part)
+            for number in rng.permutation(len(packed)).tolist():
+                yield packed[number]
+
+    def _packed(
+        self,
+        windows: _Indices,
+        weights: npt.NDArray[np.float32],
+        generator: torch.Generator,
+        part: Part,
+    ) -> _Packed:
+        readings = draw_readings(*self._windows.rows(windows), generator)
+        order = readings.lengths.argsort(stable=True)
+        readings = readings.of(order)
+        starts = np.arange(0, len(windows), self._batch_size)
+        rates = draw_rates(len(starts), generator).repeat_interleave(self._batch_size)
+        shown, chosen = hide(readings, rates[: len(windows)], self._vocabulary_size, generator)
+        # Only here, once in so many steps, is the device waited for.
+        found = torch.stack([order, readings.lengths, chosen.sum(dim=1)]).cpu().numpy()
+        rows = _Rows(
+            lengths=found[1],
+            hidden=found[2],
+            weights=weights[found[0]],
+            events=self._windows.lengths[windows[found[0]]],
+        )
+        return _Packed(shown, torch.where(chosen, readings.ids, 0), rows, starts, part)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What the host knows of N rows: lengths with the frame, hidden places, weights, events."""
+
+    lengths: _Indices
+    hidden: _Indices
+    weights: npt.NDArray[np.float32]
+    events: _Indices
+
+
+class _Packed:
+    """Some batches of N rows sorted by length, and of these one part."""
+
+    def __init__(
+        self, shown: torch.Tensor, truth: torch.Tensor, rows: _Rows, starts: _Indices, part: Part
+    ) -> None:
+        """`truth` [N, L] is 0 where nothing is hidden; a batch begins at each of `starts`."""
+        pieces = [part.rows(a, b) for a, b in pairwise([*starts.tolist(), len(shown)])]
+        whole = rows.hidden * rows.weights
+        self._totals = np.add.reduceat(whole, starts)
+        self._events = np.add.reduceat(rows.events, starts)
+        own = np.concatenate([p if len(p) else starts[i : i + 1] for i, p in enumerate(pieces)])
+        weights = np.concatenate(
+            [rows.weights[p] if len(p) else np.zeros(1, dtype=np.float32) for p in pieces]
+        )
+        self._bounds = np.cumsum([0, *(max(1, len(p)) for p in pieces)])
+        self._lengths = rows.lengths[own]
+        self._offsets = np.cumsum([0, *rows.hidden[own]])
+        index = torch.as_tensor(own, device=shown.device)
+        self._shown, truth = shown[index], truth[index]
+        self._row, self._column = truth.nonzero(as_tuple=True)
+        self._truth = truth[self._row, self._column]
+        self._weights = torch.as_tensor(weights, device=shown.device)[self._row]
+
+    def __len__(self) -> int:
+        return len(self._totals)
+
+    def __getitem__(self, number: int) -> Batch:
+        first, end = self._bounds[number : number + 2].tolist()
+        lengths = self._lengths[first:end]
+        longest = int(lengths.max())
+        places = slice(*self._offsets[[first, end]].tolist())
+        return Batch(
+            inputs=self._shown[first:end, :longest],
+            places=(self._row[places] - first) * longest + self._column[places],
+            truth=self._truth[places],
+            weights=self._weights[places],
+            total=float(self._totals[number]),
+            padded=bool(lengths.min() < longest),
+            events=int(self._events[number]),
+        )
+
+
+class _Windows:
+    """Windows of a corpus as rows on a device."""
+
+    def __init__(self, corpus: Corpus, device: torch.device) -> None:
+        self.lengths = corpus.lengths
+        self._starts = corpus.starts
+        self._device = device
+        self._tokens = corpus.tokens
+        self._resident = _resident(corpus.tokens, device)
+
+    def rows(self, windows: _Indices) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens [N, n] and lengths [N] of N windows; past a window's length is anything."""
+        lengths = self.lengths[windows]
+        places = self._starts[windows, None] + np.arange(lengths.max())
+        places = np.minimum(places, len(self._tokens) - 1)
+        if self._resident is None:
+            found = np.asarray(self._tokens[places], dtype=np.int64)
+            events = torch.from_numpy(found).to(self._device)
+        else:
+            events = self._resident[torch.as_tensor(places, device=self._device)].long()
+        return events, torch.as_tensor(lengths, device=self._device)
+
+
+def _resident(tokens: npt.NDArray[np.int32], device: torch.device) -> torch.Tensor | None:
+    """The tokens on a GPU, if they fit there."""
+    if device.type != "cuda":
+        return None
+    _, memory = torch.cuda.mem_get_info(device)
+    if tokens.nbytes > RESIDENT_SHARE * memory:
+        return None
+    return torch.tensor(tokens, device=device)

@@ -1,0 +1,71 @@
+"""The forward pass for few places, held against that of transformers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logmlm.mlm.encoder import logits_at, position_ids
+from logmlm.mlm.model import build_model
+from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP
+
+ROWS = st.lists(
+    st.lists(st.sampled_from([MASK, END, 7, 8, 9]), min_size=1, max_size=6), min_size=1, max_size=5
+)
+
+
+def padded(rows: list[list[int]], first: int) -> torch.Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([[first, *row, SEP, *[PAD] * (longest - len(row))] for row in rows])
+
+
+@settings(deadline=None, max_examples=20)
+@given(ROWS, st.sampled_from(["tiny", "base"]), st.sampled_from([CLS, BAG]), st.data())
+def test_logits_are_those_of_transformers_at_any_places(
+    rows: list[list[int]], preset: str, first: int, data: st.DataObject
+) -> None:
+    model = build_model(preset, 10, 6, seed=1).eval()
+    ids = padded(rows, first)
+    real = (ids != PAD).flatten().nonzero()[:, 0].tolist()
+    places = torch.tensor(data.draw(st.lists(st.sampled_from(real), max_size=9)), dtype=torch.long)
+    found = logits_at(model, ids, places, padding=bool((ids == PAD).any()))
+    seen = (ids != PAD).long()
+    theirs = model(ids, attention_mask=seen, position_ids=position_ids(model, ids)).logits
+    assert torch.allclose(found, theirs.flatten(0, 1)[places], atol=1e-5)
+
+
+def test_gradients_are_those_of_transformers_too() -> None:
+    model = build_model("small", 10, 6, seed=1).train()
+    ids = padded([[7, MASK, 9, END], [8, MASK]], CLS)
+    places, truth = torch.tensor([2, 8]), torch.tensor([8, 7])
+
+    def gradients(logits: torch.Tensor) -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        torch.nn.functional.cross_entropy(logits, truth).backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    theirs = model(ids, attention_mask=(ids != PAD).long()).logits.flatten(0, 1)
+    expected, found = gradients(theirs[places]), gradients(logits_at(model, ids, places, True))
+    assert expected.keys() == found.keys()
+    for name, gradient in expected.items():
+        assert torch.allclose(found[name], gradient, atol=1e-6), name
+
+
+def test_places_in_a_bag_tell_how_often_the_word_stood_before() -> None:
+    model = build_model("tiny", 10, 6, seed=1)  # a table of 2 * 9 places
+    ids = torch.tensor([[BAG, 7, 8, 7, 7, MASK, MASK, SEP], [CLS, 7, 8, 7, 7, MASK, MASK, SEP]])
+    assert position_ids(model, ids).tolist() == [
+        [9, 9, 9, 10, 11, 9, 9, 9],
+        list(range(8)),
+    ]
+
+
+@pytest.mark.parametrize("order", [[3, 1, 2], [2, 3, 1]])
+def test_logits_come_in_the_order_asked_for(order: list[int]) -> None:
+    model = build_model("tiny", 10, 6, seed=1).eval()
+    ids = padded([[7, MASK, 9]], CLS)
+    together = logits_at(model, ids, torch.tensor(order), padding=False)
+    alone = [logits_at(model, ids, torch.tensor([place]), padding=False) for place in order]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-6)
