@@ -6,25 +6,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.errors import FormatError
 from logmlm.formats import get_format
+from logmlm.ladder import Ladder
 from logmlm.manifest import Manifest
 from logmlm.mlm.pll import Scorer
 from logmlm.mlm.store import load_model
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration
 from logmlm.reader import EventReader
-from logmlm.records import Expectation, LogLine, Score, Window, window_id
+from logmlm.records import Expectation, LogLine, Score, Window, is_checked, window_id
 from logmlm.templates import Templates
 from logmlm.windows import Windower
-
-if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
 
 END_TEXT = "(end of window)"
 UNKNOWN_TEXT = "(a line never seen in training)"
@@ -45,25 +41,21 @@ class Detector:
     """
 
     def __init__(
-        self,
-        manifest: Manifest,
-        templates: Templates,
-        vocabulary: Vocabulary,
-        model: BertForMaskedLM,
-        calibration: Calibration,
-        stride: int = 0,
+        self, manifest: Manifest, templates: Templates, vocabulary: Vocabulary, ladder: Ladder
     ) -> None:
         self.manifest = manifest
         self.templates = templates
         self.vocabulary = vocabulary
-        self.calibration = calibration
+        self.calibration = ladder.calibration
         self.digest = manifest.digest
         self._index = vocabulary.index()
-        self._scorer = Scorer(model, stride)
+        self._ladder = ladder
 
     @classmethod
-    def load(cls, directory: Path, device: str = "auto", stride: int = 0) -> Detector:
-        """Open a model directory.
+    def load(
+        cls, directory: Path, device: str = "auto", stride: int = 0, exact: bool = False
+    ) -> Detector:
+        """Open a model directory; `exact` leaves its screen out.
 
         Raises:
             ModelError: it is incomplete, damaged, or of a newer version.
@@ -72,9 +64,10 @@ class Detector:
         """
         manifest = Manifest.read(directory)
         templates = Templates.read(directory / "templates.json")
-        calibration = load_calibration(directory)
+        calibration, screen = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
-        return cls(manifest, templates, vocabulary, model, calibration, stride)
+        ladder = Ladder(Scorer(model, stride), calibration, None if exact or stride else screen)
+        return cls(manifest, templates, vocabulary, ladder)
 
     def reader(self) -> EventReader:
         """A reader for the line format that the model was trained on; it never learns."""
@@ -114,15 +107,17 @@ class Detector:
     def score(self, windows: Sequence[Window]) -> list[Score]:
         """Score windows, in the order given."""
         tokens = [self._tokens(window) for window in windows]
-        in_order = [reading.surprisals for reading in self._scorer.in_order(tokens)]
-        bags = self._scorer.as_bag(tokens)
-        found = [statistics(a, b) for a, b in zip(in_order, bags, strict=True)]
-        values, p_values = self.calibration.values(np.array(found).reshape(-1, len(STATISTICS)))
+        verdicts = self._ladder.judge(tokens, [is_checked(window) for window in windows])
         return [
-            Score(window, tuple(a.tolist()), tuple(b.tolist()), float(value), float(p))
-            for window, a, b, value, p in zip(
-                windows, in_order, bags, values, p_values, strict=True
+            Score(
+                window,
+                tuple(verdict.surprisals.tolist()),
+                tuple(verdict.bag_surprisals.tolist()),
+                verdict.value,
+                verdict.p_value,
+                verdict.rung,
             )
+            for window, verdict in zip(windows, verdicts, strict=True)
         ]
 
     def explain(self, score: Score) -> list[Expectation]:
@@ -135,7 +130,7 @@ class Detector:
             np.array(score.surprisals), np.array(score.bag_surprisals)
         )
         odd = values >= min(1.0, float(values.max()))
-        expected = self._scorer.expected(self._tokens(score.window))
+        expected = self._ladder.scorer.expected(self._tokens(score.window))
         return [
             Expectation(index, surprisal, bool(odd[index]), self._texts(expected[index]))
             for index, surprisal in enumerate(score.surprisals)
@@ -143,7 +138,7 @@ class Detector:
 
     def quality(self, windows: Sequence[Window]) -> LanguageQuality:
         """Perplexity and masked accuracy over all events of the windows, in order."""
-        readings = self._scorer.in_order([self._tokens(window) for window in windows])
+        readings = self._ladder.scorer.in_order([self._tokens(window) for window in windows])
         surprisals = np.concatenate([reading.surprisals for reading in readings])
         guessed = np.concatenate([reading.guessed for reading in readings])
         return LanguageQuality(float(np.exp(surprisals.mean())), float(guessed.mean()))

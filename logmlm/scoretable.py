@@ -19,7 +19,8 @@ IdOf = Callable[[Window], str]
 def window_object(score: Score, window_id: str) -> dict[str, Any]:
     """One window: its value, pseudo-log-likelihood and each event, the end token last.
 
-    Surprisals are in nats; `line` counts from 1 in its file (None for the end token).
+    Surprisals are in nats; `line` counts from 1 in its file (None for the end token). Where
+    `exact` is false, value, p-value and surprisals are those of one look with nothing hidden.
     """
     window = score.window
     return {
@@ -32,6 +33,7 @@ def window_object(score: Score, window_id: str) -> dict[str, Any]:
         "value": score.value,
         "p_value": score.p_value,
         "anomaly": score.is_anomaly,
+        "exact": score.is_exact,
         "pll": score.pll,
         "events": list(_events(score)),
     }
@@ -91,6 +93,7 @@ _COLUMNS = (
     ("value", "float64"),
     ("p_value", "float64"),
     ("anomaly", "bool_"),
+    ("exact", "bool_"),
     ("pll", "float64"),
     ("line", "int64"),
     ("text", "string"),

@@ -130,11 +130,12 @@ class FakeDetector:
         return explain(found)
 
 
-def load(path, _device):
+def load(model):
     """A model directory's name may say how many lines make a window, or that it can't be read.
 
     The environment's SCORED_WINDOWS may name a file that every scored window is noted in.
     """
+    path = model.path
     if path.name == "broken":
         raise RuntimeError("CUDA out of memory")
     told = os.environ.get("SCORED_WINDOWS")

@@ -29,9 +29,11 @@ FLOORS = (
     ("couriers",),
     (
         *("formats", "templates", "windows", "calibration", "alerting", "mlm", "sources"),
-        *("sinks", "rules", "configfile", "scoretable"),
+        *("sinks", "rules", "configfile", "scoretable", "edits"),
     ),
-    ("reader", "modeldir", "detection_metrics", "fitting", "alerts", "receivers"),
+    ("screen",),
+    ("ladder", "modeldir"),
+    ("reader", "detection_metrics", "fitting", "alerts", "receivers"),
     ("evaluation",),
     ("handover", "outside"),
     ("detector", "learning", "report", "pipeline"),
