@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from logmlm.reader import EventReader
 from logmlm.records import Expectation, LogLine, Score, Window, is_checked, window_id
 from logmlm.templates import Templates
 from logmlm.windows import Windower
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
 
 END_TEXT = "(end of window)"
 UNKNOWN_TEXT = "(a line never seen in training)"
@@ -68,6 +72,11 @@ class Detector:
         model, vocabulary = load_model(directory, device)
         ladder = Ladder(Scorer(model, stride), calibration, None if exact or stride else screen)
         return cls(manifest, templates, vocabulary, ladder)
+
+    @property
+    def bert(self) -> BertForMaskedLM:
+        """The model itself."""
+        return self._ladder.scorer.model
 
     def reader(self) -> EventReader:
         """A reader for the line format that the model was trained on; it never learns."""
