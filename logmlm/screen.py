@@ -22,6 +22,9 @@ from logmlm.tails import Array, Tail
 
 LEAST_ALARMS = 50
 """With fewer edited windows that alarm, nothing is known of the screen, and there is none."""
+LEAST_VALUE = 1e-3
+MOST_RESCORED = 0.5
+"""A screen that lets fewer normal windows pass than it holds up is not worth its look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Screen:
     def fit(
         cls, exact: Calibration, held_out: Looks, edited: Looks, exactness: float
     ) -> Screen | None:
-        """Fit on held-out normal windows, and on edited ones; None where too few of these alarm."""
+        """Fit on held-out normal windows and on edited ones; None where that is of no use."""
         promise = exact.promise
         own = Calibration.fit(
             held_out.unmasked,
@@ -85,7 +88,7 @@ class Screen:
             interval=clopper_pearson(missed, len(values)),
             rescored=float((normal >= level).mean()),
         )
-        return cls(own, level, measured)
+        return cls(own, level, measured) if measured.rescored <= MOST_RESCORED else None
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -114,14 +117,15 @@ def _level(values: Array, exactness: float) -> float:
     """What a new alarm's screened value is below with a probability of 1 - exactness.
 
     The k-th smallest of n is passed by the next one with probability k / (n + 1) (conformal;
-    Vovk et al., 2005).
+    Vovk et al., 2005). Past the smallest a tail of -ln of the value goes on, which ends above 0.
     """
     rank = int((1 - exactness) * (len(values) + 1))
     if rank >= 1:
         return float(np.sort(values)[rank - 1])
-    tail, wanted = Tail.fit(-values), -np.log(1 - exactness)
-    low, high = -float(values.max()), 0.0
+    lowness = -np.log(np.maximum(values, LEAST_VALUE))
+    tail, wanted = Tail.fit(lowness), -np.log(1 - exactness)
+    low, high = float(lowness.min()), float(-np.log(LEAST_VALUE))
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if tail(np.array([middle]))[0] >= wanted else (middle, high)
-    return -high
+    return float(np.exp(-high))

@@ -20,8 +20,8 @@ from logmlm.sources.archive import read_lines
 from logmlm.training import Session, train
 from speeds.figure import Options
 
-TRAINING_LINES = 100_000
-EPOCHS = 8
+TRAINING_LINES = 60_000
+EPOCHS = 5
 KEY = r"(blk_-?\d+)"
 RATE = 0.001
 BATCH_WINDOWS = 2_048
