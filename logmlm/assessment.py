@@ -17,7 +17,6 @@ from logmlm.modeldir import TrainingWindows
 from logmlm.records import END_TOKEN, UNKNOWN, Score, Window
 from logmlm.report import write_report
 from logmlm.rules import Verdict, rule_table
-from logmlm.surges import Judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def assess(
         raise DataError("the logs make no windows to evaluate")
     judged = _by_key(windows) if labels.keys is not None else [[i] for i in range(len(windows))]
     truth = Truth.of([_whole([windows[i] for i in group]) for group in judged], labels)
-    scores = tuple(Judge(detector.score, detector.calibration.surge).judge(windows))
+    scores = tuple(detector.judge().judge(windows))
     verdicts = [model_verdict([score.value for score in scores])]
     verdicts += _rules(detector, model, windows)
     quality = detector.quality([w for w in windows if not labels.is_anomaly(w)] or windows)

@@ -35,7 +35,7 @@ from logmlm.outside import Outside
 from logmlm.receivers import receivers
 from logmlm.records import Alert, Score, window_id
 from logmlm.reloading import Loaded, Running
-from logmlm.runconfig import RunConfig
+from logmlm.runconfig import RunConfig, RunModelConfig
 from logmlm.signals import GRACE_S, OutOfTime, Stop
 from logmlm.silenceapi import SilenceApi
 from logmlm.sources.base import Source
@@ -76,15 +76,15 @@ def run(
     *,
     out: TextIO,
     stop_when_idle: float | None = None,
-    load: Callable[[Path, str], Detector] | None = None,
+    load: Callable[[RunModelConfig], Detector] | None = None,
     world: World = PROCESS,
     reread: Callable[[], RunConfig] | None = None,
 ) -> None:
     """Follow, score and alert until SIGTERM or SIGINT, or until nothing came for so many seconds.
 
     Returns after a clean stop: the batch at hand was finished, what is due was sent once, and
-    the positions were committed. Alerts for standard output go to `out`; `load` opens a model
-    directory on a device (None: `Detector.load`). At a SIGHUP the configuration is read anew by
+    the positions were committed. Alerts for standard output go to `out`; `load` opens the
+    model of a config (None: `Detector.load`). At a SIGHUP the configuration is read anew by
     `reread` (None: it stays, but secrets and model are read again).
 
     Raises:
@@ -139,7 +139,7 @@ class Workshop:
     state: State
     out: TextIO
     world: World
-    open_model: Callable[[Path, str], Detector]
+    open_model: Callable[[RunModelConfig], Detector]
     measured: Metrics
     read: Callable[[], RunConfig]
 
@@ -151,7 +151,7 @@ class Workshop:
     def load(self, config: RunConfig) -> Loaded:
         """Read the receivers' secrets, and open the model."""
         found = [self._counted(each) for each in receivers(config, self.out, self.world.clock)]
-        return Loaded(config, found, self.open_model(config.model.path, config.model.device))
+        return Loaded(config, found, self.open_model(config.model))
 
     def alerting(self, loaded: Loaded, source: Source) -> Alerting:
         """Make the alerting over what the state holds."""
@@ -225,10 +225,10 @@ def locked(directory: Path) -> Iterator[None]:
         yield
 
 
-def _load(path: Path, device: str) -> Detector:
+def _load(model: RunModelConfig) -> Detector:
     from logmlm.detector import Detector
 
-    return Detector.load(path, device)
+    return Detector.load(model.path, model.device, exact=model.exact)
 
 
 def _source(

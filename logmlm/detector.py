@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.crew import Crew
 from logmlm.errors import FormatError
 from logmlm.formats import get_format
+from logmlm.ladder import Ladder
 from logmlm.manifest import Manifest
 from logmlm.mlm.pll import Scorer
 from logmlm.mlm.store import load_model
@@ -21,7 +21,8 @@ from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration
 from logmlm.parsing import Parsing, by_partition
 from logmlm.reader import EventReader
-from logmlm.records import Expectation, LogLine, Score, Window, window_id
+from logmlm.records import Expectation, LogLine, Score, Window, is_checked, window_id
+from logmlm.surges import Judge, ScoreAll
 from logmlm.templates import Templates
 from logmlm.windows import Windower
 
@@ -47,25 +48,21 @@ class Detector:
     """
 
     def __init__(
-        self,
-        manifest: Manifest,
-        templates: Templates,
-        vocabulary: Vocabulary,
-        model: Model,
-        calibration: Calibration,
-        stride: int = 0,
+        self, manifest: Manifest, templates: Templates, vocabulary: Vocabulary, ladder: Ladder
     ) -> None:
         self.manifest = manifest
         self.templates = templates
         self.vocabulary = vocabulary
-        self.calibration = calibration
+        self.calibration = ladder.calibration
         self.digest = manifest.digest
         self._index = vocabulary.index()
-        self._scorer = Scorer(model, stride)
+        self._ladder = ladder
 
     @classmethod
-    def load(cls, directory: Path, device: str = "auto", stride: int = 0) -> Detector:
-        """Open a model directory.
+    def load(
+        cls, directory: Path, device: str = "auto", stride: int = 0, exact: bool = False
+    ) -> Detector:
+        """Open a model directory; `exact` leaves its screen out.
 
         Raises:
             ModelError: it is incomplete, damaged, or of a newer version.
@@ -74,9 +71,15 @@ class Detector:
         """
         manifest = Manifest.read(directory)
         templates = Templates.read(directory / "templates.json")
-        calibration = load_calibration(directory)
+        calibration, screen = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
-        return cls(manifest, templates, vocabulary, model, calibration, stride)
+        ladder = Ladder(Scorer(model, stride), calibration, None if exact or stride else screen)
+        return cls(manifest, templates, vocabulary, ladder)
+
+    @property
+    def bert(self) -> Model:
+        """The model itself."""
+        return self._ladder.scorer.model
 
     def reader(self) -> EventReader:
         """A reader for the line format that the model was trained on; it never learns."""
@@ -113,18 +116,35 @@ class Detector:
             )
         reader.warn_of_misfits()
 
+    def judge(self, score: ScoreAll | None = None) -> Judge:
+        """Make a judge for one run of a log; `score` stands in for this detector's own."""
+        return Judge(score or self.score, self.calibration.surge, self.exactly)
+
     def score(self, windows: Sequence[Window]) -> list[Score]:
-        """Score windows, in the order given."""
+        """Score windows, in the order given, each by itself."""
+        return self._scores(windows, [is_checked(window) for window in windows])
+
+    def exactly(self, score: Score) -> Score:
+        """The same score with exact numbers; the surge that it tells of stays."""
+        if score.is_exact:
+            return score
+        (exact,) = self._scores([score.window], [True])
+        value = exact.value if score.surge is None else max(exact.value, score.value)
+        return replace(exact, value=value, surge=score.surge, rung="exact")
+
+    def _scores(self, windows: Sequence[Window], checked: Sequence[bool]) -> list[Score]:
         tokens = [self._tokens(window) for window in windows]
-        in_order = [reading.surprisals for reading in self._scorer.in_order(tokens)]
-        bags = self._scorer.as_bag(tokens)
-        found = [statistics(a, b) for a, b in zip(in_order, bags, strict=True)]
-        values, p_values = self.calibration.values(np.array(found).reshape(-1, len(STATISTICS)))
+        verdicts = self._ladder.judge(tokens, checked)
         return [
-            Score(window, tuple(a.tolist()), tuple(b.tolist()), float(value), float(p))
-            for window, a, b, value, p in zip(
-                windows, in_order, bags, values, p_values, strict=True
+            Score(
+                window,
+                tuple(verdict.surprisals.tolist()),
+                tuple(verdict.bag_surprisals.tolist()),
+                verdict.value,
+                verdict.p_value,
+                rung=verdict.rung,
             )
+            for window, verdict in zip(windows, verdicts, strict=True)
         ]
 
     def explain(self, score: Score) -> list[Expectation]:
@@ -137,7 +157,7 @@ class Detector:
             np.array(score.surprisals), np.array(score.bag_surprisals)
         )
         odd = values >= min(1.0, float(values.max()))
-        expected = self._scorer.expected(self._tokens(score.window))
+        expected = self._ladder.scorer.expected(self._tokens(score.window))
         return [
             Expectation(index, surprisal, bool(odd[index]), self._texts(expected[index]))
             for index, surprisal in enumerate(score.surprisals)
@@ -145,7 +165,7 @@ class Detector:
 
     def quality(self, windows: Sequence[Window]) -> LanguageQuality:
         """Perplexity and masked accuracy over all events of the windows, in order."""
-        readings = self._scorer.in_order([self._tokens(window) for window in windows])
+        readings = self._ladder.scorer.in_order([self._tokens(window) for window in windows])
         surprisals = np.concatenate([reading.surprisals for reading in readings])
         guessed = np.concatenate([reading.guessed for reading in readings])
         return LanguageQuality(float(np.exp(surprisals.mean())), float(guessed.mean()))

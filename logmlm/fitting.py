@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.calibration import STATISTICS, Calibration, folds_needed, statistics
+from logmlm.calibration import Calibration, folds_needed
 from logmlm.config import ModelConfig, ThresholdConfig
+from logmlm.edits import edited
 from logmlm.errors import DataError
+from logmlm.ladder import looks
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.model import build_model, resolve_device, set_weights, weights_of
 from logmlm.mlm.pll import Scorer
 from logmlm.mlm.ranks import Ranks
+from logmlm.mlm.tokenizer import END
 from logmlm.mlm.train import EpochReport, Job, train
 from logmlm.mlm.workers import available_cpus, run_all
-from logmlm.tails import Array
+from logmlm.screen import Looks, Screen
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 HELD_OUT_SHARE = 0.10
 VALIDATION_SHARE = 0.05
 MIN_WINDOWS = 20
+EDITED_SHARE = 4
+"""So many edited windows for each one that is held out tell what the screen misses, ..."""
+EDITED_TOKENS = 6_000_000
+"""... as long as scoring them exactly takes no more tokens through the model."""
 
 Indices = npt.NDArray[np.int64]
 Report = Callable[[str, EpochReport], None]
@@ -82,6 +89,7 @@ class Fitted:
 
     model: BertForMaskedLM
     calibration: Calibration
+    screen: Screen | None
     folds: Indices
     metrics: dict[str, float]
 
@@ -116,6 +124,8 @@ class _Request:
     scored: Indices
     directory: Path | None
     identity: str
+    scorings: int
+    """How many of the trainings score windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +133,8 @@ class _Result:
     """A training's weights, and what its model says of the windows held out."""
 
     weights: dict[str, npt.NDArray[np.float32]]
-    statistics: Array
+    held_out: Looks
+    edited: Looks
     surprisal: float
     guessed: int
     events: int
@@ -135,15 +146,24 @@ def _carry_out(request: _Request, report: Callable[[tuple[str, EpochReport]], No
     tokens = [tuple(request.job.corpus[i].tolist()) for i in request.scored]
     scorer = Scorer(model)
     readings = scorer.in_order(tokens)
-    pairs = zip(readings, scorer.as_bag(tokens), strict=True)
-    found = [statistics(reading.surprisals, bag) for reading, bag in pairs]
     return _Result(
         weights=weights_of(model),
-        statistics=np.array(found).reshape(len(found), len(STATISTICS)),
+        held_out=looks(scorer, tokens),
+        edited=looks(scorer, _edited(tokens, request)),
         surprisal=sum(float(reading.surprisals.sum()) for reading in readings),
         guessed=sum(int(reading.guessed.sum()) for reading in readings),
         events=sum(map(len, tokens)),
     )
+
+
+def _edited(windows: Sequence[tuple[int, ...]], request: _Request) -> list[tuple[int, ...]]:
+    """As many as `EDITED_SHARE` asks for and `EDITED_TOKENS` allow, of windows held out."""
+    if not windows:
+        return []
+    tokens = float(np.mean([2 * (len(window) + 2) ** 2 for window in windows]))
+    count = min(EDITED_SHARE * len(windows), int(EDITED_TOKENS / request.scorings / tokens))
+    rng = np.random.default_rng(request.job.config.seed)
+    return edited(windows, count, END, request.job.window_size, rng)
 
 
 def _hold_out(task: Task, work: Path | None, count: int) -> list[_Request]:
@@ -162,12 +182,17 @@ def _cross_fit(task: Task, work: Path | None, count: int) -> list[_Request]:
     for fold in range(count):
         seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         name = f"fold {fold + 1} of {count}"
-        requests.append(_request(task, work, name, (seen, nothing), unseen))
+        requests.append(_request(task, work, name, (seen, nothing), unseen, count))
     return requests
 
 
 def _request(
-    task: Task, work: Path | None, name: str, split: tuple[Indices, Indices], scored: Indices
+    task: Task,
+    work: Path | None,
+    name: str,
+    split: tuple[Indices, Indices],
+    scored: Indices,
+    scorings: int = 1,
 ) -> _Request:
     slug = name.replace(" ", "-")
     job = Job(
@@ -178,30 +203,41 @@ def _request(
         window_size=task.window_size,
         config=task.model,
     )
-    return _Request(name, job, scored, work / slug if work else None, f"{task.identity()}-{slug}")
+    identity = f"{task.identity()}-{slug}"
+    return _Request(name, job, scored, work / slug if work else None, identity, scorings)
 
 
 def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]) -> Fitted:
     folds = np.full(len(task.corpus), -1)
-    scores = np.zeros((len(task.corpus), len(STATISTICS)))
-    for fold, (request, result) in enumerate(zip(requests, results, strict=True)):
+    for fold, request in enumerate(requests):
         folds[request.scored] = fold
-        scores[request.scored] = result.statistics
-    crossed = len(requests) - 1
-    calibration = Calibration.fit(
-        scores[folds >= 0],
-        task.rate,
-        task.windows_per_day,
-        crossed,
-        task.alerts_per_day,
-        in_order=task.in_order,
-    )
+    calibration, screen = _calibrated(task, requests, results)
     events = sum(result.events for result in results)
     metrics = {
         "perplexity": float(np.exp(sum(result.surprisal for result in results) / events)),
         "masked_accuracy": sum(result.guessed for result in results) / events,
     }
-    return Fitted(_model(task, results[0]), calibration, folds, metrics)
+    return Fitted(_model(task, results[0]), calibration, screen, folds, metrics)
+
+
+def _calibrated(
+    task: Task, requests: Sequence[_Request], results: Sequence[_Result]
+) -> tuple[Calibration, Screen | None]:
+    in_time = np.argsort(np.concatenate([request.scored for request in requests]))
+    held_out = Looks.joined([result.held_out for result in results]).ordered(in_time)
+    calibration = Calibration.fit(
+        held_out.exact,
+        task.rate,
+        task.windows_per_day,
+        len(requests) - 1,
+        task.alerts_per_day,
+        in_order=task.in_order,
+    )
+    odd = Looks.joined([result.edited for result in results])
+    screen = Screen.fit(calibration, held_out, odd, task.threshold.exactness)
+    if screen is None:
+        return calibration, None
+    return screen.heeded(calibration, held_out), screen
 
 
 def _model(task: Task, result: _Result) -> BertForMaskedLM:

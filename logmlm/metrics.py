@@ -174,6 +174,12 @@ class _Scoring:
         threshold = _gauge(registry, "threshold", "The value from which a window alarms.")
         threshold.set(THRESHOLD)
         self._windows = _counter(registry, "windows_scored", "Windows that were scored.")
+        about = "Windows scored exactly, because one look with nothing hidden did not clear them."
+        self._exact = _counter(registry, "windows_exact", about)
+        about = "Windows that the look had cleared, scored exactly to see whether it is right."
+        self._checked = _counter(registry, "windows_checked", about)
+        about = "Of the windows checked, those that alarm: the look would have missed them."
+        self._missed = _counter(registry, "windows_missed", about)
         self._seconds = _histogram(
             registry, "score_seconds", "Seconds for scoring the windows at hand.", SECONDS_BUCKETS
         )
@@ -194,6 +200,9 @@ class _Scoring:
         self._windows.inc(len(windows))
         for score in scores:
             self._values.observe(score.value)
+            self._exact.inc(score.rung == "exact")
+            self._checked.inc(score.rung == "checked")
+            self._missed.inc(score.rung == "checked" and score.is_anomaly)
             self._events += len(score.window.events)
             self._unknown += sum(each.template_id == UNKNOWN for each in score.window.events)
         if self._events:

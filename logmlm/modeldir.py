@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from logmlm.calibration import Calibration
 from logmlm.errors import ModelError, StorageError
+from logmlm.screen import Screen
 from logmlm.storage import sync, write_json
 
 WINDOWS_FILE = "windows.npz"
@@ -81,18 +82,19 @@ def sample(count: int, limit: int, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
 
 
-def save_calibration(calibration: Calibration, directory: Path) -> None:
+def save_calibration(calibration: Calibration, screen: Screen | None, directory: Path) -> None:
     """Write `calibration.json`.
 
     Raises:
         StorageError: it can't be written.
 
     """
-    write_json(directory / CALIBRATION_FILE, calibration.as_dict())
+    state = calibration.as_dict() | {"screen": screen.as_dict() if screen else None}
+    write_json(directory / CALIBRATION_FILE, state)
 
 
-def load_calibration(directory: Path) -> Calibration:
-    """Read `calibration.json`.
+def load_calibration(directory: Path) -> tuple[Calibration, Screen | None]:
+    """Read `calibration.json`; a directory of an older version has no screen.
 
     Raises:
         ModelError: it is missing or damaged.
@@ -105,7 +107,8 @@ def load_calibration(directory: Path) -> Calibration:
         raise ModelError(f"can't read {path}: {error}") from error
     if not isinstance(state, dict):
         raise ModelError(f"{path} is damaged; restore it or train again")
-    return Calibration.from_dict(state)
+    screen = state.get("screen")
+    return Calibration.from_dict(state), None if screen is None else Screen.from_dict(screen)
 
 
 @contextmanager

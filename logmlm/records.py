@@ -9,13 +9,18 @@ Times are UTC epoch seconds; surprisal is in nats, and high means odd.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 ClosedBy = Literal["idle", "length", "age", "span", "end"]
 Status = Literal["firing", "resolved"]
+Rung = Literal["screened", "exact", "checked"]
+"""How a window was scored: one look with nothing hidden was enough; exactly; or the look would
+have been enough, but it was drawn to be scored exactly too."""
 END_TOKEN = "[END]"  # noqa: S105  a word of the model's vocabulary, not a password
+CHECKED_OF = 1_000
 UNKNOWN = ""
 """The template id of a line that matches no learned template."""
 
@@ -114,6 +119,15 @@ def window_id(model_digest: str, window: Window) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
+def is_checked(window: Window) -> bool:
+    """Whether a window is one of about `CHECKED_OF` that are scored exactly whatever a screen says.
+
+    Its place decides, so that the same lines are checked each time.
+    """
+    place = f"{window.partition}\0{window.key}\0{window.events[0].line.start}"
+    return zlib.crc32(place.encode("utf-8", "backslashreplace")) % CHECKED_OF == 0
+
+
 @dataclass(frozen=True, slots=True)
 class Rise:
     """How far evidence for a surge of odd windows has risen in a partition.
@@ -136,6 +150,8 @@ class Score:
     the end token if the window is complete: as the lines came, and as an unordered bag.
     `value` 1.0 is the calibrated threshold; `p_value` is the share of normal windows that
     are at least as odd. `surge` is there if the window alarms only together with those before.
+    Of a window that was `screened` all these are what one look with nothing hidden says:
+    surprisals are lower than the exact ones, and the value is below 1 but in a surge.
     """
 
     window: Window
@@ -144,6 +160,12 @@ class Score:
     value: float
     p_value: float
     surge: Rise | None = None
+    rung: Rung = "exact"
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether each event was hidden when it was asked for."""
+        return self.rung != "screened"
 
     @property
     def pll(self) -> float:

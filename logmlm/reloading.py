@@ -142,7 +142,11 @@ class Running:
 
     def _is_another_model(self, loaded: Loaded) -> bool:
         is_same = loaded.detector.digest == self._loaded.detector.digest
-        return not is_same or loaded.config.model.device != self._loaded.config.model.device
+        return not is_same or self._how(loaded) != self._how(self._loaded)
+
+    @staticmethod
+    def _how(loaded: Loaded) -> tuple[str, bool]:
+        return loaded.config.model.device, loaded.config.model.exact
 
     def _put(self, loaded: Loaded) -> None:
         self._look()
@@ -161,7 +165,7 @@ class Running:
 
     def _judge(self) -> Judge:
         detector = self._loaded.detector
-        return Judge(self._outside.measured.timed(detector.score), detector.calibration.surge)
+        return detector.judge(self._outside.measured.timed(detector.score))
 
     def _show_model(self) -> None:
         found = self._loaded.detector

@@ -23,10 +23,15 @@ RESERVED_LABELS = frozenset({"alertname", "severity", "source", "model"})
 
 
 class RunModelConfig(Section):
-    """The model directory, and the device that scores (`auto` takes a GPU if there is one)."""
+    """The model directory, and the device that scores (`auto` takes a GPU if there is one).
+
+    With `exact` every window is scored exactly; else those that one look with nothing hidden
+    does not clear.
+    """
 
     path: Path
     device: Annotated[str, Field(min_length=1)] = "auto"
+    exact: bool = False
 
 
 class RunConfig(Section):

@@ -19,7 +19,8 @@ IdOf = Callable[[Window], str]
 def window_object(score: Score, window_id: str) -> dict[str, Any]:
     """One window: its value, pseudo-log-likelihood and each event, the end token last.
 
-    Surprisals are in nats; `line` counts from 1 in its file (None for the end token).
+    Surprisals are in nats; `line` counts from 1 in its file (None for the end token). Where
+    `exact` is false, value, p-value and surprisals are those of one look with nothing hidden.
     """
     window = score.window
     return {
@@ -33,6 +34,7 @@ def window_object(score: Score, window_id: str) -> dict[str, Any]:
         "p_value": score.p_value,
         "anomaly": score.is_anomaly,
         "surge": score.surge is not None,
+        "exact": score.is_exact,
         "pll": score.pll,
         "events": list(_events(score)),
     }
@@ -93,6 +95,7 @@ _COLUMNS = (
     ("p_value", "float64"),
     ("anomaly", "bool_"),
     ("surge", "bool_"),
+    ("exact", "bool_"),
     ("pll", "float64"),
     ("line", "int64"),
     ("text", "string"),

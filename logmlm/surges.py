@@ -93,9 +93,16 @@ class Judge:
     What was counted so far is part of a checkpoint, so that a replay finds the same surges.
     """
 
-    def __init__(self, score: ScoreAll, rule: SurgeRule | None = None) -> None:
+    def __init__(
+        self,
+        score: ScoreAll,
+        rule: SurgeRule | None = None,
+        exactly: Callable[[Score], Score] = lambda score: score,
+    ) -> None:
+        """`exactly` gives the score of a window that tells of a surge its exact numbers."""
         self._score = score
         self._rule = rule
+        self._exactly = exactly
         self._rises: dict[str, Rise] = {}
 
     def judge(self, windows: Sequence[Window]) -> list[Score]:
@@ -126,7 +133,8 @@ class Judge:
         self.resume(partition, None if surges else rise)
         if rise is None or not surges:
             return score
-        return replace(score, value=max(1.0, rise.level / rule.threshold), surge=rise)
+        value = max(1.0, rise.level / rule.threshold)
+        return self._exactly(replace(score, value=value, surge=rise))
 
 
 def _level(bets: Sequence[float], allowed: int) -> float:

@@ -151,7 +151,7 @@ def _save(
 ) -> Manifest:
     save_model(fitted.model, lesson.vocabulary, directory)
     lesson.templates.save(directory / "templates.json")
-    save_calibration(fitted.calibration, directory)
+    save_calibration(fitted.calibration, fitted.screen, directory)
     _rule_windows(lesson, fitted, config.model.seed).save(directory)
     manifest = Manifest(
         version=VERSION,

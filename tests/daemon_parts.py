@@ -14,6 +14,7 @@ from logmlm.configfile import read_run_config
 from logmlm.errors import LogmlmError
 from logmlm.logs import logging_to
 from logmlm.records import Event, Expectation, Fields, LogLine, Score, Window
+from logmlm.surges import Judge
 from logmlm.windows import Windower
 
 
@@ -100,7 +101,6 @@ class FakeDetector:
 
     digest = "d1"
     manifest = SimpleNamespace(name="fake")
-    calibration = SimpleNamespace(surge=None)
     templates = ("t1",)
 
     def __init__(self, size=2, notes=None):
@@ -112,6 +112,9 @@ class FakeDetector:
 
     def windower(self):
         return Windower(WindowConfig(kind="count", size=self.size))
+
+    def judge(self, score=None):
+        return Judge(score or self.score)
 
     def score(self, windows):
         if self.notes is not None:
@@ -131,11 +134,12 @@ class FakeDetector:
         return explain(found)
 
 
-def load(path, _device):
+def load(model):
     """A model directory's name may say how many lines make a window, or that it can't be read.
 
     The environment's SCORED_WINDOWS may name a file that every scored window is noted in.
     """
+    path = model.path
     if path.name == "broken":
         raise RuntimeError("CUDA out of memory")
     told = os.environ.get("SCORED_WINDOWS")

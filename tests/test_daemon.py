@@ -117,11 +117,11 @@ def test_lost_checkpoints_do_not_page_anybody_twice(config, log):
     assert run(config) == []
 
 
-def test_the_device_and_the_path_of_the_model_are_handed_on(config):
-    def load(path, device):
-        raise ModelError(f"{path.name} {device}")
+def test_how_to_open_the_model_is_handed_on(config):
+    def load(model):
+        raise ModelError(f"{model.path.name} {model.device} {model.exact}")
 
-    with pytest.raises(ModelError, match="model auto"):
+    with pytest.raises(ModelError, match="model auto False"):
         daemon.run(config, out=io.StringIO(), load=load)
 
 

@@ -1,5 +1,6 @@
 """A model directory, opened: windows as in training, exact scores, explanations."""
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -13,11 +14,16 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from logmlm.calibration import statistics
 from logmlm.detector import UNKNOWN_TEXT, Detector
 from logmlm.errors import FormatError, ModelError, UsageError
-from logmlm.manifest import Manifest
+from logmlm.manifest import Manifest, digest_files
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.tokenizer import END, UNK
-from logmlm.records import window_id
+from logmlm.records import is_checked, window_id
 from logmlm.sources.archive import read_lines
+
+
+@pytest.fixture(scope="module")
+def detector(trained):
+    return Detector.load(trained.model, exact=True)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +201,33 @@ def test_any_damaged_or_missing_file_is_named(copy):
 
 
 def test_a_copied_model_scores_the_same(copy, windows, scores):
-    assert Detector.load(copy).score(windows) == scores
+    assert Detector.load(copy, exact=True).score(windows) == scores
+
+
+def test_without_the_exact_score_of_all_windows_the_alerts_are_the_same(trained, windows, scores):
+    detector = Detector.load(trained.model)
+    found = detector.score(windows)
+    assert any(score.is_anomaly for score in scores)
+    for exact, score in zip(scores, found, strict=True):
+        assert score.is_anomaly == exact.is_anomaly
+        if score.is_exact:
+            assert score.value == pytest.approx(exact.value, abs=1e-4)
+            assert score.surprisals == pytest.approx(exact.surprisals, abs=1e-4)
+        else:
+            assert score.value < 1.0
+            assert not is_checked(score.window)
+
+
+def test_a_directory_of_an_older_version_has_no_screen_and_scores_exactly(copy, windows, scores):
+    path = copy / "calibration.json"
+    state = json.loads(path.read_text())
+    del state["screen"]
+    manifest = Manifest.read(copy)
+    path.write_text(json.dumps(state))
+    manifest.model_copy(update={"files": digest_files(copy)}).write(copy)
+    found = Detector.load(copy).score(windows)
+    assert [score.surprisals for score in found] == [score.surprisals for score in scores]
+    assert all(score.is_exact for score in found)
 
 
 def test_a_device_that_is_not_there_is_said(trained):

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import daemon_parts
@@ -186,6 +187,17 @@ def test_the_share_of_unknown_lines_follows_the_last_ones(metrics):
     for _ in range(10):
         metrics.timed(lambda _: [scored(UNKNOWN_OVER, UNKNOWN_OVER)])([None])
     assert metrics.value("unknown_template_ratio") > 0.99
+
+
+def test_how_windows_were_scored_is_counted_and_a_missed_alert_too(metrics):
+    plain = scored(2, 0)
+    rungs = ["screened"] * 5 + ["exact"] * 3 + ["checked"] * 2
+    found = [replace(plain, rung=rung) for rung in rungs]
+    found.append(replace(plain, rung="checked", value=1.0))
+    found.append(replace(plain, rung="exact", value=2.0))
+    metrics.timed(lambda _: found)([None] * len(found))
+    names = ("scored", "exact", "checked", "missed")
+    assert [metrics.value(f"windows_{name}_total") for name in names] == [12, 4, 3, 1]
 
 
 def test_scoring_that_finds_no_windows_leaves_the_ratio(metrics):

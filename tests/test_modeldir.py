@@ -19,6 +19,7 @@ from logmlm.modeldir import (
     sample,
     save_calibration,
 )
+from logmlm.screen import Looks, Screen
 
 
 @pytest.fixture
@@ -174,8 +175,30 @@ def test_a_sample_is_in_order_without_repeats_and_the_same_for_a_seed():
 def test_a_calibration_is_read_back_as_it_was(tmp_path):
     held_out = np.random.default_rng(0).gamma(2.0, size=(200, len(STATISTICS)))
     calibration = Calibration.fit(held_out, 0.05, 10.0)
-    save_calibration(calibration, tmp_path)
-    assert load_calibration(tmp_path) == calibration
+    save_calibration(calibration, None, tmp_path)
+    assert load_calibration(tmp_path) == (calibration, None)
+
+
+def test_a_calibration_without_a_word_of_a_screen_is_of_an_older_version_and_read(tmp_path):
+    held_out = np.random.default_rng(0).gamma(2.0, size=(200, len(STATISTICS)))
+    calibration = Calibration.fit(held_out, 0.05, 10.0)
+    (tmp_path / "calibration.json").write_text(json.dumps(calibration.as_dict()))
+    assert load_calibration(tmp_path) == (calibration, None)
+
+
+def test_a_screen_is_read_back_as_it_was_and_its_damage_is_found(tmp_path):
+    rng = np.random.default_rng(0)
+    held_out, edited = (rng.gamma(k, size=(500, len(STATISTICS))) for k in (2.0, 9.0))
+    calibration = Calibration.fit(held_out, 0.05, 10.0)
+    screen = Screen.fit(calibration, Looks(held_out, held_out), Looks(edited, edited), 0.99)
+    save_calibration(calibration, screen, tmp_path)
+    assert load_calibration(tmp_path) == (calibration, screen)
+    state = json.loads((tmp_path / "calibration.json").read_text())
+    for damage in ({"level": 7.0}, {"level": "x"}, {"measured": {}}, {"calibration": {}}):
+        damaged = state | {"screen": state["screen"] | damage}
+        (tmp_path / "calibration.json").write_text(json.dumps(damaged))
+        with pytest.raises(ModelError, match="damaged"):
+            load_calibration(tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{", "{}", json.dumps({"version": 9})])

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -38,6 +39,7 @@ def test_an_object_holds_the_window_and_each_event():
         "p_value": 0.00123,
         "anomaly": True,
         "surge": False,
+        "exact": True,
         "pll": -4.5,
         "events": [
             {"line": 41, "text": 'a "quoted", text\nwith\ttrace'}
@@ -46,6 +48,11 @@ def test_an_object_holds_the_window_and_each_event():
             {"line": None, "text": "(end of window)", "surprisal": 2.5, "bag_surprisal": 2.5},
         ],
     }
+
+
+def test_what_was_not_scored_exactly_says_so():
+    for rung, exact in (("screened", False), ("exact", True), ("checked", True)):
+        assert window_object(replace(CUT, rung=rung), "w")["exact"] is exact
 
 
 def test_json_lines_are_one_window_each():

@@ -34,6 +34,7 @@ _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"}
 @click.option("--device", help="auto, cpu, cuda, cuda:1, … [default: auto]")
 @click.option("--alerts-per-day", type=float, help="False alarms a day. [default: 1]")
 @click.option("--false-alarm-rate", type=float, help="Share of normal windows that alarm.")
+@click.option("--exactness", type=float, help="Share of exact alerts kept. [default: 0.9999]")
 @click.option("--folds", help="Cross-fit with this many models; 0 never. [default: auto]")
 @click.option("--labels", help="CSV of windows to leave out, or in-line for a label column.")
 @click.option("--keep-going", is_flag=True, help="Use what could be read of a damaged archive.")
@@ -151,7 +152,8 @@ def _sections(
         },
         "model": {name: options[name] for name in ("preset", "epochs", "seed", "device")},
         "threshold": {
-            name: options[name] for name in ("alerts_per_day", "false_alarm_rate", "folds")
+            name: options[name]
+            for name in ("alerts_per_day", "false_alarm_rate", "folds", "exactness")
         },
     }
     return _given(sections)

@@ -26,6 +26,11 @@ keep_going_option = click.option(
 )
 
 
+exact_option = click.option(
+    "--exact", is_flag=True, help="Score every window exactly, not only those that may alarm."
+)
+
+
 def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option that trades exactness for speed."""
     return click.option(
@@ -44,6 +49,7 @@ def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--oracle", is_flag=True, help="Add the best F1 any threshold could reach.")
 @device_option
+@exact_option
 @stride_option
 @keep_going_option
 def evaluate(
@@ -56,7 +62,7 @@ def evaluate(
     from logmlm.labels import Labels
 
     known = Labels.in_line() if labels == "in-line" else Labels.read(Path(labels))
-    detector = _detector(model, rest["device"], rest["stride"])
+    detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
     windows = list(_windows(detector, logs, rest["keep_going"]))
     found = assess(detector, model, windows, known, oracle=rest["oracle"])
     click.echo(
@@ -78,6 +84,7 @@ def evaluate(
 @click.option("--only-anomalies", is_flag=True, help="Windows at the threshold or above only.")
 @click.option("--fail-on", type=click.Choice(["alert"]), help="Exit with 1 if a window alarms.")
 @device_option
+@exact_option
 @stride_option
 @keep_going_option
 def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **rest: Any) -> None:
@@ -85,7 +92,7 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
     from logmlm.scoretable import check_target, write_csv, write_json_lines, write_parquet
 
     check_target(output, out)
-    detector = _detector(model, rest["device"], rest["stride"])
+    detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
     alarms = _Alarms(
         _scores(detector, _windows(detector, logs, rest["keep_going"])), rest["only_anomalies"]
     )
@@ -104,21 +111,28 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
 @logs_argument
 @click.option("--window", "wanted", help="Only the window of this id (or its beginning).")
 @device_option
+@exact_option
 @keep_going_option
 def explain(
-    model: Path, logs: tuple[str, ...], wanted: str | None, device: str, keep_going: bool
+    model: Path,
+    logs: tuple[str, ...],
+    wanted: str | None,
+    device: str,
+    exact: bool,
+    keep_going: bool,
 ) -> None:
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
     from logmlm.errors import UsageError
     from logmlm.explanation import render
 
-    detector = _detector(model, device)
+    detector = _detector(model, device, exact)
     colour = sys.stdout.isatty()
     shown = 0
     identify = _identify(detector)
-    for found in _scores(detector, _windows(detector, logs, keep_going)):
-        name = identify(found.window)
-        if name.startswith(wanted) if wanted else found.is_anomaly:
+    for each in _scores(detector, _windows(detector, logs, keep_going)):
+        name = identify(each.window)
+        if name.startswith(wanted) if wanted else each.is_anomaly:
+            found = detector.exactly(each)
             click.echo(render(found, detector.explain(found), name, colour) + "\n", color=colour)
             shown += 1
     if wanted and not shown:
@@ -142,10 +156,10 @@ class _Alarms:
                 yield found
 
 
-def _detector(model: Path, device: str, stride: int = 0) -> Detector:
+def _detector(model: Path, device: str, exact: bool, stride: int = 0) -> Detector:
     from logmlm.detector import Detector
 
-    return Detector.load(model, device, stride)
+    return Detector.load(model, device, stride, exact)
 
 
 def _identify(detector: Detector) -> Callable[[Window], str]:
@@ -168,9 +182,7 @@ def _windows(detector: Detector, logs: tuple[str, ...], keep_going: bool) -> Ite
 
 
 def _scores(detector: Detector, windows: Iterator[Window]) -> Iterator[Score]:
-    from logmlm.surges import Judge
-
-    judge = Judge(detector.score, detector.calibration.surge)
+    judge = detector.judge()
     batch: list[Window] = []
     for window in windows:
         batch.append(window)

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 @click.option("--output", type=click.Choice(["json", "text"]), help="How alerts are printed.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where positions are kept.")
 @click.option("--device", help="auto, cpu, cuda, … [default: auto]")
+@click.option("--exact", is_flag=True, help="Score every window exactly.")
 @click.option("--http", metavar="ADDRESS", help="Metrics and health there, like 127.0.0.1:9464.")
 @click.option(
     "--log-format",
@@ -108,7 +109,11 @@ def _sections(options: dict[str, Any]) -> dict[str, Any]:
         sinks.append({"webhook": {"url": options["webhook"]}})
     start_at = "beginning" if options["from_beginning"] else "end"
     return {
-        "model": {"path": options["model"], "device": options["device"] or "auto"},
+        "model": {
+            "path": options["model"],
+            "device": options["device"] or "auto",
+            "exact": options["exact"],
+        },
         "source": {"file": {"include": options["follow"], "start_at": start_at}},
         "sinks": sinks,
         "state_dir": options["state_dir"],

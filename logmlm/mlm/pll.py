@@ -22,9 +22,11 @@ from cachetools import LRUCache
 from logmlm.mlm.encoder import Model
 from logmlm.mlm.masking import Tokens
 from logmlm.mlm.model import token_logits
+from logmlm.mlm.threads import each
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
 
-TOKENS_A_PASS = 16_384
+TOKENS_A_PASS = 4_096
+"""On a CPU, so that what a pass makes stays in its cache."""
 KEPT_READINGS = 20_000
 """Readings that are kept for windows that come again; some 20 MB of short ones."""
 KEPT_EXPECTED = 500
@@ -57,7 +59,7 @@ class Scorer:
 
     def __init__(self, model: Model, stride: int = 0) -> None:
         """`stride` 0 hides one position at a time; g hides every g-th at once."""
-        self._model = model.eval()
+        self.model = model.eval()
         self._stride = stride
         self._device = next(model.parameters()).device
         self._known: LRUCache[tuple[Asked, Window], Reading] = LRUCache(KEPT_READINGS)
@@ -128,7 +130,6 @@ class Scorer:
         for row, hits in zip(surprisals, guessed, strict=True):
             yield Reading(row.copy(), hits.copy())  # what is kept of a batch must not keep it all
 
-    @torch.inference_mode()
     def _passes(
         self, events: Tokens, first: int, hidden: Flags, asked: Flags
     ) -> Iterator[tuple[tuple[Tokens, Tokens], torch.Tensor]]:
@@ -138,19 +139,29 @@ class Scorer:
         """
         rows, passes = np.nonzero(asked)
         framed_ids = np.array([framed(row, first) for row in events.tolist()])
-        size = max(1, TOKENS_A_PASS // framed_ids.shape[1])
-        for start in range(0, len(rows), size):
-            part = slice(start, start + size)
+        size = rows_a_pass(events.shape[1], self._device)
+        parts = [slice(start, start + size) for start in range(0, len(rows), size)]
+
+        @torch.inference_mode()
+        def one(part: slice) -> tuple[tuple[Tokens, Tokens], torch.Tensor]:
             mask = hidden[passes[part]]
             ids = framed_ids[rows[part]]
             ids[:, 1:-1][mask] = MASK
             inner = np.pad(mask, ((0, 0), (1, 1)))
-            logits = token_logits(self._model, self._tensor(ids), self._tensor(inner))
+            logits = token_logits(self.model, self._tensor(ids), self._tensor(inner))
             job, column = np.nonzero(mask)
-            yield (rows[part][job], column), logits
+            return (rows[part][job], column), logits
+
+        return each(one, parts, self._device)
 
     def _tensor(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
         return torch.as_tensor(array, device=self._device)
+
+
+def rows_a_pass(length: int, device: torch.device) -> int:
+    """How many windows of so many tokens go through the model at once."""
+    tokens = TOKENS_A_PASS if device.type == "cpu" else 16 * TOKENS_A_PASS
+    return max(1, tokens // (length + 2))
 
 
 def _each_hidden(length: int, stride: int) -> Flags:

@@ -1,0 +1,116 @@
+"""The ladder: known windows first, then one look with nothing hidden, and the exact score last.
+
+Most windows were seen before, and one look tells most of the others from those that could alarm.
+Only these are scored exactly, so every alert is; the rest has the screen's numbers, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from cachetools import LRUCache
+
+from logmlm.calibration import STATISTICS, Calibration, statistics
+from logmlm.mlm.pll import Scorer, Surprisals, Window
+from logmlm.mlm.unmasked import unmasked
+from logmlm.records import Rung
+from logmlm.screen import Looks, Screen
+
+KEPT_NUMBERS = 1_000_000
+"""How many surprisals are kept, of windows that may come again: about 30 MB."""
+OVERHEAD = 16
+"""What a window takes beside its surprisals, counted in surprisals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of a window: surprisals in nats in both readings, value, p-value, and how."""
+
+    surprisals: Surprisals
+    bag_surprisals: Surprisals
+    value: float
+    p_value: float
+    rung: Rung
+
+
+class Ladder:
+    """Judges windows of token ids. A verdict depends on the window alone. For one thread."""
+
+    def __init__(self, scorer: Scorer, calibration: Calibration, screen: Screen | None) -> None:
+        """Without a `screen` every window is scored exactly."""
+        self.scorer = scorer
+        self.calibration = calibration
+        self._screen = screen
+        self._known: LRUCache[Window, Verdict] = LRUCache(
+            KEPT_NUMBERS, lambda verdict: OVERHEAD + 2 * len(verdict.surprisals)
+        )
+
+    def judge(self, windows: Sequence[Window], checked: Sequence[bool]) -> list[Verdict]:
+        """One verdict a window; those `checked` are scored exactly, whatever the screen says."""
+        verdicts = self._once(windows)
+        doubted = [
+            window
+            for window, is_checked in zip(windows, checked, strict=True)
+            if is_checked and verdicts[window].rung == "screened"
+        ]
+        exact = dict(zip(doubted, self._exact(doubted), strict=True))
+        return [
+            replace(exact[window], rung="checked")
+            if is_checked and window in exact
+            else verdicts[window]
+            for window, is_checked in zip(windows, checked, strict=True)
+        ]
+
+    def _once(self, windows: Sequence[Window]) -> dict[Window, Verdict]:
+        """Verdicts of the distinct windows; what is new is remembered."""
+        found: dict[Window, Verdict] = {}
+        new = []
+        for window in dict.fromkeys(windows):
+            known = self._known.get(window)
+            if known is None:
+                new.append(window)
+            else:
+                found[window] = known
+        fresh = dict(zip(new, self._climb(new), strict=True))
+        self._known.update(fresh)
+        return found | fresh
+
+    def _climb(self, windows: Sequence[Window]) -> list[Verdict]:
+        if self._screen is None:
+            return self._exact(windows)
+        pairs = unmasked(self.scorer.model, windows)
+        found = _verdicts(self._screen.calibration, pairs, "screened")
+        odd = [i for i, verdict in enumerate(found) if verdict.value >= self._screen.level]
+        for i, verdict in zip(odd, self._exact([windows[i] for i in odd]), strict=True):
+            found[i] = verdict
+        return found
+
+    def _exact(self, windows: Sequence[Window]) -> list[Verdict]:
+        in_order = [reading.surprisals for reading in self.scorer.in_order(windows)]
+        pairs = list(zip(in_order, self.scorer.as_bag(windows), strict=True))
+        return _verdicts(self.calibration, pairs, "exact")
+
+
+def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
+    """Exact and unmasked statistics of windows, for calibration."""
+    in_order = [reading.surprisals for reading in scorer.in_order(windows)]
+    exact = list(zip(in_order, scorer.as_bag(windows), strict=True))
+    return Looks(_statistics(exact), _statistics(unmasked(scorer.model, windows)))
+
+
+def _verdicts(
+    calibration: Calibration, pairs: Sequence[tuple[Surprisals, Surprisals]], rung: Rung
+) -> list[Verdict]:
+    values, p_values = calibration.values(_statistics(pairs))
+    return [
+        Verdict(in_order, bag, value, p_value, rung)
+        for (in_order, bag), value, p_value in zip(
+            pairs, values.tolist(), p_values.tolist(), strict=True
+        )
+    ]
+
+
+def _statistics(pairs: Sequence[tuple[Surprisals, Surprisals]]) -> Surprisals:
+    return np.array([statistics(a, b) for a, b in pairs]).reshape(-1, len(STATISTICS))

@@ -1,0 +1,86 @@
+"""A model of the raw HDFS log, trained quickly, for benchmarks of scoring."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from logmlm.config import FormatConfig, ModelConfig, ThresholdConfig, TrainingConfig, WindowConfig
+from logmlm.detector import Detector
+from logmlm.modeldir import load_calibration
+from logmlm.records import LogLine, Window
+from logmlm.sources.archive import read_lines
+from logmlm.training import Session, train
+from speeds.figure import Options
+
+TRAINING_LINES = 60_000
+EPOCHS = 5
+KEY = r"(blk_-?\d+)"
+RATE = 0.001
+BATCH_WINDOWS = 2_048
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model directory, and the log that it is measured on."""
+
+    directory: Path
+    log: Path
+
+    def detector(self, exact: bool = False) -> Detector:
+        """A detector that has seen nothing yet."""
+        return Detector.load(self.directory, "cpu", exact=exact)
+
+    def lines(self) -> Iterator[LogLine]:
+        return read_lines([str(self.log)], time.time())
+
+    def screen(self) -> str:
+        """What calibration measured of the screen."""
+        screen = load_calibration(self.directory)[1]
+        return f"level {screen.level:.3f}, {screen.measured}" if screen else "none"
+
+
+@contextmanager
+def trained(options: Options) -> Iterator[Trained]:
+    """Train on the normal blocks of the first lines of the raw log; it takes a minute or two."""
+    log = options.needs("hdfs/HDFS_2pct.log.gz")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # with more, both sides burn time waiting where others use the cores
+    try:
+        with TemporaryDirectory() as name:
+            first = Path(name) / "train.log"
+            with gzip.open(log, "rt", encoding="utf-8") as lines:
+                first.write_text("".join(next(lines) for _ in range(TRAINING_LINES)))
+            config = TrainingConfig(
+                logs=(str(first),),
+                out=Path(name) / "model",
+                labels=options.needs("hdfs/labels_2pct.csv"),
+                format=FormatConfig(name="hdfs"),
+                window=WindowConfig(kind="session", key=KEY, gap="4h", max_age="365d"),
+                model=ModelConfig(epochs=EPOCHS, device="cpu"),
+                threshold=ThresholdConfig(false_alarm_rate=RATE, folds=0),
+            )
+            train(config, read_lines(config.logs, time.time()), Session(_quiet, _quiet))
+            yield Trained(config.out, log)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def scored(detector: Detector, windows: list[Window]) -> list:
+    """Scores in batches as `logmlm score` makes them."""
+    return [
+        score
+        for start in range(0, len(windows), BATCH_WINDOWS)
+        for score in detector.score(windows[start : start + BATCH_WINDOWS])
+    ]
+
+
+def _quiet(*_: object) -> None:
+    pass

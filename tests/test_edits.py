@@ -1,0 +1,63 @@
+"""Windows with one edit each: what faults leave."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logmlm.edits import EDITS, edited
+
+END, SIZE = 6, 8
+WINDOWS = st.lists(
+    st.tuples(st.lists(st.integers(7, 12), min_size=1, max_size=SIZE), st.booleans()).map(
+        lambda pair: (*pair[0], *([END] * pair[1]))
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(WINDOWS, st.integers(0, 2**32 - 1))
+def test_an_edit_keeps_the_end_the_size_and_some_event(windows, seed) -> None:
+    words = {token for window in windows for token in window}
+    found = edited(windows, 30, END, SIZE, np.random.default_rng(seed))
+    assert len(found) <= 30
+    for window in found:
+        assert window not in windows or len(windows) > 1
+        assert END not in window[:-1]
+        events = window[:-1] if window[-1] == END else window
+        assert 1 <= len(events) <= SIZE
+        assert set(window) <= words
+
+
+def test_the_same_seed_gives_the_same_edits() -> None:
+    windows = [(7, 8, 9, 10, END), (9, 9, 8)]
+    first, again = (edited(windows, 50, END, SIZE, np.random.default_rng(3)) for _ in range(2))
+    assert first == again
+    assert len(set(first)) > 20
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_each_edit_changes_one_thing(edit) -> None:
+    events, rng = [7, 8, 9, 10], np.random.default_rng(0)
+    for _ in range(50):
+        found = edit(list(events), [11], rng)
+        lost, gained = Counter(events) - Counter(found), Counter(found) - Counter(events)
+        if edit.__name__ == "_cut":
+            assert found == events[: len(found)]
+        else:
+            assert lost.total() <= 1
+            assert gained.total() <= 1
+            assert abs(len(found) - len(events)) <= 1
+
+
+def test_of_nothing_there_is_nothing_to_edit() -> None:
+    rng = np.random.default_rng(0)
+    assert edited([(END,)], 5, END, SIZE, rng) == []
+    assert edited([], 5, END, SIZE, rng) == []
+    assert edited([(END,), (7, END)], 0, END, SIZE, rng) == []
+    assert all(len(window) > 1 for window in edited([(END,), (7, 8, END)], 50, END, SIZE, rng))

@@ -1,0 +1,163 @@
+"""The ladder: alerts are the exact scorer's, and what is let pass says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from mlm_parts import cyclic_model, ids
+from transformers import BertForMaskedLM
+
+from logmlm import ladder as module
+from logmlm.calibration import Calibration
+from logmlm.edits import edited
+from logmlm.ladder import Ladder, looks
+from logmlm.mlm.pll import Scorer
+from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, SEP
+from logmlm.mlm.unmasked import unmasked
+from logmlm.screen import Screen
+
+NORMAL = [ids("ABCDEFGH"[a : a + n]) for a in range(5) for n in (3, 4, 5) if a + n <= 8]
+HELD_OUT = [*NORMAL, ids("ABCDEF")] * 40
+
+
+@pytest.fixture(scope="module")
+def model() -> BertForMaskedLM:
+    return cyclic_model().eval()
+
+
+@pytest.fixture(scope="module")
+def odd() -> list[tuple[int, ...]]:
+    return edited(HELD_OUT, 400, END, 8, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def fitted(model: BertForMaskedLM, odd: list[tuple[int, ...]]) -> tuple[Calibration, Screen]:
+    scorer = Scorer(model)
+    held_out = looks(scorer, HELD_OUT)
+    calibration = Calibration.fit(held_out.exact, 0.02, 100.0)
+    screen = Screen.fit(calibration, held_out, looks(scorer, odd), 0.99)
+    assert screen is not None
+    return calibration, screen
+
+
+def passes_of(model: BertForMaskedLM) -> list[int]:
+    rows: list[int] = []
+    model.bert.register_forward_hook(lambda _, __, found: rows.append(len(found[0])))
+    return rows
+
+
+@torch.no_grad()
+def naive_look(model: BertForMaskedLM, window: tuple[int, ...], first: int) -> list[float]:
+    """One window in one pass of transformers' model, nothing hidden but a bag's end."""
+    half = model.config.max_position_embeddings // 2
+    shown = [first, *window, SEP]
+    positions = list(range(len(shown)))
+    if first == BAG:
+        shown = [MASK if token == END else token for token in shown]
+        positions = [half + shown[:i].count(word) for i, word in enumerate(shown)]
+        positions = [half if word == MASK else p for word, p in zip(shown, positions, strict=True)]
+    logits = model(torch.tensor([shown]), position_ids=torch.tensor([positions])).logits[0]
+    return [-logits[i + 1].log_softmax(-1)[token].item() for i, token in enumerate(window)]
+
+
+def test_a_look_is_one_pass_with_nothing_hidden(model: BertForMaskedLM) -> None:
+    windows = [ids("CABDCC"), ids("ABC", end=False), ids("ABC"), ids("CBA")]
+    for window, (in_order, as_bag) in zip(windows, unmasked(model, windows), strict=True):
+        assert in_order.tolist() == pytest.approx(naive_look(model, window, CLS), abs=1e-5)
+        order = sorted(range(len(window)), key=lambda i: (window[i] == END, window[i]))
+        bag = tuple(window[i] for i in order)
+        assert as_bag[order].tolist() == pytest.approx(naive_look(model, bag, BAG), abs=1e-5)
+    exact = Scorer(model).as_bag(windows)
+    found = unmasked(model, windows)
+    assert found[0][1][-1] == pytest.approx(exact[0][-1], abs=1e-5)  # the end was hidden
+    assert unmasked(model, []) == []
+
+
+def test_every_alert_of_the_exact_scorer_is_made_with_its_value(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
+) -> None:
+    calibration, screen = fitted
+    windows = [*HELD_OUT, *odd]
+    unchecked = [False] * len(windows)
+    exact = Ladder(Scorer(model), calibration, None).judge(windows, unchecked)
+    found = Ladder(Scorer(model), calibration, screen).judge(windows, unchecked)
+    assert {verdict.rung for verdict in exact} == {"exact"}
+    assert {verdict.rung for verdict in found} == {"exact", "screened"}
+    alerts = [(a, b) for a, b in zip(exact, found, strict=True) if a.value >= 1.0]
+    assert len(alerts) > 50
+    missed = [one for one, other in alerts if other.rung == "screened"]
+    assert len(missed) <= 0.01 * len(alerts) + 1
+    for one, other in zip(exact, found, strict=True):
+        if other.rung == "exact":
+            assert other.value == pytest.approx(one.value, abs=1e-4)
+            assert np.allclose(other.surprisals, one.surprisals, atol=1e-4)
+        else:
+            assert other.value < screen.level
+
+
+def test_a_screen_in_half_the_precision_changes_no_alert(
+    model: BertForMaskedLM,
+    fitted: tuple[Calibration, Screen],
+    odd: list[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calibration, screen = fitted
+    unchecked = [False] * len(odd)
+    exact = Ladder(Scorer(model), calibration, screen).judge(odd, unchecked)
+
+    def rough(model: BertForMaskedLM, windows: list[tuple[int, ...]]) -> object:
+        with torch.autocast("cpu", torch.bfloat16):
+            return unmasked(model, windows)
+
+    monkeypatch.setattr(module, "unmasked", rough)
+    found = Ladder(Scorer(model), calibration, screen).judge(odd, unchecked)
+    for one, other in zip(exact, found, strict=True):
+        if one.value >= 1.0:
+            assert other.value == pytest.approx(one.value, abs=1e-4)
+
+
+def test_what_is_checked_is_scored_exactly_and_changes_nobody_elses_verdict(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+) -> None:
+    calibration, screen = fitted
+    window = ids("ABCDEF")
+    steps = Ladder(Scorer(model), calibration, replace(screen, level=1.0))
+    first, checked, last = steps.judge([window] * 3, [False, True, False])
+    assert (first.rung, checked.rung, last.rung) == ("screened", "checked", "screened")
+    (exact,) = Ladder(Scorer(model), calibration, None).judge([window], [True])
+    assert exact.rung == "exact"
+    assert checked.value == pytest.approx(exact.value, abs=1e-6)
+    assert steps.judge([window], [False])[0].value == first.value == last.value != checked.value
+
+
+def test_a_window_that_comes_again_costs_no_pass(
+    fitted: tuple[Calibration, Screen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = cyclic_model()
+    rows = passes_of(model)
+    calibration, screen = fitted
+    steps = Ladder(Scorer(model), calibration, replace(screen, level=1.0))
+    window = ids("ABCDEF")
+    first = steps.judge([window, window], [False, False])
+    assert sum(rows) == 2  # in order, and as a bag
+    again = steps.judge([window], [False])
+    assert sum(rows) == 2
+    assert again[0] is first[0] is first[1]
+    monkeypatch.setattr(module, "KEPT_NUMBERS", 2 * (module.OVERHEAD + 2 * len(window)))
+    small = Ladder(Scorer(model), calibration, replace(screen, level=1.0))
+    for text in ("ABCDEF", "BCDEFG", "CDEFGH"):
+        small.judge([ids(text)], [False])
+    passes = sum(rows)
+    small.judge([ids("CDEFGH")], [False])
+    assert sum(rows) == passes
+    small.judge([ids("ABCDEF")], [False])
+    assert sum(rows) == passes + 2
+
+
+def test_of_no_windows_there_are_no_verdicts(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+) -> None:
+    assert Ladder(Scorer(model), *fitted).judge([], []) == []
