@@ -115,11 +115,14 @@ class Fleet:
         return len({line for lines in found.values() for line in lines})
 
     def wait_for(self, is_done, seconds=90):
-        deadline = time.monotonic() + seconds
+        """Wait until it is done; it must not stand still, without a POST, for so long."""
+        moved_at, posts = time.monotonic(), len(self.posts)
         while not is_done():
             for name, child in self.running.items():
                 assert child.poll() is None, f"{name} ended: {self.logs()}"
-            assert time.monotonic() < deadline, self.logs()
+            if len(self.posts) > posts:
+                moved_at, posts = time.monotonic(), len(self.posts)
+            assert time.monotonic() < moved_at + seconds, self.logs()
             time.sleep(0.02)
 
     def logs(self):
@@ -156,6 +159,11 @@ class Writer:
 
     def __init__(self, brokers, topic):
         self.brokers, self.topic, self.written = brokers, topic, 0
+
+    @property
+    def odd(self):
+        """How many odd lines there are, at least, with whole windows around them."""
+        return PARTITIONS * (self.written // ODD_EVERY)
 
     def write(self, upto):
         with self.brokers.producer() as producer:
