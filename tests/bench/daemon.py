@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -33,7 +35,10 @@ model: {{path: {model}, device: {device}}}
 state_dir: {work}/state
 source: {{file: {{include: {work}/app.log, start_at: beginning}}}}
 sinks: [{{webhook: {{url: 'http://127.0.0.1:{port}/', grouped: false}}}}]
+http: {{listen: '127.0.0.1:0'}}
 """
+METRICS = re.compile(rb"http://\S+?/metrics")
+LINES = re.compile(rb"^logmlm_lines_total (\S+)$", re.MULTILINE)
 
 
 class Receiver:
@@ -64,8 +69,10 @@ class Receiver:
 
 
 @contextmanager
-def daemon(options: argparse.Namespace, work: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The daemon, once it is ready, until the end of the block."""
+def daemon(
+    options: argparse.Namespace, work: Path, port: int
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The daemon and where its metrics are, once it is ready, until the end of the block."""
     config = work / "run.yaml"
     model = options.model.absolute() if options.model else "none"
     config.write_text(CONFIG.format(model=model, device=options.device, work=work, port=port))
@@ -76,11 +83,14 @@ def daemon(options: argparse.Namespace, work: Path, port: int) -> Iterator[subpr
     with subprocess.Popen(command, stderr=subprocess.PIPE) as child:
         assert child.stderr is not None
         try:
+            metrics = ""
             while b"ready;" not in (said := child.stderr.readline()):
                 if not said:
                     sys.exit("the daemon did not start")
+                if found := METRICS.search(said):
+                    metrics = found[0].decode()
             threading.Thread(target=child.stderr.read, daemon=True).start()
-            yield child
+            yield child, metrics
         finally:
             child.terminate()
             child.wait(20)
@@ -96,11 +106,10 @@ def closing_lines(options: argparse.Namespace, lines: list[str]) -> dict[str, in
     """For the id of each window, the number of the line that closes it."""
     from logmlm.detector import Detector
     from logmlm.records import LogLine
-    from logmlm.sources.fingerprint import Fingerprint
+    from logmlm.sources.fingerprint import partition_name
 
     detector = Detector.load(options.model, "cpu")
-    content = "".join(f"{line}\n" for line in lines).encode()
-    partition = Fingerprint.of(content[:1024]).digest[:16]
+    partition = partition_name(lines[0].encode())
     reader, windower, found, at = detector.reader(), detector.windower(), {}, 0
     for number, line in enumerate(lines):
         end = at + len(line.encode()) + 1
@@ -152,6 +161,16 @@ def idle_share(child: subprocess.Popen[bytes], seconds: float) -> float:
     return (spent() - before) / seconds
 
 
+def until_read(metrics: str, lines: int) -> None:
+    """Wait until the daemon has dealt with so many lines, however far it fell behind."""
+    read = 0.0
+    while read < lines:
+        time.sleep(0.2)
+        with urllib.request.urlopen(metrics, timeout=60) as answer:  # noqa: S310  our own daemon
+            found = LINES.search(answer.read())
+            read = float(found[1]) if found else 0.0
+
+
 def until_quiet(receiver: Receiver, seconds: float) -> None:
     """Wait until no alert came for so long."""
     count = -1
@@ -170,12 +189,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         work, receiver = Path(name), Receiver()
         (work / "app.log").touch()
-        with daemon(options, work, receiver.server.server_port) as child:
+        with daemon(options, work, receiver.server.server_port) as (child, metrics):
             time.sleep(2)
             idle = idle_share(child, options.idle_seconds)
             began = time.time()
             written = write(work / "app.log", lines, options.rate)
             took = time.time() - began
+            until_read(metrics, len(lines))
             until_quiet(receiver, options.quiet_seconds)
         receiver.server.shutdown()
         receiver.server.server_close()

@@ -1,0 +1,160 @@
+"""From a Kafka topic to alerts, beside the bare consumer loop that throws the records away.
+
+The recorded log again and again, an hour later each time, so that windows repeat as they do in
+production; a real broker, a real model, the daemon's own parts in this process.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from speeds.figure import ROUNDS, Figure, Options, SkippedError, by_turns
+from speeds.trained import recorded, trained
+
+TOPIC = "t"
+CONFIG = """\
+model: {{path: {model}, device: cpu}}
+state_dir: {work}/state
+source:
+  kafka: {{bootstrap_servers: ['{address}'], topics: {topic}, auto_offset_reset: earliest}}
+sinks: [{{file: {{path: {work}/alerts.jsonl}}}}]
+"""
+
+
+class Bare:
+    """kafka-python's consumer by itself."""
+
+    def __init__(self, address: str) -> None:
+        from kafka import KafkaConsumer
+
+        self.consumer = KafkaConsumer(
+            TOPIC, bootstrap_servers=address, auto_offset_reset="earliest", group_id=None
+        )
+
+    def read(self, upto: int) -> None:
+        paused, position = self.consumer.paused(), 0
+        self.consumer.resume(*paused)
+        while position < upto:
+            for records in self.consumer.poll(500).values():
+                position = records[-1].offset + 1
+        self.consumer.pause(*self.consumer.assignment())  # the other's turn is its own
+
+
+class NoWishes:
+    def wish_reload(self) -> None:
+        """Nobody wishes."""
+
+    def take_reload(self) -> bool:
+        return False
+
+
+class Daemon:
+    """What `logmlm run` has at work, one step of its loop at a time."""
+
+    def __init__(self, config_file: Path, stack: ExitStack) -> None:
+        from logmlm import daemon
+        from logmlm.configfile import read_run_config
+        from logmlm.metrics import Metrics
+        from logmlm.outside import Outside
+        from logmlm.reloading import Running
+        from logmlm.state import State
+
+        config = read_run_config(config_file)
+        directory = daemon.state_directory(config, {})
+        directory.mkdir()
+        state, measured = State(directory / "state.db"), Metrics("bench")
+        world, load = daemon.PROCESS, daemon._load
+        maker = daemon.Workshop(state, sys.stdout, world, load, measured, lambda: config)
+        loaded = maker.load(config)
+        self.source = _source(config, directory, loaded.detector)
+        alerting = maker.alerting(loaded, self.source)
+        outside = Outside(config.http, {}, measured, wishes=NoWishes())
+        self.running = Running(maker, loaded, self.source, alerting, outside, time.time)
+        stack.callback(state.close)
+        stack.callback(self.source.close)
+        stack.callback(self.running.close)
+        self.measured = measured
+
+    def read(self, upto: int) -> None:
+        while self.source.passed().get(f"{TOPIC}/0", 0) < upto:
+            self.running.after_turn(self.running.pipeline.step())
+        self.source.hold(True)
+        self.source.poll(0.0)
+        self.source.hold(False)
+
+
+def _source(config: Any, directory: Path, detector: Any) -> Any:
+    from logmlm.sources.kinds import Model, Surroundings, open_source
+
+    model = Model(detector.manifest.name, detector.digest)
+    return open_source(config.source, Surroundings(directory, time.time, lambda _: None, 0, model))
+
+
+def measure(_options: Options) -> Figure:
+    import kafka_parts
+
+    if reason := kafka_parts.reason_to_skip():
+        raise SkippedError(reason)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        work = Path(name)
+        (work / "broker").mkdir()
+        broker = stack.enter_context(kafka_parts.running_broker(work / "broker"))
+        lines = recorded("normal")
+        broker.topic(TOPIC)
+        for turn in range(ROUNDS + 1):
+            broker.produce(TOPIC, later(lines, turn))
+        model = trained(work / "model")
+        config = work / "run.yaml"
+        places = {"model": model, "work": work, "address": broker.address, "topic": TOPIC}
+        config.write_text(CONFIG.format(**places))
+        bare, daemon = Bare(broker.address), Daemon(config, stack)
+        stack.callback(bare.consumer.close)
+        return _compared(bare, daemon, len(lines))
+
+
+def _compared(bare: Bare, daemon: Daemon, lines: int) -> Figure:
+    theirs, ours = ((who.read, count(2)) for who in (bare, daemon))
+    bare.read(lines)
+    daemon.read(lines)
+
+    def turn(who: Any) -> None:
+        read, numbers = who
+        read(next(numbers) * lines)
+
+    found = by_turns(
+        "Kafka to alerts: CPU of the bare consumer loop over the daemon's, for the same records",
+        lambda: turn(theirs),
+        lambda: turn(ours),
+        clock=time.process_time,
+    )
+    rows = {
+        "records_a_turn": lines,
+        "bare_us_a_record": round(found.rows["theirs_s"] / lines * 1e6, 2),
+        "daemon_us_a_record": round(found.rows["ours_s"] / lines * 1e6, 2),
+        "windows": daemon.measured.value("windows_scored_total"),
+        "alerts": daemon.measured.value("alerts_total", status="firing"),
+    }
+    return replace(found, rows=rows)
+
+
+def later(lines: list[str], hours: int) -> Iterator[str]:
+    """The same lines, so many hours later: those that begin with a time."""
+    shift = timedelta(hours=hours)
+    stamp = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}")
+    for line in lines:
+        found = stamp.match(line)
+        if found is None:
+            yield line
+            continue
+        moved = datetime.fromisoformat(found[0]) + shift
+        yield moved.isoformat(" ", "milliseconds") + line[found.end() :]
