@@ -41,13 +41,13 @@ with joined() as ranks:
         for number in range(int(sys.argv[4])):
             checkpoint = TrainingCheckpoint(where / str(number), "one")
             say = lambda report: print(json.dumps(report.as_dict()), flush=True)
-            model = train(job(epochs, 2), checkpoint, say, save_every_s=0)
+            model = train(job(epochs, 1), checkpoint, say, save_every_s=0)
             save_file(weights_of(model), where / f"{number}.model")
 """
 
 
 def job(epochs: int, batch_size: int) -> Job:
-    """Batches of which the last has one window alone, so that one process has none."""
+    """Nine windows to train on: of some batch a process has none, where two make one."""
     corpus = corpus_of(*TEXTS)
     return job_of(corpus, validation=2, epochs=epochs, batch_size=batch_size, learning_rate=3e-3)
 
@@ -73,7 +73,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_two_processes_learn_as_one_with_the_double_batch(undisturbed: tuple[Path, str]) -> None:
     where, said = undisturbed
-    model, reports = trained(job(EPOCHS, 4))
+    model, reports = trained(job(EPOCHS, 2))
     curves = [json.loads(line) for line in said.splitlines()]
     assert len(curves) == 2 * EPOCHS
     for one, two in zip([*reports, *reports], curves, strict=True):

@@ -80,7 +80,7 @@ class TrainingCheckpoint:
         if self._directory is None:
             return
         best = {f"best.{name}": tensor for name, tensor in self._best.items()}
-        tensors = _weights(model) | _moments(optimizer) | best
+        tensors = _weights(model) | moments(optimizer) | best
         _write(tensors, self._directory / f"{progress.epoch}.safetensors")
         write_json(
             self._directory / "progress.json", asdict(progress) | {"identity": self._identity}
@@ -96,7 +96,7 @@ class TrainingCheckpoint:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
             return Progress()
         model.load_state_dict({k: v for k, v in tensors.items() if k in model.state_dict()})
-        _set_moments(optimizer, tensors)
+        set_moments(optimizer, tensors)
         self._best = {
             k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")
         }
@@ -136,7 +136,7 @@ def _weights(model: BertForMaskedLM) -> dict[str, torch.Tensor]:
     return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.state_dict().items()}
 
 
-def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """AdamW's state as named tensors: `optimizer.PARAMETER.NAME`."""
     state = optimizer.state_dict()["state"]
     return {
@@ -146,7 +146,8 @@ def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     }
 
 
-def _set_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+def set_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Put back what `moments` gave; other tensors beside it are left out."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):

@@ -23,10 +23,12 @@ from transformers import BertForMaskedLM
 from logmlm.config import ModelConfig
 from logmlm.errors import LogmlmError, UsageError
 from logmlm.mlm.batches import Batch, Epochs, Part
-from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint
+from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint, moments, set_moments
 from logmlm.mlm.data import Corpus, Draws
-from logmlm.mlm.encoder import logits_at
+from logmlm.mlm.graphs import Graphs, Step, on_gpu
 from logmlm.mlm.model import build_model, resolve_device
+from logmlm.mlm.objective import Objective
+from logmlm.mlm.packing import largest_batch
 from logmlm.mlm.ranks import Ranks, own_device
 
 WARMUP_SHARE = 0.05
@@ -136,26 +138,6 @@ def epochs_of(config: ModelConfig, steps_each: int) -> int:
     return max(LEAST_EPOCHS, math.ceil(ENOUGH_STEPS / steps_each))
 
 
-class _Objective(nn.Module):
-    """What a batch is trained to make small, as a module, so that processes can share it."""
-
-    def __init__(self, model: BertForMaskedLM) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sums over the hidden places of a batch: cross-entropy in nats, and guessed ones.
-
-        Both count a window as often as its weight says.
-        """
-        kind = batch.inputs.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
-            logits = logits_at(self.model, batch.inputs, batch.places, batch.padded)
-        losses = nn.functional.cross_entropy(logits.float(), batch.truth, reduction="none")
-        guessed = logits.argmax(dim=-1) == batch.truth
-        return (losses * batch.weights).sum(), (guessed * batch.weights).sum()
-
-
 class Run:
     """One training: a model, its optimizer, and the data it learns from."""
 
@@ -165,7 +147,7 @@ class Run:
         """`draws` are what an epoch is made of; those of `job.training` unless told."""
         self.model = model
         self.optimizer = _optimizer(model, job.config.learning_rate)
-        self._objective: nn.Module = _Objective(model)
+        self._objective: nn.Module = Objective(model)
         self._training = draws or Draws.of(job.corpus, job.training)
         self._validation = Draws.of(job.corpus, job.validation)
         self._config = job.config
@@ -175,13 +157,16 @@ class Run:
         steps_each = max(1, math.ceil(len(self._training) / batch_size))
         self.epochs = epochs_of(job.config, steps_each)
         self._steps = steps_each * self.epochs
+        self._step: Step = self._learn
+        if model.device.type == "cuda" and ranks.count == 1:
+            self._step = Graphs(self._learn, largest_batch(batch_size), on_gpu())
 
     def agreed(self, progress: Progress) -> Progress:
         """The progress of rank 0, with its weights and its optimizer's state in each process."""
         if self._ranks.count == 1:
             return progress
-        progress, state = self._ranks.told((progress, self.optimizer.state_dict()))
-        self.optimizer.load_state_dict(state)
+        progress, state = self._ranks.told((progress, moments(self.optimizer)))
+        set_moments(self.optimizer, state)
         self._objective = DistributedDataParallel(self._objective)  # it spreads rank 0's weights
         return progress
 
@@ -193,7 +178,7 @@ class Run:
         self.model.train()
         for batch in self._batches(self._training, self._config.seed, before.epoch):
             self._set_learning_rate(step)
-            totals.add(batch, *self._learn(batch))
+            totals.add(batch, *self._step(batch))
             step += 1
         learned = totals.outcome(self._ranks)
         if not math.isfinite(learned.loss):
@@ -220,7 +205,7 @@ class Run:
         if not len(self._validation):
             return None
         self.model.eval()
-        totals, objective = _Totals(self.model.device), _Objective(self.model)
+        totals, objective = _Totals(self.model.device), Objective(self.model)
         for batch in self._batches(self._validation, VALIDATION_SEED, 0):
             totals.add(batch, *objective(batch))
         return totals.outcome(self._ranks).loss
@@ -234,8 +219,12 @@ class Run:
         warmup = max(1, round(self._steps * WARMUP_SHARE))
         share = min(1.0, (step + 1) / warmup)
         rest = max(0.0, (step - warmup) / max(1, self._steps - warmup))
+        rate = self._config.learning_rate * share * (1 + math.cos(math.pi * rest)) / 2
         for group in self.optimizer.param_groups:
-            group["lr"] = self._config.learning_rate * share * (1 + math.cos(math.pi * rest)) / 2
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)  # where graphs have it
+            else:
+                group["lr"] = rate
 
 
 class _Totals:
@@ -280,14 +269,19 @@ class _Outcome:
 
 
 def _optimizer(model: BertForMaskedLM, learning_rate: float) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter, ICLR 2019); biases and norms are not decayed."""
+    """AdamW (Loshchilov & Hutter, ICLR 2019); biases and norms are not decayed.
+
+    On a GPU its learning rate is there too, so that a CUDA graph takes it from there.
+    """
+    on_gpu = model.device.type == "cuda"
+    rate = torch.tensor(learning_rate, device=model.device) if on_gpu else learning_rate
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
     groups = [
         {"params": decayed, "weight_decay": WEIGHT_DECAY},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True, capturable=on_gpu)
 
 
 @contextmanager
