@@ -19,7 +19,7 @@ FLOORS = (
         "tails",
         "keys",
     ),
-    ("kafkaconfig",),
+    ("kafkaconfig", "kafkaaddress"),
     ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),
     ("kafkatokens",),
     ("kafkaclient",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from logmlm.commands.logs import expanded, is_kafka, read_logs, reading_options
 
 if TYPE_CHECKING:
     from logmlm.detector import Detector
@@ -21,9 +22,6 @@ BATCH_WINDOWS = 2_048
 model_argument = click.argument("model", type=click.Path(path_type=Path))
 logs_argument = click.argument("logs", nargs=-1, required=True)
 device_option = click.option("--device", default="auto", show_default=True)
-keep_going_option = click.option(
-    "--keep-going", is_flag=True, help="Use what could be read of a damaged archive."
-)
 
 
 def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,7 +43,7 @@ def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--oracle", is_flag=True, help="Add the best F1 any threshold could reach.")
 @device_option
 @stride_option
-@keep_going_option
+@reading_options
 def evaluate(
     model: Path, logs: tuple[str, ...], labels: str, report: Path | None, output: str, **rest: Any
 ) -> None:
@@ -55,9 +53,10 @@ def evaluate(
     from logmlm.assessment import assess
     from logmlm.labels import Labels
 
+    logs = expanded(logs)
     known = Labels.in_line() if labels == "in-line" else Labels.read(Path(labels))
     detector = _detector(model, rest["device"], rest["stride"])
-    windows = list(_windows(detector, logs, rest["keep_going"]))
+    windows = list(_windows(detector, logs, rest["kafka_config"], rest["keep_going"]))
     found = assess(detector, model, windows, known, oracle=rest["oracle"])
     click.echo(
         json.dumps(found.evaluation.as_json(), indent=1)
@@ -79,22 +78,24 @@ def evaluate(
 @click.option("--fail-on", type=click.Choice(["alert"]), help="Exit with 1 if a window alarms.")
 @device_option
 @stride_option
-@keep_going_option
+@reading_options
 def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **rest: Any) -> None:
     """Score LOGS: a JSON object a window, or a CSV or Parquet row a line."""
     from logmlm.scoretable import check_target, write_csv, write_json_lines, write_parquet
 
     check_target(output, out)
+    logs = expanded(logs)
     detector = _detector(model, rest["device"], rest["stride"])
     alarms = _Alarms(
-        _scores(detector, _windows(detector, logs, rest["keep_going"])), rest["only_anomalies"]
+        _scores(detector, _windows(detector, logs, rest["kafka_config"], rest["keep_going"])),
+        rest["only_anomalies"],
     )
     if output == "parquet" and out is not None:
-        write_parquet(alarms, _identify(detector), out)
+        write_parquet(alarms, _identify(detector, logs), out)
     else:
         write = write_csv if output == "csv" else write_json_lines
         with _target(out) as stream:
-            write(alarms, _identify(detector), stream)
+            write(alarms, _identify(detector, logs), stream)
     if rest["fail_on"] and alarms.count:
         sys.exit(1)
 
@@ -104,19 +105,20 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
 @logs_argument
 @click.option("--window", "wanted", help="Only the window of this id (or its beginning).")
 @device_option
-@keep_going_option
+@reading_options
 def explain(
-    model: Path, logs: tuple[str, ...], wanted: str | None, device: str, keep_going: bool
+    model: Path, logs: tuple[str, ...], wanted: str | None, device: str, **rest: Any
 ) -> None:
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
     from logmlm.errors import UsageError
     from logmlm.explanation import render
 
+    logs = expanded(logs)
     detector = _detector(model, device)
     colour = sys.stdout.isatty()
     shown = 0
-    windows = _windows(detector, logs, keep_going)
-    identify = _identify(detector)
+    windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
+    identify = _identify(detector, logs)
     if wanted:
         windows = (w for w in windows if identify(w).startswith(wanted))
     for found in _scores(detector, windows):
@@ -151,23 +153,24 @@ def _detector(model: Path, device: str, stride: int = 0) -> Detector:
     return Detector.load(model, device, stride)
 
 
-def _identify(detector: Detector) -> Callable[[Window], str]:
-    """Ids as `logmlm run` gives them to the windows of a file that it follows."""
+def _identify(detector: Detector, logs: tuple[str, ...]) -> Callable[[Window], str]:
+    """Ids as `logmlm run` gives them to the windows of a file or topic that it follows."""
     from dataclasses import replace
 
     from logmlm.sources.archive import partition_of
 
-    names = cache(partition_of)
+    files = {log for log in logs if not is_kafka(log)}
+    names = cache(lambda name: partition_of(name) if name in files else name)
     return lambda window: detector.window_id(replace(window, partition=names(window.partition)))
 
 
-def _windows(detector: Detector, logs: tuple[str, ...], keep_going: bool) -> Iterator[Window]:
-    from logmlm.sources.archive import expand, read_lines
-
+def _windows(
+    detector: Detector, logs: tuple[str, ...], kafka_config: Path | None, keep_going: bool
+) -> Iterator[Window]:
     def warn(sentence: str) -> None:
         click.echo(f"warning: {sentence}", err=True)
 
-    return detector.windows(read_lines(expand(logs), time.time(), keep_going, warn))
+    return detector.windows(read_logs(logs, kafka_config, keep_going, warn))
 
 
 def _scores(detector: Detector, windows: Iterator[Window]) -> Iterator[Score]:
