@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logmlm.calibration import STATISTICS, Calibration, statistics
-from logmlm.errors import FormatError
 from logmlm.formats import get_format
 from logmlm.manifest import Manifest
 from logmlm.mlm.pll import Scorer
@@ -103,13 +102,7 @@ class Detector:
             yield from windower.add(reader.add([line]))
         yield from windower.add(reader.flush())
         yield from windower.close_all()
-        misfits, read = reader.misfits
-        if 0 < read <= misfits:
-            raise FormatError(
-                f"none of the {read} lines is of the format '{self.manifest.format.name}' that the"
-                " model was trained on; is it the right model for these logs?"
-            )
-        reader.warn_of_misfits()
+        reader.refuse_foreign()
 
     def score(self, windows: Sequence[Window]) -> list[Score]:
         """Score windows, in the order given."""

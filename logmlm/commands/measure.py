@@ -34,6 +34,20 @@ def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of where the work is done."""
+    command = click.option(
+        "--ray-address", help="Join a Ray cluster, such as 10.0.0.5:6379. [default: start one here]"
+    )(command)
+    return click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="One process, or Ray (pip install 'logmlm[ray]'); windows come in any order then.",
+    )(command)
+
+
 @click.command(short_help="Measure a model on labelled logs.")
 @model_argument
 @logs_argument
@@ -76,6 +90,7 @@ def evaluate(
 @click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: stdout]")
 @click.option("--only-anomalies", is_flag=True, help="Windows at the threshold or above only.")
 @click.option("--fail-on", type=click.Choice(["alert"]), help="Exit with 1 if a window alarms.")
+@engine_options
 @device_option
 @stride_option
 @reading_options
@@ -85,17 +100,19 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
 
     check_target(output, out)
     logs = expanded(logs)
-    detector = _detector(model, rest["device"], rest["stride"])
-    alarms = _Alarms(
-        _scores(detector, _windows(detector, logs, rest["kafka_config"], rest["keep_going"])),
-        rest["only_anomalies"],
-    )
+    if rest["engine"] == "ray":
+        identify, scores = _on_ray(model, logs, rest)
+    else:
+        detector = _detector(model, rest["device"], rest["stride"])
+        windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
+        identify, scores = _identify(detector.digest, logs), _scores(detector, windows)
+    alarms = _Alarms(scores, rest["only_anomalies"])
     if output == "parquet" and out is not None:
-        write_parquet(alarms, _identify(detector, logs), out)
+        write_parquet(alarms, identify, out)
     else:
         write = write_csv if output == "csv" else write_json_lines
         with _target(out) as stream:
-            write(alarms, _identify(detector, logs), stream)
+            write(alarms, identify, stream)
     if rest["fail_on"] and alarms.count:
         sys.exit(1)
 
@@ -118,7 +135,7 @@ def explain(
     colour = sys.stdout.isatty()
     shown = 0
     windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
-    identify = _identify(detector, logs)
+    identify = _identify(detector.digest, logs)
     if wanted:
         windows = (w for w in windows if identify(w).startswith(wanted))
     for found in _scores(detector, windows):
@@ -153,24 +170,45 @@ def _detector(model: Path, device: str, stride: int = 0) -> Detector:
     return Detector.load(model, device, stride)
 
 
-def _identify(detector: Detector, logs: tuple[str, ...]) -> Callable[[Window], str]:
+def _identify(digest: str, logs: tuple[str, ...]) -> Callable[[Window], str]:
     """Ids as `logmlm run` gives them to the windows of a file or topic that it follows."""
     from dataclasses import replace
 
+    from logmlm.records import window_id
     from logmlm.sources.archive import partition_of
 
     files = {log for log in logs if not is_kafka(log)}
     names = cache(lambda name: partition_of(name) if name in files else name)
-    return lambda window: detector.window_id(replace(window, partition=names(window.partition)))
+    return lambda window: window_id(digest, replace(window, partition=names(window.partition)))
 
 
 def _windows(
     detector: Detector, logs: tuple[str, ...], kafka_config: Path | None, keep_going: bool
 ) -> Iterator[Window]:
-    def warn(sentence: str) -> None:
-        click.echo(f"warning: {sentence}", err=True)
+    return detector.windows(read_logs(logs, kafka_config, keep_going, _warn))
 
-    return detector.windows(read_logs(logs, kafka_config, keep_going, warn))
+
+def _on_ray(
+    model: Path, logs: tuple[str, ...], told: dict[str, Any]
+) -> tuple[Callable[[Window], str], Iterator[Score]]:
+    from logmlm.cluster import Work, running, scores
+    from logmlm.errors import UsageError
+    from logmlm.manifest import Manifest
+
+    if any(map(is_kafka, logs)):
+        raise UsageError("--engine ray reads files; score topics of Kafka without it")
+    names = ("device", "stride", "keep_going", "only_anomalies")
+    work = Work(model.absolute(), logs, **{name: told[name] for name in names})
+
+    def found() -> Iterator[Score]:
+        with running(told["ray_address"]):
+            yield from scores(work, _warn)
+
+    return _identify(Manifest.read(model).digest, logs), found()
+
+
+def _warn(sentence: str) -> None:
+    click.echo(f"warning: {sentence}", err=True)
 
 
 def _scores(detector: Detector, windows: Iterator[Window]) -> Iterator[Score]:
