@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +24,12 @@ import numpy as np
 
 from logmlm.errors import LogmlmError, UnreachableError, UsageError
 from logmlm.formats import get_format
+from logmlm.kafkaconfig import Port
 from logmlm.manifest import Manifest
 from logmlm.reader import EventReader, TemplateOf, refuse_foreign, warn_of_misfits
 from logmlm.records import Score, Window
 from logmlm.shards import Carry, Shard, Summary, carried, cut, gathered, scattered, summarised
+from logmlm.sourceconfig import host_and_port
 from logmlm.sources.archive import STDIN, refuse_empty
 from logmlm.templates import Templates
 
@@ -37,6 +40,7 @@ SHARD_BYTES = 64 * 1024**2
 BUCKET_BYTES = 64 * 1024**2
 """Text of the events that one task puts together; it is held in memory, several times over."""
 BATCH_WINDOWS = 512
+KNOCK_TIMEOUT_S = 10.0
 LEAST_CPUS = 2
 """An actor that scores has one while others still read."""
 
@@ -69,8 +73,6 @@ def running(address: str | None) -> Iterator[None]:
     """
     # Ray would tell its makers of its use.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Its native part writes to standard error; what fails is raised too.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
     except ImportError as error:
@@ -83,14 +85,17 @@ def running(address: str | None) -> Iterator[None]:
         if address is None:
             ray.init(**own, include_dashboard=False, **quiet)
         else:
+            _knock(address)
             ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # a ConnectionError is an OSError
         where = "on this machine" if address is None else f"at {address}"
         reason = str(error).partition("\n")[0]
         raise UnreachableError(f"can't use Ray {where}: {reason}") from error
     try:
         _settle()
-        yield
+        # Ray prints there what befalls its workers; standard output is for data.
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         ray.shutdown()
 
@@ -253,6 +258,18 @@ def _settle() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _knock(address: str) -> None:
+    """See that something listens at `host:port`: Ray itself would try for minutes.
+
+    Raises:
+        OSError: nothing does.
+
+    """
+    place = address.removeprefix("ray://")
+    if Port.fullmatch(place):
+        socket.create_connection(host_and_port(place), KNOCK_TIMEOUT_S).close()
 
 
 @contextmanager
