@@ -49,7 +49,7 @@ class Killer(threading.Thread):
         self._done = threading.Event()
 
     def run(self):
-        while self._stages and not self._done.wait(0.02):
+        while self._stages and not self._done.wait(0.1):
             for pid, title in workers(self._cluster):
                 stage = next((each for each in self._stages if each in title), None)
                 if stage is not None:
