@@ -19,7 +19,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from logmlm.config import Section, TrainingConfig
-from logmlm.errors import ConfigError
+from logmlm.errors import ConfigError, UsageError
+from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.runconfig import RunConfig
 
 _VARIABLE = re.compile(r"\$?\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -69,6 +70,36 @@ def read_config(
     return _check(document, kind)
 
 
+def read_kafka_config(
+    path: Path | None, over: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> KafkaSourceConfig:
+    """Read how Kafka is reached: a config for running, or the keys of its `source.kafka` alone.
+
+    What `over` says counts more; without a file it is all there is. As `read_training_config`.
+
+    Raises:
+        UsageError: `over` can't be used.
+
+    """
+    if path is None:
+        try:
+            return KafkaSourceConfig.model_validate(over)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise UsageError(f"this is no address of Kafka: {_plain(first)}") from error
+    document = _Document.read(path, environment)
+    if "source" in document.data:
+        document = document.below("source").below("kafka")
+    document.data |= over
+    return _check(document, KafkaSourceConfig)
+
+
+def _plain(details: ErrorDetails) -> str:
+    if details["type"] in ("missing", "too_short"):
+        return f"'{details['loc'][0]}' is missing"
+    return f"'{details['loc'][0]}': {details['msg'].removeprefix('Value error, ')}"
+
+
 @dataclass
 class _Document:
     """A parsed file: plain data, and the line (from 1) of every key and list item in it."""
@@ -89,6 +120,14 @@ class _Document:
 
     def error(self, line: int, message: str) -> ConfigError:
         return ConfigError(f"{self.path}:{line}: {message}")
+
+    def below(self, key: str) -> _Document:
+        """The section of that name, as if it were the whole file."""
+        data = self.data.get(key)
+        if not isinstance(data, dict):
+            raise ConfigError(f"{self.path}: has no section '{key}'; see --help")
+        lines = {at[1:]: line for at, line in self.lines.items() if at[:1] == (key,)}
+        return _Document(self.path, self.environment, data, lines)
 
     def place(self, location: Location) -> tuple[Location, int]:
         """Find the longest part of `location` that stands in the file, and its line."""

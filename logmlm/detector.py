@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logmlm.crew import Crew
-from logmlm.errors import FormatError
 from logmlm.formats import get_format
 from logmlm.ladder import Ladder
 from logmlm.manifest import Manifest
@@ -108,13 +107,7 @@ class Detector:
             yield from windower.add(reader.add_parsed(batch, found))
             if batch.last:
                 yield from windower.close_all()
-        misfits, read = reader.misfits
-        if 0 < read <= misfits:
-            raise FormatError(
-                f"none of the {read} lines is of the format '{self.manifest.format.name}' that the"
-                " model was trained on; is it the right model for these logs?"
-            )
-        reader.warn_of_misfits()
+        reader.refuse_foreign()
 
     def judge(self, score: ScoreAll | None = None) -> Judge:
         """Make a judge for one run of a log; `score` stands in for this detector's own."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from logmlm.config import MultilineConfig
+from logmlm.errors import FormatError
 from logmlm.formats import ALIASES, Assembler, Joiner, LineFormat, attribute
 from logmlm.keys import KeyExtractor
 from logmlm.parsing import Batch, Parsed
@@ -68,16 +69,20 @@ class EventReader:
         blank = self.discarded["blank"]
         return self.discarded.total() - blank, self._lines - blank
 
+    def refuse_foreign(self) -> None:
+        """See that finished logs are of the line format, and warn if many lines were not.
+
+        Raises:
+            FormatError: there were lines, and not one is of it.
+
+        """
+        refuse_foreign(*self.misfits, self._name)
+        self.warn_of_misfits()
+
     def warn_of_misfits(self, least_lines: int = 1) -> None:
         """Log a warning, once, if many of the lines (`least_lines` or more) were left out."""
-        misfits, lines = self.misfits
-        if self._has_warned or lines < least_lines or misfits <= SUSPICIOUS_SHARE * lines:
-            return
-        self._has_warned = True
-        logger.warning(
-            "%d of %d lines are not of the model's line format '%s' and were left out",
-            *(misfits, lines, self._name),
-        )
+        if not self._has_warned and self.misfits[1] >= least_lines:
+            self._has_warned = warn_of_misfits(*self.misfits, self._name)
 
     def add(self, lines: Iterable[LogLine]) -> list[Event]:
         """The events that these lines complete."""
@@ -139,3 +144,28 @@ class EventReader:
             fields = replace(fields, attributes={**fields.attributes, **known})
         key = self._key_of(fields, attribute)
         return Event(line, fields, timestamp, key, self._template_of(fields.message))
+
+
+def refuse_foreign(misfits: int, lines: int, name: str) -> None:
+    """See that of `lines`, if there are any, not all are misfits of the line format `name`.
+
+    Raises:
+        FormatError: they are.
+
+    """
+    if 0 < lines <= misfits:
+        raise FormatError(
+            f"none of the {lines} lines is of the format '{name}' that the model was trained on;"
+            " is it the right model for these logs?"
+        )
+
+
+def warn_of_misfits(misfits: int, lines: int, name: str) -> bool:
+    """Log a warning if many of the lines are not of the line format `name`; say whether."""
+    if misfits <= SUSPICIOUS_SHARE * lines:
+        return False
+    logger.warning(
+        "%d of %d lines are not of the model's line format '%s' and were left out",
+        *(misfits, lines, name),
+    )
+    return True

@@ -16,8 +16,7 @@ from math import inf
 
 from logmlm.config import WindowConfig
 from logmlm.records import Checkpoint, ClosedBy, Event, Window
-
-_Group = tuple[str, float]  # a window's key, and what tells apart windows of one key
+from logmlm.windowrules import Group, Rule, rule_of
 
 
 class Windower:
@@ -46,7 +45,7 @@ class Windower:
     """
 
     def __init__(self, config: WindowConfig) -> None:
-        self._rule = _rule(config)
+        self._rule = rule_of(config)
         self._size = config.size
         self._partitions: dict[str, _Partition] = {}
 
@@ -69,6 +68,17 @@ class Windower:
                 self.resume(name, Checkpoint(0, 0, None))
             windows += self._partitions[name].add(event)
         return windows
+
+    def pass_time(self, partition: str, watermark: float) -> list[Window]:
+        """Take it that a partition's event time has come to `watermark`: lines of others say so.
+
+        Whoever adds a part of a partition's lines, in order and each after the watermark as it
+        stood with that line, has the windows of just these lines as if all had been added,
+        provided that the part has all lines of a unit or none (`Rule.unit`).
+        """
+        if partition not in self._partitions:
+            self.resume(partition, Checkpoint(0, 0, None))
+        return self._partitions[partition].pass_time(watermark)
 
     def close_due(self, now: float) -> list[Window]:
         """Close the windows of partitions that have gone quiet, as if event time had gone on.
@@ -135,61 +145,6 @@ class Windower:
         self._partitions.pop(partition, None)
 
 
-class _Rule:
-    """When runs begin and end, in times of the watermark; for `count`, by length alone."""
-
-    ended: ClosedBy = "length"
-    complete_at_end = False
-    outlives_length = False
-    """Whether a run goes on after a cut by length, so that its start still matters."""
-    quiet = inf
-
-    def group(self, event: Event) -> _Group:  # noqa: ARG002  lines of all keys count
-        return "", 0.0
-
-    def is_over(self, last: float, watermark: float) -> bool:  # noqa: ARG002  no time counts
-        """Whether a run whose newest line counted at `last` is over; monotone in `last`."""
-        return False
-
-    def is_cut(self, last: float, watermark: float) -> bool:  # noqa: ARG002  no time counts
-        """Whether the run's next line, counting at `watermark`, starts a new run."""
-        return False
-
-
-class _Sessions(_Rule):
-    ended = "idle"
-    complete_at_end = True
-    outlives_length = True
-
-    def __init__(self, gap: float, max_age: float) -> None:
-        self.quiet = gap
-        self._max_age = max_age
-
-    def group(self, event: Event) -> _Group:
-        return event.key, 0.0
-
-    def is_over(self, last: float, watermark: float) -> bool:
-        return watermark > last + self.quiet
-
-    def is_cut(self, last: float, watermark: float) -> bool:
-        return watermark // self._max_age > last // self._max_age
-
-
-class _Spans(_Rule):
-    ended = "span"
-    outlives_length = True
-
-    def __init__(self, span: float, keyed: bool) -> None:
-        self.quiet = span
-        self._keyed = keyed
-
-    def group(self, event: Event) -> _Group:
-        return event.key if self._keyed else "", event.timestamp // self.quiet
-
-    def is_over(self, last: float, watermark: float) -> bool:
-        return watermark // self.quiet > last // self.quiet
-
-
 @dataclass(slots=True)
 class _Run:
     """Lines that belong together, held from the last cut by length on.
@@ -197,7 +152,7 @@ class _Run:
     `before` is the watermark before the line at `start`, `last` that after the newest line.
     """
 
-    group: _Group
+    group: Group
     start: int
     before: float | None
     last: float
@@ -207,7 +162,7 @@ class _Run:
 class _Partition:
     """One partition's runs, in two orders, each kept by appending and moving to the end."""
 
-    def __init__(self, name: str, rule: _Rule, size: int, checkpoint: Checkpoint) -> None:
+    def __init__(self, name: str, rule: Rule, size: int, checkpoint: Checkpoint) -> None:
         self.open_windows = self.doubted = 0
         self._name = name
         self._rule = rule
@@ -216,8 +171,8 @@ class _Partition:
         self._reached = checkpoint.reached
         self._watermark = checkpoint.watermark
         self._received_at = inf
-        self._by_start: OrderedDict[_Group, _Run] = OrderedDict()
-        self._by_last: OrderedDict[_Group, _Run] = OrderedDict()
+        self._by_start: OrderedDict[Group, _Run] = OrderedDict()
+        self._by_last: OrderedDict[Group, _Run] = OrderedDict()
 
     def add(self, event: Event) -> list[Window]:
         before = self._watermark
@@ -228,6 +183,10 @@ class _Partition:
         self._position = event.line.end
         self._received_at = event.line.received_at
         return windows if event.line.start >= self._reached else []
+
+    def pass_time(self, watermark: float) -> list[Window]:
+        self._watermark = watermark if self._watermark is None else max(self._watermark, watermark)
+        return self._end_over(watermark)
 
     def advance(self, position: int) -> None:
         self._position = max(self._position, position)
@@ -287,9 +246,3 @@ class _Partition:
             run.events = []
         self.open_windows -= len(windows)
         return sorted(windows, key=lambda window: window.events[0].line.start)
-
-
-def _rule(config: WindowConfig) -> _Rule:
-    if config.kind == "session":
-        return _Sessions(config.gap, config.max_age)
-    return _Spans(config.span, config.key is not None) if config.kind == "time" else _Rule()

@@ -48,6 +48,7 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=500
 auto.create.topics.enable=true
 message.max.bytes=4194304
+log.cleaner.backoff.ms=200
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """

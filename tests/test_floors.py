@@ -20,7 +20,7 @@ FLOORS = (
         "keys",
         "shapes",
     ),
-    ("kafkaconfig", "surges"),
+    ("kafkaconfig", "kafkaaddress", "surges", "windowrules"),
     ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),
     ("kafkatokens",),
     ("kafkaclient",),
@@ -38,10 +38,10 @@ FLOORS = (
     ("ladder", "modeldir"),
     ("crew", "reader", "detection_metrics", "fitting", "alerts", "receivers"),
     ("evaluation",),
-    ("handover", "outside"),
+    ("handover", "outside", "shards"),
     ("detector", "learning", "report", "pipeline"),
     ("reloading",),
-    ("training", "assessment", "daemon"),
+    ("training", "assessment", "daemon", "cluster"),
     ("preflight",),
     ("commands",),
     ("cli",),
@@ -135,6 +135,16 @@ def test_kafka_is_imported_in_kafka_modules_alone():
         if module.split(".")[0] == "kafka" and "kafka" not in inside.name
     ]
     assert outside == []
+
+
+def test_ray_is_imported_in_one_module_alone():
+    found = {
+        str(inside)
+        for _, inside, text in sources()
+        for module in imports(text)
+        if module.split(".")[0] == "ray"
+    }
+    assert found == {"cluster.py"}
 
 
 def test_imports_are_found_wherever_they_stand():

@@ -477,3 +477,13 @@ def test_a_key_is_an_attribute_by_name_or_the_first_group_of_an_expression(
 ) -> None:
     fields = Fields(None, "", message, attributes)
     assert KeyExtractor(key)(fields, attribute) == expected
+
+
+def test_time_that_passes_elsewhere_closes_windows_and_counts_for_late_lines() -> None:
+    windower = Windower(WindowConfig(kind="session", key="host", gap=10.0))
+    assert windower.pass_time("p", 100.0) == []
+    assert windower.add([event(0, "a", 50.0)]) == []
+    assert windower.pass_time("p", 110.0) == []  # the late line counted at 100, not at 50
+    (closed,) = windower.pass_time("p", 110.5)
+    assert (closed.closed_by, closed.complete) == ("idle", True)
+    assert windower.open_windows == 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from logmlm.commands.logs import expanded, read_logs, reading_options
 from logmlm.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"}
 @click.option("--exactness", type=float, help="Share of exact alerts kept. [default: 0.9999]")
 @click.option("--folds", help="Cross-fit with this many models; 0 never. [default: auto]")
 @click.option("--labels", help="CSV of windows to leave out, or in-line for a label column.")
-@click.option("--keep-going", is_flag=True, help="Use what could be read of a damaged archive.")
+@reading_options
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 def train(
     logs: tuple[str, ...],
     config_file: Path | None,
+    kafka_config: Path | None,
     keep_going: bool,
     quiet: bool,
     **options: Any,
@@ -57,21 +58,20 @@ def train(
 
     with joined() as ranks:
         if ranks.leads:
-            _lead(config, keep_going, quiet)
+            _lead(config, kafka_config, keep_going, quiet)
         else:
             follow()
 
 
-def _lead(config: TrainingConfig, keep_going: bool, quiet: bool) -> None:
+def _lead(config: TrainingConfig, kafka_config: Path | None, keep_going: bool, quiet: bool) -> None:
     """All of it but the other processes' parts of the batches, where there are others."""
     from logmlm.commands.progress import Progress
-    from logmlm.sources.archive import expand, read_lines
     from logmlm.training import Session
     from logmlm.training import train as train_model
 
-    config = config.model_copy(update={"logs": expand(config.logs)})
+    config = config.model_copy(update={"logs": expanded(config.logs)})
     with Progress(quiet) as progress:
-        lines = read_lines(config.logs, time.time(), keep_going, progress.warn)
+        lines = read_logs(config.logs, kafka_config, keep_going, progress.warn)
         manifest = train_model(config, lines, Session(progress.say, progress.report))
     if not quiet:
         click.echo(_summary(config.out, manifest.metrics), err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from logmlm.commands.logs import expanded, is_kafka, read_logs, reading_options
 
 if TYPE_CHECKING:
     from logmlm.detector import Detector
@@ -21,9 +22,6 @@ BATCH_WINDOWS = 2_048
 model_argument = click.argument("model", type=click.Path(path_type=Path))
 logs_argument = click.argument("logs", nargs=-1, required=True)
 device_option = click.option("--device", default="auto", show_default=True)
-keep_going_option = click.option(
-    "--keep-going", is_flag=True, help="Use what could be read of a damaged archive."
-)
 
 
 exact_option = click.option(
@@ -41,6 +39,20 @@ def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of where the work is done."""
+    command = click.option(
+        "--ray-address", help="Join a Ray cluster, such as 10.0.0.5:6379. [default: start one here]"
+    )(command)
+    return click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="One process, or Ray (pip install 'logmlm[ray]'); windows come in any order then.",
+    )(command)
+
+
 @click.command(short_help="Measure a model on labelled logs.")
 @model_argument
 @logs_argument
@@ -51,7 +63,7 @@ def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @device_option
 @exact_option
 @stride_option
-@keep_going_option
+@reading_options
 def evaluate(
     model: Path, logs: tuple[str, ...], labels: str, report: Path | None, output: str, **rest: Any
 ) -> None:
@@ -61,9 +73,10 @@ def evaluate(
     from logmlm.assessment import assess
     from logmlm.labels import Labels
 
+    logs = expanded(logs)
     known = Labels.in_line() if labels == "in-line" else Labels.read(Path(labels))
     detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
-    windows = list(_windows(detector, logs, rest["keep_going"]))
+    windows = list(_windows(detector, logs, rest["kafka_config"], rest["keep_going"]))
     found = assess(detector, model, windows, known, oracle=rest["oracle"])
     click.echo(
         json.dumps(found.evaluation.as_json(), indent=1)
@@ -83,25 +96,30 @@ def evaluate(
 @click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: stdout]")
 @click.option("--only-anomalies", is_flag=True, help="Windows at the threshold or above only.")
 @click.option("--fail-on", type=click.Choice(["alert"]), help="Exit with 1 if a window alarms.")
+@engine_options
 @device_option
 @exact_option
 @stride_option
-@keep_going_option
+@reading_options
 def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **rest: Any) -> None:
     """Score LOGS: a JSON object a window, or a CSV or Parquet row a line."""
     from logmlm.scoretable import check_target, write_csv, write_json_lines, write_parquet
 
     check_target(output, out)
-    detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
-    alarms = _Alarms(
-        _scores(detector, _windows(detector, logs, rest["keep_going"])), rest["only_anomalies"]
-    )
+    logs = expanded(logs)
+    if rest["engine"] == "ray":
+        identify, scores = _on_ray(model, logs, rest)
+    else:
+        detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
+        windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
+        identify, scores = _identify(detector.digest, logs), _scores(detector, windows)
+    alarms = _Alarms(scores, rest["only_anomalies"])
     if output == "parquet" and out is not None:
-        write_parquet(alarms, _identify(detector), out)
+        write_parquet(alarms, identify, out)
     else:
         write = write_csv if output == "csv" else write_json_lines
         with _target(out) as stream:
-            write(alarms, _identify(detector), stream)
+            write(alarms, identify, stream)
     if rest["fail_on"] and alarms.count:
         sys.exit(1)
 
@@ -112,24 +130,21 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
 @click.option("--window", "wanted", help="Only the window of this id (or its beginning).")
 @device_option
 @exact_option
-@keep_going_option
+@reading_options
 def explain(
-    model: Path,
-    logs: tuple[str, ...],
-    wanted: str | None,
-    device: str,
-    exact: bool,
-    keep_going: bool,
+    model: Path, logs: tuple[str, ...], wanted: str | None, device: str, exact: bool, **rest: Any
 ) -> None:
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
     from logmlm.errors import UsageError
     from logmlm.explanation import render
 
+    logs = expanded(logs)
     detector = _detector(model, device, exact)
     colour = sys.stdout.isatty()
     shown = 0
-    identify = _identify(detector)
-    for each in _scores(detector, _windows(detector, logs, keep_going)):
+    windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
+    identify = _identify(detector.digest, logs)
+    for each in _scores(detector, windows):
         name = identify(each.window)
         if name.startswith(wanted) if wanted else each.is_anomaly:
             found = detector.exactly(each)
@@ -162,23 +177,45 @@ def _detector(model: Path, device: str, exact: bool, stride: int = 0) -> Detecto
     return Detector.load(model, device, stride, exact)
 
 
-def _identify(detector: Detector) -> Callable[[Window], str]:
-    """Ids as `logmlm run` gives them to the windows of a file that it follows."""
+def _identify(digest: str, logs: tuple[str, ...]) -> Callable[[Window], str]:
+    """Ids as `logmlm run` gives them to the windows of a file or topic that it follows."""
     from dataclasses import replace
 
+    from logmlm.records import window_id
     from logmlm.sources.archive import partition_of
 
-    names = cache(partition_of)
-    return lambda window: detector.window_id(replace(window, partition=names(window.partition)))
+    files = {log for log in logs if not is_kafka(log)}
+    names = cache(lambda name: partition_of(name) if name in files else name)
+    return lambda window: window_id(digest, replace(window, partition=names(window.partition)))
 
 
-def _windows(detector: Detector, logs: tuple[str, ...], keep_going: bool) -> Iterator[Window]:
-    from logmlm.sources.archive import expand, read_lines
+def _windows(
+    detector: Detector, logs: tuple[str, ...], kafka_config: Path | None, keep_going: bool
+) -> Iterator[Window]:
+    return detector.windows(read_logs(logs, kafka_config, keep_going, _warn))
 
-    def warn(sentence: str) -> None:
-        click.echo(f"warning: {sentence}", err=True)
 
-    return detector.windows(read_lines(expand(logs), time.time(), keep_going, warn))
+def _on_ray(
+    model: Path, logs: tuple[str, ...], told: dict[str, Any]
+) -> tuple[Callable[[Window], str], Iterator[Score]]:
+    from logmlm.cluster import Work, running, scores
+    from logmlm.errors import UsageError
+    from logmlm.manifest import Manifest
+
+    if any(map(is_kafka, logs)):
+        raise UsageError("--engine ray reads files; score topics of Kafka without it")
+    names = ("device", "exact", "stride", "keep_going", "only_anomalies")
+    work = Work(model.absolute(), logs, **{name: told[name] for name in names})
+
+    def found() -> Iterator[Score]:
+        with running(told["ray_address"]):
+            yield from scores(work, _warn)
+
+    return _identify(Manifest.read(model).digest, logs), found()
+
+
+def _warn(sentence: str) -> None:
+    click.echo(f"warning: {sentence}", err=True)
 
 
 def _scores(detector: Detector, windows: Iterator[Window]) -> Iterator[Score]:

@@ -53,11 +53,7 @@ def read_lines(
         StorageError: a file is missing or can't be read.
 
     """
-    empty = [path for path in paths if path != STDIN and _is_empty(path)]
-    if empty == list(paths):
-        raise DataError(f"{', '.join(empty)}: empty; name a log that holds lines")
-    if empty and warn is not None:
-        warn(f"{', '.join(empty)}: empty")
+    refuse_empty(paths, warn)
     for path in paths:
         try:
             yield from _lines_of(path, now)
@@ -66,6 +62,60 @@ def read_lines(
                 raise
             if warn is not None:
                 warn(str(error))
+
+
+def refuse_empty(paths: Sequence[str], warn: Warn | None = None) -> None:
+    """See that the files are there and one at least holds something; `warn` of those that do not.
+
+    Raises:
+        DataError: all are empty.
+        StorageError: a file is missing or can't be read.
+
+    """
+    empty = [path for path in paths if path != STDIN and _is_empty(path)]
+    if empty == list(paths):
+        raise DataError(f"{', '.join(empty)}: empty; name a log that holds lines")
+    if empty and warn is not None:
+        warn(f"{', '.join(empty)}: empty")
+
+
+def read_part(path: str, start: int = 0, end: int | None = None) -> Iterator[LogLine]:
+    """Lines of one file that begin at byte `start`, where one begins, or later, and before `end`.
+
+    As `read_lines`, but `number` counts from `start`. Of a packed file nothing but the whole can
+    be had.
+
+    Raises:
+        DataError: the file is binary or damaged.
+        StorageError: it can't be read.
+
+    """
+    for line in _lines_of(path, 0.0, start):
+        if end is not None and line.start >= end:
+            return
+        yield line
+
+
+def line_start_after(path: str, position: int) -> int:
+    """Where the first line of a plain file begins at byte `position`, which is not 0, or later.
+
+    Raises:
+        StorageError: it can't be read.
+
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            stream.seek(position - 1)
+            for _, length in _raw_lines(stream):
+                return position - 1 + length
+    except OSError as error:
+        raise StorageError(f"can't read {path}: {error.strerror}") from error
+    return position
+
+
+def is_packed(path: str) -> bool:
+    """Whether a file is an archive, by its name."""
+    return Path(path).suffix in _OPENERS
 
 
 def partition_of(path: str) -> str:
@@ -106,14 +156,15 @@ def _is_empty(path: str) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == 0
 
 
-def _lines_of(path: str, now: float) -> Iterator[LogLine]:
+def _lines_of(path: str, now: float, position: int = 0) -> Iterator[LogLine]:
     received_at = now if path == STDIN else Path(path).stat().st_mtime
     name = "standard input" if path == STDIN else path
-    position = 0
     try:
         with _opened(path) as stream:
+            if position:
+                stream.seek(position)
             for number, (raw, length) in enumerate(_raw_lines(stream), start=1):
-                if number == 1 and b"\0" in raw:
+                if position == 0 and b"\0" in raw:
                     raise DataError(f"{name} is no text: its first line holds a NUL byte")
                 text = raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
                 yield LogLine(text, path, position, position + length, received_at, number)

@@ -1,0 +1,97 @@
+"""What LOG… on the command line names: files, standard input, and Kafka topics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from logmlm.errors import DataError
+from logmlm.kafkaaddress import SCHEME, KafkaAddress
+
+if TYPE_CHECKING:
+    from logmlm.records import LogLine
+    from logmlm.sources.kafka_topic import KafkaTopic
+
+Warn = Callable[[str], None]
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of how logs are read."""
+    command = click.option(
+        "--kafka-config",
+        type=click.Path(path_type=Path),
+        help="YAML for kafka:// LOGs: a run config, or the keys of its source.kafka.",
+    )(command)
+    return click.option(
+        "--keep-going", is_flag=True, help="Use what could be read of a damaged archive."
+    )(command)
+
+
+def expanded(logs: Sequence[str]) -> tuple[str, ...]:
+    """Files for paths and globs; addresses of Kafka stay as they are."""
+    from logmlm.sources.archive import expand
+
+    return tuple(
+        dict.fromkeys(name for log in logs for name in ([log] if is_kafka(log) else expand([log])))
+    )
+
+
+def read_logs(
+    logs: Sequence[str], kafka_config: Path | None, keep_going: bool, warn: Warn
+) -> Iterator[LogLine]:
+    """All lines of what is named: of files first, then of topics. Topics are opened at once.
+
+    Raises:
+        UsageError: an address of Kafka is none.
+        ConfigError: `kafka_config` can't be used.
+        DataError: a log is empty or can't be used.
+        StorageError: a file or topic is missing or can't be read.
+        UnreachableError: Kafka is out of reach.
+
+    """
+    from logmlm.sources.archive import read_lines
+
+    now = time.time()
+    addresses = [KafkaAddress.parse(log, now) for log in logs if is_kafka(log)]
+    files = [log for log in logs if not is_kafka(log)]
+    with ExitStack() as stack:
+        topics = [_opened(each, kafka_config, warn, stack) for each in addresses]
+        _refuse_empty(addresses, topics, bool(files), warn)
+        if files:
+            yield from read_lines(files, now, keep_going, warn)
+        for topic in topics:
+            yield from topic.lines()
+
+
+def is_kafka(log: str) -> bool:
+    """Whether a LOG is an address of Kafka."""
+    return log.startswith(SCHEME)
+
+
+def _opened(
+    address: KafkaAddress, kafka_config: Path | None, warn: Warn, stack: ExitStack
+) -> KafkaTopic:
+    from logmlm.configfile import read_kafka_config
+    from logmlm.sources.kafka_topic import KafkaTopic
+
+    config = read_kafka_config(kafka_config, address.section())
+    return stack.enter_context(closing(KafkaTopic(config, address, time.monotonic, warn)))
+
+
+def _refuse_empty(
+    addresses: Sequence[KafkaAddress], topics: Sequence[KafkaTopic], others: bool, warn: Warn
+) -> None:
+    empty = [
+        f"{address.topic}: no records from 'since' to 'until'"
+        for address, topic in zip(addresses, topics, strict=True)
+        if topic.is_empty
+    ]
+    if empty and len(empty) == len(topics) and not others:
+        raise DataError("; ".join(empty))
+    for sentence in empty:
+        warn(sentence)

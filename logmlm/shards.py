@@ -1,0 +1,237 @@
+"""Parts of finished logs, read side by side and put together again to the very same windows.
+
+A large plain file is cut where no event goes on, so that nothing before a shard matters to it but
+how many lines and events there were and how far event time had come (`Carry`); a first pass finds
+these. The second pass matches the lines, and sends each event, with the watermark as it stood
+then, to the bucket of what it can't be parted from (`Rule.unit`). There a `Windower` takes them in
+the order of their lines: the same windows, whatever the shards and buckets (Akidau et al., "The
+Dataflow Model", VLDB 2015, on why event time makes that possible).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from pathlib import Path
+
+from logmlm.config import WindowConfig
+from logmlm.errors import DataError, StorageError
+from logmlm.formats import LineFormat
+from logmlm.reader import EventReader
+from logmlm.records import Event, Fields, LogLine, Window
+from logmlm.sources.archive import is_packed, line_start_after, read_part
+from logmlm.windowrules import rule_of
+from logmlm.windows import Windower
+
+BORDER_LINES = 1_000
+"""So many lines are looked at for a place to cut; where none is, the shard goes on."""
+BATCH_LINES = 4_096
+PART_EVENTS = 100_000
+
+Read = Callable[[], EventReader]
+"""Makes a reader of lines; of the first pass one that need not match templates."""
+Row = tuple[str, int, int, int, float, float, str, str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Lines of a file that begin at byte `start` or later, and before `end` (None: to its end)."""
+
+    path: str
+    start: int = 0
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the first pass finds: how much a shard holds, and its latest event time.
+
+    `misfits` are lines that are not of the line format, blank ones aside, and of how many;
+    `warning` is a sentence on a damaged archive of which the beginning is used.
+    """
+
+    size: int
+    lines: int
+    events: int
+    latest: float | None
+    misfits: tuple[int, int]
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """What lies before a shard in its file: lines, events, and the watermark there.
+
+    `final` is the watermark at the end of the file.
+    """
+
+    lines: int = 0
+    events: int = 0
+    watermark: float | None = None
+    final: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Events of one shard for one bucket, in the order of their lines, the first at `start`."""
+
+    path: str
+    start: int
+    final: float
+    rows: tuple[Row, ...]
+
+
+def cut(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Shard]:
+    """Cut a file into shards of about `shard_bytes`; into one if it is packed.
+
+    A shard begins with a line that starts an event with a time of its own, below another one
+    that starts an event: whatever was before, an event ends there. `line_format` None says that
+    lines can't be told apart by themselves (`multiline`): one shard.
+
+    Raises:
+        StorageError: the file is missing or can't be read.
+
+    """
+    if is_packed(path):
+        return [Shard(path)]
+    try:
+        size = Path(path).stat().st_size
+    except OSError as error:
+        raise StorageError(f"can't read {path}: {error.strerror}") from error
+    borders = [0]
+    for position in range(shard_bytes, size, shard_bytes) if line_format is not None else ():
+        if position > borders[-1]:
+            borders += _border(path, position, line_format)  # type: ignore[arg-type]  # not None here
+    return [Shard(path, *ends) for ends in zip(borders, [*borders[1:], size], strict=True)]
+
+
+def summarised(shard: Shard, read: Read, keep_going: bool = False) -> Summary:
+    """Read a shard for what those after it must know.
+
+    Raises:
+        DataError: the file is binary or damaged (unless `keep_going`).
+        StorageError: it can't be read.
+
+    """
+    lines, reader = _Lines(shard, keep_going), read()
+    events, latest = 0, None
+    for event in _events(lines, reader):
+        events += 1
+        latest = event.timestamp if latest is None else max(latest, event.timestamp)
+    return Summary(lines.size, lines.count, events, latest, reader.misfits, lines.warning)
+
+
+def carried(shards: Sequence[Shard], summaries: Sequence[Summary]) -> list[Carry]:
+    """What each shard must know, of shards in the order of their lines in each file."""
+    found: list[Carry] = []
+    for _, group in groupby(zip(shards, summaries, strict=True), lambda pair: pair[0].path):
+        here, carry = [], Carry()
+        for _, summary in group:
+            here.append(carry)
+            times = [time for time in (carry.watermark, summary.latest) if time is not None]
+            lines, events = carry.lines + summary.lines, carry.events + summary.events
+            carry = Carry(lines, events, max(times, default=None))
+        found += [replace(each, final=carry.watermark or 0.0) for each in here]
+    return found
+
+
+def scattered(
+    shard: Shard, carry: Carry, read: Read, window: WindowConfig, buckets: int
+) -> Iterator[tuple[int, Part]]:
+    """Read and match a shard, and give out its events in parts, each for one bucket of `buckets`.
+
+    Raises:
+        StorageError: the file can't be read any more.
+
+    """
+    unit_of = rule_of(window).unit
+    watermark, index, held = carry.watermark, carry.events, 0
+    rows: dict[int, list[Row]] = defaultdict(list)
+    for event in _events(_Lines(shard, keep_going=True), read()):
+        watermark = event.timestamp if watermark is None else max(watermark, event.timestamp)
+        bucket = _bucket(shard.path, unit_of(event, index), buckets)
+        rows[bucket].append(_row(event, carry.lines, watermark))
+        index, held = index + 1, held + 1
+        if held == PART_EVENTS:
+            yield from _parts(shard, carry, rows)
+            rows, held = defaultdict(list), 0
+    yield from _parts(shard, carry, rows)
+
+
+def gathered(parts: Iterable[Part], window: WindowConfig) -> Iterator[Window]:
+    """The windows of all parts of one bucket; of their lines' fields nothing is known here."""
+    in_order = sorted(parts, key=lambda part: (part.path, part.start))
+    for path, group in groupby(in_order, lambda part: part.path):
+        windower, final = Windower(window), 0.0
+        for part in group:
+            final = part.final
+            for row in part.rows:
+                yield from windower.pass_time(path, row[-1])
+                yield from windower.add([_event(path, row)])
+        yield from windower.pass_time(path, final)
+        yield from windower.close_all()
+
+
+class _Lines:
+    """A shard's lines; how many there were, and what was wrong, once they are read."""
+
+    def __init__(self, shard: Shard, keep_going: bool) -> None:
+        self.count = self.size = 0
+        self.warning = ""
+        self._shard = shard
+        self._keep_going = keep_going
+
+    def __iter__(self) -> Iterator[LogLine]:
+        try:
+            for line in read_part(self._shard.path, self._shard.start, self._shard.end):
+                self.count, self.size = line.number, line.end - self._shard.start
+                yield line
+        except DataError as error:
+            if not self._keep_going:
+                raise
+            self.warning = str(error)
+
+
+def _events(lines: Iterable[LogLine], reader: EventReader) -> Iterator[Event]:
+    iterator = iter(lines)
+    while batch := list(islice(iterator, BATCH_LINES)):
+        yield from reader.add(batch)
+    yield from reader.flush()
+
+
+def _border(path: str, position: int, line_format: LineFormat) -> list[int]:
+    """The first place at `position` or later where the file can be cut, if one is near."""
+    above: Fields | None = None
+    for line in islice(read_part(path, line_start_after(path, position)), BORDER_LINES):
+        fields = line_format.parse(line.text, line.received_at)
+        starts = fields is not None and fields.timestamp is not None
+        if starts and above is not None and not above.partial:
+            return [line.start]
+        above = fields
+    return []
+
+
+def _bucket(path: str, unit: tuple[str, float], buckets: int) -> int:
+    """The same on every machine, so not `hash`."""
+    return zlib.crc32(repr((path, unit)).encode("utf-8", "backslashreplace")) % buckets
+
+
+def _parts(shard: Shard, carry: Carry, rows: dict[int, list[Row]]) -> Iterator[tuple[int, Part]]:
+    for bucket, own in rows.items():
+        yield bucket, Part(shard.path, own[0][1], carry.final, tuple(own))
+
+
+def _row(event: Event, lines_before: int, watermark: float) -> Row:
+    line = event.line
+    number = lines_before + line.number
+    place = (line.text, line.start, line.end, number, line.received_at)
+    return (*place, event.timestamp, event.key, event.template_id, watermark)
+
+
+def _event(path: str, row: Row) -> Event:
+    text, start, end, number, received_at, timestamp, key, template_id, _ = row
+    line = LogLine(text, path, start, end, received_at, number)
+    return Event(line, Fields(timestamp, "", ""), timestamp, key, template_id)

@@ -1,0 +1,120 @@
+"""Scoring on Ray: the windows and values of one process, on two nodes, with workers killed."""
+
+import json
+import subprocess
+import sys
+
+import offline_parts
+import pytest
+from offline_parts import logmlm, service_log, write_log
+
+from logmlm.detector import Detector
+from logmlm.errors import DataError, UnreachableError, UsageError
+from logmlm.sources.archive import read_lines
+
+pytest.importorskip("ray", reason="there is no ray; pip install 'logmlm[ray]' brings it")
+from ray_parts import Killer, two_nodes
+
+from logmlm.cluster import Work, running, scores
+
+# Ray's own sockets, files and child processes at its end, and what it calls of others.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return offline_parts.trained(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def logs(trained, tmp_path_factory):
+    lines = service_log(sessions=1500, odd=(3, 700), seed=7, first=20_000)
+    path = write_log(tmp_path_factory.mktemp("ray") / "many.log", lines)
+    return str(path), str(trained.odd_log)
+
+
+@pytest.fixture(scope="module")
+def alone(trained, logs):
+    detector = Detector.load(trained.model, "cpu")
+    return told(detector.score(list(detector.windows(read_lines(logs, 0.0)))))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with two_nodes() as started:
+        yield started
+
+
+def told(found):
+    """What a window's output shows, by what names it; numbers by themselves."""
+    shown, numbers = {}, {}
+    for one in found:
+        window = one.window
+        name = (window.partition, window.key, window.first_position)
+        events = [(e.line.number, e.line.text, e.timestamp, e.template_id) for e in window.events]
+        shown[name] = (window.closed_by, window.complete, events)
+        numbers[name] = [one.value, one.p_value, *one.surprisals, *one.bag_surprisals]
+    return shown, numbers
+
+
+def assert_same(found, alone):
+    assert found[0] == alone[0]
+    for name, numbers in alone[1].items():
+        assert found[1][name] == pytest.approx(numbers, abs=1e-4)
+
+
+def test_windows_and_values_are_those_of_one_process_whoever_dies_half_way(
+    trained, logs, alone, cluster
+):
+    work = Work(trained.model, logs, "cpu", shard_bytes=40_000, bucket_bytes=50_000)
+    killer, warnings = Killer(cluster, ["_scatter", "_Scoring"]), []
+    (node,) = cluster.worker_nodes
+    with running(cluster.address):
+        killer.start()
+        found = scores(work, warnings.append)
+        first = next(found)
+        cluster.remove_node(node, allow_graceful=False)
+        whole = told([first, *found])
+    killer.stop()
+    assert sorted(killer.killed) == ["_Scoring", "_scatter"]
+    assert warnings == []
+    assert_same(whole, alone)
+    assert len(whole[0]) == 1530
+
+
+def test_errors_are_those_of_one_process(trained, logs, cluster, tmp_path):
+    foreign = write_log(tmp_path / "foreign.log", ["\x00\x01 no text"])
+    binary = Work(trained.model, (str(foreign), logs[0]), "cpu")
+    with running(cluster.address):
+        with pytest.raises(DataError, match="its first line holds a NUL byte"):
+            list(scores(binary, print))
+        with pytest.raises(UsageError, match="reads files, which can be read twice; not -"):
+            list(scores(Work(trained.model, ("-",), "cpu"), print))
+
+
+def test_the_command_starts_its_own_ray_and_prints_data_alone(trained, logs):
+    words = ["score", trained.model, logs[1], "--engine", "ray", "--only-anomalies"]
+    program = "from logmlm.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, words), "--fail-on", "alert"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    expected = logmlm("score", trained.model, logs[1], "--only-anomalies").out
+    found, alone = (
+        sorted(map(json.loads, text.splitlines()), key=lambda row: row["window"])
+        for text in (done.stdout, expected)
+    )
+    assert [row["window"] for row in found] == [row["window"] for row in alone]
+    values = [row["value"] for row in alone]
+    assert [row["value"] for row in found] == pytest.approx(values, abs=1e-4)
+
+
+def test_what_can_not_be_done_on_ray_is_said(trained):
+    topic = logmlm("score", trained.model, "kafka://127.0.0.1:1/t", "--engine", "ray")
+    assert (topic.code, "--engine ray reads files" in topic.err) == (64, True)
+    nowhere = running("127.0.0.1:1")
+    with pytest.raises(UnreachableError, match=r"can't use Ray at 127\.0\.0\.1:1"), nowhere:
+        pass
