@@ -15,7 +15,7 @@ from logmlm.keys import KeyExtractor
 from logmlm.masks import Masks, Pair
 from logmlm.records import Fields, LogLine
 
-BATCH_LINES = 4_096
+BATCH_LINES, BATCH_CHARS = 4_096, 4 << 20
 
 Packed = tuple[Any, ...] | None
 """A line's `Parsed` as plain values, with None for attributes that its text says again."""
@@ -74,13 +74,15 @@ def unpacked(packed: Packed, text: str, line_format: LineFormat) -> Parsed | Non
 
 
 def by_partition(lines: Iterable[LogLine]) -> Iterator[Batch]:
-    """Batches of `BATCH_LINES` lines at most, each of one partition."""
+    """Batches of `BATCH_LINES` lines or about `BATCH_CHARS` characters, each of one partition."""
     batch: list[LogLine] = []
+    chars = 0
     for line in lines:
         changed = bool(batch) and batch[0].partition != line.partition
-        if changed or len(batch) == BATCH_LINES:
+        if changed or len(batch) == BATCH_LINES or chars >= BATCH_CHARS:
             yield Batch(batch, last=changed)
-            batch = []
+            batch, chars = [], 0
         batch.append(line)
+        chars += len(line.text)
     if batch:
         yield Batch(batch, last=True)

@@ -18,7 +18,7 @@ from logmlm.errors import DataError, LogmlmError
 from logmlm.formats import attribute, get_format
 from logmlm.keys import KeyExtractor
 from logmlm.learning import Learner
-from logmlm.parsing import Batch, Parsing, by_partition, unpacked
+from logmlm.parsing import Parsing, by_partition, unpacked
 from logmlm.reader import EventReader
 from logmlm.records import Fields, LogLine
 from logmlm.sources.archive import read_lines
@@ -183,5 +183,10 @@ def test_a_batch_is_of_one_partition_and_says_where_it_ends():
         (50, True),
         (1, True),
     ]
-    assert isinstance(found[0], Batch)
     assert list(by_partition([])) == []
+
+
+def test_long_lines_make_small_batches(monkeypatch):
+    monkeypatch.setattr(parsing, "BATCH_CHARS", 10)
+    found = by_partition(lines(["12345678", "90", "a" * 50, "b"]))
+    assert [len(batch.lines) for batch in found] == [2, 1, 1]

@@ -1,6 +1,9 @@
 """What a pattern sees of a text beyond its shape; that masks give what their patterns give."""
 
+import os
 import re
+from itertools import islice
+from pathlib import Path
 
 import pytest
 from drain3.masking import LogMasker, MaskingInstruction
@@ -8,8 +11,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logmlm import masks
+from logmlm.config import FormatConfig, TemplateConfig
+from logmlm.formats import detect_format
 from logmlm.masks import BUILT_IN, Masks, choose
 from logmlm.shapes import Sight, shape_of
+from logmlm.sources.archive import read_lines
+from logmlm.templates import Templates
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("LOGMLM_DATA", ROOT.parent / "shared/data")) / "loghub2k"
+LOGS = sorted([*(ROOT / "sample_logs").glob("*/*.log.gz"), *DATA.glob("*_2k.log")])
+"""The recorded logs, and loghub's where they are at hand."""
 
 ODD = (
     r"a[1-5]+",
@@ -80,6 +92,39 @@ def test_whatever_is_remembered_the_masked_text_is_that_of_the_patterns(pairs, t
     assert len({shape_of(text) for text in texts}) == 1
     for one in texts + texts:
         assert remembering.mask(one) == plainly_masked(pairs, one)
+
+
+class Forgetful(Templates):
+    """Templates that mask and look up each message anew."""
+
+    def mask(self, message):
+        return plainly_masked(self.masks, message.strip().partition("\n")[0])
+
+    def _find(self, masked):
+        self._known.clear()
+        return super()._find(masked)
+
+
+def same_templates(messages):
+    """Whether all is the same with and without a memory, template for template."""
+    remembering, forgetful = Templates(TemplateConfig()), Forgetful(TemplateConfig())
+    learned = [(remembering.learn(one), forgetful.learn(one)) for one in messages]
+    found = [(remembering.match(one), forgetful.match(one)) for one in messages]
+    return all(a == b for a, b in learned + found) and remembering.dump() == forgetful.dump()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(TEXTS, max_size=12), st.lists(st.text("0123456789", min_size=1), max_size=4))
+def test_templates_are_the_same_as_without_a_memory(texts, variants):
+    assert same_templates([*texts, *(with_digits(t, digits) for t in texts for digits in variants)])
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.name)
+def test_templates_of_real_logs_are_the_same_as_without_a_memory(path):
+    texts = [line.text for line in islice(read_lines([str(path)], 0.0), 600)]
+    line_format = detect_format(texts, FormatConfig()).format
+    parsed = [line_format.parse(text, 0.0) for text in texts]
+    assert same_templates([fields.message for fields in parsed if fields is not None])
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -29,7 +29,7 @@ from speeds.figure import Figure, Options, by_turns
 
 BLOCK = r"(blk_-?\d+)"
 HDFS = "hdfs/HDFS_2pct.log.gz"
-LINES, ROW_LINES = 40_000, 10_000
+LINES, ROW_LINES = 20_000, 4_000
 """Of HDFS and of each other log at most: enough to be past the start, few enough for Drain3."""
 BATCH = 4_096
 ROW_ROUNDS = 5
