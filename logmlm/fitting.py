@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HELD_OUT_SHARE = 0.10
 VALIDATION_SHARE = 0.05
 MIN_WINDOWS = 20
-EDITED_SHARE = 4
+EDITED_SHARE = 8
 """So many edited windows for each one that is held out tell what the screen misses, ..."""
 EDITED_TOKENS = 6_000_000
 """... as long as scoring them exactly takes no more tokens through the model."""
@@ -208,13 +208,8 @@ def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]
     folds = np.full(len(task.corpus), -1)
     for fold, request in enumerate(requests):
         folds[request.scored] = fold
-    held_out, odd = (
-        Looks(
-            np.concatenate([look.exact for look in each]),
-            np.concatenate([look.unmasked for look in each]),
-        )
-        for each in ([r.held_out for r in results], [r.edited for r in results])
-    )
+    held_out = Looks.together([result.held_out for result in results])
+    odd = Looks.together([result.edited for result in results])
     calibration = Calibration.fit(
         held_out.exact,
         task.rate,
