@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 HELD_OUT_SHARE = 0.10
 VALIDATION_SHARE = 0.05
 MIN_WINDOWS = 20
-EDITED_SHARE = 4
+EDITED_SHARE = 8
 """So many edited windows for each one that is held out tell what the screen misses, ..."""
 EDITED_TOKENS = 6_000_000
 """... as long as scoring them exactly takes no more tokens through the model."""
@@ -224,7 +224,7 @@ def _calibrated(
     task: Task, requests: Sequence[_Request], results: Sequence[_Result]
 ) -> tuple[Calibration, Screen | None]:
     in_time = np.argsort(np.concatenate([request.scored for request in requests]))
-    held_out = Looks.joined([result.held_out for result in results]).ordered(in_time)
+    held_out = Looks.together([result.held_out for result in results]).ordered(in_time)
     calibration = Calibration.fit(
         held_out.exact,
         task.rate,
@@ -233,7 +233,7 @@ def _calibrated(
         task.alerts_per_day,
         in_order=task.in_order,
     )
-    odd = Looks.joined([result.edited for result in results])
+    odd = Looks.together([result.edited for result in results])
     screen = Screen.fit(calibration, held_out, odd, task.threshold.exactness)
     if screen is None:
         return calibration, None

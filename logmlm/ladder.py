@@ -14,7 +14,7 @@ from cachetools import LRUCache
 
 from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.mlm.pll import Scorer, Surprisals, Window
-from logmlm.mlm.unmasked import unmasked
+from logmlm.mlm.unmasked import Pair, unmasked
 from logmlm.records import Rung
 from logmlm.screen import Looks, Screen
 
@@ -80,12 +80,19 @@ class Ladder:
     def _climb(self, windows: Sequence[Window]) -> list[Verdict]:
         if self._screen is None:
             return self._exact(windows)
-        pairs = unmasked(self.scorer.model, windows)
+        pairs = self._look(windows, self._screen.hides_bag)
         found = _verdicts(self._screen.calibration, pairs, "screened")
         odd = [i for i, verdict in enumerate(found) if verdict.value >= self._screen.level]
         for i, verdict in zip(odd, self._exact([windows[i] for i in odd]), strict=True):
             found[i] = verdict
         return found
+
+    def _look(self, windows: Sequence[Window], hides_bag: bool) -> list[Pair]:
+        pairs = unmasked(self.scorer.model, windows, with_bag=not hides_bag)
+        if not hides_bag:
+            return pairs
+        bags = self.scorer.as_bag(windows)
+        return [(in_order, bag) for (in_order, _), bag in zip(pairs, bags, strict=True)]
 
     def _exact(self, windows: Sequence[Window]) -> list[Verdict]:
         in_order = [reading.surprisals for reading in self.scorer.in_order(windows)]
@@ -97,12 +104,11 @@ def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
     """Exact and unmasked statistics of windows, for calibration."""
     in_order = [reading.surprisals for reading in scorer.in_order(windows)]
     exact = list(zip(in_order, scorer.as_bag(windows), strict=True))
-    return Looks(_statistics(exact), _statistics(unmasked(scorer.model, windows)))
+    bags = {tuple(sorted(window)) for window in windows}
+    return Looks(_statistics(exact), _statistics(unmasked(scorer.model, windows)), len(bags))
 
 
-def _verdicts(
-    calibration: Calibration, pairs: Sequence[tuple[Surprisals, Surprisals]], rung: Rung
-) -> list[Verdict]:
+def _verdicts(calibration: Calibration, pairs: Sequence[Pair], rung: Rung) -> list[Verdict]:
     values, p_values = calibration.values(_statistics(pairs))
     return [
         Verdict(in_order, bag, value, p_value, rung)
@@ -112,5 +118,5 @@ def _verdicts(
     ]
 
 
-def _statistics(pairs: Sequence[tuple[Surprisals, Surprisals]]) -> Surprisals:
+def _statistics(pairs: Sequence[Pair]) -> Surprisals:
     return np.array([statistics(a, b) for a, b in pairs]).reshape(-1, len(STATISTICS))

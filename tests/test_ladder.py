@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,9 +110,9 @@ def test_a_screen_in_half_the_precision_changes_no_alert(
     unchecked = [False] * len(odd)
     exact = Ladder(Scorer(model), calibration, screen).judge(odd, unchecked)
 
-    def rough(model: BertForMaskedLM, windows: list[tuple[int, ...]]) -> object:
+    def rough(*given: Any, **named: Any) -> object:
         with torch.autocast("cpu", torch.bfloat16):
-            return unmasked(model, windows)
+            return unmasked(*given, **named)
 
     monkeypatch.setattr(module, "unmasked", rough)
     found = Ladder(Scorer(model), calibration, screen).judge(odd, unchecked)
@@ -124,7 +126,7 @@ def test_what_is_checked_is_scored_exactly_and_changes_nobody_elses_verdict(
 ) -> None:
     calibration, screen = fitted
     window = ids("ABCDEF")
-    steps = Ladder(Scorer(model), calibration, replace(screen, level=1.0))
+    steps = Ladder(Scorer(model), calibration, replace(screen, level=1.0, hides_bag=False))
     first, checked, last = steps.judge([window] * 3, [False, True, False])
     assert (first.rung, checked.rung, last.rung) == ("screened", "checked", "screened")
     (exact,) = Ladder(Scorer(model), calibration, None).judge([window], [True])
@@ -134,12 +136,12 @@ def test_what_is_checked_is_scored_exactly_and_changes_nobody_elses_verdict(
 
 
 def test_a_window_that_comes_again_costs_no_pass(
-    fitted: tuple[Calibration, Screen], monkeypatch: pytest.MonkeyPatch
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = cyclic_model()
+    model = deepcopy(model)
     rows = passes_of(model)
     calibration, screen = fitted
-    steps = Ladder(Scorer(model), calibration, replace(screen, level=1.0))
+    steps = Ladder(Scorer(model), calibration, replace(screen, level=1.0, hides_bag=False))
     window = ids("ABCDEF")
     first = steps.judge([window, window], [False, False])
     assert sum(rows) == 2  # in order, and as a bag
@@ -147,7 +149,7 @@ def test_a_window_that_comes_again_costs_no_pass(
     assert sum(rows) == 2
     assert again[0] is first[0] is first[1]
     monkeypatch.setattr(module, "KEPT_NUMBERS", 2 * (module.OVERHEAD + 2 * len(window)))
-    small = Ladder(Scorer(model), calibration, replace(screen, level=1.0))
+    small = Ladder(Scorer(model), calibration, replace(screen, level=1.0, hides_bag=False))
     for text in ("ABCDEF", "BCDEFG", "CDEFGH"):
         small.judge([ids(text)], [False])
     passes = sum(rows)
@@ -155,6 +157,18 @@ def test_a_window_that_comes_again_costs_no_pass(
     assert sum(rows) == passes
     small.judge([ids("ABCDEF")], [False])
     assert sum(rows) == passes + 2
+
+
+def test_a_look_beside_the_exact_bag_gives_that_bag(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+) -> None:
+    calibration, screen = fitted
+    steps = Ladder(Scorer(model), calibration, replace(screen, level=1.0, hides_bag=True))
+    windows = [ids("ABCDEF"), ids("BCDEF")]
+    for window, verdict in zip(windows, steps.judge(windows, [False] * 2), strict=True):
+        assert verdict.rung == "screened"
+        assert verdict.surprisals.tolist() == pytest.approx(naive_look(model, window, CLS), 1e-4)
+        assert verdict.bag_surprisals.tolist() == Scorer(model).as_bag([window])[0].tolist()
 
 
 def test_of_no_windows_there_are_no_verdicts(

@@ -190,7 +190,9 @@ def test_a_screen_is_read_back_as_it_was_and_its_damage_is_found(tmp_path):
     rng = np.random.default_rng(0)
     held_out, edited = (rng.gamma(k, size=(500, len(STATISTICS))) for k in (2.0, 9.0))
     calibration = Calibration.fit(held_out, 0.05, 10.0)
-    screen = Screen.fit(calibration, Looks(held_out, held_out), Looks(edited, edited), 0.99)
+    screen = Screen.fit(
+        calibration, Looks(held_out, held_out, 500), Looks(edited, edited, 500), 0.99
+    )
     save_calibration(calibration, screen, tmp_path)
     assert load_calibration(tmp_path) == (calibration, screen)
     state = json.loads((tmp_path / "calibration.json").read_text())

@@ -11,10 +11,12 @@ from logmlm.screen import LEAST_ALARMS, Looks, Screen
 WIDTH = len(STATISTICS)
 
 
-def looks(rng: np.random.Generator, count: int, mean: float, noise: float) -> Looks:
+def looks(
+    rng: np.random.Generator, count: int, mean: float, noise: float, new_bags: int = 10**9
+) -> Looks:
     """Exact statistics, and unmasked ones that say half as much, with noise."""
     exact = rng.gamma(2.0, size=(count, 1)) * mean + np.zeros((count, WIDTH))
-    return Looks(exact, exact / 2 * np.exp(noise * rng.normal(size=(count, 1))))
+    return Looks(exact, exact / 2 * np.exp(noise * rng.normal(size=(count, 1))), new_bags)
 
 
 @pytest.mark.parametrize("exactness", [0.9, 0.99, 0.999])
@@ -64,7 +66,7 @@ def test_with_too_few_alarms_there_is_no_screen() -> None:
     calibration = Calibration.fit(held_out.exact, 0.01, 100.0)
     few = looks(rng, LEAST_ALARMS - 10, 0.01, 0.1)
     assert Screen.fit(calibration, held_out, few, 0.99) is None
-    nothing = Looks(np.empty((0, WIDTH)), np.empty((0, WIDTH)))
+    nothing = Looks(np.empty((0, WIDTH)), np.empty((0, WIDTH)), 0)
     assert Screen.fit(calibration, held_out, nothing, 0.99) is None
 
 
@@ -72,9 +74,27 @@ def test_a_screen_that_lets_little_pass_is_left_out() -> None:
     rng = np.random.default_rng(6)
     held_out, edited = looks(rng, 2_000, 1.0, 0.1), looks(rng, 2_000, 5.0, 0.1)
     calibration = Calibration.fit(held_out.exact, 0.002, 100.0)
-    blind = Looks(edited.exact, rng.permutation(held_out.unmasked))
+    blind = Looks(edited.exact, rng.permutation(held_out.unmasked), 2_000)
     assert Screen.fit(calibration, held_out, edited, 0.9) is not None
     assert Screen.fit(calibration, held_out, blind, 0.9) is None
+
+
+def test_the_bag_is_hidden_where_that_lets_more_pass_and_bags_repeat() -> None:
+    rng = np.random.default_rng(7)
+    found = []
+    for new_bags in (20, 2_000):
+        held_out = looks(rng, 2_000, 1.0, 0.4, new_bags)
+        edited = looks(rng, 2_000, 5.0, 0.4, new_bags)
+        calibration = Calibration.fit(held_out.exact, 0.002, 100.0)
+        screen = Screen.fit(calibration, held_out, edited, 0.99)
+        assert screen is not None
+        found.append(screen.hides_bag)
+        if screen.hides_bag:
+            seen = held_out.seen(hides_bag=True)
+            assert (seen[:, 2:4] == held_out.exact[:, 2:4]).all()
+            assert (seen[:, [0, 1, 4]] == held_out.unmasked[:, [0, 1, 4]]).all()
+            assert Screen.from_dict(screen.as_dict()) == screen
+    assert found == [True, False]
 
 
 def test_what_is_written_is_read_back() -> None:

@@ -21,20 +21,24 @@ from logmlm.mlm.pll import Surprisals, Window, rows_a_pass
 from logmlm.mlm.threads import each
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
 
+Pair = tuple[Surprisals, Surprisals]
 Row = tuple[int, Window]
 """A first token (`CLS` or `BAG`) and what follows it."""
 
 
-def unmasked(model: Model, windows: Sequence[Window]) -> list[tuple[Surprisals, Surprisals]]:
-    """Surprisal of each token of each window in nats: as it came, and as a bag."""
-    orders = [_canonical(window) for window in windows]
+def unmasked(model: Model, windows: Sequence[Window], with_bag: bool = True) -> list[Pair]:
+    """Surprisal of each token of each window in nats: as it came, and as a bag.
+
+    Without the bag all is 0 there, and costs nothing.
+    """
+    orders = [_canonical(window) if with_bag else [] for window in windows]
     bags = [tuple(window[i] for i in order) for window, order in zip(windows, orders, strict=True)]
-    rows = [(CLS, window) for window in windows] + [(BAG, bag) for bag in bags]
+    rows = [(CLS, window) for window in windows] + [(BAG, bag) for bag in bags if bag]
     found = _distinct(model, rows)
     pairs = []
     for window, bag, order in zip(windows, bags, orders, strict=True):
-        as_bag = np.empty(len(window))
-        as_bag[order] = found[BAG, bag]
+        as_bag = np.zeros(len(window))
+        as_bag[order] = found[BAG, bag] if bag else 0.0
         pairs.append((found[CLS, window], as_bag))
     return pairs
 

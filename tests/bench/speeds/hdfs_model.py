@@ -20,10 +20,10 @@ from logmlm.sources.archive import read_lines
 from logmlm.training import Session, train
 from speeds.figure import Options
 
-TRAINING_LINES = 60_000
-EPOCHS = 5
+TRAINING_LINES = 100_000
+EPOCHS = 60
 KEY = r"(blk_-?\d+)"
-RATE = 0.001
+RATE = 0.005
 BATCH_WINDOWS = 2_048
 
 
