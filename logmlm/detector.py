@@ -12,6 +12,7 @@ import numpy as np
 
 from logmlm.crew import Crew
 from logmlm.formats import get_format
+from logmlm.known import Known
 from logmlm.ladder import Ladder
 from logmlm.manifest import Manifest
 from logmlm.mlm.pll import Scorer
@@ -72,7 +73,12 @@ class Detector:
         templates = Templates.read(directory / "templates.json")
         calibration, screen = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
-        ladder = Ladder(Scorer(model, stride), calibration, None if exact or stride else screen)
+        ladder = Ladder(
+            Scorer(model, stride),
+            calibration,
+            None if exact or stride else screen,
+            Known.read(directory),
+        )
         return cls(manifest, templates, vocabulary, ladder)
 
     @property

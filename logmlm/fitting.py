@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from logmlm.calibration import Calibration, folds_needed
 from logmlm.config import ModelConfig, ThresholdConfig
 from logmlm.edits import edited
 from logmlm.errors import DataError
+from logmlm.known import Known
 from logmlm.ladder import looks
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.data import Corpus
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 HELD_OUT_SHARE = 0.10
 VALIDATION_SHARE = 0.05
 MIN_WINDOWS = 20
+RECENT_WINDOWS = 200_000
+"""Among so many of the latest, those that come again are looked for."""
+KEPT = "model"
+"""The name of the training whose model is kept."""
 EDITED_SHARE = 8
 """So many edited windows for each one that is held out tell what the screen misses, ..."""
 EDITED_TOKENS = 6_000_000
@@ -90,6 +95,7 @@ class Fitted:
     model: BertForMaskedLM
     calibration: Calibration
     screen: Screen | None
+    known: Known
     folds: Indices
     metrics: dict[str, float]
 
@@ -135,6 +141,7 @@ class _Result:
     weights: dict[str, npt.NDArray[np.float32]]
     held_out: Looks
     edited: Looks
+    known: Known
     surprisal: float
     guessed: int
     events: int
@@ -150,10 +157,18 @@ def _carry_out(request: _Request, report: Callable[[tuple[str, EpochReport]], No
         weights=weights_of(model),
         held_out=looks(scorer, tokens),
         edited=looks(scorer, _edited(tokens, request)),
+        known=Known.of(scorer, _recent(request)),
         surprisal=sum(float(reading.surprisals.sum()) for reading in readings),
         guessed=sum(int(reading.guessed.sum()) for reading in readings),
         events=sum(map(len, tokens)),
     )
+
+
+def _recent(request: _Request) -> Iterator[tuple[int, ...]]:
+    """The latest training windows of the model that is kept."""
+    if request.name == KEPT:
+        for i in request.job.training[-RECENT_WINDOWS:]:
+            yield tuple(request.job.corpus[i].tolist())
 
 
 def _edited(windows: Sequence[tuple[int, ...]], request: _Request) -> list[tuple[int, ...]]:
@@ -170,7 +185,7 @@ def _hold_out(task: Task, work: Path | None, count: int) -> list[_Request]:
     everything = np.arange(len(task.corpus))
     rest, calibrating = everything[:-count], everything[-count:]
     validating = max(1, round(len(everything) * VALIDATION_SHARE))
-    return [_request(task, work, "model", (rest[:-validating], rest[-validating:]), calibrating)]
+    return [_request(task, work, KEPT, (rest[:-validating], rest[-validating:]), calibrating)]
 
 
 def _cross_fit(task: Task, work: Path | None, count: int) -> list[_Request]:
@@ -178,7 +193,7 @@ def _cross_fit(task: Task, work: Path | None, count: int) -> list[_Request]:
     total = len(task.corpus)
     nothing = np.empty(0, dtype=np.int64)
     folds = np.random.default_rng(task.model.seed).permutation(np.arange(total) % count)
-    requests = [_request(task, work, "model", (np.arange(total), nothing), nothing)]
+    requests = [_request(task, work, KEPT, (np.arange(total), nothing), nothing)]
     for fold in range(count):
         seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         name = f"fold {fold + 1} of {count}"
@@ -217,7 +232,7 @@ def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]
         "perplexity": float(np.exp(sum(result.surprisal for result in results) / events)),
         "masked_accuracy": sum(result.guessed for result in results) / events,
     }
-    return Fitted(_model(task, results[0]), calibration, screen, folds, metrics)
+    return Fitted(_model(task, results[0]), calibration, screen, results[0].known, folds, metrics)
 
 
 def _calibrated(
@@ -237,7 +252,10 @@ def _calibrated(
     screen = Screen.fit(calibration, held_out, odd, task.threshold.exactness)
     if screen is None:
         return calibration, None
-    return screen.heeded(calibration, held_out), screen
+    known = results[0].known.readings
+    scored = np.sort(np.concatenate([request.scored for request in requests]))
+    is_known = np.array([tuple(task.corpus[i].tolist()) in known for i in scored])
+    return screen.heeded(calibration, held_out, is_known), screen
 
 
 def _model(task: Task, result: _Result) -> BertForMaskedLM:

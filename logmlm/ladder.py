@@ -13,6 +13,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from logmlm.calibration import STATISTICS, Calibration, statistics
+from logmlm.known import Known
 from logmlm.mlm.pll import Scorer, Surprisals, Window
 from logmlm.mlm.unmasked import Pair, unmasked
 from logmlm.records import Rung
@@ -20,6 +21,9 @@ from logmlm.screen import Looks, Screen
 
 KEPT_NUMBERS = 1_000_000
 """How many surprisals are kept, of windows that may come again: about 30 MB."""
+CALM = 0.9
+"""Values from here on are near the threshold."""
+NOTHING = Known()
 OVERHEAD = 16
 """What a window takes beside its surprisals, counted in surprisals."""
 
@@ -38,11 +42,18 @@ class Verdict:
 class Ladder:
     """Judges windows of token ids. A verdict depends on the window alone. For one thread."""
 
-    def __init__(self, scorer: Scorer, calibration: Calibration, screen: Screen | None) -> None:
-        """Without a `screen` every window is scored exactly."""
+    def __init__(
+        self,
+        scorer: Scorer,
+        calibration: Calibration,
+        screen: Screen | None,
+        known: Known = NOTHING,
+    ) -> None:
+        """Without a `screen` every window is scored exactly, here and now."""
         self.scorer = scorer
         self.calibration = calibration
         self._screen = screen
+        self._given = {} if screen is None else self._calm(known)
         self._known: LRUCache[Window, Verdict] = LRUCache(
             KEPT_NUMBERS, lambda verdict: OVERHEAD + 2 * len(verdict.surprisals)
         )
@@ -68,7 +79,7 @@ class Ladder:
         found: dict[Window, Verdict] = {}
         new = []
         for window in dict.fromkeys(windows):
-            known = self._known.get(window)
+            known = self._given.get(window) or self._known.get(window)
             if known is None:
                 new.append(window)
             else:
@@ -76,6 +87,12 @@ class Ladder:
         fresh = dict(zip(new, self._climb(new), strict=True))
         self._known.update(fresh)
         return found | fresh
+
+    def _calm(self, known: Known) -> dict[Window, Verdict]:
+        """What is known of windows far from the threshold; near it, all is scored here."""
+        found = _verdicts(self.calibration, list(known.readings.values()), "known")
+        pairs = zip(known.readings, found, strict=True)
+        return {window: verdict for window, verdict in pairs if verdict.value < CALM}
 
     def _climb(self, windows: Sequence[Window]) -> list[Verdict]:
         if self._screen is None:

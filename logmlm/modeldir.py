@@ -21,7 +21,8 @@ from logmlm.storage import sync, write_json
 
 WINDOWS_FILE = "windows.npz"
 CALIBRATION_FILE = "calibration.json"
-_DAMAGE = (ValueError, KeyError, IndexError, EOFError, BadZipFile, zlib.error)
+ARRAY_DAMAGE = (ValueError, KeyError, IndexError, EOFError, BadZipFile, zlib.error)
+"""What reading a damaged file of arrays raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class TrainingWindows:
                 words: list[str] = arrays["vocabulary"][arrays["tokens"]].tolist()
                 ends = np.cumsum(arrays["lengths"]).tolist()
                 folds: list[int] = arrays["folds"].tolist()
-        except (OSError, *_DAMAGE) as error:
+        except (OSError, *ARRAY_DAMAGE) as error:
             raise ModelError(f"can't read {path}: {error}; train again") from error
         starts = [0, *ends][:-1]
         return cls(

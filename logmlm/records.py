@@ -16,9 +16,9 @@ from typing import Literal
 
 ClosedBy = Literal["idle", "length", "age", "span", "end"]
 Status = Literal["firing", "resolved"]
-Rung = Literal["screened", "exact", "checked"]
-"""How a window was scored: one look with nothing hidden was enough; exactly; or the look would
-have been enough, but it was drawn to be scored exactly too."""
+Rung = Literal["known", "screened", "exact", "checked"]
+"""How a window was scored: its exact numbers came with the model; one look with nothing hidden was
+enough; exactly; or the look would have been enough, but it was drawn to be scored exactly too."""
 END_TOKEN = "[END]"  # noqa: S105  a word of the model's vocabulary, not a password
 CHECKED_OF = 1_000
 UNKNOWN = ""

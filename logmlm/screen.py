@@ -138,16 +138,19 @@ class Screen:
         )
         return cls(own, level, hides_bag, measured)
 
-    def heeded(self, exact: Calibration, held_out: Looks) -> Calibration:
+    def heeded(
+        self, exact: Calibration, held_out: Looks, known: npt.NDArray[np.bool_]
+    ) -> Calibration:
         """The exact calibration, its surges such that p-values of the screen keep the rate too.
 
-        `held_out` are normal windows in the order of their time.
+        `held_out` are N normal windows in the order of their time; those `known` [N] are never
+        screened.
         """
         if exact.surge is None:
             return exact
         screened, own = self.calibration.values(held_out.seen(self.hides_bag))
         values, p_values = exact.values(held_out.exact)
-        passes = screened < self.level
+        passes = (screened < self.level) & ~known
         seen = np.where(passes, own, p_values)
         rule = SurgeRule.fit(seen, ~passes & (values >= 1.0), exact.surge.least_p)
         highest = max(rule.threshold, exact.surge.threshold)

@@ -152,6 +152,7 @@ def _save(
     save_model(fitted.model, lesson.vocabulary, directory)
     lesson.templates.save(directory / "templates.json")
     save_calibration(fitted.calibration, fitted.screen, directory)
+    fitted.known.save(directory)
     _rule_windows(lesson, fitted, config.model.seed).save(directory)
     manifest = Manifest(
         version=VERSION,

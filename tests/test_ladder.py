@@ -15,6 +15,7 @@ from transformers import BertForMaskedLM
 from logmlm import ladder as module
 from logmlm.calibration import Calibration
 from logmlm.edits import edited
+from logmlm.known import Known
 from logmlm.ladder import Ladder, looks
 from logmlm.mlm.pll import Scorer
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, SEP
@@ -22,7 +23,7 @@ from logmlm.mlm.unmasked import unmasked
 from logmlm.screen import Screen
 
 NORMAL = [ids("ABCDEFGH"[a : a + n]) for a in range(5) for n in (3, 4, 5) if a + n <= 8]
-HELD_OUT = [*NORMAL, ids("ABCDEF")] * 40
+HELD_OUT = [*NORMAL, *[ids("ABCDEF")] * 60] * 8
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,8 @@ def fitted(model: BertForMaskedLM, odd: list[tuple[int, ...]]) -> tuple[Calibrat
 
 def passes_of(model: BertForMaskedLM) -> list[int]:
     rows: list[int] = []
-    model.bert.register_forward_hook(lambda _, __, found: rows.append(len(found[0])))
+    table = model.bert.embeddings.LayerNorm  # once a pass
+    table.register_forward_hook(lambda _, __, found: rows.append(len(found)))
     return rows
 
 
@@ -175,3 +177,25 @@ def test_of_no_windows_there_are_no_verdicts(
     model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
 ) -> None:
     assert Ladder(Scorer(model), *fitted).judge([], []) == []
+
+
+def test_what_came_with_the_model_costs_no_pass_but_near_the_threshold(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
+) -> None:
+    calibration, screen = fitted
+    scorer = Scorer(model)
+    exact = Ladder(scorer, calibration, None).judge(odd, [False] * len(odd))
+    alarming = next(w for w, verdict in zip(odd, exact, strict=True) if verdict.value >= 1.0)
+    calm = ids("ABCDEF")
+    known = Known.of(scorer, [calm, calm, alarming, alarming])
+    model = deepcopy(model)
+    rows = passes_of(model)
+    steps = Ladder(Scorer(model), calibration, screen, known)
+    (verdict,) = steps.judge([calm], [True])
+    assert (verdict.rung, rows) == ("known", [])
+    (expected,) = Ladder(scorer, calibration, None).judge([calm], [False])
+    assert verdict.value == pytest.approx(expected.value, abs=1e-4)
+    assert verdict.p_value == pytest.approx(expected.p_value, abs=1e-4)
+    assert steps.judge([alarming], [False])[0].rung == "exact"
+    alone = Ladder(Scorer(model), calibration, None, known)
+    assert alone.judge([calm], [False])[0].rung == "exact"
