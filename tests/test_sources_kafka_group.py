@@ -107,3 +107,20 @@ def test_a_named_member_that_comes_back_takes_nothing_from_the_others(open_sourc
         until(lambda: time.monotonic() > deadline, second)
         assert (given(first), given(second)) == before
         assert not first.changes().lost
+
+
+def test_partitions_that_come_while_it_is_held_stop_no_other(broker, topic, open_source):
+    source = open_source(metadata_max_age=1.0)
+    until(lambda: len(given(source)) == 2, source)
+    broker.produce(topic, ["a"] * 2500, partition=0)
+    (lines,) = until(lambda: source.passed()[f"{topic}/0"], source)
+    source.hold(True)
+    grow(broker, topic, 3)
+    broker.produce(topic, ["b"], partition=2)
+    (held,) = until(lambda: len(given(source)) == 3, source)
+    deadline = time.monotonic() + 1
+    (more,) = until(lambda: time.monotonic() > deadline, source)
+    assert held + more == []
+    source.hold(False)
+    (rest,) = until(lambda: source.passed()[f"{topic}/0"] == 2500, source, seconds=10)
+    assert len(lines + rest) == 2501
