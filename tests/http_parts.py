@@ -34,7 +34,10 @@ def served(*answers, certificate=None, keep=lambda call: call):
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:  # whoever sent it was killed meanwhile
+                return
             calls.append(keep(Call(self.path, dict(self.headers), json.loads(body), body)))
             status, headers = answers.pop(0) if answers else (200, {})
             self.send_response(status)

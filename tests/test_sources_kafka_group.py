@@ -39,11 +39,11 @@ def grow(broker, topic, partitions):
 
 def test_polls_that_end_in_the_midst_of_joining_hold_up_nothing(broker, topic, open_source):
     source = open_source(metadata_max_age=1.0)
-    until(lambda: len(given(source)) == 2, source, seconds=10, timeout=0.002)
+    until(lambda: len(given(source)) == 2, source, seconds=20, timeout=0.002)
     grow(broker, topic, 4)
-    until(lambda: len(given(source)) == 4, source, seconds=10, timeout=0.002)
+    until(lambda: len(given(source)) == 4, source, seconds=20, timeout=0.002)
     broker.produce(topic, ["a"], partition=3)
-    (lines,) = until(lambda: source.passed()[f"{topic}/3"] == 1, source, seconds=10)
+    (lines,) = until(lambda: source.passed()[f"{topic}/3"] == 1, source, seconds=20)
     assert texts(lines) == ["a"]
 
 
@@ -73,12 +73,12 @@ def test_a_member_that_came_back_by_its_name_finds_new_partitions(broker, topic,
     told = {"group_instance_id": "one", "metadata_max_age": 1.0}
     for _ in range(2):
         source = open_source(**told)
-        until(lambda source=source: len(given(source)) == 2, source, seconds=10)
+        until(lambda source=source: len(given(source)) == 2, source, seconds=20)
         source.close()
     source = open_source(**told)
-    until(lambda: len(given(source)) == 2, source, seconds=10)
+    until(lambda: len(given(source)) == 2, source, seconds=20)
     grow(broker, topic, 4)
-    until(lambda: len(given(source)) == 4, source, seconds=10)
+    until(lambda: len(given(source)) == 4, source, seconds=20)
 
 
 def test_a_named_member_that_ended_while_partitions_moved_leaves_none_to_nobody(topic, open_source):
@@ -89,7 +89,7 @@ def test_a_named_member_that_ended_while_partitions_moved_leaves_none_to_nobody(
         assert given(second) == []  # what was taken away is to be given in the next round
         first.close()
         first = open_source(group_instance_id="one")
-        until(lambda: len(given(first, second)) == 2, first, seconds=15)
+        until(lambda: len(given(first, second)) == 2, first, seconds=20)
     assert given(first, second) == [f"{topic}/0", f"{topic}/1"]
 
 
@@ -107,3 +107,20 @@ def test_a_named_member_that_comes_back_takes_nothing_from_the_others(open_sourc
         until(lambda: time.monotonic() > deadline, second)
         assert (given(first), given(second)) == before
         assert not first.changes().lost
+
+
+def test_partitions_that_come_while_it_is_held_stop_no_other(broker, topic, open_source):
+    source = open_source(metadata_max_age=1.0)
+    until(lambda: len(given(source)) == 2, source)
+    broker.produce(topic, ["a"] * 2500, partition=0)
+    (lines,) = until(lambda: source.passed()[f"{topic}/0"], source)
+    source.hold(True)
+    grow(broker, topic, 3)
+    broker.produce(topic, ["b"], partition=2)
+    (held,) = until(lambda: len(given(source)) == 3, source)
+    deadline = time.monotonic() + 1
+    (more,) = until(lambda: time.monotonic() > deadline, source)
+    assert held + more == []
+    source.hold(False)
+    (rest,) = until(lambda: sum(source.passed().values()) == 2501, source, seconds=20)
+    assert len(lines + rest) == 2501

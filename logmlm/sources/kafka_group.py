@@ -51,6 +51,7 @@ class Group:
         self._lost: set[TopicPartition] = set()
         self._gained: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
+        self._held = False
         self._config = config
         assignor = Assignor(self._join, comes_back=config.group_instance_id is not None)
         options = _options(config, group) | {"partition_assignment_strategy": [assignor]}
@@ -76,7 +77,7 @@ class Group:
             KafkaError: the library says that something is wrong.
 
         """
-        paused = self._consumer.paused()
+        self._held, paused = held, self._consumer.paused()
         if held:
             self._consumer.pause(*(self._consumer.assignment() - paused))
         elif paused:
@@ -176,6 +177,10 @@ class Group:
     def take(self, partitions: set[TopicPartition]) -> None:
         """Take partitions that are ours now."""
         self._gained |= partitions
+        if self._held:
+            # Before they hand over anything, in which case kafka-python 3.0 would forget what it
+            # has laid aside of another paused partition, and never fetch that one again.
+            self._consumer.pause(*partitions)
 
 
 class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
