@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from operator import itemgetter
 from types import MappingProxyType
@@ -127,61 +126,63 @@ class Masks:
     def mask(self, text: str) -> str:
         """Return `text` with what varies in it replaced; always the same for the same text."""
         if len(text) > LONGEST_KNOWN:
-            return self._apply(text, set())
+            return self._apply(_Half(text), set())
         shape = shape_of(text)
         known = self._known.get(shape)
         if isinstance(known, str):
             return known
-        masked = known.results.get(known.digits_of(text)) if known is not None else None
-        return self._remember(text, shape) if masked is None else masked
+        if known is None:
+            return self._meet(text, shape)
+        masked = known.results.get(known.digits_of(text))
+        return self._trace(text, known) if masked is None else masked
 
     def mask_message(self, message: str) -> str:
         """Return the first line of a message, masked: what templates are learned from."""
         return self.mask(message.strip().partition("\n")[0])
 
-    def _remember(self, text: str, shape: bytes) -> str:
+    def _meet(self, text: str, shape: bytes) -> str:
+        """Mask a text of a new shape; where digits decide, on which is found out if it recurs."""
         places: set[int] = set()
-        masked = self._apply(text, places)
+        masked = self._apply(_Half(text), places)
+        self._make_room()
+        self._known[shape] = _Variants() if places else masked
+        return masked
+
+    def _trace(self, text: str, known: _Variants) -> str:
+        """Mask a text of a shape that was met before, with the digits that decide about it."""
+        places: set[int] = set()
+        masked = self._apply(_Half(text, list(range(len(text)))), places)
+        self._make_room()
+        known.keep(text, masked, places)
+        return masked
+
+    def _make_room(self) -> None:
         if self._count >= MOST_KNOWN:
             self._known.clear()
             self._count = 0
         self._count += 1
-        known = self._known.get(shape)
-        if isinstance(known, _Variants):
-            places |= known.places
-        if not places:
-            self._known[shape] = masked
-            return masked
-        if not isinstance(known, _Variants) or places != known.places:
-            known = self._known[shape] = _Variants(places)
-        known.results[known.digits_of(text)] = masked
-        return masked
 
-    def _apply(self, text: str, places: set[int]) -> str:
+    def _apply(self, half: _Half, places: set[int]) -> str:
         """Mask a text, and add to `places` where in it are the digits that the result hangs on."""
-        traced = _Traced(text, list(range(len(text))))
-        parts = list(self._parts(traced, self._keeps, places))
-        left = (
-            part.origin[found.start()] for part in parts for found in _DIGIT.finditer(part.text)
-        )
-        places.update(left)
-        places.discard(_NOWHERE)
+        parts = list(self._parts(half, self._keeps, places))
+        for part in parts:
+            places.update(part.digits(0, len(part.text)))
         return "".join(part.text for part in parts)
 
-    def _parts(self, traced: _Traced, keeps: list[_Mask], places: set[int]) -> Iterator[_Traced]:
+    def _parts(self, half: _Half, keeps: list[_Mask], places: set[int]) -> Iterator[_Half]:
         if not keeps:
             for mask in self._masks:
-                traced.note(mask, places)
-                traced = traced.replaced(mask)
-            yield traced
+                half.note(mask, places)
+                half = half.replaced(mask)
+            yield half
             return
-        traced.note(keeps[0], places)
+        half.note(keeps[0], places)
         end = 0
-        for found in keeps[0].regex.finditer(traced.text):
-            yield from self._parts(traced.cut(end, found.start("keep")), keeps[1:], places)
-            yield traced.cut(*found.span("keep"))
+        for found in keeps[0].regex.finditer(half.text):
+            yield from self._parts(half.cut(end, found.start("keep")), keeps[1:], places)
+            yield half.cut(*found.span("keep"))
             end = found.end("keep")
-        yield from self._parts(traced.cut(end, len(traced.text)), keeps[1:], places)
+        yield from self._parts(half.cut(end, len(half.text)), keeps[1:], places)
 
 
 class _Mask:
@@ -192,30 +193,53 @@ class _Mask:
 
 
 class _Variants:
-    """Results for one shape, by the digits in the places that matter."""
+    """Results for one shape, by the digits in the places that matter; none at first."""
 
-    def __init__(self, places: set[int]) -> None:
-        self.places = frozenset(places)
-        self.digits_of = itemgetter(*sorted(places))
-        self.results: dict[str | tuple[str, ...], str] = {}
+    def __init__(self) -> None:
+        self.places: frozenset[int] = frozenset()
+        self.results: dict[object, str] = {}
+        self.digits_of: Callable[[str], object] = len
+
+    def keep(self, text: str, masked: str, places: set[int]) -> None:
+        """Keep a result; places that did not matter before make the others worthless."""
+        if not places <= self.places:
+            self.places |= places
+            self.digits_of = itemgetter(*sorted(self.places))
+            self.results = {}
+        self.results[self.digits_of(text)] = masked
 
 
-@dataclass(frozen=True, slots=True)
-class _Traced:
-    """A text half-way; `origin` says of each character where it stood, `_NOWHERE` in a name."""
+class _Half:
+    """A text half-way through the masks.
 
-    text: str
-    origin: list[int]
+    `origin` says of each character where it stood, `_NOWHERE` in a mask's name; None where nobody
+    asks, and then every digit's place is `_NOWHERE`.
+    """
 
-    def cut(self, start: int, end: int) -> _Traced:
-        return _Traced(self.text[start:end], self.origin[start:end])
+    __slots__ = ("origin", "text")
+
+    def __init__(self, text: str, origin: list[int] | None = None) -> None:
+        self.text = text
+        self.origin = origin
+
+    def cut(self, start: int, end: int) -> _Half:
+        return _Half(self.text[start:end], self.origin and self.origin[start:end])
+
+    def digits(self, start: int, end: int) -> Iterator[int]:
+        """Where the digits of a span stood at first."""
+        for found in _DIGIT.finditer(self.text, start, end):
+            if self.origin is None:
+                yield _NOWHERE
+            elif (place := self.origin[found.start()]) != _NOWHERE:
+                yield place
 
     def note(self, mask: _Mask, places: set[int]) -> None:
-        for start, end in mask.sight.places(self.text):
-            digits = _DIGIT.finditer(self.text, start, end)
-            places.update(self.origin[found.start()] for found in digits)
+        for span in mask.sight.places(self.text):
+            places.update(self.digits(*span))
 
-    def replaced(self, mask: _Mask) -> _Traced:
+    def replaced(self, mask: _Mask) -> _Half:
+        if self.origin is None:
+            return _Half(mask.regex.sub(mask.text, self.text))
         texts: list[str] = []
         origin: list[int] = []
         end = 0
@@ -226,7 +250,7 @@ class _Traced:
             end = found.end()
         if not texts:
             return self
-        return _Traced("".join((*texts, self.text[end:])), origin + self.origin[end:])
+        return _Half("".join((*texts, self.text[end:])), origin + self.origin[end:])
 
 
 def _compile(name: str, pattern: str) -> re.Pattern[str]:

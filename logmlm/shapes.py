@@ -56,7 +56,9 @@ class Sight:
         self.is_of_shape = True
         """Whether the shape alone decides what matches, so that `places` is always empty."""
         try:
-            self._widened = _compiled(list(self._widen(tree)), tree.state, regex.flags)
+            wide = list(self._widen(tree))
+            if not self.is_of_shape:
+                self._widened = _compiled(wide, tree.state, regex.flags)
         except _OpaqueError:
             self.is_of_shape = False
 
@@ -90,6 +92,8 @@ class Sight:
 
     def _wide_set(self, node: Node) -> Node:
         op, content = node
+        if op is _constants.LITERAL and chr(content) not in f" {DIGITS}":
+            return node
         matches = _compiled([node], _parser.State(), self._flags).match
         self._spans_words = self._spans_words or matches(" ") is not None
         if sum(matches(digit) is not None for digit in DIGITS) in (0, len(DIGITS)):
