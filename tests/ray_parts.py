@@ -11,9 +11,10 @@ from ray.cluster_utils import Cluster
 
 @contextmanager
 def two_nodes():
-    """A cluster of two nodes with two CPUs each; what runs there is ended with the block."""
+    """Two nodes of two CPUs, the first with a GPU that is none; all is ended with the block."""
     cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False}
+        initialize_head=True,
+        head_node_args={"num_cpus": 2, "num_gpus": 1, "include_dashboard": False},
     )
     try:
         cluster.add_node(num_cpus=2)

@@ -1,20 +1,23 @@
 """Scoring on Ray: the windows and values of one process, on two nodes, with workers killed."""
 
+import gzip
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import offline_parts
 import pytest
 from offline_parts import logmlm, service_log, write_log
 
 from logmlm.detector import Detector
-from logmlm.errors import DataError, UnreachableError, UsageError
+from logmlm.errors import DataError, LogmlmError, UnreachableError, UsageError
 from logmlm.sources.archive import read_lines
 
 pytest.importorskip("ray", reason="there is no ray; pip install 'logmlm[ray]' brings it")
 from ray_parts import Killer, two_nodes
 
+from logmlm import cluster as cluster_module
 from logmlm.cluster import Work, running, scores
 
 # Ray's own sockets, files and child processes at its end, and what it calls of others.
@@ -82,14 +85,24 @@ def test_windows_and_values_are_those_of_one_process_whoever_dies_half_way(
     assert len(whole[0]) == 1530
 
 
-def test_errors_are_those_of_one_process(trained, logs, cluster, tmp_path):
-    foreign = write_log(tmp_path / "foreign.log", ["\x00\x01 no text"])
-    binary = Work(trained.model, (str(foreign), logs[0]), "cpu")
+def test_errors_and_warnings_are_those_of_one_process(trained, logs, cluster, tmp_path):
+    binary = write_log(tmp_path / "binary.log", ["\x00\x01 no text"])
+    cut_off = tmp_path / "cut.log.gz"
+    whole = gzip.compress(trained.odd_log.read_bytes())
+    cut_off.write_bytes(whole[: len(whole) // 2])
+    work, warnings = Work(trained.model, (str(cut_off),), "cpu"), []
     with running(cluster.address):
         with pytest.raises(DataError, match="its first line holds a NUL byte"):
-            list(scores(binary, print))
+            list(scores(replace(work, logs=(str(binary), logs[0])), print))
         with pytest.raises(UsageError, match="reads files, which can be read twice; not -"):
-            list(scores(Work(trained.model, ("-",), "cpu"), print))
+            list(scores(replace(work, logs=("-",)), print))
+        found = list(scores(replace(work, keep_going=True), warnings.append))
+        assert "num_gpus" not in cluster_module._pool("cpu")
+        assert cluster_module._pool("auto")["num_gpus"] == 1
+    assert [f"{cut_off} is damaged" in sentence for sentence in warnings] == [True]
+    detector = Detector.load(trained.model, "cpu")
+    lines = read_lines([str(cut_off)], 0.0, keep_going=True)
+    assert_same(told(found), told(detector.score(list(detector.windows(lines)))))
 
 
 def test_the_command_starts_its_own_ray_and_prints_data_alone(trained, logs):
@@ -118,3 +131,19 @@ def test_what_can_not_be_done_on_ray_is_said(trained):
     nowhere = running("127.0.0.1:1")
     with pytest.raises(UnreachableError, match=r"can't use Ray at 127\.0\.0\.1:1"), nowhere:
         pass
+
+
+def test_without_ray_a_sentence_says_what_brings_it(trained, logs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
+    outcome = logmlm("score", trained.model, logs[1], "--engine", "ray")
+    assert (outcome.code, "pip install 'logmlm[ray]'" in outcome.err) == (64, True)
+
+
+def test_what_a_worker_raised_is_raised_here_and_what_ray_says_is_a_sentence():
+    from ray.exceptions import RayError, RayTaskError
+
+    inner = RayTaskError("f", "traceback", DataError("a.log is damaged"))
+    with pytest.raises(DataError, match=r"a\.log is damaged"), cluster_module._translated():
+        raise inner
+    with pytest.raises(LogmlmError, match="Ray gave up: no room"), cluster_module._translated():
+        raise RayError("first\nno room")

@@ -5,7 +5,8 @@
 Each row: daemons of one group read the same topic from its beginning to its end, with a small model
 of request sessions. `lines/s` is by the clock from all being ready to the last commit; on a machine
 with fewer cores than daemons and broker it says little. `lines/s a core` divides by the seconds of
-CPU that the daemons took, less what they take to start: if it stays, nothing is lost by sharing.
+CPU that the daemons took in that time: if it stays, nothing is lost by sharing. Each daemon takes
+some to join the group and warm up, so give many lines.
 """
 
 from __future__ import annotations
@@ -46,11 +47,10 @@ class Row:
 
 
 class Fleet:
-    """Daemons of one group; `cpu_s` is what they took, once they have ended."""
+    """Daemons of one group."""
 
     def __init__(self, broker: Broker, work: Path, name: str, topic: str) -> None:
         self.group = f"group-{name}"
-        self.cpu_s = 0.0
         self._work = work / name
         self._work.mkdir()
         self._source = {
@@ -81,15 +81,20 @@ class Fleet:
             assert all(child.poll() is None for child in self._children), "a daemon has ended"
             time.sleep(0.02)
 
+    def cpu_s(self) -> float:
+        """Seconds of CPU that the daemons took until now (proc(5), `stat`)."""
+        ticks = 0
+        for child in self._children:
+            fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         """End all."""
         for child in self._children:
             child.send_signal(signal.SIGTERM)
         for child in self._children:
-            _, status, used = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-            assert child.returncode == 0, f"a daemon ended with {child.returncode}"
-            self.cpu_s += used.ru_utime + used.ru_stime
+            assert child.wait(60) == 0, f"a daemon ended with {child.returncode}"
 
 
 def main() -> None:
@@ -118,14 +123,7 @@ def _measured(broker: Broker, work: Path, options: argparse.Namespace) -> list[R
     trained = logmlm("train", log, "--out", work / "model", *TRAIN)
     assert trained.code == 0, trained.err
     lines = _fill(broker, options.lines // options.partitions, options.partitions)
-    broker.topic("empty", options.partitions)
-    start_s = []
-    for turn in range(2):
-        fleet = Fleet(broker, work, f"start-{turn}", "empty")
-        fleet.start(1)
-        fleet.stop()
-        start_s.append(fleet.cpu_s)
-    return [_run(broker, work, count, lines, min(start_s)) for count in options.processes]
+    return [_run(broker, work, count, lines) for count in options.processes]
 
 
 def _fill(broker: Broker, each: int, partitions: int) -> Sequence[int]:
@@ -141,15 +139,14 @@ def _fill(broker: Broker, each: int, partitions: int) -> Sequence[int]:
     return written
 
 
-def _run(broker: Broker, work: Path, count: int, lines: Sequence[int], start_s: float) -> Row:
+def _run(broker: Broker, work: Path, count: int, lines: Sequence[int]) -> Row:
     fleet = Fleet(broker, work, f"of-{count}", TOPIC)
     fleet.start(count)
-    began = time.perf_counter()
+    began, before_s = time.perf_counter(), fleet.cpu_s()
     while not _done(broker.committed(fleet.group), lines):
         time.sleep(0.1)
-    seconds = time.perf_counter() - began
+    seconds, cpu_s = time.perf_counter() - began, fleet.cpu_s() - before_s
     fleet.stop()
-    cpu_s = fleet.cpu_s - count * start_s
     total = sum(lines)
     return Row(count, total, seconds, cpu_s, total / seconds, total / cpu_s)
 
