@@ -114,6 +114,11 @@ class Fleet:
         found = daemon_parts.noted(self.directory / "scored.jsonl")
         return len({line for lines in found.values() for line in lines})
 
+    def stalls(self):
+        """How often a consumer stood still, and was replaced."""
+        texts = [path.read_text() for path in self.directory.glob("*.log")]
+        return sum(text.count("making a new one") for text in texts)
+
     def wait_for(self, is_done, seconds=90):
         """Wait until it is done; it must not stand still, without a POST, for so long."""
         moved_at, posts = time.monotonic(), len(self.posts)

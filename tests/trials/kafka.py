@@ -62,7 +62,8 @@ def settled(ships, wanted, number):
     unscored, lag = number * PARTITIONS - ships.scored(), ships.lag(number)
     assert unscored == 0, f"{unscored} lines are in no scored window"
     assert lag == 0, f"lag {lag}"
-    return f"{number * PARTITIONS:,} records, 0 unscored, {len(wanted):,} alerts equal, lag 0"
+    made = f"{number * PARTITIONS:,} records, 0 unscored, {len(wanted):,} alerts equal, lag 0"
+    return f"{made}, {ships.stalls()} stalls"
 
 
 def rebalance(broker, directory, *, records):
