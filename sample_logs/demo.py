@@ -54,7 +54,15 @@ def _follow(later: Path, out: Path) -> list[Alert]:
     """Write the later log piece by piece while `logmlm run` follows it."""
     log, printed = out / "later.log", out / "alerts.jsonl"
     log.touch()
-    command = ["run", "--model", str(out / "model"), "--follow", str(log), "--from-beginning"]
+    command = [
+        "run",
+        "--model",
+        str(out / "model"),
+        "--follow",
+        str(log),
+        "--from-beginning",
+        "--exact",
+    ]
     command += ["--state-dir", str(out / "state"), "--output", "json", "--stop-when-idle", "8"]
     _show(command)
     with printed.open("w") as stdout:

@@ -95,7 +95,7 @@ def _receiver() -> Iterator[tuple[str, list[Alert]]]:
 
 def _config(model: Path, place: Path, brokers: str, address: str) -> Path:
     told = {
-        "model": {"path": str(model.absolute())},
+        "model": {"path": str(model.absolute()), "exact": True},
         "source": {
             "kafka": {
                 "bootstrap_servers": brokers,
