@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
-from logmlm.config import parse_duration
 from logmlm.errors import UsageError
 
 SCHEME = "kafka://"
@@ -69,6 +68,8 @@ def _times(query: str, now: float) -> dict[str, float]:
 
 def _time(text: str, now: float) -> float:
     """UTC epoch seconds, not before 1970."""
+    from logmlm.config import parse_duration  # pydantic is not for --help
+
     try:
         if text.startswith("-"):
             seconds = now - float(parse_duration(text[1:]))  # type: ignore[arg-type]  # of a str it makes a float
