@@ -113,7 +113,7 @@ def minicons(directory: Path, chosen: list[tuple[int, ...]], bert) -> str:
     texts = [" ".join(words[token] for token in each) for each in chosen[:MINICONS_SAMPLE]]
     figure = by_turns(
         "",
-        lambda: [theirs.token_score([text]) for text in texts],
+        lambda: theirs.token_score(theirs.tokenizer(texts, padding=True), surprisal=True),
         lambda: Scorer(bert).in_order(chosen[:MINICONS_SAMPLE]),
         rounds=3,
         clock=time.process_time,

@@ -47,9 +47,16 @@ class Trained:
         return f"level {screen.level:.3f}, {screen.measured}" if screen else "none"
 
 
+SESSIONS = WindowConfig(kind="session", key=KEY, gap="4h", max_age="365d")
+MIXED = WindowConfig(kind="count", size=32)
+"""Lines of many blocks between each other, as they came: hardly a window comes twice."""
+
+
 @contextmanager
-def trained(options: Options) -> Iterator[Trained]:
-    """Train on the normal blocks of the first lines of the raw log; it takes a minute or two."""
+def trained(
+    options: Options, window: WindowConfig = SESSIONS, epochs: int = EPOCHS
+) -> Iterator[Trained]:
+    """Train on the first lines of the raw log; it takes a minute or two."""
     log = options.needs("hdfs/HDFS_2pct.log.gz")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # with more, both sides burn time waiting where others use the cores
@@ -61,10 +68,10 @@ def trained(options: Options) -> Iterator[Trained]:
             config = TrainingConfig(
                 logs=(str(first),),
                 out=Path(name) / "model",
-                labels=options.needs("hdfs/labels_2pct.csv"),
+                labels=options.needs("hdfs/labels_2pct.csv") if window.key else None,
                 format=FormatConfig(name="hdfs"),
-                window=WindowConfig(kind="session", key=KEY, gap="4h", max_age="365d"),
-                model=ModelConfig(epochs=EPOCHS, device="cpu"),
+                window=window,
+                model=ModelConfig(epochs=epochs, device="cpu"),
                 threshold=ThresholdConfig(false_alarm_rate=RATE, folds=0),
             )
             train(config, read_lines(config.logs, time.time()), Session(_quiet, _quiet))
