@@ -20,13 +20,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from kafka.errors import KafkaError
 from kafka_parts import Broker, kafka_home, reason_to_skip
 from offline_parts import TRAIN, logmlm, service_log, write_log
 
@@ -141,19 +142,23 @@ def _fill(broker: Broker, each: int, partitions: int) -> Sequence[int]:
 
 def _run(broker: Broker, work: Path, count: int, lines: Sequence[int]) -> Row:
     fleet = Fleet(broker, work, f"of-{count}", TOPIC)
-    fleet.start(count)
-    began, before_s = time.perf_counter(), fleet.cpu_s()
-    while not _done(broker.committed(fleet.group), lines):
-        time.sleep(0.1)
-    seconds, cpu_s = time.perf_counter() - began, fleet.cpu_s() - before_s
-    fleet.stop()
+    try:
+        fleet.start(count)
+        began, before_s = time.perf_counter(), fleet.cpu_s()
+        while not _done(broker, fleet.group, lines):
+            time.sleep(0.1)
+        seconds, cpu_s = time.perf_counter() - began, fleet.cpu_s() - before_s
+    finally:
+        fleet.stop()
     total = sum(lines)
     return Row(count, total, seconds, cpu_s, total / seconds, total / cpu_s)
 
 
-def _done(committed: dict[Any, Any], lines: Sequence[int]) -> bool:
+def _done(broker: Broker, group: str, lines: Sequence[int]) -> bool:
     """Whether all but the last line of each partition lie in windows that were scored."""
-    found = {name.partition: at.offset for name, at in committed.items()}
+    found: dict[int, int] = {}
+    with suppress(KafkaError):  # the group may not be known yet
+        found = {name.partition: at.offset for name, at in broker.committed(group).items()}
     return all(found.get(number, 0) >= count - 1 for number, count in enumerate(lines))
 
 
