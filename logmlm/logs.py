@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from logmlm.serviceconfig import LogConfig
 
-_PLAIN = frozenset(vars(logging.makeLogRecord({})))
+_PLAIN = frozenset({*vars(logging.makeLogRecord({})), "asctime", "message"})
 """What every record has; anything else was given as `extra`."""
 
 
@@ -30,7 +30,11 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
             "logger": record.name,
         }
-        extra = {name: value for name, value in vars(record).items() if name not in _PLAIN}
+        extra = {
+            name: value
+            for name, value in vars(record).items()
+            if name not in _PLAIN and not name.startswith("_")  # libraries mark records so
+        }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return json.dumps(extra | fields, ensure_ascii=False, default=str)

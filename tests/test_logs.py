@@ -25,7 +25,8 @@ def objects(stream):
 def test_where_no_person_watches_each_line_is_an_object():
     stream = io.StringIO()
     with logging_to(stream, LogConfig()):
-        logger.info("read %d\nlines", 3, extra={"receiver": "hook"})
+        marks = {"_mark": 1, "receiver": "hook"}  # the first as libraries make them
+        logger.info("read %d\nlines", 3, extra=marks)
     (found,) = objects(stream)
     time = found.pop("time")
     assert time.endswith("Z")

@@ -50,6 +50,7 @@ def test_what_is_committed_stands_in_the_groups_metadata(broker, topic, open_sou
         "v": 1,
         "reached": 2,
         "watermark": 7.0,
+        "rise": None,
         "model": "0123456789abcdef",
     }
     source.close()

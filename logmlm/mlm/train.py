@@ -127,7 +127,8 @@ def _trained(
                 checkpoint.save(run.model, run.optimizer, progress)
                 saved_at = time.monotonic()
     checkpoint.save(run.model, run.optimizer, progress)
-    checkpoint.load_best(run.model, progress)
+    if ranks.leads:  # the others have no best weights from before a restart, nor a use for them
+        checkpoint.load_best(run.model, progress)
     return run.model
 
 
