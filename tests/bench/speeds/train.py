@@ -26,6 +26,7 @@ from transformers.utils import logging
 
 from logmlm.config import ModelConfig, WindowConfig
 from logmlm.configfile import read_training_config
+from logmlm.crew import Crew
 from logmlm.learning import Learner
 from logmlm.mlm.batches import Batch, Epochs, Part
 from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint
@@ -34,6 +35,7 @@ from logmlm.mlm.model import PRESETS, build_model, resolve_device
 from logmlm.mlm.ranks import Ranks
 from logmlm.mlm.tokenizer import END, PAD, UNK, Vocabulary, framed, save_tokenizer
 from logmlm.mlm.train import Job, Run, train
+from logmlm.parsing import Parsing
 from logmlm.sources.archive import read_lines
 from logmlm.templates import Templates
 from logmlm.training import choose_format
@@ -188,7 +190,9 @@ def _recorded() -> tuple[Windows, Vocabulary]:
         line_format, lines = choose_format(config.format, lines, lambda _: None)
         templates = Templates(config.templates)
         learner = Learner(line_format, config.window, templates, None, Path(folder))
-        learner.learn(lines)
+        named = config.format.model_copy(update={"name": line_format.name})
+        parsing = Parsing(named, config.window.key, templates.masks)
+        learner.learn(lines, Crew(parsing, workers=0))
         lesson = learner.lesson(config.model.min_count)
         corpus = lesson.corpus
         return [tuple(corpus[i].tolist()) for i in range(len(corpus))], lesson.vocabulary
