@@ -24,6 +24,7 @@ _TIME_GROUPS = frozenset(
         *("_year", "_month", "_day", "_hour", "_minute", "_second"),
     )
 )
+_ASKED = ("message", "level", "label", "logtag")
 _OWN_FIELDS = frozenset(("timestamp", "level", "message", "label"))
 
 
@@ -83,26 +84,43 @@ class PatternFormat:
     def _time_groups(self) -> tuple[str, ...]:
         return tuple(name for name in self.pattern.groupindex if name in _TIME_GROUPS)
 
+    @cached_property
+    def _has(self) -> tuple[bool, ...]:
+        return tuple(name in self.pattern.groupindex for name in _ASKED)
+
     def parse(self, text: str, now: float) -> Fields | None:
         """See `LineFormat.parse`."""
         head = first_line(text)
         match = self.pattern.match(head)
         if match is None:
             return None
-        groups = self.groups_of(match)
-        message, partial = groups.get("message", ""), groups.get("logtag") == PARTIAL
+        message, level, label, logtag = self._asked(match)
+        partial = logtag == PARTIAL
         # Lines of one moment stand together: what was read for the last one is read once.
         last, found = self._last, match.group(*self._time_groups)
         if found != last.found or now != last.now:
-            last.time = self.clock(groups, now, self.zone)
+            last.time = self.clock(self.groups_of(match), now, self.zone)
             last.found, last.now = found, now
         return Fields(
-            timestamp=last.time,
-            level=level_name(groups.get("level", "")),
-            message=message if partial else message.strip(),
-            attributes=Attributes(self, head),
-            label=groups.get("label"),
-            partial=partial,
+            last.time,
+            level_name(level) if level else "",
+            message if partial else message.strip(),
+            Attributes(self, head),
+            label or None,
+            partial,
+        )
+
+    def _asked(self, match: re.Match[str]) -> tuple[str, str | None, str | None, str | None]:
+        """The groups that every line is asked for; the others wait until somebody wants them."""
+        if self.refine is not None:
+            get = self.groups_of(match).get
+            return get("message", ""), get("level"), get("label"), get("logtag")
+        has_message, has_level, has_label, has_logtag = self._has
+        return (
+            (match["message"] or "") if has_message else "",
+            match["level"] if has_level else None,
+            match["label"] if has_label else None,
+            match["logtag"] if has_logtag else None,
         )
 
     def groups_of(self, match: re.Match[str]) -> Groups:
