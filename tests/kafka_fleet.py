@@ -97,7 +97,7 @@ class Fleet:
         child = self.running.pop(name)
         child.send_signal(number)
         try:
-            return child.wait(15)
+            return child.wait(15 if number == signal.SIGTERM else 60)
         finally:
             child.kill()
             child.wait()
@@ -127,7 +127,7 @@ class Fleet:
                 assert child.poll() is None, f"{name} ended: {self.logs()}"
             if len(self.posts) > posts:
                 moved_at, posts = time.monotonic(), len(self.posts)
-            assert time.monotonic() < moved_at + seconds, self.logs()
+            assert time.monotonic() < moved_at + seconds, f"no POST for {seconds} s\n{self.logs()}"
             time.sleep(0.02)
 
     def logs(self):

@@ -228,7 +228,7 @@ class Broker(Clients):
             else:
                 self._process.terminate()
             try:
-                self._process.wait(30)
+                self._process.wait(60)
             finally:
                 self._process.kill()
                 self._process.wait()
