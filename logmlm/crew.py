@@ -7,18 +7,16 @@ same however many processes there are. They import neither torch nor what the sc
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from logmlm.errors import LogmlmError
 from logmlm.formats import get_format
 from logmlm.parsing import Batch, Packed, Parsing, unpacked
+from logmlm.processes import available_cpus, interrupts_ignored
 from logmlm.records import Fields
 
 SMALL_LINES = 100_000
@@ -27,11 +25,6 @@ SMALL_LINES = 100_000
 _END_S = 5.0
 """How long a process may take over its last batch."""
 Found = list[Fields | None]
-
-
-def available_cpus() -> int:
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 class Crew:
@@ -109,7 +102,7 @@ class _Worker:
         self._process = context.Process(target=_work, args=(parsing, self._theirs), daemon=True)
 
     def __enter__(self) -> _Worker:
-        with _interrupts_ignored():
+        with interrupts_ignored():
             self._process.start()
         self._theirs.close()
         return self
@@ -135,19 +128,6 @@ class _Worker:
                 " ran out, give it fewer CPUs (taskset -c 0 logmlm …) and start again"
             ) from error
         return found
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """What starts meanwhile ignores Ctrl-C: this process ends it, so that one message is enough."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main one's
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _work(parsing: Parsing, connection: Connection) -> None:

@@ -25,7 +25,8 @@ from logmlm.mlm.pll import Scorer
 from logmlm.mlm.ranks import Ranks
 from logmlm.mlm.tokenizer import END
 from logmlm.mlm.train import EpochReport, Job, train
-from logmlm.mlm.workers import available_cpus, run_all
+from logmlm.mlm.workers import run_all
+from logmlm.processes import available_cpus
 from logmlm.screen import Looks, Screen
 
 if TYPE_CHECKING:

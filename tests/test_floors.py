@@ -18,6 +18,7 @@ FLOORS = (
         "safepoints",
         "tails",
         "keys",
+        "processes",
         "shapes",
     ),
     ("kafkaconfig", "kafkaaddress", "surges", "windowrules"),

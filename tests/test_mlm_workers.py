@@ -10,7 +10,8 @@ import pytest
 from worker_parts import work
 
 from logmlm.errors import DataError, LogmlmError
-from logmlm.mlm.workers import available_cpus, run_all
+from logmlm.mlm.workers import run_all
+from logmlm.processes import available_cpus
 
 
 def squares(count: int) -> list[tuple[str, int]]:

@@ -6,9 +6,6 @@ Each process has its own random state, so the weights do not depend on how many 
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
@@ -19,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 
 from logmlm.errors import LogmlmError
+from logmlm.processes import interrupts_ignored
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,11 +41,6 @@ def run_all(
         for index in _started(running, function, requests, workers):
             _listen(running, index, results, report)
     return [results[index] for index in range(len(requests))]
-
-
-def available_cpus() -> int:
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 _Running = dict[Connection, tuple[int, SpawnProcess]]
@@ -78,26 +71,13 @@ def _started(
             index, request = waiting.pop(0)
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(target=_work, args=(function, request, theirs), daemon=True)
-            with _interrupts_ignored():
+            with interrupts_ignored():
                 process.start()
             theirs.close()
             running[ours] = index, process
         for connection in wait(list(running)):
             assert isinstance(connection, Connection)  # noqa: S101  `wait` gives back what it was given
             yield connection
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """What starts meanwhile ignores Ctrl-C: this process ends it, so that one message is enough."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main one's
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _listen(
