@@ -16,7 +16,6 @@ import torch
 
 from logmlm.mlm.data import Corpus, Draws
 from logmlm.mlm.masking import draw_rates, draw_readings, hide
-from logmlm.mlm.packing import cut
 
 SORTED_BATCHES = 64
 """How many batches are sorted by length together: little padding, and still random."""
@@ -68,14 +67,14 @@ class Epochs:
     def __init__(
         self, corpus: Corpus, batch_size: int, vocabulary_size: int, device: torch.device
     ) -> None:
-        """`batch_size` is that of a whole batch, over all parts, give or take `packing.SLACK`."""
+        """`batch_size` is that of a whole batch, over all parts."""
         self._windows = _Windows(corpus, device)
         self._batch_size = batch_size
         self._vocabulary_size = vocabulary_size
         self._device = device
 
     def batches(self, draws: Draws, seed: int, epoch: int, part: Part) -> Iterator[Batch]:
-        """Every draw once, in random order, with masks of its own; packed by length.
+        """Every draw once, in random order, with masks of its own; the last batch may be small.
 
         A part that has no window of a small batch is given one with weight 0.
         """
@@ -99,17 +98,16 @@ class Epochs:
         readings = draw_readings(*self._windows.rows(windows), generator)
         order = readings.lengths.argsort(stable=True)
         readings = readings.of(order)
+        starts = np.arange(0, len(windows), self._batch_size)
+        rates = draw_rates(len(starts), generator).repeat_interleave(self._batch_size)
+        shown, chosen = hide(readings, rates[: len(windows)], self._vocabulary_size, generator)
         # Only for what the host must know, once in so many steps, is the device waited for.
-        on_host, lengths = torch.stack([order, readings.lengths]).cpu().numpy()
-        starts = cut(lengths, self._batch_size)
-        sizes = torch.as_tensor(np.diff(starts, append=len(windows)), device=self._device)
-        rates = draw_rates(len(starts), generator).repeat_interleave(sizes)
-        shown, chosen = hide(readings, rates, self._vocabulary_size, generator)
+        found = torch.stack([order, readings.lengths, chosen.sum(dim=1)]).cpu().numpy()
         rows = _Rows(
-            lengths=lengths,
-            hidden=chosen.sum(dim=1).cpu().numpy(),
-            weights=weights[on_host],
-            events=self._windows.lengths[windows[on_host]],
+            lengths=found[1],
+            hidden=found[2],
+            weights=weights[found[0]],
+            events=self._windows.lengths[windows[found[0]]],
         )
         return _Packed(shown, torch.where(chosen, readings.ids, 0), rows, starts, part)
 
