@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from logmlm.mlm.batches import SORTED_BATCHES, Batch, Epochs, Part
 from logmlm.mlm.data import Corpus, Draws
+from logmlm.mlm.packing import largest_batch
 from logmlm.mlm.tokenizer import BAG, CLS, END, PAD, SEP
 
 VOCABULARY = 30
@@ -82,7 +83,7 @@ def test_every_draw_is_trained_on_once_the_last_partial_batch_too(
     expected = Counter(int(corpus[int(i)][0]) for i in draws.windows)
     assert Counter(row[0] for batch in found for row in rows(batch)) == expected
     assert len(found) == -(-len(draws) // batch_size)
-    assert all(len(batch.inputs) <= batch_size for batch in found)
+    assert all(len(batch.inputs) <= largest_batch(batch_size) for batch in found)
     assert sum(batch.events for batch in found) == corpus.lengths[draws.windows].sum()
     assert sum(sum(row_weights(b)) for b in found) == pytest.approx(len(windows), rel=1e-5)
 
@@ -112,7 +113,7 @@ def test_batches_of_like_length_come_in_random_order_with_fresh_masks() -> None:
     lengths = [batch.inputs.shape[1] for batch in first]
     assert lengths != sorted(lengths)
     padding = sum(int((batch.inputs == PAD).sum()) for batch in first)
-    assert padding < 0.10 * sum(batch.inputs.numel() for batch in first)
+    assert padding < 0.03 * sum(batch.inputs.numel() for batch in first)
     assert [b.places.tolist() for b in first] != [b.places.tolist() for b in second]
 
 

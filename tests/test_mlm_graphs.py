@@ -72,7 +72,7 @@ def sums(batch: Batch) -> Outcome:
 
 def test_each_length_is_recorded_once_it_has_come_often_and_then_replayed() -> None:
     recorder = Recorder()
-    graphs = Graphs(sums, batch_size=5, capture=recorder)
+    graphs = Graphs(sums, largest_batch=5, capture=recorder)
     seen: dict[int, int] = {}
     for batch in batches():
         length = batch.inputs.shape[1]
@@ -89,7 +89,7 @@ def test_each_length_is_recorded_once_it_has_come_often_and_then_replayed() -> N
 
 def test_a_batch_that_hides_too_much_for_a_graph_is_done_by_itself() -> None:
     recorder = Recorder()
-    graphs = Graphs(sums, batch_size=1, capture=recorder)
+    graphs = Graphs(sums, largest_batch=1, capture=recorder)
     inputs, ones = torch.full((1, 4), 8), torch.ones(4)
     batch = Batch(inputs, torch.arange(4), inputs[0], ones, 4.0, False, 4)
     for _ in range(WARM_STEPS + 2):

@@ -16,6 +16,7 @@ import torch
 
 from logmlm.mlm.data import Corpus, Draws
 from logmlm.mlm.masking import draw_rates, draw_readings, hide
+from logmlm.mlm.packing import cut
 
 SORTED_BATCHES = 64
 """How many batches are sorted by length together: little padding, and still random."""
@@ -67,14 +68,14 @@ class Epochs:
     def __init__(
         self, corpus: Corpus, batch_size: int, vocabulary_size: int, device: torch.device
     ) -> None:
-        """`batch_size` is that of a whole batch, over all parts."""
+        """`batch_size` is that of a whole batch, over all parts, give or take `packing.SLACK`."""
         self._windows = _Windows(corpus, device)
         self._batch_size = batch_size
         self._vocabulary_size = vocabulary_size
         self._device = device
 
     def batches(self, draws: Draws, seed: int, epoch: int, part: Part) -> Iterator[Batch]:
-        """Every draw once, in random order, with masks of its own; the last batch may be small.
+        """Every draw once, in random order, with masks of its own; packed by length.
 
         A part that has no window of a small batch is given one with weight 0.
         """
@@ -98,16 +99,17 @@ class Epochs:
         readings = draw_readings(*self._windows.rows(windows), generator)
         order = readings.lengths.argsort(stable=True)
         readings = readings.of(order)
-        starts = np.arange(0, len(windows), self._batch_size)
-        rates = draw_rates(len(starts), generator).repeat_interleave(self._batch_size)
-        shown, chosen = hide(readings, rates[: len(windows)], self._vocabulary_size, generator)
         # Only for what the host must know, once in so many steps, is the device waited for.
-        found = torch.stack([order, readings.lengths, chosen.sum(dim=1)]).cpu().numpy()
+        on_host, lengths = torch.stack([order, readings.lengths]).cpu().numpy()
+        starts = cut(lengths, self._batch_size)
+        sizes = torch.as_tensor(np.diff(starts, append=len(windows)), device=self._device)
+        rates = draw_rates(len(starts), generator).repeat_interleave(sizes)
+        shown, chosen = hide(readings, rates, self._vocabulary_size, generator)
         rows = _Rows(
-            lengths=found[1],
-            hidden=found[2],
-            weights=weights[found[0]],
-            events=self._windows.lengths[windows[found[0]]],
+            lengths=lengths,
+            hidden=chosen.sum(dim=1).cpu().numpy(),
+            weights=weights[on_host],
+            events=self._windows.lengths[windows[on_host]],
         )
         return _Packed(shown, torch.where(chosen, readings.ids, 0), rows, starts, part)
 

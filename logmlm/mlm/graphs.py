@@ -1,7 +1,7 @@
 """Steps of training as CUDA graphs: small models are all launch overhead, a graph is one launch.
 
-A graph's shapes never change, so each length of batches has one of its own, with room for a
-whole batch; what a batch does not fill has weight 0, which changes neither loss nor gradients.
+A graph's shapes never change, so each length of batches has one of its own, with room for the
+largest batch; what a batch does not fill has weight 0, which changes neither loss nor gradients.
 https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
@@ -30,9 +30,9 @@ HIDDEN_SHARE = 0.625
 class Graphs:
     """A step that is recorded for each length of batches, and from then on replayed."""
 
-    def __init__(self, step: Step, batch_size: int, capture: Capture) -> None:
+    def __init__(self, step: Step, largest_batch: int, capture: Capture) -> None:
         self._step = step
-        self._rows = batch_size
+        self._rows = largest_batch
         self._capture = capture
         self._seen: Counter[int] = Counter()
         self._graphs: dict[int, _Graph] = {}

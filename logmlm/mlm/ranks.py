@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -78,8 +78,7 @@ def joined() -> Iterator[Ranks]:
     ranks = Ranks.here()
     yield ranks
     if ranks.leads:
-        with suppress(RuntimeError):  # all is done and written: who is gone need not be told
-            ranks.told(None)
+        ranks.told(None)
     distributed.destroy_process_group()
 
 

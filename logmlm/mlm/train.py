@@ -28,6 +28,7 @@ from logmlm.mlm.data import Corpus, Draws
 from logmlm.mlm.graphs import Graphs, Step, on_gpu
 from logmlm.mlm.model import build_model, resolve_device
 from logmlm.mlm.objective import Objective
+from logmlm.mlm.packing import largest_batch
 from logmlm.mlm.ranks import Ranks, own_device
 
 WARMUP_SHARE = 0.05
@@ -93,9 +94,7 @@ def train(
     """
     ranks = Ranks.here()
     ranks.told(job)
-    model, progress = _trained(job, ranks, checkpoint, report, save_every_s)
-    checkpoint.load_best(model, progress)
-    return model
+    return _trained(job, ranks, checkpoint, report, save_every_s)
 
 
 def follow() -> None:
@@ -112,7 +111,7 @@ def _trained(
     checkpoint: TrainingCheckpoint,
     report: Report,
     save_every_s: float | None,
-) -> tuple[BertForMaskedLM, Progress]:
+) -> BertForMaskedLM:
     config = job.config
     model = build_model(config.preset, job.vocabulary_size, job.window_size, config.seed)
     model.to(own_device(resolve_device(config.device), ranks))
@@ -128,7 +127,9 @@ def _trained(
                 checkpoint.save(run.model, run.optimizer, progress)
                 saved_at = time.monotonic()
     checkpoint.save(run.model, run.optimizer, progress)
-    return run.model, progress
+    if ranks.leads:  # the others have no best weights from before a restart, nor a use for them
+        checkpoint.load_best(run.model, progress)
+    return run.model
 
 
 def epochs_of(config: ModelConfig, steps_each: int) -> int:
@@ -159,7 +160,7 @@ class Run:
         self._steps = steps_each * self.epochs
         self._step: Step = self._learn
         if model.device.type == "cuda" and ranks.count == 1:
-            self._step = Graphs(self._learn, batch_size, on_gpu())
+            self._step = Graphs(self._learn, largest_batch(batch_size), on_gpu())
 
     def agreed(self, progress: Progress) -> Progress:
         """The progress of rank 0, with its weights and its optimizer's state in each process."""
