@@ -60,6 +60,7 @@ class Fleet:
             "group": self.group,
             "auto_offset_reset": "earliest",
             "session_timeout": 1.5,
+            "max_poll_interval": 540.0,  # by the daemons' clock, which is ten times as fast
             **source,
         }
         self.running = {}
