@@ -32,6 +32,7 @@ from logmlm.errors import StorageError
 from logmlm.explanation import render
 from logmlm.metrics import Metrics
 from logmlm.outside import Outside
+from logmlm.processes import spare_collector
 from logmlm.receivers import receivers
 from logmlm.records import Alert, Score, window_id
 from logmlm.reloading import Loaded, Running
@@ -228,7 +229,9 @@ def locked(directory: Path) -> Iterator[None]:
 def _load(model: RunModelConfig) -> Detector:
     from logmlm.detector import Detector
 
-    return Detector.load(model.path, model.device, exact=model.exact)
+    detector = Detector.load(model.path, model.device, exact=model.exact)
+    spare_collector()
+    return detector
 
 
 def _source(

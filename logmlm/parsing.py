@@ -11,6 +11,7 @@ from typing import Any
 
 from logmlm.config import FormatConfig
 from logmlm.formats import Attributes, LineFormat, PatternFormat, attribute, first_line, get_format
+from logmlm.frozen import record
 from logmlm.keys import KeyExtractor
 from logmlm.masks import Masks, Pair
 from logmlm.records import Fields, LogLine
@@ -29,7 +30,7 @@ class Batch:
     last: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Parsed(Fields):
     """Fields with what else was found: the key, and what masks made of the message."""
 

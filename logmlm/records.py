@@ -2,7 +2,8 @@
 
     LogLine -> Event -> Window -> Score -> Alert -> Notification
 
-All are frozen: a later step can show what an earlier one saw, and never change it.
+All are frozen (those of which every line has one for the type checker alone): a later step can
+show what an earlier one saw, and never change it.
 Times are UTC epoch seconds; surprisal is in nats, and high means odd.
 """
 
@@ -13,6 +14,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from logmlm.frozen import record
 
 ClosedBy = Literal["idle", "length", "age", "span", "end"]
 Status = Literal["firing", "resolved"]
@@ -25,7 +28,7 @@ UNKNOWN = ""
 """The template id of a line that matches no learned template."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class LogLine:
     """One raw line, as its source handed it over (continuation lines joined by newlines).
 
@@ -46,7 +49,7 @@ class LogLine:
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Fields:
     """What a line format found in a line.
 
@@ -63,7 +66,7 @@ class Fields:
     partial: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Event:
     """A line matched to its template.
 

@@ -211,7 +211,7 @@ class _Partition:
             if not self._rule.is_over(run.last, watermark):
                 break
             over.append(run)
-        return self._end(over, self._rule.ended, complete=True)
+        return self._end(over, self._rule.ended, complete=True) if over else []
 
     def _append(self, event: Event, before: float | None, watermark: float) -> list[Window]:
         group = self._rule.group(event)

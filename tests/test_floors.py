@@ -7,6 +7,7 @@ import logmlm
 
 ROOT = Path(logmlm.__file__).parent
 FLOORS = (
+    ("frozen",),
     ("__init__", "records", "errors"),
     (
         "storage",

@@ -49,6 +49,6 @@ def test_pll_is_minus_the_sum_of_the_surprisals_and_1_is_the_threshold():
     assert not replace(score, value=0.9999).is_anomaly
 
 
-def test_records_are_frozen():
+def test_records_that_are_not_one_a_line_are_frozen():
     with pytest.raises(FrozenInstanceError):
         WINDOW.key = "other"

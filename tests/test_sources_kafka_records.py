@@ -42,18 +42,18 @@ def reader(counted=None, **told):
 
 
 def test_a_text_record_is_a_line_at_its_offset():
-    line = reader().line(record("hello\r\n"), 9.0)
+    line = reader().line(record("hello\r\n"), "t/2", 9.0)
     assert (line.text, line.partition, line.start, line.end) == ("hello", "t/2", 7, 8)
     assert (line.received_at, line.written_at, line.attributes) == (9.0, 1.5, {})
-    assert reader().line(record("a", timestamp=-1), 9.0).written_at is None
+    assert reader().line(record("a", timestamp=-1), "t/2", 9.0).written_at is None
 
 
 def test_bytes_that_are_no_utf_8_are_shown_and_long_lines_cut_and_counted():
     counted = Counter()
     found = reader(counted, max_line_bytes=4)
-    assert found.line(record(b"a\xff"), 0.0).text == "a\\xff"
-    assert (found.line(record("abcd\n"), 0.0).text, counted["cut"]) == ("abcd", 0)
-    assert (found.line(record("abcde"), 0.0).text, counted["cut"]) == ("abcd", 1)
+    assert found.line(record(b"a\xff"), "t/2", 0.0).text == "a\\xff"
+    assert (found.line(record("abcd\n"), "t/2", 0.0).text, counted["cut"]) == ("abcd", 0)
+    assert (found.line(record("abcde"), "t/2", 0.0).text, counted["cut"]) == ("abcd", 1)
 
 
 def test_the_line_may_be_a_field_and_attributes_come_from_key_headers_and_fields():
@@ -73,7 +73,7 @@ def test_the_line_may_be_a_field_and_attributes_come_from_key_headers_and_fields
     )
     value = {"log": {"text": "hello"}, "k8s": {"pod": "p1"}, "up": True, "n": 4, "a.b": "x"}
     headers = [("app", b"shop"), ("app", b"other"), ("x", None)]
-    line = found.line(record(json.dumps(value), key=b"h1", headers=headers), 0.0)
+    line = found.line(record(json.dumps(value), key=b"h1", headers=headers), "t/2", 0.0)
     assert line.text == "hello"
     assert line.attributes == {
         "host": "h1",
@@ -86,7 +86,7 @@ def test_the_line_may_be_a_field_and_attributes_come_from_key_headers_and_fields
 
 
 def test_a_json_line_without_a_message_field_is_the_whole_object():
-    assert reader(value="json").line(record('{"a": 1}'), 0.0).text == '{"a": 1}'
+    assert reader(value="json").line(record('{"a": 1}'), "t/2", 0.0).text == '{"a": 1}'
 
 
 @pytest.mark.parametrize(
@@ -105,15 +105,15 @@ def test_a_json_line_without_a_message_field_is_the_whole_object():
 )
 def test_what_can_not_be_read_has_a_reason_that_shows_nothing_of_it(value, told, reason):
     with pytest.raises(DataError) as caught:
-        reader(**told).line(record(value), 0.0)
+        reader(**told).line(record(value), "t/2", 0.0)
     assert str(caught.value) == reason
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_line_or_have_a_reason(value):
-    reader(max_line_bytes=50).line(record(value), 0.0)
+    reader(max_line_bytes=50).line(record(value), "t/2", 0.0)
     with suppress(DataError):
-        reader(value="json", message_field="m").line(record(value), 0.0)
+        reader(value="json", message_field="m").line(record(value), "t/2", 0.0)
 
 
 def event(line, key):
@@ -124,12 +124,14 @@ def event(line, key):
 @pytest.mark.parametrize("key", ["host", "host.name"])
 @pytest.mark.parametrize("name", ["host", "host.name"])
 def test_a_models_key_finds_the_records_attribute_by_either_name(key, name):
-    line = reader(attributes={name: "header:h"}).line(record("m", headers=[("h", b"db1")]), 0.0)
+    line = reader(attributes={name: "header:h"}).line(
+        record("m", headers=[("h", b"db1")]), "t/2", 0.0
+    )
     assert event(line, key).key == "db1"
 
 
 def test_a_line_without_a_time_has_its_records_time():
-    assert event(reader().line(record("m"), 99.0), None).timestamp == 1.5
+    assert event(reader().line(record("m"), "t/2", 99.0), None).timestamp == 1.5
 
 
 def test_a_checkpoint_comes_back_as_it_was_committed():

@@ -36,7 +36,8 @@ def postgresql(zone: tzinfo) -> PatternFormat:
     level. A zone other than UTC, GMT and an offset is read as the configured one.
     """
     pattern = re.compile(_POSTGRESQL, re.ASCII)
-    return PatternFormat("postgresql", pattern, zone, refine=_who_of_postgresql)
+    adds = frozenset(("user", "db", "app", "client"))
+    return PatternFormat("postgresql", pattern, zone, more=_who_of_postgresql, adds=adds)
 
 
 def redis(zone: tzinfo) -> PatternFormat:
@@ -45,8 +46,6 @@ def redis(zone: tzinfo) -> PatternFormat:
 
 
 def _who_of_postgresql(groups: Groups) -> Groups:
-    if groups["level"].startswith("DEBUG"):
-        groups["level"] = "DEBUG"
     who = groups.get("_who", "")
     if "=" in who:
         pairs = {name: value for name, value in _PG_PAIR.findall(who) if value}

@@ -20,6 +20,7 @@ _SYNONYMS = MappingProxyType(
         "INFORMATION": "INFO",
         "INFORMATIONAL": "INFO",
         "DBG": "DEBUG",
+        **dict.fromkeys(("DEBUG1", "DEBUG2", "DEBUG3", "DEBUG4", "DEBUG5"), "DEBUG"),
         "T": "TRACE",
         "D": "DEBUG",
         "I": "INFO",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from logmlm.formats.attributes import ALIASES
 from logmlm.formats.levels import level_name
@@ -25,6 +25,7 @@ _TIME_GROUPS = frozenset(
     )
 )
 _ASKED = ("message", "level", "label", "logtag")
+_EMPTY = (None, "", "-")
 _OWN_FIELDS = frozenset(("timestamp", "level", "message", "label"))
 
 
@@ -69,7 +70,10 @@ class PatternFormat:
 
     The groups `timestamp`, `level`, `message` and `label` become the fields; others become
     attributes, under OpenTelemetry's name where `ALIASES` has one. Groups whose name begins
-    with `_` are for `refine` and `clock` alone; empty ones and `-` are left out.
+    with `_` are for `refine`, `more` and `clock` alone; empty ones and `-` are left out.
+
+    `refine` works on the groups of every line. `more` finds further attributes in them, of the
+    names in `adds`, once somebody asks for an attribute.
     """
 
     name: str
@@ -77,6 +81,8 @@ class PatternFormat:
     zone: tzinfo
     continuation: Continuation = "join"
     refine: Refine | None = None
+    more: Refine | None = None
+    adds: frozenset[str] = frozenset()
     clock: Clock = read_groups
     _last: _LastTime = field(default_factory=_LastTime, init=False, repr=False, compare=False)
 
@@ -88,32 +94,49 @@ class PatternFormat:
     def _has(self) -> tuple[bool, ...]:
         return tuple(name in self.pattern.groupindex for name in _ASKED)
 
+    @cached_property
+    def plain(self) -> Mapping[str, str]:
+        """The groups that are attributes as they stand, by the attribute's name."""
+        found = {} if self.refine else self.pattern.groupindex
+        return {ALIASES.get(name, name): name for name in found if self._is_plain(name)}
+
+    def _is_plain(self, name: str) -> bool:
+        return name not in _OWN_FIELDS | self.adds and name[0] != "_"
+
     def parse(self, text: str, now: float) -> Fields | None:
         """See `LineFormat.parse`."""
         head = first_line(text)
         match = self.pattern.match(head)
         if match is None:
             return None
-        message, level, label, logtag = self._asked(match)
+        groups = None if self.refine is None else self.refine(_groups(match))
+        message, level, label, logtag = self._asked(match, groups)
         partial = logtag == PARTIAL
-        # Lines of one moment stand together: what was read for the last one is read once.
-        last, found = self._last, match.group(*self._time_groups)
-        if found != last.found or now != last.now:
-            last.time = self.clock(self.groups_of(match), now, self.zone)
-            last.found, last.now = found, now
         return Fields(
-            last.time,
+            self._time_of(match, now),
             level_name(level) if level else "",
             message if partial else message.strip(),
-            Attributes(self, head),
+            Attributes(self, head, match, groups),
             label or None,
             partial,
         )
 
-    def _asked(self, match: re.Match[str]) -> tuple[str, str | None, str | None, str | None]:
-        """The groups that every line is asked for; the others wait until somebody wants them."""
-        if self.refine is not None:
-            get = self.groups_of(match).get
+    def _time_of(self, match: re.Match[str], now: float) -> float | None:
+        """Lines of one moment stand together: what was read for the last one is read once."""
+        last, found = self._last, match.group(*self._time_groups)
+        if found != last.found or now != last.now:
+            last.time = self.clock(
+                {name: match[name] for name in self._time_groups if match[name]}, now, self.zone
+            )
+            last.found, last.now = found, now
+        return last.time
+
+    def _asked(
+        self, match: re.Match[str], groups: Groups | None
+    ) -> tuple[str, str | None, str | None, str | None]:
+        """What every line is asked for; the other groups wait until somebody wants them."""
+        if groups is not None:
+            get = groups.get
             return get("message", ""), get("level"), get("label"), get("logtag")
         has_message, has_level, has_label, has_logtag = self._has
         return (
@@ -123,10 +146,11 @@ class PatternFormat:
             match["logtag"] if has_logtag else None,
         )
 
-    def groups_of(self, match: re.Match[str]) -> Groups:
-        """What the groups hold that hold something, refined."""
-        groups = {name: value for name, value in match.groupdict().items() if value}
-        return groups if self.refine is None else self.refine(groups)
+    def attributes_of(self, match: re.Match[str], groups: Groups | None) -> dict[str, str]:
+        """All attributes; `groups` are those that `refine` gave, if it was asked."""
+        if groups is None:
+            groups = _groups(match) if self.refine is None else self.refine(_groups(match))
+        return _named(groups if self.more is None else self.more(groups))
 
 
 PARTIAL = "P"
@@ -141,15 +165,35 @@ def first_line(text: str) -> str:
 class Attributes(Mapping[str, str]):
     """A line's attributes, found when one is asked for: few ever are."""
 
-    __slots__ = ("_format", "_found", "_text")
+    __slots__ = ("_format", "_found", "_groups", "_match", "_text")
 
-    def __init__(self, line_format: PatternFormat, text: str) -> None:
+    def __init__(
+        self,
+        line_format: PatternFormat,
+        text: str,
+        match: re.Match[str] | None = None,
+        groups: Groups | None = None,
+    ) -> None:
+        """`match` and `groups` are what the format found in `text`, where that is known."""
         self._format = line_format
         self._text = text
+        self._match = match
+        self._groups = groups
         self._found: dict[str, str] | None = None
 
     def __getitem__(self, name: str) -> str:
         return self._all[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of any mapping; without working out the others where that can be."""
+        if self._found is None and self._match is not None:
+            group = self._format.plain.get(name)
+            if group is not None:
+                value = self._match[group]
+                return default if value in _EMPTY else value
+            if name in ALIASES:
+                return default
+        return self._all.get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all)
@@ -163,14 +207,19 @@ class Attributes(Mapping[str, str]):
     @property
     def _all(self) -> dict[str, str]:
         if self._found is None:
-            match = self._format.pattern.match(self._text)
-            self._found = {} if match is None else _named(self._format.groups_of(match))
+            match = self._match or self._format.pattern.match(self._text)
+            self._found = {} if match is None else self._format.attributes_of(match, self._groups)
         return self._found
+
+
+def _groups(match: re.Match[str]) -> Groups:
+    """What the groups hold that hold something."""
+    return {name: value for name, value in match.groupdict().items() if value}
 
 
 def _named(groups: Groups) -> dict[str, str]:
     return {
         ALIASES.get(name, name): value
         for name, value in groups.items()
-        if value not in ("", "-") and name not in _OWN_FIELDS and name[0] != "_"
+        if value not in _EMPTY and name not in _OWN_FIELDS and name[0] != "_"
     }

@@ -6,9 +6,11 @@ not become attributes; `timestamp` holds an ISO 8601 one whole.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = rf"(?P<_month>{'|'.join(_MONTHS)})"
@@ -29,6 +31,7 @@ COMPACT = (
 )
 EPOCH = r"(?P<_epoch>\d{9,10})"
 
+_LOCAL_SECONDS = re.compile(r"[0-5]\d(?:[.,]\d{1,6})?", re.ASCII).fullmatch
 DAY_S = 86400.0
 _LONGEST_WITHOUT_LEAP_DAY = 8  # years: 1896 to 1904, as 1900 had none
 _FIRST_S, _LAST_S = -62135596800.0, 253402300799.0  # the years 1 to 9999, which datetime knows
@@ -60,7 +63,15 @@ def read_iso(text: str, zone: tzinfo) -> float:
         OverflowError: the time lies outside the years 1 to 9999.
 
     """
+    if text[16:17] == ":" and _LOCAL_SECONDS(text, 17):  # nearly always
+        return _within(_minute(text[:17], zone) + float(text[17:].replace(",", ".")))
     return _seconds(datetime.fromisoformat(text[:19] + text[19:].replace(" ", "")), zone)
+
+
+@lru_cache(maxsize=64)
+def _minute(text: str, zone: tzinfo) -> float:
+    """Where a minute begins: lines of one moment stand together, and no zone changes within it."""
+    return _seconds(datetime.fromisoformat(text + "00"), zone)
 
 
 def read_number(number: float) -> float:

@@ -194,7 +194,7 @@ class KafkaSource:
             if not records:
                 continue
             self._see_gaps(group, partition, records[0].offset)
-            read, letters = self._read(records)
+            read, letters = self._read(str_of(partition), records)
             if letters and not self._letters.put(letters):
                 group.seek(partition, self._partitions.expected(partition))
                 continue
@@ -204,12 +204,15 @@ class KafkaSource:
             lines += read
         return lines
 
-    def _read(self, records: Sequence[Record]) -> tuple[list[LogLine], list[Letter]]:
-        now = self._clock()
-        lines, letters = [], []
+    def _read(
+        self, partition: str, records: Sequence[Record]
+    ) -> tuple[list[LogLine], list[Letter]]:
+        now, line_of = self._clock(), self._records.line
+        lines: list[LogLine] = []
+        letters: list[Letter] = []
         for record in records:
             try:
-                lines.append(self._records.line(record, now))
+                lines.append(line_of(record, partition, now))
             except DataError as error:
                 letters.append((record, str(error)))
         return lines, letters

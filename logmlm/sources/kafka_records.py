@@ -12,6 +12,8 @@ from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import LogLine
 from logmlm.sources.base import decode
 
+_NOTHING: Mapping[str, Any] = {}
+
 
 class Record(Protocol):
     """What we use of kafka-python's ConsumerRecord; `timestamp` is in milliseconds, or -1."""
@@ -31,13 +33,16 @@ class RecordReader:
     def __init__(self, config: KafkaSourceConfig, discarded: Counter[str]) -> None:
         """Lines that are over `max_line_bytes` are counted in `discarded`."""
         self._discarded = discarded
-        self._config = config
+        self._is_json = config.value == "json"
+        self._message_field = config.message_field
+        self._max_record_bytes = config.max_record_bytes
+        self._max_line_bytes = config.max_line_bytes
         self._places = [
             (name, *place.partition(":")[::2]) for name, place in config.attributes.items()
         ]
 
-    def line(self, record: Record, received_at: float) -> LogLine:
-        """Return the record as a line; its text is cut to `max_line_bytes`.
+    def line(self, record: Record, partition: str, received_at: float) -> LogLine:
+        """Return the record of a `partition` as a line; its text is cut to `max_line_bytes`.
 
         Raises:
             DataError: it can't be read; the text says why, and holds nothing of its content.
@@ -46,27 +51,24 @@ class RecordReader:
         value = record.value
         if value is None:
             raise DataError("no value")
-        if len(value) > self._config.max_record_bytes:
+        if len(value) > self._max_record_bytes:
             raise DataError("over max_record_bytes")
-        fields = _object(value) if self._config.value == "json" else {}
-        raw = self._message(value, fields)
-        text = decode(raw, self._config.max_line_bytes)
-        if len(raw.rstrip(b"\r\n")) > self._config.max_line_bytes:
+        fields = _object(value) if self._is_json else _NOTHING
+        raw = value if self._message_field is None else self._message(fields)
+        if len(raw) > self._max_line_bytes and len(raw.rstrip(b"\r\n")) > self._max_line_bytes:
             self._discarded["cut"] += 1
         return LogLine(
-            text,
-            f"{record.topic}/{record.partition}",
+            decode(raw, self._max_line_bytes),
+            partition,
             record.offset,
             record.offset + 1,
             received_at,
             written_at=record.timestamp / 1000 if record.timestamp > 0 else None,
-            attributes=self._attributes(record, fields),
+            attributes=self._attributes(record, fields) if self._places else _NOTHING,
         )
 
-    def _message(self, value: bytes, fields: Mapping[str, Any]) -> bytes:
-        if self._config.message_field is None:
-            return value
-        message = _field(fields, self._config.message_field)
+    def _message(self, fields: Mapping[str, Any]) -> bytes:
+        message = _field(fields, str(self._message_field))
         if not isinstance(message, str):
             raise DataError("no text in message_field")
         return message.encode("utf-8", "replace")

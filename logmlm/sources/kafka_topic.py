@@ -157,8 +157,9 @@ class KafkaTopic:
     def _read(self, records: Sequence[Record]) -> Iterator[LogLine]:
         letters: list[Letter] = []
         for record in records:
+            name = f"{record.topic}/{record.partition}"
             try:
-                yield self._records.line(record, max(0, record.timestamp) / 1000)
+                yield self._records.line(record, name, max(0, record.timestamp) / 1000)
             except DataError as error:
                 letters.append((record, str(error)))
         self._unread.update(reason for _, reason in letters)

@@ -1,0 +1,45 @@
+"""What a process leaves to Python's garbage collector."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from logmlm.processes import COLLECT_EVERY, spare_collector
+
+
+class Ring:
+    """Refers to itself, so that only the collector finds it."""
+
+    def __init__(self) -> None:
+        self.self = self
+
+
+@pytest.fixture(autouse=True)
+def _collector_as_before():
+    before = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+def test_what_is_there_is_left_alone_until_it_is_exchanged():
+    kept = Ring()
+    gone = weakref.ref(kept)
+    spare_collector()
+    assert gc.get_freeze_count() > 10_000
+    assert gc.get_threshold() == COLLECT_EVERY
+    del kept
+    gc.collect()
+    assert gone() is not None  # frozen with all else
+    spare_collector()
+    assert gone() is None
+
+
+def test_what_comes_later_is_collected_as_ever():
+    spare_collector()
+    later = weakref.ref(Ring())
+    gc.collect()
+    assert later() is None
