@@ -74,10 +74,11 @@ class Detector:
         calibration, screen = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
         ladder = Ladder(
-            Scorer(model, stride),
+            Scorer(model),
             calibration,
             None if exact or stride else screen,
             Known.read(directory),
+            stride,
         )
         return cls(manifest, templates, vocabulary, ladder)
 
@@ -164,7 +165,8 @@ class Detector:
 
     def quality(self, windows: Sequence[Window]) -> LanguageQuality:
         """Perplexity and masked accuracy over all events of the windows, in order."""
-        readings = self._ladder.scorer.in_order([self._tokens(window) for window in windows])
+        tokens = [self._tokens(window) for window in windows]
+        readings = self._ladder.scorer.in_order(tokens, self._ladder.stride)
         surprisals = np.concatenate([reading.surprisals for reading in readings])
         guessed = np.concatenate([reading.guessed for reading in readings])
         return LanguageQuality(float(np.exp(surprisals.mean())), float(guessed.mean()))

@@ -18,6 +18,7 @@ from logmlm.edits import edited
 from logmlm.errors import DataError
 from logmlm.known import Known
 from logmlm.ladder import looks
+from logmlm.looks import Looks
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.model import build_model, resolve_device, set_weights, weights_of
@@ -27,7 +28,7 @@ from logmlm.mlm.tokenizer import END
 from logmlm.mlm.train import EpochReport, Job, train
 from logmlm.mlm.workers import run_all
 from logmlm.processes import available_cpus
-from logmlm.screen import Looks, Screen
+from logmlm.screen import Screen
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from logmlm.errors import ModelError, StorageError
-from logmlm.mlm.pll import Scorer, Window
-from logmlm.mlm.unmasked import Pair
+from logmlm.mlm.pll import Pair, Scorer, Window
 from logmlm.modeldir import ARRAY_DAMAGE
 
 KNOWN_FILE = "known.npz"

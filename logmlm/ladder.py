@@ -14,10 +14,11 @@ from cachetools import LRUCache
 
 from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.known import Known
-from logmlm.mlm.pll import Scorer, Surprisals, Window
-from logmlm.mlm.unmasked import Pair, unmasked
+from logmlm.looks import EACH, STRIDES, Look, Looks
+from logmlm.mlm import unmasked
+from logmlm.mlm.pll import Pair, Scorer, Surprisals, Window
 from logmlm.records import Rung
-from logmlm.screen import Looks, Screen
+from logmlm.screen import Screen
 
 KEPT_NUMBERS = 1_000_000
 """How many surprisals are kept, of windows that may come again: about 30 MB."""
@@ -48,10 +49,15 @@ class Ladder:
         calibration: Calibration,
         screen: Screen | None,
         known: Known = NOTHING,
+        stride: int = EACH,
     ) -> None:
-        """Without a `screen` every window is scored exactly, here and now."""
+        """Without a `screen` every window is scored exactly, here and now.
+
+        A `stride` hides every g-th event at once where others would be exact in order.
+        """
         self.scorer = scorer
         self.calibration = calibration
+        self.stride = stride
         self._screen = screen
         self._given = {} if screen is None else self._calm(known)
         self._known: LRUCache[Window, Verdict] = LRUCache(
@@ -97,32 +103,41 @@ class Ladder:
     def _climb(self, windows: Sequence[Window]) -> list[Verdict]:
         if self._screen is None:
             return self._exact(windows)
-        pairs = self._look(windows, self._screen.hides_bag)
+        pairs = seen(self.scorer, windows, self._screen.look)
         found = _verdicts(self._screen.calibration, pairs, "screened")
         odd = [i for i, verdict in enumerate(found) if verdict.value >= self._screen.level]
         for i, verdict in zip(odd, self._exact([windows[i] for i in odd]), strict=True):
             found[i] = verdict
         return found
 
-    def _look(self, windows: Sequence[Window], hides_bag: bool) -> list[Pair]:
-        pairs = unmasked(self.scorer.model, windows, with_bag=not hides_bag)
-        if not hides_bag:
-            return pairs
-        bags = self.scorer.as_bag(windows)
-        return [(in_order, bag) for (in_order, _), bag in zip(pairs, bags, strict=True)]
-
     def _exact(self, windows: Sequence[Window]) -> list[Verdict]:
-        in_order = [reading.surprisals for reading in self.scorer.in_order(windows)]
-        pairs = list(zip(in_order, self.scorer.as_bag(windows), strict=True))
-        return _verdicts(self.calibration, pairs, "exact")
+        return _verdicts(
+            self.calibration, seen(self.scorer, windows, Look(self.stride, EACH)), "exact"
+        )
 
 
 def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
-    """Exact and unmasked statistics of windows, for calibration."""
-    in_order = [reading.surprisals for reading in scorer.in_order(windows)]
-    exact = list(zip(in_order, scorer.as_bag(windows), strict=True))
+    """What each look sees of windows, for calibration."""
     bags = {tuple(sorted(window)) for window in windows}
-    return Looks(_statistics(exact), _statistics(unmasked(scorer.model, windows)), len(bags))
+    passes = [(len(window), len(set(window))) for window in windows]
+    return Looks(
+        {stride: _statistics(seen(scorer, windows, Look(stride, stride))) for stride in STRIDES},
+        np.array(passes, dtype=np.float64).reshape(-1, 2),
+        len(bags) / max(1, len(windows)),
+    )
+
+
+def seen(scorer: Scorer, windows: Sequence[Window], look: Look) -> list[Pair]:
+    """Surprisals of each window in both readings, as a look sees them."""
+    if look.in_order is None:
+        in_order = unmasked.in_order(scorer.model, windows)
+    else:
+        in_order = [reading.surprisals for reading in scorer.in_order(windows, look.in_order)]
+    if look.as_bag is None:
+        as_bag = unmasked.as_bag(scorer.model, windows)
+    else:
+        as_bag = scorer.as_bag(windows, look.as_bag)
+    return list(zip(in_order, as_bag, strict=True))
 
 
 def _verdicts(calibration: Calibration, pairs: Sequence[Pair], rung: Rung) -> list[Verdict]:

@@ -1,10 +1,10 @@
-"""The screen: which windows one look with nothing hidden lets pass, and what that may miss.
+"""The screen: which windows a look lets pass, and what that may miss.
 
-The look has two kinds: nothing hidden in either reading, or nothing hidden in order beside the
-exact bag, which costs little where bags repeat and sees more. Calibration takes the one that is
-cheaper on the held-out windows, by what each lets pass.
+A look hides nothing, or every g-th event at once, or reads the bag exactly, which costs little
+where bags repeat (`looks.py`). What hides more costs more and sees more. Calibration takes the
+look that is cheapest on the held-out windows, by what each lets pass.
 
-The statistics of unmasked surprisals are calibrated as the exact ones are (`calibration.py`), so a
+The statistics of what a look shows are calibrated as the exact ones are (`calibration.py`), so a
 screened value of 1.0 has the same rate of false alarms. Windows whose exact value alarms have
 lower screened values than 1.0 now and then. How much lower is measured at calibration, on
 held-out windows with one edit each (`edits.py`): of those that alarm, at most a share
@@ -14,55 +14,24 @@ lower tail is modelled as those of the statistics are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.calibration import STATISTICS, Calibration, clopper_pearson
+from logmlm.calibration import Calibration, clopper_pearson
 from logmlm.errors import ModelError
+from logmlm.looks import EXACT, LOOKS, Look, Looks
 from logmlm.surges import SurgeRule
 from logmlm.tails import Array, Tail
 
 LEAST_ALARMS = 50
 """With fewer edited windows that alarm, nothing is known of the screen, and there is none."""
 LEAST_VALUE = 1e-3
-BAG_COST = 0.5
-"""What a bag's exact score costs, in exact scores in order: one pass a different event."""
-OF_BAG = np.array([name.startswith("bag") for name in STATISTICS])
-MOST_RESCORED = 0.5
-"""A screen that lets fewer normal windows pass than it holds up is not worth its look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """Statistics [N, 5] of the same windows: exact, and of one look with nothing hidden.
-
-    `new_bags` is how many different bags they are.
-    """
-
-    exact: Array
-    unmasked: Array
-    new_bags: int
-
-    @classmethod
-    def together(cls, parts: Sequence[Looks]) -> Looks:
-        """All windows of the parts."""
-        return cls(
-            np.concatenate([part.exact for part in parts]),
-            np.concatenate([part.unmasked for part in parts]),
-            sum(part.new_bags for part in parts),
-        )
-
-    def seen(self, hides_bag: bool) -> Array:
-        """The statistics of a look: unmasked, but for those of the bag if it `hides_bag`."""
-        return np.where(OF_BAG & hides_bag, self.exact, self.unmasked)
-
-    def ordered(self, order: npt.NDArray[np.int64]) -> Looks:
-        """The same windows in another order."""
-        return replace(self, exact=self.exact[order], unmasked=self.unmasked[order])
+MOST_COST = 0.5
+"""A screen that takes more of the passes than exact scores for all windows is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +52,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Values of unmasked statistics, and the `level`, 1.0 at most, from which they don't do."""
+    """Values of what a look sees, and the `level`, 1.0 at most, from which they don't do."""
 
     calibration: Calibration
     level: float
-    hides_bag: bool
+    look: Look
     measured: Measured
 
     @classmethod
@@ -99,15 +68,13 @@ class Screen:
         alarms = exact.values(both.exact)[0] >= 1.0
         if int(alarms.sum()) < LEAST_ALARMS:
             return None
-        bags = BAG_COST * held_out.new_bags / len(held_out.exact)
-        shown, hidden = (
-            cls._fit(exact, held_out, both.seen(hides)[alarms], exactness, hides)
-            for hides in (False, True)
-        )
-        cheaper = shown
-        if hidden.measured.rescored + bags < (1 + BAG_COST) * shown.measured.rescored:
-            cheaper = hidden
-        return cheaper if cheaper.measured.rescored <= MOST_RESCORED else None
+        found = [
+            cls._fit(exact, held_out, both.seen(look)[alarms], exactness, look) for look in LOOKS
+        ]
+        costs = [held_out.cost(screen.look, screen.holds_up(held_out)) for screen in found]
+        cheapest = int(np.argmin(costs))
+        enough = MOST_COST * held_out.cost(EXACT, np.zeros(len(held_out.exact), dtype=bool))
+        return found[cheapest] if costs[cheapest] <= enough else None
 
     @classmethod
     def _fit(
@@ -116,9 +83,9 @@ class Screen:
         held_out: Looks,
         alarming: Array,
         exactness: float,
-        hides_bag: bool,
+        look: Look,
     ) -> Screen:
-        promise, normal = exact.promise, held_out.seen(hides_bag)
+        promise, normal = exact.promise, held_out.seen(look)
         own = Calibration.fit(
             normal,
             promise.rate,
@@ -136,7 +103,14 @@ class Screen:
             interval=clopper_pearson(missed, len(values)),
             rescored=float((own.values(normal)[0] >= level).mean()),
         )
-        return cls(own, level, hides_bag, measured)
+        return cls(own, level, look, measured)
+
+    def holds_up(self, windows: Looks) -> npt.NDArray[np.bool_]:
+        """Which windows have to be scored exactly [N]."""
+        held_up: npt.NDArray[np.bool_] = (
+            self.calibration.values(windows.seen(self.look))[0] >= self.level
+        )
+        return held_up
 
     def heeded(
         self, exact: Calibration, held_out: Looks, known: npt.NDArray[np.bool_]
@@ -148,7 +122,7 @@ class Screen:
         """
         if exact.surge is None:
             return exact
-        screened, own = self.calibration.values(held_out.seen(self.hides_bag))
+        screened, own = self.calibration.values(held_out.seen(self.look))
         values, p_values = exact.values(held_out.exact)
         passes = (screened < self.level) & ~known
         seen = np.where(passes, own, p_values)
@@ -175,7 +149,7 @@ class Screen:
             if not level <= 1.0:
                 raise ValueError(f"{level} is no level")
             calibration = Calibration.from_dict(state["calibration"])
-            return cls(calibration, level, bool(state["hides_bag"]), measured)
+            return cls(calibration, level, Look.from_dict(state["look"]), measured)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"calibration.json is damaged ({error!r}); train again") from error
 

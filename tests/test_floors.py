@@ -35,7 +35,7 @@ FLOORS = (
         *("formats", "templates", "windows", "calibration", "alerting", "mlm", "sources"),
         *("sinks", "rules", "configfile", "scoretable", "edits"),
     ),
-    ("parsing",),
+    ("parsing", "looks"),
     ("screen",),
     ("modeldir",),
     ("known",),

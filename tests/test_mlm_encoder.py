@@ -30,10 +30,29 @@ def test_logits_are_those_of_transformers_at_any_places(
     ids = padded(rows, first)
     real = (ids != PAD).flatten().nonzero()[:, 0].tolist()
     places = torch.tensor(data.draw(st.lists(st.sampled_from(real), max_size=9)), dtype=torch.long)
-    found = logits_at(model, ids, places, padding=bool((ids == PAD).any()))
+    found = logits_at(
+        model, ids, places, padding=bool((ids == PAD).any()), repeats=data.draw(st.booleans())
+    )
     seen = (ids != PAD).long()
     theirs = model(ids, attention_mask=seen, position_ids=position_ids(model, ids)).logits
     assert torch.allclose(found, theirs.flatten(0, 1)[places], atol=1e-5)
+
+
+@settings(deadline=None, max_examples=20)
+@given(ROWS, st.sampled_from(["tiny", "base"]), st.sampled_from([CLS, BAG]), st.data())
+def test_places_that_each_window_has_as_many_of_are_read_without_the_others(
+    rows: list[list[int]], preset: str, first: int, data: st.DataObject
+) -> None:
+    model = build_model(preset, 10, 6, seed=1).eval()
+    ids = padded(rows, first)
+    each = data.draw(st.integers(1, 3))
+    columns = [data.draw(st.lists(st.integers(0, 2), min_size=each, max_size=each)) for _ in rows]
+    places = (torch.tensor(columns) + torch.arange(len(rows))[:, None] * ids.shape[1]).flatten()
+    padding = bool((ids == PAD).any())
+    expected = logits_at(model, ids, places, padding)
+    for repeats in (False, True):
+        found = logits_at(model, ids, places, padding, each=each, repeats=repeats)
+        assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_gradients_are_those_of_transformers_too() -> None:

@@ -57,7 +57,7 @@ def test_surprisals_are_those_of_a_naive_loop_one_place_at_a_time(
 def test_a_stride_hides_every_gth_place_at_once(
     model: BertForMaskedLM, window: tuple[int, ...], stride: int
 ) -> None:
-    reading = Scorer(model, stride).in_order([window])[0]
+    reading = Scorer(model).in_order([window], stride)[0]
     assert reading.surprisals.tolist() == pytest.approx(naive(model, window, CLS, stride), abs=1e-5)
     if stride >= len(window):
         exact = Scorer(model).in_order([window])[0]
@@ -65,10 +65,11 @@ def test_a_stride_hides_every_gth_place_at_once(
 
 
 def test_a_stride_shorter_than_the_window_is_another_number() -> None:
-    assert pll._each_hidden(5, 2).tolist() == [[1, 0, 1, 0, 1], [0, 1, 0, 1, 0]]
-    assert (pll._each_hidden(3, 0) == np.eye(3)).all()
-    assert (pll._each_hidden(3, 9) == np.eye(3)).all()
-    assert pll._each_hidden(4, 1).tolist() == [[1, 1, 1, 1]]
+    windows = np.array([[4, 4, 5, 5, 6], [4, 4, 4, 4, 4]])
+    assert pll._all(windows, 2).tolist() == [[0, 1, 0, 1, 0]] * 2
+    assert pll._all(windows, 9).tolist() == pll._all(windows, 0).tolist() == [[0, 1, 2, 3, 4]] * 2
+    assert pll._firsts(windows, 0).tolist() == [[0, -1, 1, -1, 2], [0, -1, -1, -1, -1]]
+    assert pll._firsts(windows, 2).tolist() == [[0, -1, 1, -1, 0], [0, -1, -1, -1, -1]]
 
 
 @settings(deadline=None, max_examples=15)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from logmlm.calibration import STATISTICS, Calibration
 from logmlm.errors import ModelError, StorageError
+from logmlm.looks import STRIDES, Looks
 from logmlm.modeldir import (
     TrainingWindows,
     check_replaceable,
@@ -19,7 +20,7 @@ from logmlm.modeldir import (
     sample,
     save_calibration,
 )
-from logmlm.screen import Looks, Screen
+from logmlm.screen import Screen
 
 
 @pytest.fixture
@@ -190,13 +191,21 @@ def test_a_screen_is_read_back_as_it_was_and_its_damage_is_found(tmp_path):
     rng = np.random.default_rng(0)
     held_out, edited = (rng.gamma(k, size=(500, len(STATISTICS))) for k in (2.0, 9.0))
     calibration = Calibration.fit(held_out, 0.05, 10.0)
-    screen = Screen.fit(
-        calibration, Looks(held_out, held_out, 500), Looks(edited, edited, 500), 0.99
+    clear, odd = (
+        Looks(dict.fromkeys(STRIDES, found), np.full((500, 2), 9.0), 1.0)
+        for found in (held_out, edited)
     )
+    screen = Screen.fit(calibration, clear, odd, 0.99)
     save_calibration(calibration, screen, tmp_path)
     assert load_calibration(tmp_path) == (calibration, screen)
     state = json.loads((tmp_path / "calibration.json").read_text())
-    for damage in ({"level": 7.0}, {"level": "x"}, {"measured": {}}, {"calibration": {}}):
+    for damage in (
+        {"level": 7.0},
+        {"level": "x"},
+        {"look": {}},
+        {"measured": {}},
+        {"calibration": {}},
+    ):
         damaged = state | {"screen": state["screen"] | damage}
         (tmp_path / "calibration.json").write_text(json.dumps(damaged))
         with pytest.raises(ModelError, match="damaged"):

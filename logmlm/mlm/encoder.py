@@ -24,38 +24,68 @@ Model: TypeAlias = "BertForMaskedLM | Bert"
 """One that is trained, or one that was saved: both have the same parts, by the same names."""
 
 
-def logits_at(model: Model, ids: torch.Tensor, places: torch.Tensor, padding: bool) -> torch.Tensor:
+def logits_at(
+    model: Model,
+    ids: torch.Tensor,
+    places: torch.Tensor,
+    padding: bool,
+    *,
+    each: int | None = None,
+    repeats: bool = False,
+) -> torch.Tensor:
     """Logits [M, V] at M places of token ids [B, L].
 
     `places` [M] count through all windows: place p of window b is b L + p. `padding` says
     whether a window may be shorter than L; without it, `[PAD]` is attended to like a word.
-    All shapes follow from those of the arguments, so that nothing here waits for a device.
+    `each` is how many places a window is asked for, where that is the same for all. With
+    `repeats`, the first layer's products are worked out once for all tokens that are alike in
+    word and position: copies of a window with other places hidden hardly differ there. Without
+    it all shapes follow from those of the arguments, so that nothing here waits for a device.
     """
     seen = (ids != PAD)[:, None, None, :] if padding else None
     heads = model.config.num_attention_heads
-    hidden = _embedded(model, ids)
+    rows, where = _embedded(model, ids, repeats)
     *inner, last = model.bert.encoder.layer
     for layer in inner:
         own = layer.attention.self
-        products = _products(hidden, own.query, own.key, own.value)
-        hidden = _onwards(layer, _attended(heads, seen, *products), hidden)
+        products = _spread(_product(rows, own.query, own.key, own.value), where, ids.shape)
+        attended = _attended(heads, seen, *products.chunk(3, dim=-1))
+        rows, where = _onwards(layer, attended, _spread(rows, where, ids.shape)), None
     own = last.attention.self
-    key, value = _products(hidden, own.key, own.value)
-    asked = hidden.flatten(0, 1).index_select(0, places)
-    query = _put(own.query(asked), places, ids.shape)
-    attended = _attended(heads, seen, query, key, value).flatten(0, 1).index_select(0, places)
+    key, value = _spread(_product(rows, own.key, own.value), where, ids.shape).chunk(2, dim=-1)
+    asked = _spread(rows, where, ids.shape).flatten(0, 1).index_select(0, places)
+    query = own.query(asked)
+    if each is None:
+        attended = _attended(heads, seen, _put(query, places, ids.shape), key, value)
+        attended = attended.flatten(0, 1).index_select(0, places)
+    else:
+        query = query.view(len(ids), each, -1)
+        attended = _attended(heads, seen, query, key, value).flatten(0, 1)
     logits: torch.Tensor = model.cls(_onwards(last, attended, asked))
     return logits
 
 
-def _embedded(model: Model, ids: torch.Tensor) -> torch.Tensor:
-    """[B, L, H]; there is one token type."""
+def _embedded(
+    model: Model, ids: torch.Tensor, repeats: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """[B, L, H], or each word and position once [K, H] with the number of each token's [B L].
+
+    There is one token type.
+    """
+    positions, where = position_ids(model, ids), None
+    if repeats:
+        most = model.config.max_position_embeddings
+        kinds, where = torch.unique((ids * most + positions).flatten(), return_inverse=True)
+        ids, positions = kinds // most, kinds % most
     table = model.bert.embeddings
     words = table.word_embeddings(ids) + table.token_type_embeddings.weight[0]
-    embedded: torch.Tensor = table.LayerNorm(
-        words + table.position_embeddings(position_ids(model, ids))
-    )
-    return embedded
+    embedded: torch.Tensor = table.LayerNorm(words + table.position_embeddings(positions))
+    return embedded, where
+
+
+def _spread(rows: torch.Tensor, where: torch.Tensor | None, shape: torch.Size) -> torch.Tensor:
+    """What each token has [B, L, H], of rows of which many tokens may have the same one."""
+    return rows if where is None else rows.index_select(0, where).view(*shape, -1)
 
 
 def position_ids(model: Model, ids: torch.Tensor) -> torch.Tensor:
@@ -72,11 +102,11 @@ def position_ids(model: Model, ids: torch.Tensor) -> torch.Tensor:
     return torch.where(ids[:, :1] == BAG, half + repeats, in_order)
 
 
-def _products(hidden: torch.Tensor, *layers: nn.Linear) -> tuple[torch.Tensor, ...]:
-    """What each layer makes of `hidden`, from one matrix product."""
+def _product(hidden: torch.Tensor, *layers: nn.Linear) -> torch.Tensor:
+    """What the layers make of `hidden`, side by side, from one matrix product."""
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
-    return functional.linear(hidden, weight, bias).chunk(len(layers), dim=-1)
+    return functional.linear(hidden, weight, bias)
 
 
 def _put(rows: torch.Tensor, places: torch.Tensor, shape: torch.Size) -> torch.Tensor:
@@ -86,9 +116,8 @@ def _put(rows: torch.Tensor, places: torch.Tensor, shape: torch.Size) -> torch.T
 
 
 def _attended(heads: int, seen: torch.Tensor | None, *products: torch.Tensor) -> torch.Tensor:
-    """Attention of query, key and value, all [B, L, H]."""
-    shape = *products[0].shape[:2], heads, -1
-    query, key, value = (part.view(shape).transpose(1, 2) for part in products)
+    """Attention of query [B, Q, H], key and value [B, L, H]: [B, Q, H]."""
+    query, key, value = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in products)
     attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
     return attended.transpose(1, 2).flatten(2)
 

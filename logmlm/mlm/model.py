@@ -79,7 +79,9 @@ def token_logits(
     `ids` is [B, L]; `positions` is a boolean [B, L]. Only what these places need is worked out.
     """
     places = positions.flatten().nonzero().squeeze(1)
-    return logits_at(model, ids, places, padding)
+    counts = positions.sum(dim=1)
+    each = int(counts[0]) if len(counts) and bool((counts == counts[0]).all()) else None
+    return logits_at(model, ids, places, padding, each=each, repeats=True)
 
 
 def resolve_device(name: str) -> torch.device:

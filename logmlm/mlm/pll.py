@@ -33,10 +33,15 @@ KEPT_EXPECTED = 500
 
 Window = tuple[int, ...]
 Surprisals = npt.NDArray[np.float64]
+Pair = tuple[Surprisals, Surprisals]
+"""In nats, as a window came and as a bag."""
 Flags = npt.NDArray[np.bool_]
-Asked = Callable[[Tokens], Flags]
-"""Says in which places windows of one length are asked for."""
+Passes = npt.NDArray[np.int64]
+Plan = Callable[[Tokens, int], Passes]
+"""In which pass each place of windows [N, n] is hidden [N, n], -1 for never, by the stride."""
 Expected = list[tuple[int, float]]
+EACH = 0
+"""The stride that hides one place at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +62,26 @@ class Scorer:
     Windows mostly repeat, so readings of the latest are kept and given again. For one thread.
     """
 
-    def __init__(self, model: Model, stride: int = 0) -> None:
-        """`stride` 0 hides one position at a time; g hides every g-th at once."""
+    def __init__(self, model: Model) -> None:
         self.model = model.eval()
-        self._stride = stride
         self._device = next(model.parameters()).device
-        self._known: LRUCache[tuple[Asked, Window], Reading] = LRUCache(KEPT_READINGS)
+        self._known: LRUCache[tuple[Plan, int, Window], Reading] = LRUCache(KEPT_READINGS)
         self._expected: LRUCache[tuple[Window, int], list[Expected]] = LRUCache(KEPT_EXPECTED)
 
-    def in_order(self, windows: Sequence[Window]) -> list[Reading]:
-        """Each window read as it came."""
-        return self._distinct(windows, CLS, _all)
+    def in_order(self, windows: Sequence[Window], stride: int = EACH) -> list[Reading]:
+        """Each window read as it came; a `stride` hides every g-th event at once."""
+        return self._distinct(windows, CLS, _all, stride)
 
-    def as_bag(self, windows: Sequence[Window]) -> list[Surprisals]:
-        """Surprisal of each token of each window, read as a bag of events, in nats."""
+    def as_bag(self, windows: Sequence[Window], stride: int = EACH) -> list[Surprisals]:
+        """Surprisal of each token of each window, read as a bag of events, in nats.
+
+        A `stride` hides one of every g-th distinct event at once.
+        """
         bags = [_bag(window) for window in windows]
-        readings = self._distinct(bags, BAG, _firsts)
+        readings = self._distinct(bags, BAG, _firsts, stride)
         whole = [(*bag, END) for bag in bags]
         complete = [bag for bag, window in zip(whole, windows, strict=True) if END in window]
-        ends = dict(zip(complete, self._distinct(complete, BAG, _last), strict=True))
+        ends = dict(zip(complete, self._distinct(complete, BAG, _last, EACH), strict=True))
         found = []
         for window, bag, reading in zip(windows, whole, readings, strict=True):
             by_token = dict(zip(bag[-2::-1], reading.surprisals[::-1], strict=True))
@@ -92,8 +98,7 @@ class Scorer:
 
     def _most_probable(self, window: Window, top: int) -> list[Expected]:
         events = np.array([window])
-        hidden = _each_hidden(len(window), stride=0)
-        passes = self._passes(events, CLS, hidden, _all(events))
+        passes = self._passes(events, CLS, _all(events, EACH))
         rows = torch.cat([logits for _, logits in passes])
         best = torch.softmax(rows.float(), dim=-1).topk(min(top, rows.shape[-1]))
         return [
@@ -101,28 +106,29 @@ class Scorer:
             for tokens, shares in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
-    def _distinct(self, windows: Sequence[Window], first: int, asked: Asked) -> list[Reading]:
+    def _distinct(
+        self, windows: Sequence[Window], first: int, plan: Plan, stride: int
+    ) -> list[Reading]:
         """Each distinct window that is not known yet is scored once, with others of its length."""
         known: dict[Window, Reading] = {}
         by_length: dict[int, list[Window]] = defaultdict(list)
         for window in dict.fromkeys(windows):
-            if (asked, window) in self._known:
-                known[window] = self._known[asked, window]
+            if (plan, stride, window) in self._known:
+                known[window] = self._known[plan, stride, window]
             else:
                 by_length[len(window)].append(window)
         for group in by_length.values():
             events = np.array(group, dtype=np.int64)
-            readings = self._equal_length(events, first, asked(events))
+            readings = self._equal_length(events, first, plan(events, stride))
             for window, reading in zip(group, readings, strict=True):
-                known[window] = self._known[asked, window] = reading
+                known[window] = self._known[plan, stride, window] = reading
         return [known[window] for window in windows]
 
-    def _equal_length(self, events: Tokens, first: int, asked: Flags) -> Iterator[Reading]:
-        """One reading for each of N windows of n tokens [N, n], in the places `asked` [N, n]."""
+    def _equal_length(self, events: Tokens, first: int, hidden_in: Passes) -> Iterator[Reading]:
+        """One reading for each of N windows of n tokens [N, n], by passes `hidden_in` [N, n]."""
         surprisals = np.zeros(events.shape)
         guessed = np.zeros(events.shape, dtype=bool)
-        hidden = _each_hidden(events.shape[1], self._stride if first == CLS else 0)
-        for places, logits in self._passes(events, first, hidden, asked[:, : len(hidden)]):
+        for places, logits in self._passes(events, first, hidden_in):
             truth = torch.as_tensor(events[places], device=self._device)
             loss = torch.nn.functional.cross_entropy(logits.float(), truth, reduction="none")
             surprisals[places] = loss.double().cpu().numpy()
@@ -131,20 +137,19 @@ class Scorer:
             yield Reading(row.copy(), hits.copy())  # what is kept of a batch must not keep it all
 
     def _passes(
-        self, events: Tokens, first: int, hidden: Flags, asked: Flags
+        self, events: Tokens, first: int, hidden_in: Passes
     ) -> Iterator[tuple[tuple[Tokens, Tokens], torch.Tensor]]:
-        """Yield hidden places of windows [N, n], and the logits there.
-
-        `hidden` [P, n] says what each pass hides; `asked` [N, P] which passes a window needs.
-        """
-        rows, passes = np.nonzero(asked)
+        """Yield hidden places of windows [N, n], and the logits there, pass by pass."""
+        counts = hidden_in.max(axis=1, initial=-1) + 1
+        rows = np.repeat(np.arange(len(events)), counts)
+        passes = np.concatenate([[0], *map(np.arange, counts.tolist())])[1:]
         framed_ids = np.array([framed(row, first) for row in events.tolist()])
         size = rows_a_pass(events.shape[1], self._device)
         parts = [slice(start, start + size) for start in range(0, len(rows), size)]
 
         @torch.inference_mode()
         def one(part: slice) -> tuple[tuple[Tokens, Tokens], torch.Tensor]:
-            mask = hidden[passes[part]]
+            mask = hidden_in[rows[part]] == passes[part, None]
             ids = framed_ids[rows[part]]
             ids[:, 1:-1][mask] = MASK
             inner = np.pad(mask, ((0, 0), (1, 1)))
@@ -164,27 +169,27 @@ def rows_a_pass(length: int, device: torch.device) -> int:
     return max(1, tokens // (length + 2))
 
 
-def _each_hidden(length: int, stride: int) -> Flags:
-    """What each pass hides [P, n]: one place, or with `stride` every stride-th."""
-    passes = length if stride == 0 else min(stride, length)
-    hidden: Flags = np.arange(length) % passes == np.arange(passes)[:, None]
-    return hidden
+def _all(events: Tokens, stride: int) -> Passes:
+    """Every place once."""
+    return np.broadcast_to(_strided(np.arange(events.shape[1]), stride), events.shape)
 
 
-def _all(events: Tokens) -> Flags:
-    return np.ones(events.shape, dtype=bool)
+def _firsts(events: Tokens, stride: int) -> Passes:
+    """The first event of each kind, in windows whose repeats are neighbours."""
+    new = np.ones(events.shape, dtype=bool)
+    new[:, 1:] = events[:, 1:] != events[:, :-1]
+    return np.where(new, _strided(new.cumsum(axis=1) - 1, stride), -1)
 
 
-def _firsts(events: Tokens) -> Flags:
-    """Where an event is the first of its kind [N, n], in windows whose repeats are neighbours."""
-    new = events[:, 1:] != events[:, :-1]
-    return np.pad(new, ((0, 0), (1, 0)), constant_values=True)[:, : events.shape[1]]
+def _last(events: Tokens, _: int) -> Passes:
+    """The last place alone."""
+    passes = np.full(events.shape, -1)
+    passes[:, -1:] = 0
+    return passes
 
 
-def _last(events: Tokens) -> Flags:
-    flags = np.zeros(events.shape, dtype=bool)
-    flags[:, -1:] = True
-    return flags
+def _strided(places: Passes, stride: int) -> Passes:
+    return places if stride == EACH else places % stride
 
 
 def _bag(window: Window) -> Window:

@@ -21,26 +21,19 @@ from logmlm.mlm.pll import Surprisals, Window, rows_a_pass
 from logmlm.mlm.threads import each
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
 
-Pair = tuple[Surprisals, Surprisals]
-Row = tuple[int, Window]
-"""A first token (`CLS` or `BAG`) and what follows it."""
+
+def in_order(model: Model, windows: Sequence[Window]) -> list[Surprisals]:
+    """Surprisal of each token of each window in nats, as it came."""
+    found = _distinct(model, CLS, windows)
+    return [found[window] for window in windows]
 
 
-def unmasked(model: Model, windows: Sequence[Window], with_bag: bool = True) -> list[Pair]:
-    """Surprisal of each token of each window in nats: as it came, and as a bag.
-
-    Without the bag all is 0 there, and costs nothing.
-    """
-    orders = [_canonical(window) if with_bag else [] for window in windows]
+def as_bag(model: Model, windows: Sequence[Window]) -> list[Surprisals]:
+    """Surprisal of each token of each window in nats, as a bag."""
+    orders = [_canonical(window) for window in windows]
     bags = [tuple(window[i] for i in order) for window, order in zip(windows, orders, strict=True)]
-    rows = [(CLS, window) for window in windows] + [(BAG, bag) for bag in bags if bag]
-    found = _distinct(model, rows)
-    pairs = []
-    for window, bag, order in zip(windows, bags, orders, strict=True):
-        as_bag = np.zeros(len(window))
-        as_bag[order] = found[BAG, bag] if bag else 0.0
-        pairs.append((found[CLS, window], as_bag))
-    return pairs
+    found = _distinct(model, BAG, bags)
+    return [found[bag][np.argsort(order)] for bag, order in zip(bags, orders, strict=True)]
 
 
 def _canonical(window: Window) -> list[int]:
@@ -48,10 +41,10 @@ def _canonical(window: Window) -> list[int]:
     return sorted(range(len(window)), key=lambda i: (window[i] == END, window[i]))
 
 
-def _distinct(model: Model, rows: Sequence[Row]) -> dict[Row, Surprisals]:
-    by_length: dict[int, list[Row]] = defaultdict(list)
-    for row in dict.fromkeys(rows):
-        by_length[len(row[1])].append(row)
+def _distinct(model: Model, first: int, windows: Sequence[Window]) -> dict[Window, Surprisals]:
+    by_length: dict[int, list[Window]] = defaultdict(list)
+    for window in dict.fromkeys(windows):
+        by_length[len(window)].append(window)
     device = next(model.parameters()).device
     batches = [
         group[start : start + size]
@@ -59,19 +52,21 @@ def _distinct(model: Model, rows: Sequence[Row]) -> dict[Row, Surprisals]:
         for size in [rows_a_pass(length, device)]
         for start in range(0, len(group), size)
     ]
-    found: dict[Row, Surprisals] = {}
-    for part, losses in zip(batches, each(partial(_one_pass, model), batches, device), strict=True):
+    one = partial(_one_pass, model, first)
+    found: dict[Window, Surprisals] = {}
+    for part, losses in zip(batches, each(one, batches, device), strict=True):
         found.update(zip(part, losses, strict=True))
     return found
 
 
 @torch.inference_mode()
-def _one_pass(model: Model, rows: Sequence[Row]) -> list[Surprisals]:
-    """Surprisals of rows of one length."""
+def _one_pass(model: Model, first: int, windows: Sequence[Window]) -> list[Surprisals]:
+    """Surprisals of windows of one length."""
     device = next(model.parameters()).device
-    ids = torch.tensor([framed(window, first) for first, window in rows], device=device)
+    ids = torch.tensor([framed(window, first) for window in windows], device=device)
     truth = ids[:, 1:-1].clone()
-    ids[:, 1:-1][(ids[:, :1] == BAG) & (truth == END)] = MASK
+    if first == BAG:
+        ids[ids == END] = MASK
     inner = torch.zeros_like(ids, dtype=torch.bool)
     inner[:, 1:-1] = True
     logits = token_logits(model, ids, inner).float()

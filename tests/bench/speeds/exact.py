@@ -39,7 +39,7 @@ def _measure(model: Trained) -> Figure:
     sample = np.random.default_rng(0).choice(len(windows), SAMPLE, replace=False)
     chosen = [tokens[i] for i in sample]
     scale = sum(map(cost, tokens)) / sum(map(cost, chosen))
-    bert = detector.bert
+    bert = model.bert()
 
     scoring = by_turns(
         f"naive exact scoring of {SAMPLE} windows of {len(windows)}, times {scale:.0f}",

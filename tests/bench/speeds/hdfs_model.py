@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from transformers import BertForMaskedLM
 
 from logmlm.config import FormatConfig, ModelConfig, ThresholdConfig, TrainingConfig, WindowConfig
 from logmlm.detector import Detector
@@ -38,24 +39,24 @@ class Trained:
         """A detector that has seen nothing yet."""
         return Detector.load(self.directory, "cpu", exact=exact)
 
+    def bert(self) -> BertForMaskedLM:
+        """The model as transformers opens it."""
+        return BertForMaskedLM.from_pretrained(self.directory).eval()
+
     def lines(self) -> Iterator[LogLine]:
         return read_lines([str(self.log)], time.time())
 
     def screen(self) -> str:
         """What calibration measured of the screen."""
         screen = load_calibration(self.directory)[1]
-        return f"level {screen.level:.3f}, {screen.measured}" if screen else "none"
+        return f"{screen.look}, level {screen.level:.3f}, {screen.measured}" if screen else "none"
 
 
 SESSIONS = WindowConfig(kind="session", key=KEY, gap="4h", max_age="365d")
-MIXED = WindowConfig(kind="count", size=32)
-"""Lines of many blocks between each other, as they came: hardly a window comes twice."""
 
 
 @contextmanager
-def trained(
-    options: Options, window: WindowConfig = SESSIONS, epochs: int = EPOCHS
-) -> Iterator[Trained]:
+def trained(options: Options) -> Iterator[Trained]:
     """Train on the first lines of the raw log; it takes a minute or two."""
     log = options.needs("hdfs/HDFS_2pct.log.gz")
     threads = torch.get_num_threads()
@@ -68,10 +69,10 @@ def trained(
             config = TrainingConfig(
                 logs=(str(first),),
                 out=Path(name) / "model",
-                labels=options.needs("hdfs/labels_2pct.csv") if window.key else None,
+                labels=options.needs("hdfs/labels_2pct.csv"),
                 format=FormatConfig(name="hdfs"),
-                window=window,
-                model=ModelConfig(epochs=epochs, device="cpu"),
+                window=SESSIONS,
+                model=ModelConfig(epochs=EPOCHS, device="cpu"),
                 threshold=ThresholdConfig(false_alarm_rate=RATE, folds=0),
             )
             train(config, read_lines(config.logs, time.time()), Session(_quiet, _quiet))

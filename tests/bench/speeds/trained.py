@@ -11,7 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 LOGMLM = (sys.executable, "-c", "from logmlm.cli import main; main()")
 """The program of this checkout, where `environment` says so."""
-RECORDED = ROOT / "sample_logs" / "postgresql"
+SAMPLES = ROOT / "sample_logs"
+RECORDED = SAMPLES / "postgresql"
 
 
 def environment() -> dict[str, str]:
@@ -20,9 +21,12 @@ def environment() -> dict[str, str]:
     return os.environ | offline | {"PYTHONPATH": str(ROOT)}
 
 
-def trained(out: Path, epochs: int = 3) -> Path:
-    """Train on the recorded PostgreSQL log, a session a backend process; the model directory."""
-    config = ["--config", "configs/postgresql.yaml", "--out", str(out), "--folds", "0"]
+def trained(
+    out: Path, epochs: int = 3, sample: str = "postgresql", rate: float | None = None
+) -> Path:
+    """Train on a recorded log as its configuration says; the model directory."""
+    config = ["--config", f"configs/{sample}.yaml", "--out", str(out), "--folds", "0"]
+    config += [] if rate is None else ["--false-alarm-rate", str(rate)]
     command = [*LOGMLM, "train", *config, "--epochs", str(epochs), "--device", "cpu", "--quiet"]
     subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
     return out
