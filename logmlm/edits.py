@@ -1,4 +1,4 @@
-"""Windows made odd on purpose: one edit each, as faults leave them.
+"""Windows made odd on purpose: an edit or few, as faults leave them.
 
 A screen must be judged on windows that alarm, of which held-out normal logs hold almost none. One
 edit alone makes the faintest oddness there is: what is odder still is easier to see.
@@ -15,9 +15,14 @@ Edit = Callable[[list[int], Sequence[int], np.random.Generator], list[int]]
 
 
 def edited(
-    windows: Sequence[Window], count: int, end: int, size: int, rng: np.random.Generator
+    windows: Sequence[Window],
+    count: int,
+    end: int,
+    size: int,
+    rng: np.random.Generator,
+    edits: int = 1,
 ) -> list[Window]:
-    """`count` of the windows, drawn with repetition, with one edit each.
+    """`count` of the windows, drawn with repetition, with so many edits each.
 
     An event is replaced or joined by one of another window, dropped, doubled or moved, or the
     window stops early. The token `end` stays last where it was; no window grows past `size`
@@ -30,8 +35,10 @@ def edited(
     for place in rng.integers(len(windows), size=count).tolist():
         window = windows[place]
         events, ends = _split(window, end)
-        edit = EDITS[rng.integers(len(EDITS))]
-        changed = edit(list(events), words, rng)[:size] if events else []
+        changed = list(events)
+        for _ in range(edits if events else 0):
+            edit = EDITS[rng.integers(len(EDITS))]
+            changed = (edit(list(changed), words, rng)[:size] if changed else changed) or changed
         if changed and changed != events:
             found.append((*changed, *ends))
     return found

@@ -28,7 +28,7 @@ from logmlm.mlm.tokenizer import END
 from logmlm.mlm.train import EpochReport, Job, train
 from logmlm.mlm.workers import run_all
 from logmlm.processes import available_cpus
-from logmlm.screen import Screen
+from logmlm.screen import LEAST_ALARMS, Screen
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -44,6 +44,9 @@ EDITED_SHARE = 8
 """So many edited windows for each one that is held out tell what the screen misses, ..."""
 EDITED_TOKENS = 6_000_000
 """... as long as scoring them exactly takes no more tokens through the model."""
+
+EDITS = (1, 2, 4, 8)
+"""How many each, the fewest first: faint oddness is what a screen can miss."""
 
 Indices = npt.NDArray[np.int64]
 Report = Callable[[str, EpochReport], None]
@@ -134,6 +137,7 @@ class _Request:
     identity: str
     scorings: int
     """How many of the trainings score windows."""
+    rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +159,11 @@ def _carry_out(request: _Request, report: Callable[[tuple[str, EpochReport]], No
     tokens = [tuple(request.job.corpus[i].tolist()) for i in request.scored]
     scorer = Scorer(model)
     readings = scorer.in_order(tokens)
+    held_out = looks(scorer, tokens)
     return _Result(
         weights=weights_of(model),
-        held_out=looks(scorer, tokens),
-        edited=looks(scorer, _edited(tokens, request)),
+        held_out=held_out,
+        edited=_odd(scorer, tokens, held_out, request),
         known=Known.of(scorer, _recent(request)),
         surprisal=sum(float(reading.surprisals.sum()) for reading in readings),
         guessed=sum(int(reading.guessed.sum()) for reading in readings),
@@ -173,14 +178,29 @@ def _recent(request: _Request) -> Iterator[tuple[int, ...]]:
             yield tuple(request.job.corpus[i].tolist())
 
 
-def _edited(windows: Sequence[tuple[int, ...]], request: _Request) -> list[tuple[int, ...]]:
-    """As many as `EDITED_SHARE` asks for and `EDITED_TOKENS` allow, of windows held out."""
+def _odd(
+    scorer: Scorer, windows: Sequence[tuple[int, ...]], held_out: Looks, request: _Request
+) -> Looks:
+    """Windows held out with one edit, or as few as it takes that enough of them alarm."""
     if not windows:
-        return []
+        return held_out
+    calibration = Calibration.fit(held_out.exact, request.rate, 1.0)
+    for edits in EDITS:
+        found = looks(scorer, _edited(windows, request, edits))
+        alarms = int((calibration.values(found.exact)[0] >= 1.0).sum())
+        if alarms * request.scorings >= 2 * LEAST_ALARMS:  # all folds together may see less
+            break
+    return found
+
+
+def _edited(
+    windows: Sequence[tuple[int, ...]], request: _Request, edits: int
+) -> list[tuple[int, ...]]:
+    """As many as `EDITED_SHARE` asks for and `EDITED_TOKENS` allow, of windows held out."""
     tokens = float(np.mean([2 * (len(window) + 2) ** 2 for window in windows]))
     count = min(EDITED_SHARE * len(windows), int(EDITED_TOKENS / request.scorings / tokens))
     rng = np.random.default_rng(request.job.config.seed)
-    return edited(windows, count, END, request.job.window_size, rng)
+    return edited(windows, count, END, request.job.window_size, rng, edits)
 
 
 def _hold_out(task: Task, work: Path | None, count: int) -> list[_Request]:
@@ -221,7 +241,7 @@ def _request(
         config=task.model,
     )
     identity = f"{task.identity()}-{slug}"
-    return _Request(name, job, scored, work / slug if work else None, identity, scorings)
+    return _Request(name, job, scored, work / slug if work else None, identity, scorings, task.rate)
 
 
 def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]) -> Fitted:

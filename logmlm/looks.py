@@ -37,7 +37,7 @@ class Look:
 
 
 EXACT = Look(EACH, EACH)
-LOOKS = (Look(None, None), Look(None, EACH), Look(2, 2))
+LOOKS = (Look(None, None), Look(None, EACH), Look(2, None), Look(2, 2))
 """Those that were the best on some log (`tests/bench/RESULTS.md`)."""
 STRIDES: tuple[Stride, ...] = (None, 2, EACH)
 

@@ -25,7 +25,7 @@ from logmlm.mlm.model import token_logits
 from logmlm.mlm.threads import each
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
 
-TOKENS_A_PASS = 4_096
+TOKENS_A_PASS = 2_048
 """On a CPU, so that what a pass makes stays in its cache."""
 KEPT_READINGS = 20_000
 """Readings that are kept for windows that come again; some 20 MB of short ones."""

@@ -2,7 +2,7 @@
 
 The naive way takes too long for the whole log: it is timed on a random sample of windows, by
 turns with ours on the whole, and its time is scaled by the number of tokens through the model.
-Both sides read the lines with logmlm's own parser. CPU time, one thread a pass.
+Both sides read the lines with logmlm's own parser. CPU time on one core.
 """
 
 from __future__ import annotations

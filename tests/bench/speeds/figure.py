@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,26 @@ class Figure:
     high: float
     what: str
     rows: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Both sides have one core, and torch one thread.
+
+    Two hardware threads of one core take longer for the same work side by side, so CPU time would
+    tell against the side that uses both; and where others use the cores, torch's threads burn
+    time waiting for each other.
+    """
+    import torch
+
+    threads, cores = torch.get_num_threads(), os.sched_getaffinity(0)
+    torch.set_num_threads(1)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+        torch.set_num_threads(threads)
 
 
 def by_turns(

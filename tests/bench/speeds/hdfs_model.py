@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
 from transformers import BertForMaskedLM
 
 from logmlm.config import FormatConfig, ModelConfig, ThresholdConfig, TrainingConfig, WindowConfig
@@ -19,7 +18,7 @@ from logmlm.modeldir import load_calibration
 from logmlm.records import LogLine, Window
 from logmlm.sources.archive import read_lines
 from logmlm.training import Session, train
-from speeds.figure import Options
+from speeds.figure import Options, one_core
 
 TRAINING_LINES = 100_000
 EPOCHS = 60
@@ -59,26 +58,22 @@ SESSIONS = WindowConfig(kind="session", key=KEY, gap="4h", max_age="365d")
 def trained(options: Options) -> Iterator[Trained]:
     """Train on the first lines of the raw log; it takes a minute or two."""
     log = options.needs("hdfs/HDFS_2pct.log.gz")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # with more, both sides burn time waiting where others use the cores
-    try:
-        with TemporaryDirectory() as name:
-            first = Path(name) / "train.log"
-            with gzip.open(log, "rt", encoding="utf-8") as lines:
-                first.write_text("".join(next(lines) for _ in range(TRAINING_LINES)))
-            config = TrainingConfig(
-                logs=(str(first),),
-                out=Path(name) / "model",
-                labels=options.needs("hdfs/labels_2pct.csv"),
-                format=FormatConfig(name="hdfs"),
-                window=SESSIONS,
-                model=ModelConfig(epochs=EPOCHS, device="cpu"),
-                threshold=ThresholdConfig(false_alarm_rate=RATE, folds=0),
-            )
-            train(config, read_lines(config.logs, time.time()), Session(_quiet, _quiet))
+    with TemporaryDirectory() as name:
+        first = Path(name) / "train.log"
+        with gzip.open(log, "rt", encoding="utf-8") as lines:
+            first.write_text("".join(next(lines) for _ in range(TRAINING_LINES)))
+        config = TrainingConfig(
+            logs=(str(first),),
+            out=Path(name) / "model",
+            labels=options.needs("hdfs/labels_2pct.csv"),
+            format=FormatConfig(name="hdfs"),
+            window=SESSIONS,
+            model=ModelConfig(epochs=EPOCHS, device="cpu"),
+            threshold=ThresholdConfig(false_alarm_rate=RATE, folds=0),
+        )
+        train(config, read_lines(config.logs, time.time()), Session(_quiet, _quiet))
+        with one_core():
             yield Trained(config.out, log)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def scored(detector: Detector, windows: list[Window]) -> list:

@@ -6,6 +6,7 @@ import gzip
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -22,11 +23,10 @@ def environment() -> dict[str, str]:
 
 
 def trained(
-    out: Path, epochs: int = 3, sample: str = "postgresql", rate: float | None = None
+    out: Path, epochs: int = 3, sample: str = "postgresql", more: Sequence[str] = ("--folds", "0")
 ) -> Path:
-    """Train on a recorded log as its configuration says; the model directory."""
-    config = ["--config", f"configs/{sample}.yaml", "--out", str(out), "--folds", "0"]
-    config += [] if rate is None else ["--false-alarm-rate", str(rate)]
+    """Train on a recorded log as its configuration and `more` options say; the model directory."""
+    config = ["--config", f"configs/{sample}.yaml", "--out", str(out), *more]
     command = [*LOGMLM, "train", *config, "--epochs", str(epochs), "--device", "cpu", "--quiet"]
     subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
     return out
