@@ -2,8 +2,8 @@
 
 Ours reads the packed file, parses, makes windows and scores them, with a model that is given and
 a detector that has seen nothing yet. Drain3 is given the messages in memory, already taken out of
-their lines, and knows their templates. Both have one process, and what is compared is CPU time; a
-row compares the time on the clock where our parsing uses the other cores.
+their lines, and knows their templates. Both have one process on one core, and what is compared is
+CPU time.
 """
 
 from __future__ import annotations
@@ -37,9 +37,6 @@ def measure(options: Options) -> Figure:
         whole = drain3(log.texts)
         rows["Drain3 on whole lines"] = _row(whole, lambda: alerts(model.detector(), model, 0))
         rows["without scoring"] = _row(theirs, lambda: _read(model))
-        rows["on the clock, other cores parse"] = _row(
-            theirs, lambda: alerts(model.detector(), model), time.perf_counter
-        )
     return replace(figure, rows=rows)
 
 
@@ -56,10 +53,6 @@ def _read(model: Trained) -> list[Window]:
     return list(model.detector().windows(model.lines(), workers=0))
 
 
-def _row(
-    theirs: Callable[[], object],
-    ours: Callable[[], object],
-    clock: Callable[[], float] = time.process_time,
-) -> str:
-    found = by_turns("", theirs, ours, 3, clock)
+def _row(theirs: Callable[[], object], ours: Callable[[], object]) -> str:
+    found = by_turns("", theirs, ours, 3, time.process_time)
     return f"{found.ratio:.2f} ({found.low:.2f} to {found.high:.2f})"
