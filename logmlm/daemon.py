@@ -98,16 +98,11 @@ def run(
     environment = os.environ if world.environment is None else world.environment
     directory = state_directory(config, environment)
     measured = Metrics(version("logmlm"), world.clock)
+    silences = SilenceApi(directory / STATE, world.clock)
     with (
         locked(directory),
         Stop(world.grace_s) as stop,
-        Outside(
-            config.http,
-            environment,
-            measured,
-            wishes=stop,
-            silences=SilenceApi(directory / STATE, world.clock),
-        ) as outside,
+        Outside(config.http, environment, measured, wishes=stop, silences=silences) as outside,
         closing(State(directory / STATE)) as state,
     ):
         maker = Workshop(state, out, world, load or _load, measured, reread or (lambda: config))

@@ -35,11 +35,11 @@ def edited(
     for place in rng.integers(len(windows), size=count).tolist():
         window = windows[place]
         events, ends = _split(window, end)
-        changed = list(events)
+        changed = events
         for _ in range(edits if events else 0):
             edit = EDITS[rng.integers(len(EDITS))]
-            changed = (edit(list(changed), words, rng)[:size] if changed else changed) or changed
-        if changed and changed != events:
+            changed = edit(list(changed), words, rng)[:size] or changed
+        if changed != events:
             found.append((*changed, *ends))
     return found
 

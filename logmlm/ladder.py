@@ -1,4 +1,4 @@
-"""The ladder: known windows first, then one look with nothing hidden, and the exact score last.
+"""The ladder: known windows first, then one look, and the exact score last.
 
 Most windows were seen before, and one look tells most of the others from those that could alarm.
 Only these are scored exactly, so every alert is; the rest has the screen's numbers, and says so.

@@ -174,7 +174,7 @@ class _Scoring:
         threshold = _gauge(registry, "threshold", "The value from which a window alarms.")
         threshold.set(THRESHOLD)
         self._windows = _counter(registry, "windows_scored", "Windows that were scored.")
-        about = "Windows scored exactly, because one look with nothing hidden did not clear them."
+        about = "Windows scored exactly, because a look did not clear them."
         self._exact = _counter(registry, "windows_exact", about)
         about = "Windows that the look had cleared, scored exactly to see whether it is right."
         self._checked = _counter(registry, "windows_checked", about)

@@ -20,7 +20,7 @@ from logmlm.frozen import record
 ClosedBy = Literal["idle", "length", "age", "span", "end"]
 Status = Literal["firing", "resolved"]
 Rung = Literal["known", "screened", "exact", "checked"]
-"""How a window was scored: its exact numbers came with the model; one look with nothing hidden was
+"""How a window was scored: its exact numbers came with the model; one look was
 enough; exactly; or the look would have been enough, but it was drawn to be scored exactly too."""
 END_TOKEN = "[END]"  # noqa: S105  a word of the model's vocabulary, not a password
 CHECKED_OF = 1_000
@@ -153,7 +153,7 @@ class Score:
     the end token if the window is complete: as the lines came, and as an unordered bag.
     `value` 1.0 is the calibrated threshold; `p_value` is the share of normal windows that
     are at least as odd. `surge` is there if the window alarms only together with those before.
-    Of a window that was `screened` all these are what one look with nothing hidden says:
+    Of a window that was `screened` all these are what one look says:
     surprisals are lower than the exact ones, and the value is below 1 but in a surge.
     """
 

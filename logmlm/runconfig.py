@@ -25,7 +25,7 @@ RESERVED_LABELS = frozenset({"alertname", "severity", "source", "model"})
 class RunModelConfig(Section):
     """The model directory, and the device that scores (`auto` takes a GPU if there is one).
 
-    With `exact` every window is scored exactly; else those that one look with nothing hidden
+    With `exact` every window is scored exactly; else those that one look
     does not clear.
     """
 

@@ -20,7 +20,7 @@ def window_object(score: Score, window_id: str) -> dict[str, Any]:
     """One window: its value, pseudo-log-likelihood and each event, the end token last.
 
     Surprisals are in nats; `line` counts from 1 in its file (None for the end token). Where
-    `exact` is false, value, p-value and surprisals are those of one look with nothing hidden.
+    `exact` is false, value, p-value and surprisals are those of a look (`screen.py`).
     """
     window = score.window
     return {

@@ -7,7 +7,7 @@ look that is cheapest on the held-out windows, by what each lets pass.
 The statistics of what a look shows are calibrated as the exact ones are (`calibration.py`), so a
 screened value of 1.0 has the same rate of false alarms. Windows whose exact value alarms have
 lower screened values than 1.0 now and then. How much lower is measured at calibration, on
-held-out windows with one edit each (`edits.py`): of those that alarm, at most a share
+held-out windows with an edit or few each (`edits.py`): of those that alarm, at most a share
 `1 - exactness` has a screened value below `level`. With too few of them for that quantile, the
 lower tail is modelled as those of the statistics are.
 """

@@ -34,6 +34,16 @@ def test_an_edit_keeps_the_end_the_size_and_some_event(windows, seed) -> None:
         assert set(window) <= words
 
 
+def test_more_edits_take_a_window_further_from_what_it_was() -> None:
+    window = tuple(range(7, 7 + SIZE))
+
+    def changed(edits: int) -> float:
+        found = edited([window], 200, END, SIZE, np.random.default_rng(1), edits)
+        return float(np.mean([sum((Counter(window) - Counter(each)).values()) for each in found]))
+
+    assert changed(1) < changed(2) < changed(4) < changed(8)
+
+
 def test_the_same_seed_gives_the_same_edits() -> None:
     windows = [(7, 8, 9, 10, END), (9, 9, 8)]
     first, again = (edited(windows, 50, END, SIZE, np.random.default_rng(3)) for _ in range(2))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from logmlm.config import FormatConfig
 from logmlm.errors import ConfigError
-from logmlm.formats import FORMATS, attribute, detect_format, get_format
+from logmlm.formats import ALIASES, FORMATS, attribute, detect_format, get_format
 from logmlm.formats.levels import level_name, numeric_level, otel_level, syslog_level
 from logmlm.records import Fields
 
@@ -206,3 +206,17 @@ def test_auto_is_decided_by_lines_and_can_not_be_got_by_name() -> None:
 def test_an_unknown_time_zone_is_refused(zone: str) -> None:
     with pytest.raises(ConfigError, match=r"format\.timezone"):
         get_format(FormatConfig(name="spark", timezone=zone))
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: golden.line[:40])
+def test_an_attribute_asked_for_alone_is_the_one_that_all_hold(golden: Golden) -> None:
+    def fields() -> Fields:
+        found = parse(golden.format, golden.line)
+        assert found is not None
+        return found
+
+    every = dict(fields().attributes)
+    names = [*ALIASES, *ALIASES.values(), *every, "app", "message", "level", "nothing"]
+    assert {name: fields().attributes.get(name) for name in names} == {
+        name: every.get(name) for name in names
+    }

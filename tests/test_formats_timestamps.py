@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from logmlm.config import CustomFormat, FormatConfig
 from logmlm.errors import ConfigError
 from logmlm.formats import get_format
-from logmlm.formats.timestamps import DAY_S, nearest_year, read_field, read_number
+from logmlm.formats.timestamps import DAY_S, nearest_year, read_field, read_iso, read_number
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -236,3 +236,23 @@ def test_custom_formats_that_can_not_work_are_refused_with_their_key(
     own = CustomFormat(pattern=pattern, timestamp_format=timestamp_format)
     with pytest.raises(ConfigError, match=says):
         get_format(FormatConfig(name="own", custom={"own": own}))
+
+
+@given(
+    st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)),
+    st.integers(0, 6),
+    st.sampled_from([UTC, ZoneInfo("Europe/Berlin"), ZoneInfo("America/St_Johns")]),
+)
+def test_a_remembered_minute_gives_the_time_that_datetime_gives(moment, digits, zone) -> None:
+    fraction = f"{moment.microsecond:06}"[:digits]
+    text = f"{moment:%Y-%m-%d %H:%M:%S}" + (f",{fraction}" if digits else "")
+    expected = datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
+    assert read_iso(text, zone) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-01-01 10:00:60", "2024-01-01 10:00:5e1", "2024-13-01 10:00:00"]
+)
+def test_what_is_no_time_is_refused_by_the_short_way_too(text) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  datetime's own words
+        read_iso(text, UTC)
