@@ -7,9 +7,7 @@ beginning only, and repetitions that could be cut in two ways are possessive.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import takewhile
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Final
@@ -27,9 +25,6 @@ LONGEST_KNOWN: Final = 1_000
 
 _DIGIT: Final = re.compile("[0-9]")
 _NOWHERE: Final = -1
-_HOLE: Final = "…"
-_FAMILY: Final = 3
-_LONGEST: Final = 64
 _START, _STOP = "(?<![A-Za-z0-9])", "(?![A-Za-z0-9])"
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
@@ -261,46 +256,3 @@ def _compile(name: str, pattern: str) -> re.Pattern[str]:
     if regex.fullmatch(""):
         raise ConfigError(f"mask {name}: '{pattern}' matches the empty text; let it match a value")
     return regex
-
-
-def advice(texts: Sequence[str]) -> str:
-    """Name in a sentence the worst of these template texts and a mask that would help."""
-    family, words = max(_families(texts).items(), key=lambda item: len(item[1]), default=((), []))
-    if len(words) < _FAMILY:
-        some = ", ".join(f"'{text}'" for text in texts[-_FAMILY:])
-        return f"Mask what varies in templates such as {some}: see templates.extra_masks."
-    some = ", ".join(f"'{word}'" for word in words[:_FAMILY])
-    sentence = f"{len(words)} templates differ only in '…' of '{' '.join(family)}', such as {some}"
-    pattern = _suggest(family)
-    if pattern is None:
-        return f"{sentence}; write a mask for such words: see templates.extra_masks."
-    quoted = pattern.replace("'", "''")
-    return f"{sentence}; add to templates.extra_masks: {{name: WORD, pattern: '{quoted}'}}"
-
-
-def _families(texts: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
-    """Map each text with one word left out to the words that stand there."""
-    families: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for text in texts:
-        words = text.split()
-        for index, word in enumerate(words if len(words) <= _LONGEST else ()):
-            families[(*words[:index], _HOLE, *words[index + 1 :])].append(word)
-    return families
-
-
-def _suggest(family: tuple[str, ...]) -> str | None:
-    """Return a pattern for what stands in the hole, by the words beside it that no mask made."""
-    hole = family.index(_HOLE)
-    before = list(takewhile(_is_raw, family[hole - 1 :: -1] if hole else ()))[:_FAMILY]
-    after = list(takewhile(_is_raw, family[hole + 1 :]))[:_FAMILY]
-    if before:
-        return rf"(?<={_literal(before[::-1])} )\S++"
-    return rf"(?<!\S)\S++(?= {_literal(after)})" if after else None
-
-
-def _is_raw(word: str) -> bool:
-    return "<" not in word
-
-
-def _literal(words: list[str]) -> str:
-    return " ".join(map(re.escape, words))

@@ -16,7 +16,8 @@ from drain3.drain import Drain, LogCluster
 
 from logmlm.config import TemplateConfig
 from logmlm.errors import ConfigError, ModelError
-from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks, Pair, advice, choose
+from logmlm.maskadvice import advice
+from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks, Pair, choose
 from logmlm.matcher import WILDCARD, Matcher
 from logmlm.records import UNKNOWN
 from logmlm.storage import write_json

@@ -21,6 +21,8 @@ FLOORS = (
         "keys",
         "processes",
         "shapes",
+        "configdocument",
+        "maskadvice",
     ),
     ("kafkaconfig", "kafkaaddress", "surges", "windowrules"),
     ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.errors import ConfigError
-from logmlm.masks import BUILT_IN, Masks, advice, choose
+from logmlm.maskadvice import advice
+from logmlm.masks import BUILT_IN, Masks, choose
 
 DEFAULT = Masks(choose(None, ()))
 

@@ -9,7 +9,8 @@ it is short (`--contaminated-epochs`), as a model that trains for long learns an
 in dozens by heart too, and cross-fitted, as the share of anomalies changes with time.
 A block is a session that a pause of `--gap` cuts (blocks lie untouched for hours before they are
 deleted, and many are not deleted yet when the log ends); each block counts once, judged by its
-oddest window. Prints one JSON object; tables and progress go to stderr.
+oddest window. Beside the asked rate, what the p-values would flag at others. Prints one JSON
+object; tables and progress go to stderr.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from logmlm.assessment import assess
 from logmlm.config import (
@@ -36,8 +39,10 @@ from logmlm.config import (
     TrainingConfig,
     WindowConfig,
 )
+from logmlm.detection_metrics import metrics
 from logmlm.detector import Detector
 from logmlm.labels import Labels
+from logmlm.records import Score
 from logmlm.sources.archive import read_lines
 from logmlm.training import Session, train
 
@@ -47,6 +52,7 @@ GAP = "4h"
 """Longer than the pauses between a block's reads (about an hour in the first 60 % of the time),
 shorter than the wait until it is deleted."""
 NORMAL_TEST_SESSIONS = 553_366
+RATES = (0.0005, 0.001, 0.002, 0.005, 0.01)
 NAMES = ("sequences", "normal", "as-it-came")
 
 
@@ -102,7 +108,26 @@ def _raw(options: argparse.Namespace, folder: Path, kind: str) -> Any:
     labels = Labels.read(labels_file)
     found = assess(detector, config.out, windows, labels, oracle=True)
     _say(f"{kind} ({time.monotonic() - began:.0f} s)\n{found.evaluation.as_text()}")
-    return found.evaluation.as_json()
+    rates = _by_rate(found.scores, labels)
+    _say("\n".join(f"p at most {rate}: {line}" for rate, line in rates.items()))
+    return found.evaluation.as_json() | {"by_rate": rates}
+
+
+def _by_rate(scores: Sequence[Score], labels: Labels) -> dict[str, dict[str, float | None]]:
+    """What is flagged where a block's least p-value is at most a rate, for several rates."""
+    least: dict[str, float] = {}
+    for score in scores:
+        key = score.window.key
+        least[key] = min(score.p_value, least.get(key, 1.0))
+    anomalous = {score.window.key: labels.is_anomaly(score.window) for score in scores}
+    p_values, truth = np.array(list(least.values())), np.array([anomalous[key] for key in least])
+    found = {rate: metrics(p_values <= rate, -p_values, truth) for rate in RATES}
+    return {
+        str(rate): {
+            name: getattr(each, name) for name in ("precision", "recall", "f1", "false_alarm_rate")
+        }
+        for rate, each in found.items()
+    }
 
 
 def _split(log: Path, folder: Path) -> None:
