@@ -209,8 +209,8 @@ class ThresholdConfig(Section):
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     folds: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     exactness: Annotated[float, Field(gt=0, lt=1)] = 0.9999
-    """Of the alerts that exact scoring makes, the share that are made too when a look with nothing
-    hidden decides which windows are scored exactly."""
+    """Of the alerts that exact scoring makes, the share that are made too when a cheaper look
+    decides which windows are scored exactly."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> ThresholdConfig:

@@ -13,7 +13,7 @@ import numpy as np
 from logmlm.crew import Crew
 from logmlm.formats import get_format
 from logmlm.known import Known
-from logmlm.ladder import Ladder
+from logmlm.ladder import Ladder, Verdict
 from logmlm.manifest import Manifest
 from logmlm.mlm.pll import Scorer
 from logmlm.mlm.store import load_model
@@ -118,34 +118,22 @@ class Detector:
 
     def judge(self, score: ScoreAll | None = None) -> Judge:
         """Make a judge for one run of a log; `score` stands in for this detector's own."""
-        return Judge(score or self.score, self.calibration.surge, self.exactly)
+        return Judge(score or self.score, self._ladder.surge, self.exactly)
 
     def score(self, windows: Sequence[Window]) -> list[Score]:
         """Score windows, in the order given, each by itself."""
-        return self._scores(windows, [is_checked(window) for window in windows])
+        tokens = [self._tokens(window) for window in windows]
+        checked = [is_checked(window) for window in windows]
+        return list(map(_score, windows, self._ladder.judge(tokens, checked)))
 
     def exactly(self, score: Score) -> Score:
         """The same score with exact numbers; the surge that it tells of stays."""
         if score.is_exact:
             return score
-        (exact,) = self._scores([score.window], [True])
+        (verdict,) = self._ladder.exact([self._tokens(score.window)])
+        exact = _score(score.window, verdict)
         value = exact.value if score.surge is None else max(exact.value, score.value)
-        return replace(exact, value=value, surge=score.surge, rung="exact")
-
-    def _scores(self, windows: Sequence[Window], checked: Sequence[bool]) -> list[Score]:
-        tokens = [self._tokens(window) for window in windows]
-        verdicts = self._ladder.judge(tokens, checked)
-        return [
-            Score(
-                window,
-                tuple(verdict.surprisals.tolist()),
-                tuple(verdict.bag_surprisals.tolist()),
-                verdict.value,
-                verdict.p_value,
-                rung=verdict.rung,
-            )
-            for window, verdict in zip(windows, verdicts, strict=True)
-        ]
+        return replace(exact, value=value, surge=score.surge)
 
     def explain(self, score: Score) -> list[Expectation]:
         """What was expected in each place of the window; at least one place is odd if it alarms.
@@ -204,3 +192,14 @@ class Detector:
         if token == UNK:
             return UNKNOWN_TEXT
         return self.template_text(self.vocabulary.words[token])
+
+
+def _score(window: Window, verdict: Verdict) -> Score:
+    return Score(
+        window,
+        tuple(verdict.surprisals.tolist()),
+        tuple(verdict.bag_surprisals.tolist()),
+        verdict.value,
+        verdict.p_value,
+        rung=verdict.rung,
+    )

@@ -1,7 +1,7 @@
 """Windows made odd on purpose: an edit or few, as faults leave them.
 
 A screen must be judged on windows that alarm, of which held-out normal logs hold almost none. One
-edit alone makes the faintest oddness there is: what is odder still is easier to see.
+edit makes the faintest oddness there is, and several can hide each other: so both are made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def edited(
     rng: np.random.Generator,
     edits: int = 1,
 ) -> list[Window]:
-    """`count` of the windows, drawn with repetition, with so many edits each.
+    """`count` of the windows, drawn with repetition, with so many edits each; no content twice.
 
     An event is replaced or joined by one of another window, dropped, doubled or moved, or the
     window stops early. The token `end` stays last where it was; no window grows past `size`
@@ -31,7 +31,7 @@ def edited(
     words = [token for window in windows for token in window if token != end]
     if not words:
         return []
-    found = []
+    found: dict[Window, None] = {}
     for place in rng.integers(len(windows), size=count).tolist():
         window = windows[place]
         events, ends = _split(window, end)
@@ -40,8 +40,8 @@ def edited(
             edit = EDITS[rng.integers(len(EDITS))]
             changed = edit(list(changed), words, rng)[:size] or changed
         if changed != events:
-            found.append((*changed, *ends))
-    return found
+            found[(*changed, *ends)] = None
+    return list(found)
 
 
 def _split(window: Window, end: int) -> tuple[list[int], Window]:

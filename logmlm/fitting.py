@@ -28,7 +28,7 @@ from logmlm.mlm.tokenizer import END
 from logmlm.mlm.train import EpochReport, Job, train
 from logmlm.mlm.workers import run_all
 from logmlm.processes import available_cpus
-from logmlm.screen import LEAST_ALARMS, Screen
+from logmlm.screen import Screen
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -40,13 +40,14 @@ RECENT_WINDOWS = 200_000
 """Among so many of the latest, those that come again are looked for."""
 KEPT = "model"
 """The name of the training whose model is kept."""
-EDITED_SHARE = 8
-"""So many edited windows for each one that is held out tell what the screen misses, ..."""
-EDITED_TOKENS = 6_000_000
-"""... as long as scoring them exactly takes no more tokens through the model."""
-
 EDITS = (1, 2, 4, 8)
-"""How many each, the fewest first: faint oddness is what a screen can miss."""
+"""How many edits the windows have that tell what a screen misses."""
+EDITED_SHARE = 2
+"""So many windows for each of these and for each window that is held out, ..."""
+EDITED_TOKENS = 2_000_000
+"""... as long as scoring them exactly takes no more tokens through the model, ..."""
+LEAST_EDITED = 80
+"""... but of long windows, for which this is little, so many."""
 
 Indices = npt.NDArray[np.int64]
 Report = Callable[[str, EpochReport], None]
@@ -137,7 +138,6 @@ class _Request:
     identity: str
     scorings: int
     """How many of the trainings score windows."""
-    rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class _Result:
 
     weights: dict[str, npt.NDArray[np.float32]]
     held_out: Looks
-    edited: Looks
+    edited: tuple[Looks, ...]
     known: Known
     surprisal: float
     guessed: int
@@ -159,11 +159,10 @@ def _carry_out(request: _Request, report: Callable[[tuple[str, EpochReport]], No
     tokens = [tuple(request.job.corpus[i].tolist()) for i in request.scored]
     scorer = Scorer(model)
     readings = scorer.in_order(tokens)
-    held_out = looks(scorer, tokens)
     return _Result(
         weights=weights_of(model),
-        held_out=held_out,
-        edited=_odd(scorer, tokens, held_out, request),
+        held_out=looks(scorer, tokens),
+        edited=tuple(looks(scorer, _edited(tokens, request, edits)) for edits in EDITS),
         known=Known.of(scorer, _recent(request)),
         surprisal=sum(float(reading.surprisals.sum()) for reading in readings),
         guessed=sum(int(reading.guessed.sum()) for reading in readings),
@@ -178,27 +177,13 @@ def _recent(request: _Request) -> Iterator[tuple[int, ...]]:
             yield tuple(request.job.corpus[i].tolist())
 
 
-def _odd(
-    scorer: Scorer, windows: Sequence[tuple[int, ...]], held_out: Looks, request: _Request
-) -> Looks:
-    """Windows held out with one edit, or as few as it takes that enough of them alarm."""
-    if not windows:
-        return held_out
-    calibration = Calibration.fit(held_out.exact, request.rate, 1.0)
-    for edits in EDITS:
-        found = looks(scorer, _edited(windows, request, edits))
-        alarms = int((calibration.values(found.exact)[0] >= 1.0).sum())
-        if alarms * request.scorings >= 2 * LEAST_ALARMS:  # all folds together may see less
-            break
-    return found
-
-
 def _edited(
     windows: Sequence[tuple[int, ...]], request: _Request, edits: int
 ) -> list[tuple[int, ...]]:
     """As many as `EDITED_SHARE` asks for and `EDITED_TOKENS` allow, of windows held out."""
-    tokens = float(np.mean([2 * (len(window) + 2) ** 2 for window in windows]))
-    count = min(EDITED_SHARE * len(windows), int(EDITED_TOKENS / request.scorings / tokens))
+    tokens = sum(2 * (len(window) + 2) ** 2 for window in windows) / max(1, len(windows))
+    allowed = max(EDITED_TOKENS / max(1.0, tokens), LEAST_EDITED) / request.scorings
+    count = int(min(EDITED_SHARE * len(windows), allowed))
     rng = np.random.default_rng(request.job.config.seed)
     return edited(windows, count, END, request.job.window_size, rng, edits)
 
@@ -241,7 +226,7 @@ def _request(
         config=task.model,
     )
     identity = f"{task.identity()}-{slug}"
-    return _Request(name, job, scored, work / slug if work else None, identity, scorings, task.rate)
+    return _Request(name, job, scored, work / slug if work else None, identity, scorings)
 
 
 def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]) -> Fitted:
@@ -270,14 +255,15 @@ def _calibrated(
         task.alerts_per_day,
         in_order=task.in_order,
     )
-    odd = Looks.together([result.edited for result in results])
+    kinds = zip(*[result.edited for result in results], strict=True)
+    odd = [Looks.together(kind) for kind in kinds]
     screen = Screen.fit(calibration, held_out, odd, task.threshold.exactness)
     if screen is None:
         return calibration, None
     known = results[0].known.readings
     scored = np.sort(np.concatenate([request.scored for request in requests]))
     is_known = np.array([tuple(task.corpus[i].tolist()) in known for i in scored])
-    return screen.heeded(calibration, held_out, is_known), screen
+    return calibration, screen.watching(calibration, held_out, is_known)
 
 
 def _model(task: Task, result: _Result) -> BertForMaskedLM:

@@ -14,11 +14,12 @@ from cachetools import LRUCache
 
 from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.known import Known
-from logmlm.looks import EACH, STRIDES, Look, Looks
+from logmlm.looks import EACH, EXACT, STRIDES, Look, Looks
 from logmlm.mlm import unmasked
 from logmlm.mlm.pll import Pair, Scorer, Surprisals, Window
 from logmlm.records import Rung
 from logmlm.screen import Screen
+from logmlm.surges import SurgeRule
 
 KEPT_NUMBERS = 1_000_000
 """How many surprisals are kept, of windows that may come again: about 30 MB."""
@@ -53,7 +54,7 @@ class Ladder:
     ) -> None:
         """Without a `screen` every window is scored exactly, here and now.
 
-        A `stride` hides every g-th event at once where others would be exact in order.
+        A `stride` hides every g-th event at once in order, and leaves the screen out.
         """
         self.scorer = scorer
         self.calibration = calibration
@@ -64,15 +65,28 @@ class Ladder:
             KEPT_NUMBERS, lambda verdict: OVERHEAD + 2 * len(verdict.surprisals)
         )
 
+    @property
+    def surge(self) -> SurgeRule | None:
+        """When such verdicts alarm together."""
+        return self.calibration.surge if self._screen is None else self._screen.surge
+
+    def exact(self, windows: Sequence[Window]) -> list[Verdict]:
+        """One verdict a window, each event hidden by itself."""
+        return self._read(windows, EXACT, "exact")
+
     def judge(self, windows: Sequence[Window], checked: Sequence[bool]) -> list[Verdict]:
-        """One verdict a window; those `checked` are scored exactly, whatever the screen says."""
+        """One verdict a window; those `checked` are scored exactly, whatever the screen says.
+
+        What a check finds is not kept for the next such window, so that a verdict hangs on nothing
+        that came before, and a replay makes the same alerts.
+        """
         verdicts = self._once(windows)
         doubted = [
             window
             for window, is_checked in zip(windows, checked, strict=True)
             if is_checked and verdicts[window].rung == "screened"
         ]
-        exact = dict(zip(doubted, self._exact(doubted), strict=True))
+        exact = dict(zip(doubted, self.exact(doubted), strict=True))
         return [
             replace(exact[window], rung="checked")
             if is_checked and window in exact
@@ -101,19 +115,19 @@ class Ladder:
         return {window: verdict for window, verdict in pairs if verdict.value < CALM}
 
     def _climb(self, windows: Sequence[Window]) -> list[Verdict]:
+        if self.stride != EACH:
+            return self._read(windows, Look(self.stride, EACH), "strided")
         if self._screen is None:
-            return self._exact(windows)
+            return self.exact(windows)
         pairs = seen(self.scorer, windows, self._screen.look)
         found = _verdicts(self._screen.calibration, pairs, "screened")
         odd = [i for i, verdict in enumerate(found) if verdict.value >= self._screen.level]
-        for i, verdict in zip(odd, self._exact([windows[i] for i in odd]), strict=True):
+        for i, verdict in zip(odd, self.exact([windows[i] for i in odd]), strict=True):
             found[i] = verdict
         return found
 
-    def _exact(self, windows: Sequence[Window]) -> list[Verdict]:
-        return _verdicts(
-            self.calibration, seen(self.scorer, windows, Look(self.stride, EACH)), "exact"
-        )
+    def _read(self, windows: Sequence[Window], look: Look, rung: Rung) -> list[Verdict]:
+        return _verdicts(self.calibration, seen(self.scorer, windows, look), rung)
 
 
 def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
@@ -130,11 +144,11 @@ def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
 def seen(scorer: Scorer, windows: Sequence[Window], look: Look) -> list[Pair]:
     """Surprisals of each window in both readings, as a look sees them."""
     if look.in_order is None:
-        in_order = unmasked.in_order(scorer.model, windows)
+        in_order = unmasked.in_order(scorer, windows)
     else:
         in_order = [reading.surprisals for reading in scorer.in_order(windows, look.in_order)]
     if look.as_bag is None:
-        as_bag = unmasked.as_bag(scorer.model, windows)
+        as_bag = unmasked.as_bag(scorer, windows)
     else:
         as_bag = scorer.as_bag(windows, look.as_bag)
     return list(zip(in_order, as_bag, strict=True))

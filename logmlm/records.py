@@ -19,7 +19,7 @@ from logmlm.frozen import record
 
 ClosedBy = Literal["idle", "length", "age", "span", "end"]
 Status = Literal["firing", "resolved"]
-Rung = Literal["known", "screened", "exact", "checked"]
+Rung = Literal["known", "screened", "strided", "exact", "checked"]
 """How a window was scored: its exact numbers came with the model; one look was
 enough; exactly; or the look would have been enough, but it was drawn to be scored exactly too."""
 END_TOKEN = "[END]"  # noqa: S105  a word of the model's vocabulary, not a password
@@ -154,7 +154,7 @@ class Score:
     `value` 1.0 is the calibrated threshold; `p_value` is the share of normal windows that
     are at least as odd. `surge` is there if the window alarms only together with those before.
     Of a window that was `screened` all these are what one look says:
-    surprisals are lower than the exact ones, and the value is below 1 but in a surge.
+    surprisals are lower than the exact ones, and the value is below 1.
     """
 
     window: Window
@@ -167,8 +167,8 @@ class Score:
 
     @property
     def is_exact(self) -> bool:
-        """Whether each event was hidden when it was asked for."""
-        return self.rung != "screened"
+        """Whether each event was hidden by itself when it was asked for."""
+        return self.rung not in ("screened", "strided")
 
     @property
     def pll(self) -> float:

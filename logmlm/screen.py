@@ -7,14 +7,14 @@ look that is cheapest on the held-out windows, by what each lets pass.
 The statistics of what a look shows are calibrated as the exact ones are (`calibration.py`), so a
 screened value of 1.0 has the same rate of false alarms. Windows whose exact value alarms have
 lower screened values than 1.0 now and then. How much lower is measured at calibration, on
-held-out windows with an edit or few each (`edits.py`): of those that alarm, at most a share
-`1 - exactness` has a screened value below `level`. With too few of them for that quantile, the
-lower tail is modelled as those of the statistics are.
+held-out windows with one to eight edits each (`edits.py`): of those that alarm, whatever the number
+of edits, at most a share `1 - exactness` has a screened value below `level`. With too few of them
+for that quantile, the lower tail is modelled as those of the statistics are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,7 +28,9 @@ from logmlm.surges import SurgeRule
 from logmlm.tails import Array, Tail
 
 LEAST_ALARMS = 50
-"""With fewer edited windows that alarm, nothing is known of the screen, and there is none."""
+"""With fewer different windows that alarm, nothing is known of the screen, and there is none."""
+SAME = 4
+"""Windows whose statistics agree to so many decimals count once."""
 LEAST_VALUE = 1e-3
 MOST_COST = 0.5
 """A screen that takes more of the passes than exact scores for all windows is left out."""
@@ -38,9 +40,10 @@ MOST_COST = 0.5
 class Measured:
     """What the level rests on.
 
-    `exactness` is the asked share of alarms that pass the screen's level; of `alarms` edited
-    windows that alarm, `missed` do not, and `interval` is the 95 % confidence interval of that
-    share. `rescored` is the share of held-out normal windows that are scored exactly.
+    `exactness` is the asked share of alarms that pass the screen's level; of `alarms` different
+    windows that alarm, most of them edited, `missed` do not, and `interval` is the 95 %
+    confidence interval of that share. `rescored` is the share of held-out normal windows that are
+    scored exactly.
     """
 
     exactness: float
@@ -49,28 +52,40 @@ class Measured:
     interval: tuple[float, float]
     rescored: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.rescored:.1%} of normal windows are scored exactly; of {self.alarms:,} windows"
+            f" made odd that alarm, {self.missed} would be missed"
+            f" (95 % confidence: {self.interval[1]:.2%} at most)"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Values of what a look sees, and the `level`, 1.0 at most, from which they don't do."""
+    """Values of what a look sees, and the `level`, 1.0 at most, from which they don't do.
+
+    `surge` is when windows alarm together where some have the screen's p-values; None where that is
+    not watched for.
+    """
 
     calibration: Calibration
     level: float
     look: Look
     measured: Measured
+    surge: SurgeRule | None = None
 
     @classmethod
     def fit(
-        cls, exact: Calibration, held_out: Looks, edited: Looks, exactness: float
+        cls, exact: Calibration, held_out: Looks, edited: Sequence[Looks], exactness: float
     ) -> Screen | None:
-        """Fit on held-out normal windows and on edited ones; None where that is of no use."""
-        both = Looks.together([held_out, edited])
-        alarms = exact.values(both.exact)[0] >= 1.0
-        if int(alarms.sum()) < LEAST_ALARMS:
+        """Fit on held-out normal windows and on several kinds of edited ones.
+
+        None where that is of no use.
+        """
+        alarming = [_alarms(exact, kind) for kind in (held_out, *edited)]
+        if sum(len(kind.passes) for kind in alarming) < LEAST_ALARMS:
             return None
-        found = [
-            cls._fit(exact, held_out, both.seen(look)[alarms], exactness, look) for look in LOOKS
-        ]
+        found = [cls._fit(exact, held_out, alarming, exactness, look) for look in LOOKS]
         costs = [held_out.cost(screen.look, screen.holds_up(held_out)) for screen in found]
         cheapest = int(np.argmin(costs))
         enough = MOST_COST * held_out.cost(EXACT, np.zeros(len(held_out.exact), dtype=bool))
@@ -81,7 +96,7 @@ class Screen:
         cls,
         exact: Calibration,
         held_out: Looks,
-        alarming: Array,
+        alarming: Sequence[Looks],
         exactness: float,
         look: Look,
     ) -> Screen:
@@ -93,8 +108,10 @@ class Screen:
             promise.folds,
             promise.alerts_per_day,
         )
-        values, _ = own.values(alarming)
-        level = min(1.0, _level(values, exactness))
+        kinds = [own.values(kind.seen(look))[0] for kind in alarming]
+        values = np.concatenate(kinds)
+        enough = [kind for kind in kinds if len(kind) >= LEAST_ALARMS]
+        level = min(1.0, *(_level(each, exactness) for each in (values, *enough)))
         missed = int((values < level).sum())
         measured = Measured(
             exactness=exactness,
@@ -112,23 +129,21 @@ class Screen:
         )
         return held_up
 
-    def heeded(
-        self, exact: Calibration, held_out: Looks, known: npt.NDArray[np.bool_]
-    ) -> Calibration:
-        """The exact calibration, its surges such that p-values of the screen keep the rate too.
+    def watching(self, exact: Calibration, held_out: Looks, known: npt.NDArray[np.bool_]) -> Screen:
+        """The same screen, with surges such that its own p-values keep the rate too.
 
         `held_out` are N normal windows in the order of their time; those `known` [N] are never
         screened.
         """
         if exact.surge is None:
-            return exact
+            return self
         screened, own = self.calibration.values(held_out.seen(self.look))
         values, p_values = exact.values(held_out.exact)
         passes = (screened < self.level) & ~known
         seen = np.where(passes, own, p_values)
         rule = SurgeRule.fit(seen, ~passes & (values >= 1.0), exact.surge.least_p)
         highest = max(rule.threshold, exact.surge.threshold)
-        return replace(exact, surge=replace(rule, threshold=highest))
+        return replace(self, surge=replace(rule, threshold=highest))
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -149,9 +164,17 @@ class Screen:
             if not level <= 1.0:
                 raise ValueError(f"{level} is no level")
             calibration = Calibration.from_dict(state["calibration"])
-            return cls(calibration, level, Look.from_dict(state["look"]), measured)
+            look, surge = Look.from_dict(state["look"]), state["surge"]
+            rule = None if surge is None else SurgeRule.from_dict(surge)
+            return cls(calibration, level, look, measured, rule)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"calibration.json is damaged ({error!r}); train again") from error
+
+
+def _alarms(exact: Calibration, windows: Looks) -> Looks:
+    """Those that alarm, each content once: what comes twice is no further evidence."""
+    _, first = np.unique(windows.exact.round(SAME), axis=0, return_index=True)
+    return windows.ordered(first[exact.values(windows.exact[first])[0] >= 1.0])
 
 
 def _level(values: Array, exactness: float) -> float:
@@ -169,4 +192,4 @@ def _level(values: Array, exactness: float) -> float:
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if tail(np.array([middle]))[0] >= wanted else (middle, high)
-    return float(np.exp(-high))
+    return min(float(values.min()), float(np.exp(-high)))

@@ -34,6 +34,8 @@ LOG_FILE = "training.jsonl"
 KEYLESS_SHARE = 0.5
 """With more lines than this without a key, sessions are hardly what was meant."""
 
+NO_SCREEN = "none that pays; all windows are scored exactly"
+
 Say = Callable[[str], None]
 
 
@@ -80,6 +82,7 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
         fitted = fit(task, work, _logged(log, session.report))
         if warning := fitted.calibration.promise.warning():
             session.say(f"warning: {warning}")
+        session.say(f"screen: {fitted.screen.measured if fitted.screen else NO_SCREEN}")
         with replaced(config.out) as directory:
             _copy_log(log, directory / LOG_FILE)
             manifest = _save(directory, config, line_format, lesson, fitted)

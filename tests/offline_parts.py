@@ -124,6 +124,39 @@ def trained(tmp_path_factory):
     return _trained(tmp_path_factory.getbasetemp() / "trained")
 
 
+SCREENED_TRAIN = (
+    *("--preset", "tiny", "--epochs", "8", "--folds", "0", "--false-alarm-rate", "0.02"),
+    *("--key", KEY, "--gap", "30s", "--device", "cpu"),
+)
+
+
+def screened(tmp_path_factory):
+    """A model of more sessions, whose screen pays; trained once for all tests of a run.
+
+    It came without a memory of windows, so that ordinary ones are looked at too.
+    """
+    return _screened(tmp_path_factory.getbasetemp() / "screened")
+
+
+@cache
+def _screened(place):
+    from logmlm.manifest import Manifest, digest_files
+
+    place.mkdir()
+    log = write_log(place / "service.log", service_log(sessions=600))
+    odd_lines = service_log(sessions=100, odd=ODD_SESSIONS, seed=7, first=20_000)
+    odd_log = write_log(place / "odd.log", odd_lines)
+    rows = [f"req-{20_000 + i},{int(i in ODD_SESSIONS)}" for i in range(100)]
+    labels = write_log(place / "labels.csv", ["request,label", *rows])
+    model = place / "model"
+    outcome = logmlm("train", log, "--out", model, *SCREENED_TRAIN)
+    assert outcome.code == 0, outcome.err
+    manifest = Manifest.read(model)
+    (model / "known.npz").unlink()
+    manifest.model_copy(update={"files": digest_files(model)}).write(model)
+    return Trained(model, log, outcome.err, odd_log, labels)
+
+
 @cache
 def _trained(place):
     place.mkdir()

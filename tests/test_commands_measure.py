@@ -124,6 +124,14 @@ def test_stride_is_another_way_to_score(trained, rows):
     found = [json.loads(line)["pll"] for line in outcome.out.splitlines()]
     assert len(found) == len(rows)
     assert found != [row["pll"] for row in rows]
+    assert not any(json.loads(line)["exact"] for line in outcome.out.splitlines())
+
+
+@pytest.mark.parametrize("how", [("--stride", "1"), ("--stride", "2", "--exact")])
+def test_a_stride_that_hides_all_or_is_called_exact_is_refused(trained, how):
+    outcome = logmlm("score", trained.model, trained.odd_log, *how)
+    assert (outcome.code, outcome.out) == (64, "")
+    assert "--stride" in outcome.err
 
 
 def test_explain_shows_the_windows_that_alarm_and_what_was_expected(trained):

@@ -41,7 +41,7 @@ def fitted(model: BertForMaskedLM, odd: list[tuple[int, ...]]) -> tuple[Calibrat
     scorer = Scorer(model)
     held_out = looks(scorer, HELD_OUT)
     calibration = Calibration.fit(held_out.exact, 0.02, 100.0)
-    screen = Screen.fit(calibration, held_out, looks(scorer, odd), 0.99)
+    screen = Screen.fit(calibration, held_out, [looks(scorer, odd)], 0.99)
     assert screen is not None
     return calibration, screen
 
@@ -152,13 +152,39 @@ def test_a_window_that_comes_again_costs_no_pass(
     assert again[0] is first[0] is first[1]
     monkeypatch.setattr(module, "KEPT_NUMBERS", 2 * (module.OVERHEAD + 2 * len(window)))
     small = Ladder(Scorer(model), calibration, replace(screen, level=1.0, look=Look(None, None)))
-    for text in ("ABCDEF", "BCDEFG", "CDEFGH"):
-        small.judge([ids(text)], [False])
-    passes = sum(rows)
-    small.judge([ids("CDEFGH")], [False])
-    assert sum(rows) == passes
-    small.judge([ids("ABCDEF")], [False])
-    assert sum(rows) == passes + 2
+    first, *_, last = [small.judge([ids(t)], [False])[0] for t in ("ABCDEF", "BCDEFG", "CDEFGH")]
+    assert small.judge([ids("CDEFGH")], [False])[0] is last
+    assert small.judge([ids("ABCDEF")], [False])[0] is not first
+
+
+def test_a_bag_that_comes_again_in_another_order_is_read_once(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+) -> None:
+    model = deepcopy(model)
+    rows = passes_of(model)
+    calibration, screen = fitted
+    steps = Ladder(Scorer(model), calibration, replace(screen, level=9.0, look=Look(None, None)))
+    steps.judge([ids("ABCDEF")], [False])
+    assert sum(rows) == 2
+    (again,) = steps.judge([ids("BADCEF")], [False])
+    assert sum(rows) == 3  # in order alone
+    alone = Ladder(Scorer(model), calibration, replace(screen, level=9.0, look=Look(None, None)))
+    (anew,) = alone.judge([ids("BADCEF")], [False])
+    assert again.bag_surprisals.tolist() == anew.bag_surprisals.tolist()
+
+
+def test_hiding_several_at_once_is_not_called_exact(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+) -> None:
+    steps = Ladder(Scorer(model), *fitted, stride=2)
+    window = ids("ABCDEF")
+    (verdict,) = steps.judge([window], [True])
+    assert verdict.rung == "strided"
+    (reading,) = Scorer(model).in_order([window], 2)
+    assert verdict.surprisals.tolist() == reading.surprisals.tolist()
+    (exact,) = steps.exact([window])
+    assert exact.rung == "exact"
+    assert exact.surprisals.tolist() == Scorer(model).in_order([window])[0].surprisals.tolist()
 
 
 def test_a_look_beside_the_exact_bag_gives_that_bag(

@@ -230,7 +230,7 @@ def test_a_window_that_comes_again_is_neither_scored_nor_explained_again() -> No
 
 
 def test_only_so_many_readings_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pll, "KEPT_READINGS", 2)
+    monkeypatch.setattr(pll, "KEPT_TOKENS", 2 * (pll.OVERHEAD + 2))
     model = cyclic_model()
     rows, scorer = passes_of(model), Scorer(model)
     windows = [ids("AB"), ids("BC"), ids("CA")]

@@ -195,7 +195,7 @@ def test_a_screen_is_read_back_as_it_was_and_its_damage_is_found(tmp_path):
         Looks(dict.fromkeys(STRIDES, found), np.full((500, 2), 9.0), 1.0)
         for found in (held_out, edited)
     )
-    screen = Screen.fit(calibration, clear, odd, 0.99)
+    screen = Screen.fit(calibration, clear, [odd], 0.99)
     save_calibration(calibration, screen, tmp_path)
     assert load_calibration(tmp_path) == (calibration, screen)
     state = json.loads((tmp_path / "calibration.json").read_text())
@@ -203,6 +203,7 @@ def test_a_screen_is_read_back_as_it_was_and_its_damage_is_found(tmp_path):
         {"level": 7.0},
         {"level": "x"},
         {"look": {}},
+        {"surge": {"threshold": 0}},
         {"measured": {}},
         {"calibration": {}},
     ):

@@ -25,16 +25,27 @@ device_option = click.option("--device", default="auto", show_default=True)
 
 
 exact_option = click.option(
-    "--exact", is_flag=True, help="Score every window exactly, not only those that may alarm."
+    "--exact",
+    is_flag=True,
+    is_eager=True,  # known before --stride, which it rules out
+    help="Score every window exactly, not only those that may alarm.",
 )
+
+
+def _stride(context: click.Context, _: click.Parameter, stride: int | None) -> int:
+    from logmlm.errors import UsageError
+
+    if stride and context.params.get("exact"):
+        raise UsageError("--stride hides several events at once, so it can't be --exact; give one")
+    return stride or 0
 
 
 def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option that trades exactness for speed."""
     return click.option(
         "--stride",
-        type=click.IntRange(min=0),
-        default=0,
+        type=click.IntRange(min=2),
+        callback=_stride,
         help="Hide every g-th event at once: g passes instead of one an event. [default: exact]",
     )(command)
 

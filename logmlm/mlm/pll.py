@@ -27,8 +27,10 @@ from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
 
 TOKENS_A_PASS = 2_048
 """On a CPU, so that what a pass makes stays in its cache."""
-KEPT_READINGS = 20_000
-"""Readings that are kept for windows that come again; some 20 MB of short ones."""
+KEPT_TOKENS = 1_000_000
+"""Tokens of readings that are kept for windows that come again; 20 to 30 MB of each kind."""
+OVERHEAD = 32
+"""What a reading takes beside its tokens, counted in tokens."""
 KEPT_EXPECTED = 500
 
 Window = tuple[int, ...]
@@ -65,7 +67,13 @@ class Scorer:
     def __init__(self, model: Model) -> None:
         self.model = model.eval()
         self._device = next(model.parameters()).device
-        self._known: LRUCache[tuple[Plan, int, Window], Reading] = LRUCache(KEPT_READINGS)
+        self._known: LRUCache[tuple[Plan, int, Window], Reading] = LRUCache(
+            KEPT_TOKENS, lambda reading: OVERHEAD + len(reading.surprisals)
+        )
+        self.shown: LRUCache[tuple[int, Window], Surprisals] = LRUCache(
+            KEPT_TOKENS, lambda surprisals: OVERHEAD + len(surprisals)
+        )
+        """What `unmasked` said of windows, by their first token."""
         self._expected: LRUCache[tuple[Window, int], list[Expected]] = LRUCache(KEPT_EXPECTED)
 
     def in_order(self, windows: Sequence[Window], stride: int = EACH) -> list[Reading]:

@@ -17,22 +17,22 @@ import torch
 
 from logmlm.mlm.encoder import Model
 from logmlm.mlm.model import token_logits
-from logmlm.mlm.pll import Surprisals, Window, rows_a_pass
+from logmlm.mlm.pll import Scorer, Surprisals, Window, rows_a_pass
 from logmlm.mlm.threads import each
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
 
 
-def in_order(model: Model, windows: Sequence[Window]) -> list[Surprisals]:
+def in_order(scorer: Scorer, windows: Sequence[Window]) -> list[Surprisals]:
     """Surprisal of each token of each window in nats, as it came."""
-    found = _distinct(model, CLS, windows)
+    found = _distinct(scorer, CLS, windows)
     return [found[window] for window in windows]
 
 
-def as_bag(model: Model, windows: Sequence[Window]) -> list[Surprisals]:
+def as_bag(scorer: Scorer, windows: Sequence[Window]) -> list[Surprisals]:
     """Surprisal of each token of each window in nats, as a bag."""
     orders = [_canonical(window) for window in windows]
     bags = [tuple(window[i] for i in order) for window, order in zip(windows, orders, strict=True)]
-    found = _distinct(model, BAG, bags)
+    found = _distinct(scorer, BAG, bags)
     return [found[bag][np.argsort(order)] for bag, order in zip(bags, orders, strict=True)]
 
 
@@ -41,21 +41,27 @@ def _canonical(window: Window) -> list[int]:
     return sorted(range(len(window)), key=lambda i: (window[i] == END, window[i]))
 
 
-def _distinct(model: Model, first: int, windows: Sequence[Window]) -> dict[Window, Surprisals]:
+def _distinct(scorer: Scorer, first: int, windows: Sequence[Window]) -> dict[Window, Surprisals]:
+    """Each distinct window that is not known yet is read once, with others of its length."""
+    found: dict[Window, Surprisals] = {}
     by_length: dict[int, list[Window]] = defaultdict(list)
     for window in dict.fromkeys(windows):
-        by_length[len(window)].append(window)
-    device = next(model.parameters()).device
+        known = scorer.shown.get((first, window))
+        if known is None:
+            by_length[len(window)].append(window)
+        else:
+            found[window] = known
+    device = next(scorer.model.parameters()).device
     batches = [
         group[start : start + size]
         for length, group in by_length.items()
         for size in [rows_a_pass(length, device)]
         for start in range(0, len(group), size)
     ]
-    one = partial(_one_pass, model, first)
-    found: dict[Window, Surprisals] = {}
+    one = partial(_one_pass, scorer.model, first)
     for part, losses in zip(batches, each(one, batches, device), strict=True):
-        found.update(zip(part, losses, strict=True))
+        for window, surprisals in zip(part, losses, strict=True):
+            found[window] = scorer.shown[first, window] = surprisals
     return found
 
 
@@ -71,4 +77,5 @@ def _one_pass(model: Model, first: int, windows: Sequence[Window]) -> list[Surpr
     inner[:, 1:-1] = True
     logits = token_logits(model, ids, inner).float()
     loss = torch.nn.functional.cross_entropy(logits, truth.flatten(), reduction="none")
-    return list(loss.view(truth.shape).double().cpu().numpy())
+    rows = loss.view(truth.shape).double().cpu().numpy()
+    return [row.copy() for row in rows]  # what is kept of a batch must not keep it all
