@@ -3,7 +3,8 @@
     .venv/bin/python tests/bench/speed.py [NAME…] [--json] [--data DIR]
 
 `parse`, `alerts`, `exact`, `fresh`, `kafka`, `train`, `start`, `growth`; all of them without a
-name. What needs data that is not here is skipped with the reason. The JSON is
+name, and always in this order. What needs data that is not here is skipped, and the error output
+says why; where nothing could be measured at all, the exit status is 1. The JSON is
 `{NAME: {"ratio": median, "low", "high", "what", "rows"}}`; `tests/bench/RESULTS.md` keeps what was
 tried.
 """
@@ -26,7 +27,7 @@ NAMES = ("parse", "alerts", "exact", "fresh", "kafka", "train", "start", "growth
 def main() -> None:
     options = _options()
     found: dict[str, Figure] = {}
-    for name in options.names or NAMES:
+    for name in options.names:
         try:
             found[name] = import_module(f"speeds.{name}").measure(Options(options.data))
         except SkippedError as reason:
@@ -36,10 +37,12 @@ def main() -> None:
             _show(name, found[name])
     if options.json:
         print(json.dumps({name: asdict(figure) for name, figure in found.items()}, indent=2))
+    if not found:
+        sys.exit("nothing was measured")
 
 
 def _show(name: str, figure: Figure) -> None:
-    print(f"{name:8}{figure.ratio:9.2f}  ({figure.low:.2f} to {figure.high:.2f})  {figure.what}")
+    print(f"{name:8} {figure}  {figure.what}")
     for row, value in figure.rows.items():
         print(f"{'':10}{row}: {value}")
 
@@ -48,10 +51,14 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *NAMES])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--data", type=Path, help="folder that has hdfs/ and loghub2k/")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in NAMES]:
+        parser.error(f"there is no benchmark '{unknown[0]}'; choose from {', '.join(NAMES)}")
+    options.names = [name for name in NAMES if name in (options.names or NAMES)]
+    return options
 
 
 if __name__ == "__main__":

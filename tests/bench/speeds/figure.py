@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,21 @@ class Figure:
     what: str
     rows: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, ratios: Sequence[float], what: str, rows: dict[str, Any] | None = None) -> Figure:
+        """The figure of these turns."""
+        return cls(statistics.median(ratios), min(ratios), max(ratios), what, rows or {})
+
+    def __str__(self) -> str:
+        """The ratio with its spread, as a row shows it."""
+        return spread([self.low, self.ratio, self.high])
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Median, least and greatest: `2.80 (2.60 to 2.90)`."""
+    median, low, high = (f"{f(values):,.{digits}f}" for f in (statistics.median, min, max))
+    return f"{median} ({low} to {high})"
+
 
 @contextmanager
 def one_core() -> Iterator[None]:
@@ -75,20 +90,19 @@ def by_turns(
     what: str,
     theirs: Callable[[], object],
     ours: Callable[[], object],
-    rounds: int = ROUNDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Figure:
     """How many times as fast `ours` is: theirs and ours alternate, and each pair gives a ratio."""
-    theirs_s, ours_s = [], []
-    for _ in range(rounds):
-        theirs_s.append(_seconds(theirs, clock))
-        ours_s.append(_seconds(ours, clock))
-    ratios = [a / b for a, b in zip(theirs_s, ours_s, strict=True)]
-    seconds = {
-        "theirs_s": round(statistics.median(theirs_s), 4),
-        "ours_s": round(statistics.median(ours_s), 4),
-    }
-    return Figure(statistics.median(ratios), min(ratios), max(ratios), what, seconds)
+    turns = seconds_by_turns([theirs, ours], clock)
+    theirs_s, ours_s = (round(statistics.median(each), 4) for each in zip(*turns, strict=True))
+    return Figure.of([a / b for a, b in turns], what, {"theirs_s": theirs_s, "ours_s": ours_s})
+
+
+def seconds_by_turns(
+    works: Sequence[Callable[[], object]], clock: Callable[[], float]
+) -> list[list[float]]:
+    """Seconds of each work in each of `ROUNDS` turns, in which they come one after the other."""
+    return [[_seconds(work, clock) for work in works] for _ in range(ROUNDS)]
 
 
 def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:

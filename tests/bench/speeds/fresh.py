@@ -22,10 +22,9 @@ from logmlm.detector import Detector
 from logmlm.known import Known
 from logmlm.labels import Labels
 from logmlm.records import Window
-from speeds.exact import compared, cost, tokens_of
-from speeds.figure import Figure, Options, by_turns, one_core
-from speeds.hdfs_model import Trained, scored
-from speeds.naive import naive
+from speeds.exact import Task, compared, parsed, tokens_of
+from speeds.figure import Figure, Options, one_core, seconds_by_turns, spread
+from speeds.hdfs_model import Trained
 from speeds.trained import SAMPLES, trained
 
 STREAM = ("--window", "count", "--size", "32", "--false-alarm-rate", "0.002", "--folds", "4")
@@ -50,36 +49,29 @@ def _figure(directory: Path, log: str, how: Sequence[str]) -> Figure:
 
 
 def _measured(model: Trained, sample: Path) -> Figure:
-    detector = model.detector()
-    windows = _never_repeating(model, detector, Labels.read(sample / "incidents.csv"))
-    tokens = [tokens_of(detector, window) for window in windows]
-    places = np.random.default_rng(0).permutation(len(tokens))[:SAMPLE]
-    chosen = [tokens[i] for i in places]
-    scale = sum(map(cost, tokens)) / sum(map(cost, chosen))
-    bert = model.bert()
-    figure = by_turns(
+    labels = Labels.read(sample / "incidents.csv")
+    task = Task.of(model, SAMPLE, _never_repeating(model, model.detector(), labels))
+    turns = seconds_by_turns(task.sides(model.bert()), time.process_time)
+    figure = Figure.of(
+        [task.scale * naive_s / ours_s for naive_s, ours_s in turns],
         "windows that never repeat, CPU time of naive exact scoring / ours",
-        lambda: naive(bert, chosen),
-        lambda: scored(model.detector(), windows),
-        clock=time.process_time,
     )
-    low, ratio, high = (scale * each for each in (figure.low, figure.ratio, figure.high))
+    length = np.mean([len(window.events) for window in task.windows])
     rows = {
-        "ratio": f"{ratio:.1f} ({low:.1f} to {high:.1f})",
-        "ours_s": figure.rows["ours_s"],
-        "windows": f"{len(windows)} of {np.mean([len(each) for each in tokens]):.1f} events,"
-        f" naive on {len(chosen)}, times {scale:.1f}",
+        "ratio": str(figure),
+        "ours_s": spread([ours_s for _, ours_s in turns]),
+        "windows": f"{task.told()}; of {length:.1f} events in the mean",
         "screen": model.screen(),
-        "alerts": compared(model, windows),
+        "alerts": compared(model, task.windows),
     }
-    return replace(figure, ratio=ratio, low=low, high=high, rows=rows)
+    return replace(figure, rows=rows)
 
 
 def _never_repeating(model: Trained, detector: Detector, labels: Labels) -> list[Window]:
+    """The first window of each content, in the order of closing."""
     known = Known.read(model.directory).readings
-    found = {tokens_of(detector, window): window for window in detector.windows(model.lines())}
-    return [
-        window
-        for tokens, window in found.items()
-        if tokens not in known and not labels.is_anomaly(window)
-    ]
+    found: dict[tuple[int, ...], Window] = {}
+    for window in parsed(model, detector):
+        if not labels.is_anomaly(window):
+            found.setdefault(tokens_of(detector, window), window)
+    return [window for tokens, window in found.items() if tokens not in known]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from transformers import BertForMaskedLM
 from logmlm.config import FormatConfig, ModelConfig, ThresholdConfig, TrainingConfig, WindowConfig
 from logmlm.detector import Detector
 from logmlm.modeldir import load_calibration
-from logmlm.records import LogLine, Window
+from logmlm.records import LogLine, Score, Window
 from logmlm.sources.archive import read_lines
 from logmlm.training import Session, train
 from speeds.figure import Options, one_core
@@ -43,7 +44,15 @@ class Trained:
         return BertForMaskedLM.from_pretrained(self.directory).eval()
 
     def lines(self) -> Iterator[LogLine]:
+        """All lines of the log."""
         return read_lines([str(self.log)], time.time())
+
+    def after(self, lines: int) -> Trained:
+        """The same model on the log without its first `lines`, packed too."""
+        part = self.directory.with_name(f"after-{lines}.log.gz")
+        with gzip.open(self.log, "rb") as whole, gzip.open(part, "wb") as target:
+            target.writelines(islice(whole, lines, None))
+        return replace(self, log=part)
 
     def screen(self) -> str:
         """What calibration measured of the screen."""
@@ -76,13 +85,11 @@ def trained(options: Options) -> Iterator[Trained]:
             yield Trained(config.out, log)
 
 
-def scored(detector: Detector, windows: list[Window]) -> list:
-    """Scores in batches as `logmlm score` makes them."""
-    return [
-        score
-        for start in range(0, len(windows), BATCH_WINDOWS)
-        for score in detector.score(windows[start : start + BATCH_WINDOWS])
-    ]
+def judged(detector: Detector, windows: Iterable[Window]) -> Iterator[Score]:
+    """Scores in batches, with surges, as `logmlm score` makes them; one run of a log."""
+    judge, windows = detector.judge(), iter(windows)
+    while batch := list(islice(windows, BATCH_WINDOWS)):
+        yield from judge.judge(batch)
 
 
 def _quiet(*_: object) -> None:

@@ -32,7 +32,6 @@ HDFS = "hdfs/HDFS_2pct.log.gz"
 LINES, ROW_LINES = 60_000, 10_000
 """Of HDFS and of each other log at most: enough to be past the start, few enough for Drain3."""
 BATCH = 4_096
-ROW_ROUNDS = 3
 SAMPLES = Path(__file__).parents[3] / "sample_logs"
 
 
@@ -116,12 +115,11 @@ def _others(options: Options) -> Iterator[Path]:
 
 
 def _compare(what: str, log: Log) -> Figure:
-    return by_turns(what, drain3(log.messages), log.read, clock=time.process_time)
+    return by_turns(what, drain3(log.messages), log.read, time.process_time)
 
 
 def _row(theirs: Callable[[], object], ours: Callable[[], object]) -> str:
-    found = by_turns("", theirs, ours, ROW_ROUNDS, time.process_time)
-    return f"{found.ratio:.2f} ({found.low:.2f} to {found.high:.2f})"
+    return str(by_turns("", theirs, ours, time.process_time))
 
 
 def _rates(figure: Figure, lines: int) -> dict[str, float]:

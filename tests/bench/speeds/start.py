@@ -6,7 +6,6 @@ The yardstick is a bare process that opens the same model directory with transfo
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from speeds.figure import ROUNDS, Figure, Options
+from speeds.figure import ROUNDS, Figure, Options, spread
 from speeds.trained import LOGMLM, environment, recorded, trained
 
 READY = b"ready"
@@ -53,15 +52,13 @@ def measure(_options: Options) -> Figure:
         pairs = [(_run(bare), _run(daemon)) for _ in range(ROUNDS)]
         (work / "app.log").write_text("".join(f"{line}\n" for line in recorded("later")))
         at_work = _run([*daemon, "--stop-when-idle", "3"], stop=False)
-    ratios = [theirs.ready_s / ours.ready_s for theirs, ours in pairs]
-    return Figure(
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
-        "start to ready: a bare process that opens the model with transformers, over the daemon",
+    return Figure.of(
+        [theirs.ready_s / ours.ready_s for theirs, ours in pairs],
+        "start to ready by the clock: a bare process that opens the model with transformers,"
+        " over the daemon",
         {
-            **{f"daemon_{k}": v for k, v in _medians([ours for _, ours in pairs]).items()},
-            **{f"transformers_{k}": v for k, v in _medians([one for one, _ in pairs]).items()},
+            **_rows("daemon", [ours for _, ours in pairs]),
+            **_rows("transformers", [one for one, _ in pairs]),
             "daemon_peak_mib_after_the_recorded_log": round(at_work.peak_mib),
         },
     )
@@ -84,6 +81,9 @@ def _run(command: list[str], *, stop: bool = True) -> Run:
     return Run(ready_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def _medians(runs: list[Run]) -> dict[str, float]:
-    names = Run.__dataclass_fields__
-    return {name: round(statistics.median(getattr(r, name) for r in runs), 2) for name in names}
+def _rows(who: str, runs: list[Run]) -> dict[str, str]:
+    return {
+        f"{who}_ready_s_by_the_clock": spread([run.ready_s for run in runs]),
+        f"{who}_cpu_s_of_the_run": spread([run.cpu_s for run in runs]),
+        f"{who}_peak_mib": spread([run.peak_mib for run in runs], 0),
+    }

@@ -67,7 +67,7 @@ def measure(options: Options) -> Figure:
     main, small = figures["tiny"], figures["small"]
     rows = main.rows | {
         "windows": f"{len(distinct)} distinct ones, each once on both sides, batches of {BATCH}",
-        "small": f"{small.ratio:.2f} ({small.low:.2f} to {small.high:.2f})",
+        "small": str(small),
         "padding": _padding(windows, vocabulary),
         "padding, recorded PostgreSQL log": _padding(*_recorded()),
         "repeats drawn together": _together(windows),
