@@ -51,7 +51,7 @@ def _head(score: Score, name: str) -> str:
     window = score.window
     parts = [
         f"window {name}" if name else "window",
-        f"{window.partition} {window.key}".strip(),
+        printable(f"{window.partition} {window.key}".strip()),
         f"{_time(window.start)} to {_time(window.end)}",
         f"value {score.value:.3f} ({'at least' if score.is_anomaly else 'below'} the threshold, 1)",
         f"p {score.p_value:.2g}",
@@ -77,7 +77,7 @@ def _row(score: Score, expectation: Expectation, colour: bool) -> Iterator[str]:
     yield f"{_RED}{row}{_PLAIN}" if colour and expectation.odd else row
     if expectation.odd:
         for share, template in ((share, text) for text, share in expectation.expected):
-            line = f"  {'':>6} {'':>7}  expected {share:>6.1%}  {template[:LINE_CHARACTERS]}"
+            line = f"  {'':>6} {'':>7}  expected {share:>6.1%}  {printable(template)}"
             yield f"{_DIM}{line}{_PLAIN}" if colour else line
 
 

@@ -137,6 +137,7 @@ def explain(
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
     from logmlm.errors import UsageError
     from logmlm.explanation import render
+    from logmlm.jsontext import writable
 
     logs = expanded(logs)
     detector = _detector(model, device, exact)
@@ -148,7 +149,8 @@ def explain(
         name = identify(each.window)
         if name.startswith(wanted) if wanted else each.is_anomaly:
             found = detector.exactly(each)
-            click.echo(render(found, detector.explain(found), name, colour) + "\n", color=colour)
+            text = render(found, detector.explain(found), name, colour)
+            click.echo(writable(f"{text}\n", sys.stdout.encoding), color=colour)
             shown += 1
     if wanted and not shown:
         raise UsageError(f"no window of these logs has the id {wanted}; logmlm score lists them")
