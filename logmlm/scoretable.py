@@ -51,7 +51,7 @@ def write_json_lines(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
 
 
 def write_csv(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
-    """One log line a row below a header, with its window's figures; otherwise as `write_json_lines`."""
+    """One log line a row below a header, with its window's figures; else as `write_json_lines`."""
     writer = csv.DictWriter(Writer(out), [name for name, _ in _COLUMNS], lineterminator="\n")
     writer.writeheader()
     for score in scores:
