@@ -104,6 +104,7 @@ class Detector:
         which changes nothing in what comes out.
 
         Raises:
+            DataError: there are no lines but blank ones.
             FormatError: there are lines, and not one is of the model's line format.
 
         """

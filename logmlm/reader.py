@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from logmlm.config import MultilineConfig
-from logmlm.errors import FormatError
+from logmlm.errors import DataError, FormatError
 from logmlm.formats import ALIASES, Assembler, Joiner, LineFormat, attribute
 from logmlm.keys import KeyExtractor
 from logmlm.parsing import Batch, Parsed
@@ -73,6 +73,7 @@ class EventReader:
         """See that finished logs are of the line format, and warn if many lines were not.
 
         Raises:
+            DataError: there were no lines but blank ones.
             FormatError: there were lines, and not one is of it.
 
         """
@@ -147,13 +148,16 @@ class EventReader:
 
 
 def refuse_foreign(misfits: int, lines: int, name: str) -> None:
-    """See that of `lines`, if there are any, not all are misfits of the line format `name`.
+    """See that there are `lines` and not all are misfits of the line format `name`.
 
     Raises:
-        FormatError: they are.
+        DataError: there are none.
+        FormatError: all are.
 
     """
-    if 0 < lines <= misfits:
+    if not lines:
+        raise DataError("the logs hold no lines; name a log that does")
+    if lines <= misfits:
         raise FormatError(
             f"none of the {lines} lines is of the format '{name}' that the model was trained on;"
             " is it the right model for these logs?"

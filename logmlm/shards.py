@@ -185,8 +185,9 @@ class _Lines:
         self._keep_going = keep_going
 
     def __iter__(self) -> Iterator[LogLine]:
+        place = self._shard.path, self._shard.start, self._shard.end
         try:
-            for line in read_part(self._shard.path, self._shard.start, self._shard.end):
+            for line in read_part(*place, keep_going=self._keep_going):
                 self.count, self.size = line.number, line.end - self._shard.start
                 yield line
         except DataError as error:

@@ -1,5 +1,6 @@
 """Training as a whole: killed it goes on, without space the old model stays, a seed decides all."""
 
+import gzip
 import json
 import os
 import resource
@@ -286,6 +287,15 @@ def test_a_format_asked_for_is_taken_and_auto_needs_one_that_fits(log):
     numbers = [line.__class__(str(i), "p", i, i + 1, 0.0) for i, line in enumerate(lines)]
     with pytest.raises(FormatError, match=r"no line format fits .* Take --format plain"):
         choose_format(FormatConfig(), numbers, print)
+
+
+def test_an_archive_that_unpacks_to_nonsense_is_called_damaged(tmp_path):
+    packed = bytearray(gzip.compress(b"some words\n" * 3000, 0))  # stored: a flip moves nothing
+    packed[100:200] = bytes(byte ^ 1 for byte in packed[100:200])
+    path = tmp_path / "app.log.gz"
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match=r"app.log.gz is damaged after \d+ unpacked bytes \(CRC"):
+        choose_format(FormatConfig(), read_lines([str(path)], 0.0), print)
 
 
 def test_labels_come_from_a_file_or_stand_in_the_line(tmp_path):
