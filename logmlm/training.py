@@ -208,6 +208,11 @@ def _learned(lesson: Lesson) -> str:
 
 
 def _keyless(lesson: Lesson, window: WindowConfig) -> list[str]:
+    if window.kind == "count" and window.key is not None:
+        return [
+            f"windows of {window.size} lines are cut whatever their keys, so the key '{window.key}'"
+            " is not used; --window session or time goes by it"
+        ]
     if window.kind != "session" or lesson.keyless <= KEYLESS_SHARE * lesson.lines:
         return []
     return [

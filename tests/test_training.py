@@ -198,6 +198,16 @@ def test_a_key_that_no_line_has_is_warned_of(log, tmp_path, key, warned):
     assert any(text.startswith(sentence) for text in said) == warned
 
 
+def test_a_key_that_windows_of_so_many_lines_do_not_go_by_is_warned_of(log, tmp_path):
+    said = []
+    window = {"kind": "count", "key": KEY, "size": 8}
+    run(config_of(log, tmp_path / "m", window=window, model={"epochs": 1}), said)
+    assert [text for text in said if "is not used" in text] == [
+        f"warning: windows of 8 lines are cut whatever their keys, so the key '{KEY}' is not used;"
+        " --window session or time goes by it"
+    ]
+
+
 def test_templates_that_do_not_hold_are_warned_of(tmp_path):
     words = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(120)]
     rows = [

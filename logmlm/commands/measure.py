@@ -127,7 +127,7 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
 @click.command(short_help="Show anomalous windows and what was expected.")
 @model_argument
 @logs_argument
-@click.option("--window", "wanted", help="Only the window of this id (or its beginning).")
+@click.option("--window", "wanted", help="The window of this id (or its beginning), whole.")
 @device_option
 @exact_option
 @reading_options
@@ -149,7 +149,7 @@ def explain(
         name = identify(each.window)
         if name.startswith(wanted) if wanted else each.is_anomaly:
             found = detector.exactly(each)
-            text = render(found, detector.explain(found), name, colour)
+            text = render(found, detector.explain(found), name, colour, whole=bool(wanted))
             click.echo(writable(f"{text}\n", sys.stdout.encoding), color=colour)
             shown += 1
     if wanted and not shown:
