@@ -33,7 +33,8 @@ class EventReader:
 
     In formats with continuation lines (stack traces), and with `multiline`, a partition's last
     event is held back until the next one begins, `flush_due` finds the partition quiet, or
-    `flush`. It is then no part of any window, so no checkpoint ever lies behind it.
+    `flush`. It is then no part of any window, so no checkpoint ever lies behind it. For `finished`
+    logs see `Assembler`.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class EventReader:
         key: str | None,
         template_of: TemplateOf,
         multiline: MultilineConfig | None = None,
+        *,
+        finished: bool = False,
     ) -> None:
         self._joiner = None if multiline is None else Joiner(multiline)
-        self._assembler = Assembler(line_format)
+        self._assembler = Assembler(line_format, finished=finished)
         self._key_of = KeyExtractor(key)
         self._template_of = template_of
         self._name = line_format.name
