@@ -108,6 +108,10 @@ def test_the_daemon_goes_on_past_a_hostile_key(hostile, tmp_path, style, encodin
     if style == "json":
         keys = {json.loads(line)["annotations"]["key"] for line in out.splitlines()}
         assert keys == KEYS
+        for line in out.splitlines():
+            words = (json.loads(line)["id"], "--state-dir", tmp_path / "state")
+            shown = logmlm("alerts", "show", *words)
+            assert (shown.code, "\x1b" in shown.out) == (0, False)
     else:
         assert all(f"req-{5000 + number}" in out for number in ODD)
 
