@@ -218,8 +218,8 @@ def _batch(windows: list[Window]) -> dict[str, Any]:
 
 
 def _reader(manifest: Manifest, template_of: TemplateOf) -> EventReader:
-    line_format = get_format(manifest.format)
-    return EventReader(line_format, manifest.window.key, template_of, manifest.format.multiline)
+    key, multiline = manifest.window.key, manifest.format.multiline
+    return EventReader(get_format(manifest.format), key, template_of, multiline, finished=True)
 
 
 def _nothing(message: str, masked: str | None = None, /) -> str:  # noqa: ARG001  nobody reads the id

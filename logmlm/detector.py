@@ -87,11 +87,11 @@ class Detector:
         """The model itself."""
         return self._ladder.scorer.model
 
-    def reader(self) -> EventReader:
+    def reader(self, *, finished: bool = False) -> EventReader:
         """A reader for the line format that the model was trained on; it never learns."""
         line_format = get_format(self.manifest.format)
         key, multiline = self.manifest.window.key, self.manifest.format.multiline
-        return EventReader(line_format, key, self.templates.match, multiline)
+        return EventReader(line_format, key, self.templates.match, multiline, finished=finished)
 
     def windower(self) -> Windower:
         """Windows as in training."""
@@ -104,10 +104,11 @@ class Detector:
         which changes nothing in what comes out.
 
         Raises:
+            DataError: there are no lines but blank ones.
             FormatError: there are lines, and not one is of the model's line format.
 
         """
-        reader, windower = self.reader(), self.windower()
+        reader, windower = self.reader(finished=True), self.windower()
         key, masks = self.manifest.window.key, self.templates.masks
         crew = Crew(Parsing(self.manifest.format, key, masks), workers)
         for batch, found in crew.parse(reader.joined(by_partition(lines))):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MODEL = "logmlm"
 """The model's name in tables, beside the rules'."""
+_NORMAL = "the windows that are not labelled anomalous"
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,10 +140,11 @@ class Evaluation:
         notes = [f"{self.windows} {self.unit}, {self.anomalies} of them labelled anomalous."]
         if self.unit == "keys":
             notes.append("A key is judged by its oddest window.")
+        known = "them" if self.anomalies == self.windows else _NORMAL
         if self.perplexity is not None:
-            notes.append(f"The model's perplexity on them: {self.perplexity:.4g}.")
+            notes.append(f"The model's perplexity on {known}: {self.perplexity:.4g}.")
         if self.masked_accuracy is not None:
-            notes.append(f"The model's masked accuracy on them: {self.masked_accuracy:.4f}.")
+            notes.append(f"The model's masked accuracy on {known}: {self.masked_accuracy:.4f}.")
         if any(row.oracle_f1 is not None for row in self.rows):
             notes.append("Oracle F1: the threshold was chosen on these labels; not a result.")
         return notes
@@ -165,7 +167,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure verdicts on the same windows; the rows keep their order: the model's first.
 
-    `perplexity` and `masked_accuracy` are the model's; `oracle` adds the oracle F1.
+    `perplexity` and `masked_accuracy` are the model's, on the windows that are not labelled
+    anomalous, or on all where all are; `oracle` adds the oracle F1.
 
     Raises:
         DataError: a score is NaN.

@@ -8,22 +8,27 @@ from datetime import UTC, datetime
 from logmlm.records import Expectation, Score
 
 CONTEXT = 3
-"""Ordinary lines shown on either side of an odd one; a longer run of them is folded."""
+"""Ordinary lines shown on either side of an odd one, where not the whole window is."""
 LINE_CHARACTERS = 240
 END_OF_WINDOW = "(end of window)"
 _RED, _DIM, _PLAIN = "\x1b[1;31m", "\x1b[2m", "\x1b[0m"
 
 
 def render(
-    score: Score, expectations: Sequence[Expectation], name: str = "", colour: bool = False
+    score: Score,
+    expectations: Sequence[Expectation],
+    name: str = "",
+    colour: bool = False,
+    whole: bool = False,
 ) -> str:
     """The window's head, then a row a line: `>` if odd, line number, surprisal in nats, text.
 
     Below an odd line stand the templates that were expected in its place, with probability.
-    `expectations` has one entry for each surprisal of `score`, in order.
+    `expectations` has one entry for each surprisal of `score`, in order. Long runs of ordinary
+    lines are folded unless the `whole` window is wanted.
     """
     rows = [_head(score, name)]
-    shown = _shown(expectations)
+    shown = set(range(len(expectations))) if whole else _shown(expectations)
     for place, expectation in enumerate(expectations):
         if place in shown:
             rows += _row(score, expectation, colour)
@@ -51,7 +56,7 @@ def _head(score: Score, name: str) -> str:
     window = score.window
     parts = [
         f"window {name}" if name else "window",
-        f"{window.partition} {window.key}".strip(),
+        printable(f"{window.partition} {window.key}".strip()),
         f"{_time(window.start)} to {_time(window.end)}",
         f"value {score.value:.3f} ({'at least' if score.is_anomaly else 'below'} the threshold, 1)",
         f"p {score.p_value:.2g}",
@@ -77,7 +82,7 @@ def _row(score: Score, expectation: Expectation, colour: bool) -> Iterator[str]:
     yield f"{_RED}{row}{_PLAIN}" if colour and expectation.odd else row
     if expectation.odd:
         for share, template in ((share, text) for text, share in expectation.expected):
-            line = f"  {'':>6} {'':>7}  expected {share:>6.1%}  {template[:LINE_CHARACTERS]}"
+            line = f"  {'':>6} {'':>7}  expected {share:>6.1%}  {printable(template)}"
             yield f"{_DIM}{line}{_PLAIN}" if colour else line
 
 

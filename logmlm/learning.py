@@ -76,7 +76,7 @@ class Learner:
         self._messages = _Messages(templates)
         self._templates = templates
         number = self._messages.number
-        self._reader = EventReader(line_format, window.key, number, multiline)
+        self._reader = EventReader(line_format, window.key, number, multiline, finished=True)
         self._windower = Windower(window)
         self._labels = labels
         self._numbers_path = work / "messages.i32"

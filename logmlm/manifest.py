@@ -116,7 +116,9 @@ def _text(directory: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
-        there = f"there is no {path}" if directory.is_dir() else f"there is no {directory}"
+        missing = path if directory.is_dir() else directory
+        is_file = directory.is_file()
+        there = f"{directory} is no directory" if is_file else f"there is no {missing}"
         raise ModelError(
             f"{there}: name a model directory, made by logmlm train --out DIR"
         ) from error

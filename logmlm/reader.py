@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from logmlm.config import MultilineConfig
-from logmlm.errors import FormatError
+from logmlm.errors import DataError, FormatError
 from logmlm.formats import ALIASES, Assembler, Joiner, LineFormat, attribute
 from logmlm.keys import KeyExtractor
 from logmlm.parsing import Batch, Parsed
@@ -33,7 +33,8 @@ class EventReader:
 
     In formats with continuation lines (stack traces), and with `multiline`, a partition's last
     event is held back until the next one begins, `flush_due` finds the partition quiet, or
-    `flush`. It is then no part of any window, so no checkpoint ever lies behind it.
+    `flush`. It is then no part of any window, so no checkpoint ever lies behind it. For `finished`
+    logs see `Assembler`.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class EventReader:
         key: str | None,
         template_of: TemplateOf,
         multiline: MultilineConfig | None = None,
+        *,
+        finished: bool = False,
     ) -> None:
         self._joiner = None if multiline is None else Joiner(multiline)
-        self._assembler = Assembler(line_format)
+        self._assembler = Assembler(line_format, finished=finished)
         self._key_of = KeyExtractor(key)
         self._template_of = template_of
         self._name = line_format.name
@@ -73,6 +76,7 @@ class EventReader:
         """See that finished logs are of the line format, and warn if many lines were not.
 
         Raises:
+            DataError: there were no lines but blank ones.
             FormatError: there were lines, and not one is of it.
 
         """
@@ -147,13 +151,16 @@ class EventReader:
 
 
 def refuse_foreign(misfits: int, lines: int, name: str) -> None:
-    """See that of `lines`, if there are any, not all are misfits of the line format `name`.
+    """See that there are `lines` and not all are misfits of the line format `name`.
 
     Raises:
-        FormatError: they are.
+        DataError: there are none.
+        FormatError: all are.
 
     """
-    if 0 < lines <= misfits:
+    if not lines:
+        raise DataError("the logs hold no lines; name a log that does")
+    if lines <= misfits:
         raise FormatError(
             f"none of the {lines} lines is of the format '{name}' that the model was trained on;"
             " is it the right model for these logs?"

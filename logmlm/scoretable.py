@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from logmlm.errors import UsageError
 from logmlm.explanation import END_OF_WINDOW
+from logmlm.jsontext import Writer, writable
 from logmlm.records import Score, Window
 from logmlm.storage import atomic_path
 
@@ -41,14 +42,17 @@ def window_object(score: Score, window_id: str) -> dict[str, Any]:
 
 
 def write_json_lines(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
-    """One window a line, as they come."""
+    """One window a line, as they come; what the stream's encoding can't hold is escaped."""
+    writer = Writer(out)
     for score in scores:
-        out.write(json.dumps(window_object(score, id_of(score.window)), ensure_ascii=False) + "\n")
+        writer.write(
+            json.dumps(window_object(score, id_of(score.window)), ensure_ascii=False) + "\n"
+        )
 
 
 def write_csv(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
-    """One log line a row below a header, with its window's figures, as they come."""
-    writer = csv.DictWriter(out, [name for name, _ in _COLUMNS], lineterminator="\n")
+    """One log line a row below a header, with its window's figures; else as `write_json_lines`."""
+    writer = csv.DictWriter(Writer(out), [name for name, _ in _COLUMNS], lineterminator="\n")
     writer.writeheader()
     for score in scores:
         writer.writerows(_rows(score, id_of(score.window)))
@@ -69,9 +73,9 @@ def write_parquet(scores: Iterable[Score], id_of: IdOf, path: Path) -> None:
         for score in scores:
             rows += _rows(score, id_of(score.window))
             if len(rows) >= 20_000:
-                writer.write_table(pa.Table.from_pylist(rows, schema))
+                writer.write_table(pa.Table.from_pylist(_storable(rows), schema))
                 rows = []
-        writer.write_table(pa.Table.from_pylist(rows, schema))
+        writer.write_table(pa.Table.from_pylist(_storable(rows), schema))
 
 
 def check_target(output: str, out: Path | None) -> None:
@@ -120,3 +124,11 @@ def _rows(score: Score, window_id: str) -> list[dict[str, Any]]:
     whole = window_object(score, window_id)
     events = whole.pop("events")
     return [whole | event for event in events]
+
+
+def _storable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with texts that UTF-8 can hold: a file's name need not be one."""
+    return [
+        {name: writable(x, None) if isinstance(x, str) else x for name, x in row.items()}
+        for row in rows
+    ]

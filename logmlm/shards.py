@@ -13,13 +13,15 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import groupby, islice, pairwise
 from pathlib import Path
 
 from logmlm.config import WindowConfig
 from logmlm.errors import DataError, StorageError
 from logmlm.formats import LineFormat
+from logmlm.formats.timestamps import DAY_S
 from logmlm.reader import EventReader
 from logmlm.records import Event, Fields, LogLine, Window
 from logmlm.sources.archive import is_packed, line_start_after, read_part
@@ -89,7 +91,8 @@ def cut(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Sha
 
     A shard begins with a line that starts an event with a time of its own, below another one
     that starts an event: whatever was before, an event ends there. `line_format` None says that
-    lines can't be told apart by themselves (`multiline`): one shard.
+    lines can't be told apart by themselves (`multiline`): one shard. So is a file in which time
+    goes back by a day or more from cut to cut: the years of its lines may hang on those before.
 
     Raises:
         StorageError: the file is missing or can't be read.
@@ -101,10 +104,16 @@ def cut(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Sha
         size = Path(path).stat().st_size
     except OSError as error:
         raise StorageError(f"can't read {path}: {error.strerror}") from error
-    borders = [0]
-    for position in range(shard_bytes, size, shard_bytes) if line_format is not None else ():
+    if line_format is None or size <= shard_bytes:
+        return [Shard(path, 0, size)]
+    borders, times = [0], _first_time(path, line_format)
+    for position in range(shard_bytes, size, shard_bytes):
         if position > borders[-1]:
-            borders += _border(path, position, line_format)  # type: ignore[arg-type]  # not None here
+            for start, time in _border(path, position, line_format):
+                borders.append(start)
+                times.append(time)
+    if any(later < earlier - DAY_S for earlier, later in pairwise(times)):
+        borders = [0]
     return [Shard(path, *ends) for ends in zip(borders, [*borders[1:], size], strict=True)]
 
 
@@ -185,8 +194,9 @@ class _Lines:
         self._keep_going = keep_going
 
     def __iter__(self) -> Iterator[LogLine]:
+        place = self._shard.path, self._shard.start, self._shard.end
         try:
-            for line in read_part(self._shard.path, self._shard.start, self._shard.end):
+            for line in read_part(*place, keep_going=self._keep_going):
                 self.count, self.size = line.number, line.end - self._shard.start
                 yield line
         except DataError as error:
@@ -202,14 +212,27 @@ def _events(lines: Iterable[LogLine], reader: EventReader) -> Iterator[Event]:
     yield from reader.flush()
 
 
-def _border(path: str, position: int, line_format: LineFormat) -> list[int]:
-    """The first place at `position` or later where the file can be cut, if one is near."""
+def _first_time(path: str, line_format: LineFormat) -> list[float]:
+    """The time of the first line that has one, if one is near."""
+    with suppress(DataError):  # what is no text is told when it is read
+        for line in islice(read_part(path), BORDER_LINES):
+            fields = line_format.parse(line.text, line.received_at)
+            if fields is not None and fields.timestamp is not None:
+                return [fields.timestamp]
+    return []
+
+
+def _border(path: str, position: int, line_format: LineFormat) -> list[tuple[int, float]]:
+    """The first place at `position` or later where the file can be cut, and the time there.
+
+    There is none where the next `BORDER_LINES` lines have none.
+    """
     above: Fields | None = None
     for line in islice(read_part(path, line_start_after(path, position)), BORDER_LINES):
         fields = line_format.parse(line.text, line.received_at)
-        starts = fields is not None and fields.timestamp is not None
-        if starts and above is not None and not above.partial:
-            return [line.start]
+        time = None if fields is None else fields.timestamp
+        if time is not None and above is not None and not above.partial:
+            return [(line.start, time)]
         above = fields
     return []
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from logmlm import __version__
 from logmlm.config import FormatConfig, TrainingConfig, WindowConfig
 from logmlm.crew import Crew
-from logmlm.errors import DataError, StorageError
+from logmlm.errors import DataError, FormatError, StorageError
 from logmlm.fitting import MIN_WINDOWS, Fitted, Report, Task, fit
 from logmlm.formats import LineFormat, detect_format, get_format, joined
 from logmlm.labels import Labels
@@ -26,6 +26,7 @@ from logmlm.mlm.train import EpochReport
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
 from logmlm.parsing import Parsing
 from logmlm.records import LogLine
+from logmlm.sources.archive import refuse_damaged
 from logmlm.templates import Templates
 
 DETECTION_LINES = 1_000
@@ -97,7 +98,7 @@ def choose_format(
 
     Raises:
         FormatError: no format fits well.
-        DataError: there are no lines.
+        DataError: there are no lines, or no format fits and an archive among the logs is damaged.
 
     """
     rest = iter(lines)
@@ -106,7 +107,11 @@ def choose_format(
         raise DataError("the logs hold no lines")
     if config.name != "auto":
         return get_format(config), chain(first, rest)
-    found = detect_format([line.text for line in joined(first, config.multiline)], config)
+    try:
+        found = detect_format([line.text for line in joined(first, config.multiline)], config)
+    except FormatError:
+        refuse_damaged({line.partition for line in first})
+        raise
     say(f"format: {found.format.name} (matches {found.share:.1%} of the first {found.lines} lines)")
     return found.format, chain(first, rest)
 
@@ -206,6 +211,11 @@ def _learned(lesson: Lesson) -> str:
 
 
 def _keyless(lesson: Lesson, window: WindowConfig) -> list[str]:
+    if window.kind == "count" and window.key is not None:
+        return [
+            f"windows of {window.size} lines are cut whatever their keys, so the key '{window.key}'"
+            " is not used; --window session or time goes by it"
+        ]
     if window.kind != "session" or lesson.keyless <= KEYLESS_SHARE * lesson.lines:
         return []
     return [

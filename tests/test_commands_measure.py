@@ -107,9 +107,23 @@ def test_only_anomalies_and_fail_on_alert(trained, tmp_path):
     assert (outcome.code, outcome.out) == (0, "")
 
 
-def test_logs_without_windows_have_no_scores(trained):
-    outcome = logmlm("score", trained.model, "-", stdin=b"\n\n")
-    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+@pytest.mark.parametrize("command", ["score", "explain"])
+def test_logs_without_lines_are_refused_however_they_are_given(trained, command, tmp_path):
+    packed, blank, broken = (tmp_path / name for name in ("a.log.gz", "blank.log", "no.log.gz"))
+    packed.write_bytes(gzip.compress(b""))
+    blank.write_text("\n \n")
+    broken.write_bytes(b"no archive")
+    for words, stdin in (
+        ([packed], b""),
+        ([blank], b""),
+        (["-"], b""),
+        (["-"], b"\n\n"),
+        ([broken, "--keep-going"], b""),
+    ):
+        outcome = logmlm(command, trained.model, *words, stdin=stdin)
+        assert (outcome.code, outcome.out) == (65, "")
+        assert "the logs hold no lines; name a log that does" in outcome.err
+    assert "what came before is used" in outcome.err
 
 
 def test_standard_input_is_scored(trained, rows):
@@ -163,7 +177,9 @@ def test_explain_shows_any_window_by_its_id_or_the_beginning_of_it(trained, rows
 
 
 def test_explain_says_where_nothing_alarms(trained):
-    outcome = logmlm("explain", trained.model, "-", stdin=b"\n")
+    lines = trained.odd_log.read_text().splitlines(keepends=True)
+    calm = "".join(line for line in lines if not any(key in line for key in ODD_KEYS))
+    outcome = logmlm("explain", trained.model, "-", stdin=calm.encode())
     assert (outcome.code, outcome.out) == (0, "")
     assert outcome.err == "no window reaches the threshold\n"
 
@@ -261,7 +277,7 @@ def test_labels_in_the_line_are_left_out_of_training_and_measured(trained, tmp_p
         (["evaluate", "MODEL", "LOG", "--labels", "NOWHERE"], 74, "can't read the labels "),
         (["evaluate", "MODEL", "LOG", "--labels", "OTHERS"], 65, "none of the 1 keys of "),
         (["evaluate", "MODEL", "LOG", "--labels", "in-line"], 65, "no line has a label column"),
-        (["evaluate", "MODEL", "BLANK", "--labels", "OTHERS"], 65, "make no windows to evaluate"),
+        (["evaluate", "MODEL", "BLANK", "--labels", "OTHERS"], 65, "the logs hold no lines"),
     ],
 )
 def test_bad_input_gets_a_sentence_and_its_exit_code(words, code, said, trained, tmp_path):

@@ -71,8 +71,20 @@ def test_events_parsed_by_processes_are_those_of_reading_line_by_line(name, mult
     assert seen(expected, plain) == seen(*read(line_format, multiline, key, found, templates, 2))
 
 
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_years_are_guessed_in_the_order_of_lines_whoever_parses_them(workers):
+    """A log of 1 to 20 September, by a file's time of the 9th."""
+    texts = [f"Sep {1 + i // 20:2} {i % 20:02}:00:00 host app: did {i}" for i in range(400)]
+    found, templates = lines(texts), Templates(TemplateConfig())
+    events, _ = read(FormatConfig(name="syslog"), None, None, found, templates, workers)
+    times = [event.timestamp for event in events]
+    assert times == sorted(times)
+    assert times[-1] - times[0] == (19 * 24 + 19) * 3600
+
+
 def read(line_format, multiline, key, found, templates, workers):
-    reader = EventReader(get_format(line_format), key, templates.match, multiline)
+    form = get_format(line_format)
+    reader = EventReader(form, key, templates.match, multiline, finished=True)
     batches = reader.joined(by_partition(found))
     parsed = crew(line_format, key, workers, small=100).parse(batches)
     return [event for batch, fields in parsed for event in reader.add_parsed(batch, fields)], reader

@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from logmlm.calibration import statistics
 from logmlm.detector import UNKNOWN_TEXT, Detector
-from logmlm.errors import FormatError, ModelError, UsageError
+from logmlm.errors import DataError, FormatError, ModelError, UsageError
 from logmlm.manifest import Manifest, digest_files
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.tokenizer import END, UNK
@@ -56,8 +56,9 @@ def test_windows_of_two_files_are_those_of_each(detector, trained, windows):
     assert together == windows + alone
 
 
-def test_no_lines_make_no_windows_and_no_windows_no_scores(detector):
-    assert list(detector.windows([])) == []
+def test_logs_without_lines_are_refused_and_no_windows_have_no_scores(detector):
+    with pytest.raises(DataError, match="the logs hold no lines"):
+        list(detector.windows([]))
     assert detector.score([]) == []
 
 

@@ -263,8 +263,8 @@ def test_the_text_is_aligned_and_says_what_stands_in_no_column() -> None:
         "  by definition   2                   2 of 2",
         "",
         "4 windows, 2 of them labelled anomalous.",
-        "The model's perplexity on them: 3.456.",
-        "The model's masked accuracy on them: 0.9000.",
+        "The model's perplexity on the windows that are not labelled anomalous: 3.456.",
+        "The model's masked accuracy on the windows that are not labelled anomalous: 0.9000.",
     ]
 
 

@@ -82,6 +82,13 @@ def test_long_runs_of_ordinary_lines_are_folded():
     assert rows[1] == "                  … 1 ordinary line"
 
 
+def test_a_whole_window_is_shown_where_it_is_wanted():
+    found = score([f"line {i}" for i in range(30)])
+    rows = render(found, expectations(found, {10}), whole=True).splitlines()[1:]
+    texts = [row.split("  ")[-1] for row in rows if "expected" not in row]
+    assert texts == [f"line {i}" for i in range(30)]
+
+
 def test_lines_that_came_from_no_file_are_counted_in_the_window():
     found = score(["a", "b"], numbered=False)
     rows = render(found, expectations(found, ())).splitlines()

@@ -15,6 +15,7 @@ FLOORS = (
         "secretfile",
         "rfc3339",
         "alertjson",
+        "jsontext",
         "matchers",
         "safepoints",
         "tails",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,10 @@ START = 1710410400.0
 
 def assembler(name: str = "iso8601", max_lines: int = 500, max_chars: int = 65536) -> Assembler:
     return Assembler(get_format(FormatConfig(name=name)), max_lines, max_chars)
+
+
+def finished(name: str = "syslog") -> Assembler:
+    return Assembler(get_format(FormatConfig(name=name)), finished=True)
 
 
 def lines(texts: Sequence[str], partition: str = "p", received_at: float = 5.0) -> list[LogLine]:
@@ -187,3 +192,85 @@ def test_no_line_is_lost_or_read_twice(texts: list[str], flushes: set[int]) -> N
     assert kept + one.discarded.total() == len(texts)
     ends = [line.end for line, _, _ in events]
     assert all(end <= after[0].start for end, after in zip(ends, events[1:], strict=False))
+
+
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+def syslog(moment: datetime) -> str:
+    return f"{MONTHS[moment.month - 1]} {moment.day:2} {moment:%H:%M:%S} host app: did"
+
+
+def years_of(found: Sequence[Assembled]) -> list[int]:
+    return [datetime.fromtimestamp(timestamp, UTC).year for _, _, timestamp in found]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    start=st.datetimes(datetime(2025, 3, 1), datetime(2025, 12, 31)),
+    steps=st.lists(st.integers(-20, 20 * 3600), min_size=1, max_size=400),
+    read=st.datetimes(datetime(2026, 3, 1), datetime(2027, 2, 27)),  # no leap day is near
+)
+def test_the_years_of_a_finished_log_are_in_order_whenever_it_is_read(
+    start: datetime, steps: list[int], read: datetime
+) -> None:
+    moments = [start := (start + timedelta(seconds=step)).replace(microsecond=0) for step in steps]
+    received_at = read.replace(tzinfo=UTC).timestamp()
+    given_lines = lines([syslog(moment) for moment in moments], received_at=received_at)
+    times = [timestamp for _, _, timestamp in run(finished(), given_lines)]
+    whole_years = {
+        timestamp - moment.replace(tzinfo=UTC).timestamp()
+        for timestamp, moment in zip(times, moments, strict=True)
+    }
+    assert len(whole_years) == 1
+
+
+def test_a_log_that_is_read_within_its_own_days_goes_on_and_not_back() -> None:
+    """From 15 November to 1 December 2025, read through a pipe on 22 November 2026."""
+    moments = [datetime(2025, 11, 15) + timedelta(hours=8 * i) for i in range(48)]
+    texts, read = [syslog(moment) for moment in moments], datetime(2026, 11, 22, tzinfo=UTC)
+    given_lines = lines(texts, received_at=read.timestamp())
+    assert years_of(run(finished(), given_lines)) == [2026] * 48
+    # A line that just came is no older than a year, and no younger than now.
+    assert set(years_of(run(assembler("syslog"), given_lines))) == {2025, 2026}
+
+
+def test_after_a_pause_it_still_goes_on() -> None:
+    days = (21, 22, 23, 24, 30)
+    texts = [f"Nov {day} 12:00:00 host app: did" for day in days]
+    texts += ["Feb  3 12:00:00 host app: did", "Nov 29 12:00:00 host app: late"]
+    read = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
+    found = run(finished(), lines(texts, received_at=read))
+    assert years_of(found) == [2026, 2026, 2026, 2026, 2026, 2027, 2026]
+
+
+def test_a_machine_that_starts_on_1_january_without_a_clock_begins_no_year() -> None:
+    texts = [
+        *(f"Nov {day} 12:00:00 host app: did" for day in (20, 21)),
+        *("Jan  1 00:00:03 host app: booted", "Nov 21 13:00:00 host app: did"),
+    ]
+    read = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
+    assert years_of(run(finished(), lines(texts, received_at=read))) == [2026] * 4
+    late = datetime(2027, 1, 3, tzinfo=UTC).timestamp()
+    texts[2] = "Dec 31 23:59:59 host app: did"
+    texts[3] = "Jan  1 00:00:03 host app: did"
+    assert years_of(run(finished(), lines(texts, received_at=late))) == [2026, 2026, 2026, 2027]
+
+
+def test_a_year_that_a_line_names_is_left_as_it_is() -> None:
+    texts = [
+        "Mar  5 2099 12:00:00 host app: did",
+        "Nov 20 12:00:00 host app: did",
+        "Nov 21 2019 12:00:00 host app: did",
+    ]
+    read = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
+    assert years_of(run(finished(), lines(texts, received_at=read))) == [2099, 2026, 2019]
+
+
+def test_each_partition_has_its_own_years() -> None:
+    one, read = finished(), datetime(2026, 11, 22, tzinfo=UTC).timestamp()
+    texts = [f"Nov {day} 12:00:00 host app: did" for day in (22, 23)]
+    assert years_of(run(one, lines(texts, "p", read))) == [2026, 2026]
+    assert years_of(run(one, lines(texts[1:], "q", read))) == [2025]
+    one.drop("p")
+    assert years_of(run(one, lines(texts[1:], "p", read))) == [2025]

@@ -125,6 +125,10 @@ def test_a_missing_file_is_named(directory):
 def test_a_directory_without_a_manifest_is_no_model(directory):
     with pytest.raises(ModelError, match=r"there is no .*/manifest\.json: name a model directory"):
         Manifest.read(directory)
+    log = directory / "pg.log"
+    log.write_text("a line\n")
+    with pytest.raises(ModelError, match=r"/pg.log is no directory: name a model directory, made"):
+        Manifest.read(log)
     with pytest.raises(ModelError, match=r"there is no .*/nope: name a model directory, made by"):
         Manifest.read(directory / "nope")
     (directory / "manifest.json").mkdir()

@@ -1,6 +1,7 @@
 """Shards: the windows are those of one process, however files are cut and events are scattered."""
 
 import gzip
+import os
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,8 +55,22 @@ def partial_lines(luck, count):
         yield f"{stamp}Z {stream} {tag} part {luck.randrange(3)} k{luck.randrange(4)}"
 
 
+def yearless_lines(luck, count):
+    """Syslog of some days, months or a year; `in_one` and shards guess its years by the file's."""
+    moment = datetime(2025, 3, 1, tzinfo=UTC) + timedelta(days=luck.randrange(300))
+    hours = luck.choice((1, 30, 200))
+    for _ in range(count):
+        moment += timedelta(hours=luck.random() * hours)
+        if luck.random() < 0.02:
+            yield f"Jan  1 00:00:03 host app: booted k{luck.randrange(5)}"
+        late = moment - timedelta(seconds=luck.choice((0, 0, 20, 90_000)))
+        yield f"{late:%b} {late.day:2} {late:%H:%M:%S} host app: did k{luck.randrange(5)}"
+
+
 def reading(line_format, window, multiline=None):
-    return lambda: EventReader(line_format, window.key, lambda message: message[-2:], multiline)
+    return lambda: EventReader(
+        line_format, window.key, lambda message: message[-2:], multiline, finished=True
+    )
 
 
 def told(window):
@@ -89,11 +104,20 @@ def in_shards(shards, read, config, buckets, luck):
     return sorted(map(told, found)), misfits
 
 
-@settings(max_examples=60)
+MADE = (
+    ("iso8601", lines_of),
+    ("cri", partial_lines),
+    ("plain", lines_of),
+    ("syslog", yearless_lines),
+)
+END = datetime(2027, 12, 31, tzinfo=UTC)
+
+
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 2**32),
     window=st.sampled_from(WINDOWS),
-    make=st.sampled_from((("iso8601", lines_of), ("cri", partial_lines), ("plain", lines_of))),
+    make=st.sampled_from(MADE),
     shard_bytes=st.integers(30, 3000),
     buckets=st.integers(1, 9),
 )
@@ -105,6 +129,7 @@ def test_the_windows_are_those_of_one_process(seed, window, make, shard_bytes, b
         paths = [f"{folder}/{i}.log" for i in range(luck.randrange(1, 4))]
         for path in paths:
             Path(path).write_text("\n".join(lines(luck, luck.randrange(1, 90))))
+            os.utime(path, (0, END.timestamp() - luck.randrange(730) * 86_400))
         shards = [shard for path in paths for shard in cut(path, shard_bytes, line_format)]
         read = reading(line_format, window)
         assert in_shards(shards, read, window, buckets, luck) == in_one(paths, read, window)

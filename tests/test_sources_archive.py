@@ -5,6 +5,7 @@ import io
 import lzma
 import os
 import random
+import re
 import sys
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from logmlm.errors import DataError, StorageError
 from logmlm.sources import archive
-from logmlm.sources.archive import expand, read_lines
+from logmlm.sources.archive import expand, read_lines, refuse_damaged
 
 LUCK = random.Random(4)  # noqa: S311  noise that does not pack, no secret
 NOISE = b"".join(b"%d %x\n" % (i, LUCK.getrandbits(256)) for i in range(4000))
@@ -84,7 +85,8 @@ def test_an_archive_cut_off_is_an_error_and_its_beginning_is_used_only_if_asked(
     assert NOISE.startswith(unpacked)
     assert len(lines) - 1 == unpacked.count(b"\n") > 1000
     assert unpacked.startswith("".join(f"{line.text}\n" for line in lines[:-1]).encode())
-    assert [str(path) in warning for warning in warnings] == [True]
+    (warning,) = warnings
+    assert re.fullmatch(rf"{path} is damaged after \d+ .*; what came before is used", warning)
     assert len(lines_of(path, rest, keep_going=True)) == len(lines)
 
 
@@ -103,6 +105,69 @@ def test_binary_files_are_refused(tmp_path):
         lines_of(path)
     path.write_bytes(b"first\nafter a crash \0\0\0\n")
     assert lines_of(path)[1].text == "after a crash \0\0\0"
+
+
+CONTROLS = bytes(range(1, 32))
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        LUCK.randbytes(20_000),
+        b"\x89PNG\r\n\x1a\n" + LUCK.randbytes(500),
+        lzma.compress(NOISE).replace(b"\0", b""),
+        b"a line of text\n" + LUCK.randbytes(5000),
+    ],
+)
+def test_noise_is_refused_before_a_line_of_it_is_used(tmp_path, suffix, content):
+    path, good = tmp_path / f"noise{suffix}", tmp_path / "good.log"
+    good.write_text("a\n")
+    path.write_bytes(PACKERS[suffix](content.replace(b"\0", b"x")))
+    with pytest.raises(DataError, match="is no text: its beginning is full of control characters"):
+        lines_of(path)
+    warnings = []
+    lines = lines_of(path, good, keep_going=True, warn=warnings.append)
+    assert [line.text for line in lines] == ["a"]
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Zugriff für Müßiggänger verweigert".encode("latin-1"),
+        "отказано в доступе: пользователь не найден".encode("koi8-r"),
+        "ログイン失敗".encode("shift-jis"),
+        "zażółć gęślą jaźń ☃".encode(),
+        b"8=FIX.4.2\x019=178\x0135=8\x0149=A\x0156=B\x0152=20071123-05:30:00.000",
+        b"\x1b[31mERROR\x1b[0m red\tand\x08 blue",
+        b"a client sent " + CONTROLS + b" and then " + b"much " * 300,
+        b"\x02framed\x1e\x1f\x03",
+    ],
+)
+def test_logs_in_any_encoding_and_with_some_control_characters_are_text(tmp_path, line):
+    path = tmp_path / "app.log"
+    path.write_bytes((line.replace(b"\n", b"") + b"\n") * 500)
+    assert len(lines_of(path)) == 500
+
+
+def test_what_a_flipped_bit_makes_of_an_archive_is_called_damaged(tmp_path):
+    """Only the checksum at its end knows of it."""
+    path = tmp_path / "app.log.gz"
+    packed = bytearray(gzip.compress(b"ab\n" * 20_000))
+    packed[-8] ^= 1
+    path.write_bytes(packed)
+    with pytest.raises(
+        DataError, match=r"damaged after \d+ unpacked bytes \(CRC.*; fetch it again$"
+    ):
+        refuse_damaged([str(tmp_path / "other.log"), str(path)])
+    noise = bytearray(gzip.compress(LUCK.randbytes(9000).replace(b"\0", b"x")))
+    noise[-8] ^= 1
+    path.write_bytes(noise)
+    with pytest.raises(DataError, match=r"damaged after 0 unpacked bytes \(CRC"):
+        lines_of(path)
+    path.write_bytes(noise[:5000])  # cut within what shows that it is no text
+    assert lines_of(path, tmp_path / "app.log.gz", keep_going=True) == []
 
 
 def test_a_missing_file_is_found_before_anything_is_read(tmp_path):
@@ -201,14 +266,18 @@ def test_globs_are_expanded_in_order_and_no_file_is_read_twice(tmp_path):
     assert expand(["nothing*", "nowhere"]) == ("nothing*", "nowhere")
 
 
+TEXT = b"a line\n" * 1000
+"""So much that 300 bytes of anything are still a log's."""
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_without_loss_of_place(content):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "any.log"
-        path.write_bytes(b"text\n" + content)
+        path.write_bytes(TEXT + content)
         lines = lines_of(path)
-        assert lines[-1].end == len(content) + 5
+        assert lines[-1].end == len(TEXT) + len(content)
         newlines = content.count(b"\n") + (not content.endswith(b"\n") and content != b"")
-        assert len(lines) == 1 + newlines
+        assert len(lines) == 1000 + newlines
         assert all("\n" not in line.text for line in lines)
         assert "".join(line.text for line in lines).encode()  # no half of a surrogate pair

@@ -344,6 +344,16 @@ def test_lines_that_are_no_entries_are_counted(desk):
     assert desk.source.origin("2") == "journal of an unnamed host"
 
 
+def test_half_of_a_character_in_an_entry_is_a_question_mark(desk):
+    entry = json.dumps({"__CURSOR": "s=1;i=5", "MESSAGE": "a\ud800b", "_HOSTNAME": "h\udfff"})
+    program = script(desk.state.with_name("odd"), "cat << 'END'", entry, "END", "exec sleep 3")
+    desk.parts["program"] = program
+    desk.start()
+    (line,) = desk.read(1)
+    assert line.text == '{"MESSAGE": "a?b", "_HOSTNAME": "h?", "__CURSOR": "s=1;i=5"}'
+    assert desk.source.origin("1") == "journal of h?"
+
+
 def test_an_entry_that_comes_after_its_followers_is_counted(desk):
     lines = [json.dumps({"__CURSOR": f"s=a;i={i}", "MESSAGE": "m"}) for i in (5, 4, 6)]
     program = [f"echo '{line}'" for line in lines]

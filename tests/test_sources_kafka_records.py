@@ -85,6 +85,15 @@ def test_the_line_may_be_a_field_and_attributes_come_from_key_headers_and_fields
     }
 
 
+def test_half_of_a_character_in_a_record_is_a_question_mark_wherever_it_stands():
+    told = {"host": "key", "service": "header:app", "unit": "field:pod"}
+    found = reader(value="json", message_field="m", attributes=told)
+    value = '{"m": "a\\ud800b", "pod": "p\\udfff1"}'
+    line = found.line(record(value, key=b"h\xed\xa0\x80", headers=[("app", b"s\xff")]), "t/2", 0.0)
+    assert line.text == "a?b"
+    assert line.attributes == {"host": "h\\xed\\xa0\\x80", "service": "s\\xff", "unit": "p?1"}
+
+
 def test_a_json_line_without_a_message_field_is_the_whole_object():
     assert reader(value="json").line(record('{"a": 1}'), "t/2", 0.0).text == '{"a": 1}'
 

@@ -1,5 +1,6 @@
 """Training as a whole: killed it goes on, without space the old model stays, a seed decides all."""
 
+import gzip
 import json
 import os
 import resource
@@ -197,6 +198,16 @@ def test_a_key_that_no_line_has_is_warned_of(log, tmp_path, key, warned):
     assert any(text.startswith(sentence) for text in said) == warned
 
 
+def test_a_key_that_windows_of_so_many_lines_do_not_go_by_is_warned_of(log, tmp_path):
+    said = []
+    window = {"kind": "count", "key": KEY, "size": 8}
+    run(config_of(log, tmp_path / "m", window=window, model={"epochs": 1}), said)
+    assert [text for text in said if "is not used" in text] == [
+        f"warning: windows of 8 lines are cut whatever their keys, so the key '{KEY}' is not used;"
+        " --window session or time goes by it"
+    ]
+
+
 def test_templates_that_do_not_hold_are_warned_of(tmp_path):
     words = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(120)]
     rows = [
@@ -286,6 +297,15 @@ def test_a_format_asked_for_is_taken_and_auto_needs_one_that_fits(log):
     numbers = [line.__class__(str(i), "p", i, i + 1, 0.0) for i, line in enumerate(lines)]
     with pytest.raises(FormatError, match=r"no line format fits .* Take --format plain"):
         choose_format(FormatConfig(), numbers, print)
+
+
+def test_an_archive_that_unpacks_to_nonsense_is_called_damaged(tmp_path):
+    packed = bytearray(gzip.compress(b"some words\n" * 3000, 0))  # stored: a flip moves nothing
+    packed[100:200] = bytes(byte ^ 1 for byte in packed[100:200])
+    path = tmp_path / "app.log.gz"
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match=r"app.log.gz is damaged after \d+ unpacked bytes \(CRC"):
+        choose_format(FormatConfig(), read_lines([str(path)], 0.0), print)
 
 
 def test_labels_come_from_a_file_or_stand_in_the_line(tmp_path):

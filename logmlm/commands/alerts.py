@@ -111,11 +111,14 @@ def as_row(known: KnownAlert) -> str:
 
 
 def _block(known: KnownAlert) -> str:
+    from logmlm.explanation import printable
+
     notes = known.alert.annotations
+    told = (name for name in ("origin", "key", "pattern") if name in notes)
     rows = [as_row(known)]
     rows += [f"  waits for {sink}" for sink in known.waiting]
     rows += [f"  dead letter of {sink}: {reason}" for sink, reason in known.dead]
     rows += [f"  {name}: {value}" for name, value in known.alert.labels.items()]
-    rows += [f"  {name}: {notes[name]}" for name in ("origin", "key", "pattern") if name in notes]
+    rows += [f"  {name}: {printable(notes[name])}" for name in told]
     rows += [f"  {line}" for line in notes.get("description", "").splitlines()]
     return "\n".join(rows)

@@ -138,7 +138,7 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
 @click.command(short_help="Show anomalous windows and what was expected.")
 @model_argument
 @logs_argument
-@click.option("--window", "wanted", help="Only the window of this id (or its beginning).")
+@click.option("--window", "wanted", help="The window of this id (or its beginning), whole.")
 @device_option
 @exact_option
 @reading_options
@@ -148,6 +148,7 @@ def explain(
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
     from logmlm.errors import UsageError
     from logmlm.explanation import render
+    from logmlm.jsontext import writable
 
     logs = expanded(logs)
     detector = _detector(model, device, exact)
@@ -159,7 +160,8 @@ def explain(
         name = identify(each.window)
         if name.startswith(wanted) if wanted else each.is_anomaly:
             found = detector.exactly(each)
-            click.echo(render(found, detector.explain(found), name, colour) + "\n", color=colour)
+            text = render(found, detector.explain(found), name, colour, whole=bool(wanted))
+            click.echo(writable(f"{text}\n", sys.stdout.encoding), color=colour)
             shown += 1
     if wanted and not shown:
         raise UsageError(f"no window of these logs has the id {wanted}; logmlm score lists them")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from logmlm.formats.line_format import LineFormat
+from logmlm.formats.timestamps import DAY_S, HALF_YEAR_S
 from logmlm.records import Fields, LogLine
 
 Assembled = tuple[LogLine, Fields, float]
@@ -20,10 +21,18 @@ class Assembler:
     `flush_due` is called, except where a format has one line per event. Of an event no more
     than `max_lines` lines and `max_chars` characters are kept (its first line always is);
     what is over is counted in `discarded`, and the event's `end` still passes it.
+
+    Years that lines don't name are guessed line by line, by when each was received. Of `finished`
+    logs that is not known, only when they were read or last written; one that runs past that day
+    of the year goes on there with the next year, not with the one before.
     """
 
     def __init__(
-        self, line_format: LineFormat, max_lines: int = 500, max_chars: int = 65536
+        self,
+        line_format: LineFormat,
+        max_lines: int = 500,
+        max_chars: int = 65536,
+        finished: bool = False,
     ) -> None:
         self.discarded: Counter[str] = Counter()
         """Lines left out, by reason: blank, unmatched, orphan_continuation, too_long."""
@@ -33,6 +42,9 @@ class Assembler:
         self._max_chars = max_chars
         self._pending: dict[str, _Pending] = {}
         self._last_timestamp: dict[str, float] = {}
+        self._finished = finished
+        self._past: set[str] = set()
+        """Partitions that ran past the time by which their years are guessed."""
 
     def add(self, line: LogLine) -> list[Assembled]:
         """Return the events that `line` completes, in the order of their lines.
@@ -80,6 +92,7 @@ class Assembler:
         """Forget a partition, with what is held back of it."""
         self._pending.pop(partition, None)
         self._last_timestamp.pop(partition, None)
+        self._past.discard(partition)
 
     def _release(self, partitions: Iterable[str]) -> list[Assembled]:
         held = (self._pending.pop(partition, None) for partition in partitions)
@@ -87,10 +100,27 @@ class Assembler:
 
     def _time_of(self, line: LogLine, fields: Fields) -> float:
         timestamp = line.written_at if fields.timestamp is None else fields.timestamp
+        before = self._last_timestamp.get(line.partition)
         if timestamp is None:
-            return self._last_timestamp.get(line.partition, line.received_at)
+            return line.received_at if before is None else before
+        if self._finished and before is not None and timestamp < before - HALF_YEAR_S:
+            timestamp = self._in_order(line, timestamp, before)
         self._last_timestamp[line.partition] = timestamp
         return timestamp
+
+    def _in_order(self, line: LogLine, timestamp: float, before: float) -> float:
+        """The time of a line that leads back by most of a year, guessed by the line before it.
+
+        That must put it within a day of the line before, until the partition once ran past its
+        time: a machine without a clock starts on 1 January each time, and no year has begun.
+        """
+        reach = HALF_YEAR_S if line.partition in self._past else DAY_S
+        fields = self._format.parse(line.text, before + reach - DAY_S)
+        again = None if fields is None else fields.timestamp
+        if again is None or abs(again - before) > reach:
+            return timestamp
+        self._past.add(line.partition)
+        return again
 
     def _continue(self, line: LogLine) -> None:
         """Join a line that does not match to the one before it, or count it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -13,6 +12,7 @@ from logmlm.formats.attributes import ALIASES
 from logmlm.formats.levels import level_name, numeric_level, otel_level, syslog_level
 from logmlm.formats.line_format import Continuation, first_line
 from logmlm.formats.timestamps import read_field
+from logmlm.jsontext import read_json
 from logmlm.records import Fields
 
 Record = dict[str, Any]
@@ -96,7 +96,7 @@ def _load(text: str) -> Record | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        record = json.loads(text)
+        record = read_json(text)
     except (ValueError, RecursionError):  # not JSON, or nested too deep for the parser
         return None
     return record if isinstance(record, dict) else None

@@ -33,6 +33,7 @@ EPOCH = r"(?P<_epoch>\d{9,10})"
 
 _LOCAL_SECONDS = re.compile(r"[0-5]\d(?:[.,]\d{1,6})?", re.ASCII).fullmatch
 DAY_S = 86400.0
+HALF_YEAR_S = 365.25 * DAY_S / 2
 _LONGEST_WITHOUT_LEAP_DAY = 8  # years: 1896 to 1904, as 1900 had none
 _FIRST_S, _LAST_S = -62135596800.0, 253402300799.0  # the years 1 to 9999, which datetime knows
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from logmlm.errors import StorageError
+from logmlm.explanation import printable
+from logmlm.jsontext import Writer
 from logmlm.records import Alert, Delivery, Notification
 from logmlm.rfc3339 import rfc3339
 from logmlm.sinkconfig import StdoutConfig
@@ -18,12 +20,13 @@ _SHOWN = ("alertname", "severity")
 class StdoutSink:
     """Writes each alert to a stream and flushes it, so that a reader has it at once.
 
-    Text is coloured where the stream is a terminal.
+    Text is coloured where the stream is a terminal. What its encoding can't hold is escaped.
     """
 
     def __init__(self, config: StdoutConfig, out: TextIO) -> None:
         self.name = config.name
         self._out = out
+        self._writer = Writer(out)
         self._render = json_line if config.format == "json" else self._as_text
 
     def send(self, notification: Notification) -> Delivery:
@@ -36,7 +39,7 @@ class StdoutSink:
         render: Callable[[Alert], str] = self._render
         try:
             for alert in notification.alerts:
-                self._out.write(render(alert) + "\n")
+                self._writer.write(render(alert) + "\n")
             self._out.flush()
         except OSError as error:
             raise StorageError(f"can't write to standard output: {error.strerror}") from error
@@ -47,11 +50,15 @@ class StdoutSink:
 
     def _as_text(self, alert: Alert) -> str:
         notes = alert.annotations
-        labels = (f"{key}={text}" for key, text in alert.labels.items() if key not in _SHOWN)
+        labels = (
+            f"{key}={printable(text)}" for key, text in alert.labels.items() if key not in _SHOWN
+        )
         severity = alert.labels["severity"]
         head = f"{rfc3339(alert.starts_at)}  {severity.upper()}  {notes['summary']}"
         block = [self._colour(head, _COLOURS[severity]), f"  {'  '.join(labels)}"]
-        block += [f"  {name}: {notes[name]}" for name in ("origin", "key") if notes.get(name)]
+        block += [
+            f"  {name}: {printable(notes[name])}" for name in ("origin", "key") if notes.get(name)
+        ]
         block += [f"  {self._line(line)}" for line in notes["description"].splitlines()]
         return "\n".join(block) + "\n"
 

@@ -9,7 +9,8 @@ import os
 import stat
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from glob import glob, has_magic
 from pathlib import Path
@@ -24,10 +25,21 @@ from logmlm.sources.fingerprint import HEAD_BYTES, partition_name
 from logmlm.sources.zstd import ZstdReader
 
 MAX_LINE_BYTES = 1 << 20
+LOOK_BYTES = 8192
+"""So much of a log's beginning is looked at for signs that it is no text."""
 STDIN = "-"
+_OTHERS = b"\0\b\t\n\v\f\r\x1b" + bytes({*range(32, 256)} - {127})
+_KINDS, _SHARE = 8, 1 / 32
+"""Of noise a ninth are control characters that texts don't need, of all kinds. Logs have few, or of
+few kinds (FIX parts its fields by one). Bytes over 127 say nothing: a log may be in Latin-1, or
+KOI8-R, and a crash leaves NUL bytes."""
+_ADVICE = "fetch it again, or take what can be read with --keep-going"
+_USED = "what came before is used"
 _DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
 Warn = Callable[[str], None]
+RawLine = tuple[bytes, int]
+"""A line's first `MAX_LINE_BYTES`, and its whole length in bytes."""
 
 
 def expand(patterns: Sequence[str]) -> tuple[str, ...]:
@@ -56,7 +68,7 @@ def read_lines(
     refuse_empty(paths, warn)
     for path in paths:
         try:
-            yield from _lines_of(path, now)
+            yield from _lines_of(path, now, advice=_USED if keep_going else _ADVICE)
         except DataError as error:
             if not keep_going:
                 raise
@@ -79,18 +91,33 @@ def refuse_empty(paths: Sequence[str], warn: Warn | None = None) -> None:
         warn(f"{', '.join(empty)}: empty")
 
 
-def read_part(path: str, start: int = 0, end: int | None = None) -> Iterator[LogLine]:
+def refuse_damaged(paths: Iterable[str]) -> None:
+    """Read archives among `paths` to their ends, where their checksums are.
+
+    Raises:
+        DataError: one is damaged.
+        StorageError: one can't be read.
+
+    """
+    for path in paths:
+        if is_packed(path):
+            deque(_lines_of(path, 0.0, advice="fetch it again"), maxlen=0)
+
+
+def read_part(
+    path: str, start: int = 0, end: int | None = None, keep_going: bool = False
+) -> Iterator[LogLine]:
     """Lines of one file that begin at byte `start`, where one begins, or later, and before `end`.
 
-    As `read_lines`, but `number` counts from `start`. Of a packed file nothing but the whole can
-    be had.
+    As `read_lines`, but `number` counts from `start`, and damage is an error with `keep_going` too.
+    Of a packed file nothing but the whole can be had.
 
     Raises:
         DataError: the file is binary or damaged.
         StorageError: it can't be read.
 
     """
-    for line in _lines_of(path, 0.0, start):
+    for line in _lines_of(path, 0.0, start, _USED if keep_going else _ADVICE):
         if end is not None and line.start >= end:
             return
         yield line
@@ -156,30 +183,60 @@ def _is_empty(path: str) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == 0
 
 
-def _lines_of(path: str, now: float, position: int = 0) -> Iterator[LogLine]:
+def _lines_of(path: str, now: float, position: int = 0, advice: str = _ADVICE) -> Iterator[LogLine]:
     received_at = now if path == STDIN else Path(path).stat().st_mtime
     name = "standard input" if path == STDIN else path
     try:
         with _opened(path) as stream:
             if position:
                 stream.seek(position)
-            for number, (raw, length) in enumerate(_raw_lines(stream), start=1):
-                if position == 0 and b"\0" in raw:
-                    raise DataError(f"{name} is no text: its first line holds a NUL byte")
+            lines = _raw_lines(stream)
+            checked = lines if position else _text(lines, name, is_packed(path))
+            for number, (raw, length) in enumerate(checked, start=1):
                 text = raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
                 yield LogLine(text, path, position, position + length, received_at, number)
                 position += length
     except _DAMAGE as error:
         raise DataError(
-            f"{name} is damaged after {position} unpacked bytes ({error}); fetch it again,"
-            " or take what can be read with --keep-going"
+            f"{name} is damaged after {position} unpacked bytes ({error}); {advice}"
         ) from error
     except OSError as error:
         raise StorageError(f"can't read {name} past byte {position}: {error.strerror}") from error
 
 
-def _raw_lines(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Each line's first `MAX_LINE_BYTES`, and the line's whole length in bytes."""
+def _text(lines: Iterator[RawLine], name: str, is_packed: bool) -> Iterator[RawLine]:
+    """The lines, the first `LOOK_BYTES` of them looked at before any is handed on."""
+    first: list[RawLine] = []
+    head, damage = b"", None
+    try:
+        while len(head) < LOOK_BYTES and (line := next(lines, None)):
+            first.append(line)
+            head += line[0]
+    except (*_DAMAGE, OSError) as error:
+        damage = error
+    reason = _no_text(head)
+    if reason and damage is None:
+        if is_packed:  # a damaged one may hold anything; it says so itself, at its end
+            deque(lines, maxlen=0)
+        raise DataError(f"{name} is no text: {reason}")
+    yield from () if reason else first
+    if damage is not None:
+        raise damage
+    yield from lines
+
+
+def _no_text(head: bytes) -> str:
+    """Why a log's first lines can't be text; empty if they can."""
+    if b"\0" in head.partition(b"\n")[0]:
+        return "its first line holds a NUL byte"
+    head = head[:LOOK_BYTES]
+    controls = head.translate(None, _OTHERS)
+    if len(set(controls)) >= _KINDS and len(controls) > _SHARE * len(head):
+        return "its beginning is full of control characters"
+    return ""
+
+
+def _raw_lines(stream: BinaryIO) -> Iterator[RawLine]:
     while raw := stream.readline(MAX_LINE_BYTES):
         length = len(raw)
         piece = raw

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from logmlm.jsontext import read_json
+
 _FIRST = ("MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT")
 _CURSOR = re.compile(r"s=(?P<sequence>[0-9a-f]+);i=(?P<number>[0-9a-f]+)")
 _UNIT_FIELDS = ("_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT")
@@ -39,7 +41,7 @@ def read_entry(raw: str, max_line_bytes: int) -> Entry | None:
     `max_line_bytes` is cut.
     """
     try:
-        record = json.loads(raw)
+        record = read_json(raw)
         place = place_of(record)
     except (ValueError, RecursionError):
         return None

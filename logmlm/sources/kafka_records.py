@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from logmlm.errors import DataError
+from logmlm.jsontext import read_json
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import LogLine
 from logmlm.sources.base import decode
@@ -90,7 +90,7 @@ class RecordReader:
 
 def _object(value: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(value)
+        found = read_json(value)
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deep
         raise DataError("no JSON") from error
     if not isinstance(found, dict):
