@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from logmlm.errors import StorageError
 from logmlm.groups import Grouping
 from logmlm.outbox import Outbox, Parcel
 from logmlm.records import Delivery, Notification
@@ -72,13 +74,24 @@ class Courier:
         parcel = self._outbox.next(self.name, now, flush)
         if not isinstance(parcel, Parcel):
             return parcel
-        delivery = self._receiver.send(parcel.notification)
+        delivery = self._try(parcel.notification)
         with self._state.transaction():
             return self._note(sink, parcel, delivery, now)
 
     def close(self) -> None:
         """Let go of the receiver."""
         self._receiver.close()
+
+    def _try(self, notification: Notification) -> Delivery:
+        try:
+            return self._receiver.send(notification)
+        except StorageError:
+            raise
+        except Exception as error:  # whatever a receiver answers, it must not end the loop
+            kind, at = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
+            # Its text may hold a secret address.
+            logger.error("sink %s failed unexpectedly: %s at %s:%s", self.name, kind, *at[:2])
+            return Delivery("later", kind)
 
     def _note(self, sink: Row, parcel: Parcel, delivery: Delivery, now: float) -> float:
         if delivery.outcome == "later" and parcel.attempts < self._receiver.max_retries:

@@ -128,7 +128,7 @@ class Metrics:
     def counted(self, receiver: str, send: Send) -> Send:
         """The same sending, with its outcomes counted."""
         self._paging.begin(receiver)
-        return lambda notice: self._paging.count(receiver, notice, send(notice))
+        return lambda notice: self._paging.count(receiver, notice, send)
 
     def alert(self, status: Status) -> None:
         """Count an alert that fires or is resolved."""
@@ -243,8 +243,15 @@ class _Paging:
             for reason in REASONS:
                 self._failed.remove(receiver, reason)
 
-    def count(self, receiver: str, notification: Notification, delivery: Delivery) -> Delivery:
+    def count(self, receiver: str, notification: Notification, send: Send) -> Delivery:
         self._sent.labels(receiver).inc()
+        try:
+            delivery = send(notification)
+        except Exception:
+            self._failed.labels(receiver, "other").inc()
+            raise
+        finally:
+            self.begin(receiver)  # or series of one that went meanwhile would stay
         if delivery.outcome != "accepted":
             self._failed.labels(receiver, failure(delivery)).inc()
         elif notification.status == "resolved":

@@ -99,6 +99,21 @@ def test_what_fails_at_a_stop_stays_for_the_next_start(state):
     assert state.count("queue") == 2
 
 
+def test_what_a_sink_fails_with_unforeseen_is_tried_later_and_not_told(state, caplog):
+    def breaks(_):
+        raise UnicodeDecodeError("utf-8", b"hunter2", 0, 1, "invalid start byte")
+
+    office = Office(state, Receiver("r", breaks, max_retries=1))
+    office.store(1, 0.0)
+    assert office.couriers[0].step(0.0) == 1.0
+    assert state.get("sinks", "r")["reason"] == "UnicodeDecodeError"
+    assert office.couriers[0].step(1.0) == 1.0
+    (letter,) = state.select("dead")
+    assert letter["reason"] == "UnicodeDecodeError"
+    assert "UnicodeDecodeError at " in caplog.text
+    assert "hunter2" not in caplog.text
+
+
 def test_an_error_of_a_courier_ends_the_loop(state):
     def gone(_):
         raise StorageError("can't write to standard output")

@@ -13,6 +13,7 @@ FLOORS = (
         "storage",
         "config",
         "secretfile",
+        "httpclient",
         "rfc3339",
         "alertjson",
         "matchers",

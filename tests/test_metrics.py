@@ -68,6 +68,27 @@ def test_an_end_is_counted_where_a_receiver_was_told_of_it(metrics):
     assert metrics.value("alerts_total", status="resolved") == 2
 
 
+def test_a_try_that_ends_in_an_error_is_counted_as_failed(metrics):
+    def breaks(_):
+        raise ValueError("why")
+
+    with pytest.raises(ValueError, match="why"):
+        metrics.counted("hook", breaks)(None)
+    assert metrics.value("notifications_total", receiver="hook") == 1
+    assert metrics.value("notifications_failed_total", receiver="hook", reason="other") == 1
+
+
+def test_a_receiver_that_went_while_a_try_was_on_its_way_leaves_no_series(metrics):
+    def goes(_):
+        metrics.waiting({})
+        return Delivery("later", "ReadTimeout")
+
+    metrics.counted("old", goes)(None)
+    assert 'receiver="old"' in metrics.exposition().decode()
+    metrics.waiting({})
+    assert '"old"' not in metrics.exposition().decode()
+
+
 def test_receivers_that_are_gone_are_in_no_series(metrics):
     for name in ("old", "new"):
         metrics.counted(name, lambda _: Delivery("later", "HTTP 503 Busy"))(None)
