@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from logmlm.couriers import Courier, Receiver, Rounds
-from logmlm.feedback import false_alarms
-from logmlm.outbox import Outbox, Verdict
+from logmlm.muting import Mutes
+from logmlm.outbox import Outbox
 from logmlm.records import Alert, Score
-from logmlm.silences import Silence, active_silences
 from logmlm.state import State
-
-logger = logging.getLogger(__name__)
-
 
 ADOPT_EVERY_S = 10.0
 """How soon a dead letter of a sink that is gone, queued again from outside, is dead again."""
@@ -78,9 +73,8 @@ class Alerting:
         if not made:
             return []
         with self._state.transaction():
-            silences = active_silences(self._state, now)
-            normal = false_alarms(self._state, now)
-            judged = [(alert, _verdict(alert, silences, normal)) for alert in made.values()]
+            mutes = Mutes.at(self._state, now)
+            judged = [(alert, mutes.verdict(alert)) for alert in made.values()]
             self._outbox.store(judged, now)
             return [alert for alert in made.values() if not self.is_settled(alert.id)]
 
@@ -93,6 +87,10 @@ class Alerting:
         like a false alarm. An id that is not known (any more) is settled.
         """
         return self._outbox.is_settled(alert_id)
+
+    def is_behind(self, now: float) -> bool:
+        """Whether too much is due that no receiver accepts, or too much waits, to make more."""
+        return self._outbox.is_behind(now)
 
     def waiting(self) -> dict[str, int]:
         """How many alerts wait for each receiver."""
@@ -121,14 +119,3 @@ class Alerting:
 
         """
         self._post.close(now, flush)
-
-
-def _verdict(alert: Alert, silences: Iterable[Silence], normal: Collection[str]) -> Verdict:
-    silence = next((silence for silence in silences if silence.mutes(alert.labels)), None)
-    if silence is not None:
-        logger.info("alert %s is silenced by %s", alert.id, silence.id)
-        return "silenced"
-    if alert.annotations.get("pattern") in normal:
-        logger.info("alert %s is like one that was called a false alarm", alert.id)
-        return "false alarm"
-    return "sent"

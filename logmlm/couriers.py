@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from logmlm.errors import StorageError
 from logmlm.groups import Grouping
-from logmlm.outbox import Outbox, Parcel
+from logmlm.outbox import Outbox
+from logmlm.parcels import Parcel
 from logmlm.records import Delivery, Notification
 from logmlm.state import Row, State
 
