@@ -109,10 +109,10 @@ class Alerting:
         self._post.deliver(now)
 
     def close(self, now: float, flush: bool = True) -> None:
-        """Send what is due, as far as receivers take it within a few seconds, and end.
+        """Send what waits, as far as receivers take it within a few seconds, and end.
 
-        With `flush`, groups do not wait for more alerts any longer; without, another `Alerting`
-        over the same state goes on. What fails stays in the outbox.
+        Groups do not wait for more alerts any longer. Without `flush`, `Threads` send nothing
+        more, and another `Alerting` over the same state goes on. What fails stays in the outbox.
 
         Raises:
             StorageError: what became of an alert can't be stored.

@@ -24,6 +24,8 @@ LOOK_EVERY_S = 2.0
 """How soon a courier sees what another process queued (`logmlm alerts retry`)."""
 DRAIN_S = 4.0
 """How long a stop waits for what is due."""
+MOMENT_S = 0.3
+"""How long it is waited for what is on its way, where nothing more is sent."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class Courier:
         self, receiver: Receiver, outbox: Outbox, state: State, random: Callable[[], float]
     ) -> None:
         self.name = receiver.name
+        self.turn = state.turn(f"sink {receiver.name}")
+        """For who brings this sink its notifications in a thread: one at a time."""
         self._receiver = receiver
         self._outbox = outbox
         self._state = state
@@ -150,6 +154,7 @@ class Rounds:
 class Threads:
     """A thread for each courier; `clock` tells UTC epoch seconds.
 
+    It begins when no earlier one sends to the same sink any more, so that no two send the same.
     An error that ends a courier is raised by the next `deliver`. A `close` takes `drain_s` true
     seconds at most.
     """
@@ -161,7 +166,6 @@ class Threads:
         self._drain_s = drain_s
         self._stopping = threading.Event()
         self._over = threading.Event()
-        self._flush = True
         self._errors: list[BaseException] = []
         self._wakers = [threading.Event() for _ in couriers]
         self._threads = [
@@ -185,22 +189,28 @@ class Threads:
             raise self._errors[0]
 
     def close(self, now: float, flush: bool) -> None:  # noqa: ARG002  as above
-        """Wait until all that is due (or waits) was tried once, but not too long.
+        """Wait until all that waits was tried once, but not too long.
 
-        What is on its way then stays in the outbox, and is sent again by the next start.
+        Without `flush` nothing more is tried, and what is on its way may take a moment. What takes
+        longer stays in the outbox: others that send to the same sinks wait for its end, and the
+        next start sends it again.
         """
-        self._flush = flush
         self._stopping.set()
+        if not flush:
+            self._over.set()
         self._wake()
-        deadline = time.monotonic() + self._drain_s
+        self._wait(self._drain_s if flush else min(self._drain_s, MOMENT_S), flush)
+        if self._errors:
+            raise self._errors[0]
+
+    def _wait(self, seconds: float, flush: bool) -> None:
+        deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._over.set()
         late = [thread.name for thread in self._threads if thread.is_alive()]
-        if late:
+        if late and flush:
             logger.warning("%s: not done in time; it goes on at the next start", ", ".join(late))
-        if self._errors:
-            raise self._errors[0]
 
     def _wake(self) -> None:
         for waker in self._wakers:
@@ -208,20 +218,24 @@ class Threads:
 
     def _run(self, courier: Courier, waker: threading.Event) -> None:
         try:
-            while not self._stopping.is_set():
-                waker.clear()
-                now = self._clock()
-                due = courier.step(now)
-                if due is None or due > now:
-                    waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
-            while not self._over.is_set():
-                due = courier.step(self._clock(), self._flush)
-                if due is None or due > self._clock():
-                    break
+            with courier.turn:
+                self._go_round(courier, waker)
         except Exception as error:  # whatever ends it: the main thread has to know
             self._errors.append(error)
         finally:
             courier.close()
+
+    def _go_round(self, courier: Courier, waker: threading.Event) -> None:
+        while not self._stopping.is_set():
+            waker.clear()
+            now = self._clock()
+            due = courier.step(now)
+            if due is None or due > now:
+                waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
+        while not self._over.is_set():
+            due = courier.step(self._clock(), flush=True)
+            if due is None or due > self._clock():
+                break
 
 
 def backoff(attempts: int, jitter: float) -> float:

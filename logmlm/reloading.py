@@ -152,7 +152,9 @@ class Running:
         self._look()
         is_another = loaded.detector is not self._loaded.detector
         self._loaded = loaded
-        self._alerting.close(self._clock(), flush=False)  # never two that send the same
+        self._alerting.close(
+            self._clock(), flush=False
+        )  # what still sends is waited for in its thread
         self._alerting = self._maker.alerting(loaded, self._source)
         self.pipeline.change_alerting(self._alerting)
         if is_another:
