@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from logmlm.couriers import Courier, Receiver, Rounds
+from logmlm.deadletters import DeadLetters
 from logmlm.muting import Mutes
 from logmlm.outbox import Outbox
 from logmlm.records import Alert, Score
@@ -58,6 +59,7 @@ class Alerting:
         self._outbox = Outbox(state, {r.name: r.grouping for r in receivers})
         self._outbox.adopt(now)
         self._adopted_at = now
+        self._letters = DeadLetters(state)
         self._post = post([Courier(r, self._outbox, state, random) for r in receivers])
 
     def update(self, scores: Sequence[Score], now: float) -> list[Alert]:
@@ -95,6 +97,10 @@ class Alerting:
     def waiting(self) -> dict[str, int]:
         """How many alerts wait for each receiver."""
         return self._outbox.waiting()
+
+    def dead(self) -> dict[str, int]:
+        """How many dead letters lie here, of each sink that has some, or had."""
+        return self._letters.counts()
 
     def deliver(self, now: float) -> None:
         """Send what is due, or have it sent; what fails is due again later.

@@ -48,10 +48,22 @@ def bury_unheard(
     _say(sink, letters, reason)
 
 
-def dead_letters(state: State) -> dict[str, int]:
-    """How many dead letters there are of each sink, also of those that are gone."""
-    sinks = state.distinct("dead", "sink")
-    return {sink: state.count("dead", "sink = ?", sink) for sink in sinks}
+class DeadLetters:
+    """How many dead letters there are of each sink; cheap to ask often."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._seen = (0, 1)
+        self._counts: dict[str, int] = {}
+
+    def counts(self) -> dict[str, int]:
+        """Those of sinks that have some, also of sinks that are gone."""
+        seen = self._state.count("dead"), self._state.next_seq("dead")
+        if seen != self._seen:
+            sinks = self._state.distinct("dead", "sink")
+            self._counts = {each: self._state.count("dead", "sink = ?", each) for each in sinks}
+            self._seen = seen
+        return dict(self._counts)
 
 
 def _put(state: State, sink: str, alert: str, body: str, reason: str, now: float) -> None:

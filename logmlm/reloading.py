@@ -108,6 +108,7 @@ class Running:
     def _look(self) -> None:
         self._outside.measured.sample(self._source, self._reader)
         self._outside.measured.waiting(self._alerting.waiting())
+        self._outside.measured.dead(self._alerting.dead())
 
     def _reload(self) -> None:
         self._outside.reloading()

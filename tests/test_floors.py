@@ -14,6 +14,7 @@ FLOORS = (
         "config",
         "secretfile",
         "httpclient",
+        "failures",
         "rfc3339",
         "alertjson",
         "matchers",
