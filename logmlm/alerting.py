@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from logmlm.couriers import Courier, Receiver, Rounds
-from logmlm.feedback import false_alarms
-from logmlm.outbox import Outbox, Verdict
+from logmlm.deadletters import DeadLetters
+from logmlm.muting import Mutes
+from logmlm.outbox import Outbox
 from logmlm.records import Alert, Score
-from logmlm.silences import Silence, active_silences
 from logmlm.state import State
-
-logger = logging.getLogger(__name__)
-
 
 ADOPT_EVERY_S = 10.0
 """How soon a dead letter of a sink that is gone, queued again from outside, is dead again."""
@@ -63,6 +59,7 @@ class Alerting:
         self._outbox = Outbox(state, {r.name: r.grouping for r in receivers})
         self._outbox.adopt(now)
         self._adopted_at = now
+        self._letters = DeadLetters(state)
         self._post = post([Courier(r, self._outbox, state, random) for r in receivers])
 
     def update(self, scores: Sequence[Score], now: float) -> list[Alert]:
@@ -78,9 +75,8 @@ class Alerting:
         if not made:
             return []
         with self._state.transaction():
-            silences = active_silences(self._state, now)
-            normal = false_alarms(self._state, now)
-            judged = [(alert, _verdict(alert, silences, normal)) for alert in made.values()]
+            mutes = Mutes.at(self._state, now)
+            judged = [(alert, mutes.verdict(alert)) for alert in made.values()]
             self._outbox.store(judged, now)
             return [alert for alert in made.values() if not self.is_settled(alert.id)]
 
@@ -94,9 +90,17 @@ class Alerting:
         """
         return self._outbox.is_settled(alert_id)
 
+    def is_behind(self, now: float) -> bool:
+        """Whether too much is due that no receiver accepts, or too much waits, to make more."""
+        return self._outbox.is_behind(now)
+
     def waiting(self) -> dict[str, int]:
         """How many alerts wait for each receiver."""
         return self._outbox.waiting()
+
+    def dead(self) -> dict[str, int]:
+        """How many dead letters lie here, of each sink that has some, or had."""
+        return self._letters.counts()
 
     def deliver(self, now: float) -> None:
         """Send what is due, or have it sent; what fails is due again later.
@@ -111,24 +115,13 @@ class Alerting:
         self._post.deliver(now)
 
     def close(self, now: float, flush: bool = True) -> None:
-        """Send what is due, as far as receivers take it within a few seconds, and end.
+        """Send what waits, as far as receivers take it within a few seconds, and end.
 
-        With `flush`, groups do not wait for more alerts any longer; without, another `Alerting`
-        over the same state goes on. What fails stays in the outbox.
+        Groups do not wait for more alerts any longer. Without `flush`, `Threads` send nothing
+        more, and another `Alerting` over the same state goes on. What fails stays in the outbox.
 
         Raises:
             StorageError: what became of an alert can't be stored.
 
         """
         self._post.close(now, flush)
-
-
-def _verdict(alert: Alert, silences: Iterable[Silence], normal: Collection[str]) -> Verdict:
-    silence = next((silence for silence in silences if silence.mutes(alert.labels)), None)
-    if silence is not None:
-        logger.info("alert %s is silenced by %s", alert.id, silence.id)
-        return "silenced"
-    if alert.annotations.get("pattern") in normal:
-        logger.info("alert %s is like one that was called a false alarm", alert.id)
-        return "false alarm"
-    return "sent"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from logmlm.errors import StorageError
 from logmlm.groups import Grouping
-from logmlm.outbox import Outbox, Parcel
+from logmlm.outbox import Outbox
+from logmlm.parcels import Parcel
 from logmlm.records import Delivery, Notification
 from logmlm.state import Row, State
 
@@ -21,6 +24,8 @@ LOOK_EVERY_S = 2.0
 """How soon a courier sees what another process queued (`logmlm alerts retry`)."""
 DRAIN_S = 4.0
 """How long a stop waits for what is due."""
+MOMENT_S = 0.3
+"""How long it is waited for what is on its way, where nothing more is sent."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +55,8 @@ class Courier:
         self, receiver: Receiver, outbox: Outbox, state: State, random: Callable[[], float]
     ) -> None:
         self.name = receiver.name
+        self.turn = state.turn(f"sink {receiver.name}")
+        """For who brings this sink its notifications in a thread: one at a time."""
         self._receiver = receiver
         self._outbox = outbox
         self._state = state
@@ -72,13 +79,24 @@ class Courier:
         parcel = self._outbox.next(self.name, now, flush)
         if not isinstance(parcel, Parcel):
             return parcel
-        delivery = self._receiver.send(parcel.notification)
+        delivery = self._try(parcel.notification)
         with self._state.transaction():
             return self._note(sink, parcel, delivery, now)
 
     def close(self) -> None:
         """Let go of the receiver."""
         self._receiver.close()
+
+    def _try(self, notification: Notification) -> Delivery:
+        try:
+            return self._receiver.send(notification)
+        except StorageError:
+            raise
+        except Exception as error:  # whatever a receiver answers, it must not end the loop
+            kind, at = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
+            # Its text may hold a secret address.
+            logger.error("sink %s failed unexpectedly: %s at %s:%s", self.name, kind, *at[:2])
+            return Delivery("later", kind)
 
     def _note(self, sink: Row, parcel: Parcel, delivery: Delivery, now: float) -> float:
         if delivery.outcome == "later" and parcel.attempts < self._receiver.max_retries:
@@ -136,6 +154,7 @@ class Rounds:
 class Threads:
     """A thread for each courier; `clock` tells UTC epoch seconds.
 
+    It begins when no earlier one sends to the same sink any more, so that no two send the same.
     An error that ends a courier is raised by the next `deliver`. A `close` takes `drain_s` true
     seconds at most.
     """
@@ -147,7 +166,6 @@ class Threads:
         self._drain_s = drain_s
         self._stopping = threading.Event()
         self._over = threading.Event()
-        self._flush = True
         self._errors: list[BaseException] = []
         self._wakers = [threading.Event() for _ in couriers]
         self._threads = [
@@ -171,22 +189,28 @@ class Threads:
             raise self._errors[0]
 
     def close(self, now: float, flush: bool) -> None:  # noqa: ARG002  as above
-        """Wait until all that is due (or waits) was tried once, but not too long.
+        """Wait until all that waits was tried once, but not too long.
 
-        What is on its way then stays in the outbox, and is sent again by the next start.
+        Without `flush` nothing more is tried, and what is on its way may take a moment. What takes
+        longer stays in the outbox: others that send to the same sinks wait for its end, and the
+        next start sends it again.
         """
-        self._flush = flush
         self._stopping.set()
+        if not flush:
+            self._over.set()
         self._wake()
-        deadline = time.monotonic() + self._drain_s
+        self._wait(self._drain_s if flush else min(self._drain_s, MOMENT_S), flush)
+        if self._errors:
+            raise self._errors[0]
+
+    def _wait(self, seconds: float, flush: bool) -> None:
+        deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._over.set()
         late = [thread.name for thread in self._threads if thread.is_alive()]
-        if late:
+        if late and flush:
             logger.warning("%s: not done in time; it goes on at the next start", ", ".join(late))
-        if self._errors:
-            raise self._errors[0]
 
     def _wake(self) -> None:
         for waker in self._wakers:
@@ -194,20 +218,24 @@ class Threads:
 
     def _run(self, courier: Courier, waker: threading.Event) -> None:
         try:
-            while not self._stopping.is_set():
-                waker.clear()
-                now = self._clock()
-                due = courier.step(now)
-                if due is None or due > now:
-                    waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
-            while not self._over.is_set():
-                due = courier.step(self._clock(), self._flush)
-                if due is None or due > self._clock():
-                    break
+            with courier.turn:
+                self._go_round(courier, waker)
         except Exception as error:  # whatever ends it: the main thread has to know
             self._errors.append(error)
         finally:
             courier.close()
+
+    def _go_round(self, courier: Courier, waker: threading.Event) -> None:
+        while not self._stopping.is_set():
+            waker.clear()
+            now = self._clock()
+            due = courier.step(now)
+            if due is None or due > now:
+                waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
+        while not self._over.is_set():
+            due = courier.step(self._clock(), flush=True)
+            if due is None or due > self._clock():
+                break
 
 
 def backoff(attempts: int, jitter: float) -> float:

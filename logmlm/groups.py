@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
-from logmlm.alertjson import from_plain, plain
 from logmlm.records import Alert, Notification, Status
 from logmlm.rfc3339 import rfc3339
 
@@ -59,7 +58,7 @@ class Incident:
     """The alerts of one label set in a group that fires.
 
     `oddest` is the one with the highest score, `examples` tell of the others in one row each,
-    the oddest first; `first_at` and `last_at` are event times.
+    the oddest first; `first_at` and `last_at` are event times. The receiver knows of `told`.
     """
 
     id: str
@@ -68,6 +67,7 @@ class Incident:
     first_at: float
     last_at: float
     examples: tuple[str, ...] = ()
+    told: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def add(group: Group | None, alert: Alert, timers: Grouping, now: float) -> Grou
         again = 0 <= now - group.resolved_at < timers.flap_window
         flaps = min(group.flaps + 1, MAX_FLAPS) if again else 0
         group = replace(group, since=now, flaps=flaps, incidents={}, truncated=0, told=())
-    group = _counted(group, alert)
+    group = counted(group, alert)
     new = novelty(alert)
     if new in group.untold or group.knows(alert):
         return replace(group, last=now)
@@ -168,15 +168,27 @@ def add(group: Group | None, alert: Alert, timers: Grouping, now: float) -> Grou
 
 def told(group: Group, sent: Group, status: Status, now: float) -> Group:
     """Note that the receiver accepted what `sent`, an earlier state of the group, says."""
+    group = replace(group, incidents=_heard(group.incidents, sent.incidents))
     if status == "resolved":
         at = group.resolved_at if group.status == "resolved" else now
         group = replace(group, status="resolved", notified_at=now, resolved_at=at)
         # What came while its end was on the way has to be told anew.
-        came = () if group.incidents == sent.incidents else (CAME_MEANWHILE,)
+        came = (CAME_MEANWHILE,) if unheard(group) else ()
         return replace(group, since=now, untold=(*group.untold, *came)) if came else group
     untold = tuple(new for new in group.untold if new not in sent.untold)
     known = (*group.told, *sent.untold)[-MAX_TOLD:]
     return replace(group, status="firing", notified_at=now, told=known, untold=untold)
+
+
+def unheard(group: Group) -> dict[str, int]:
+    """How many alerts of a label set the receiver was told nothing of, if any."""
+    counts = {name: each.count - each.told for name, each in group.incidents.items()}
+    return {name: count for name, count in counts.items() if count > 0}
+
+
+def _heard(incidents: Mapping[str, Incident], sent: Mapping[str, Incident]) -> dict[str, Incident]:
+    heard = {name: each.count for name, each in sent.items()}
+    return {n: replace(each, told=heard.get(n, each.told)) for n, each in incidents.items()}
 
 
 def notification(group: Group, status: Status, now: float) -> Notification:
@@ -210,41 +222,12 @@ def novelty(alert: Alert) -> str:
     return f"{alert.fingerprint}/{alert.annotations.get('pattern', '')}"
 
 
-def dump_group(group: Group) -> str:
-    """A group as one line of JSON."""
-    values: dict[str, Any] = {name: getattr(group, name) for name in Group.__dataclass_fields__}
-    values["incidents"] = {
-        name: {**_fields(incident), "oddest": plain(incident.oddest)}
-        for name, incident in group.incidents.items()
-    }
-    return json.dumps(values)
-
-
-def load_group(text: str) -> Group:
-    """Read what `dump_group` wrote."""
-    values = json.loads(text)
-    values["incidents"] = {
-        name: Incident(
-            **{
-                **incident,
-                "oddest": from_plain(incident["oddest"]),
-                "examples": tuple(incident["examples"]),
-            }
-        )
-        for name, incident in values["incidents"].items()
-    }
-    return Group(**{**values, "told": tuple(values["told"]), "untold": tuple(values["untold"])})
-
-
-def _fields(incident: Incident) -> dict[str, Any]:
-    return {name: getattr(incident, name) for name in Incident.__dataclass_fields__}
-
-
 def _after(moment: float, wait: float, now: float) -> float:
     return moment + wait if moment <= now else now
 
 
-def _counted(group: Group, alert: Alert) -> Group:
+def counted(group: Group, alert: Alert) -> Group:
+    """Count an alert among those of its label set."""
     known = group.incidents.get(alert.fingerprint)
     if known is None and len(group.incidents) >= MAX_INCIDENTS:
         return replace(group, truncated=group.truncated + 1)

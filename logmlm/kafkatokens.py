@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import requests
 from kafka.errors import SaslAuthenticationFailedError
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from logmlm.errors import ConfigError
+from logmlm.httpclient import BoundedSession, read_body
 from logmlm.kafkaconfig import KafkaTokenEndpoint
 from logmlm.secretfile import read_secret
 
 RENEW_BEFORE_S = 60.0
 """A token is not used in its last seconds."""
+MAX_ANSWER_BYTES = 1024 * 1024
 
 
 class FileTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no types
@@ -60,19 +62,29 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-pyth
             {"scope": config.scope} if config.scope else {}
         )
         try:
-            answer = requests.post(
-                config.url,
-                data=form,
-                auth=(config.client_id, read_secret(config.client_secret_file, ascii_only=False)),
-                timeout=config.timeout,
-                allow_redirects=False,
-            )
-            answer.raise_for_status()
-            found = answer.json()
+            found = json.loads(self._ask(form))
             self._token = str(found["access_token"])
             life = float(found.get("expires_in", 0.0))
-        except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError, ConfigError) as error:
             raise SaslAuthenticationFailedError(
                 f"no token from {config.url} ({type(error).__name__})"
             ) from error
         self._renew_at = self._clock() + max(0.0, life - RENEW_BEFORE_S)
+
+    def _ask(self, form: dict[str, str]) -> bytes:
+        config = self._config
+        secret = read_secret(config.client_secret_file, ascii_only=False)
+        with (
+            BoundedSession() as session,
+            session.post(
+                config.url,
+                data=form,
+                headers={"Accept-Encoding": "identity"},
+                auth=(config.client_id, secret),
+                timeout=config.timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as answer,
+        ):
+            answer.raise_for_status()
+            return read_body(answer, MAX_ANSWER_BYTES, config.timeout)

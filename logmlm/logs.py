@@ -11,6 +11,8 @@ from typing import Any, TextIO
 
 from logmlm.serviceconfig import LogConfig
 
+TALKATIVE = ("urllib3", "requests")
+"""Libraries whose words below an error hold addresses, which may be secrets."""
 _PLAIN = frozenset({*vars(logging.makeLogRecord({})), "asctime", "message"})
 """What every record has; anything else was given as `extra`."""
 
@@ -63,8 +65,22 @@ def logging_to(stream: TextIO, config: LogConfig) -> Iterator[None]:
     root.setLevel(config.level.upper())
     logging.captureWarnings(True)
     try:
-        yield
+        with _hushed():
+            yield
     finally:
         logging.captureWarnings(False)
         root.setLevel(level)
         root.removeHandler(handler)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in TALKATIVE]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)

@@ -6,15 +6,15 @@ or an error's text (https://prometheus.io/docs/practices/naming/).
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
+from logmlm.failures import REASONS, failure
 from logmlm.records import UNKNOWN, Delivery, Notification, Score, Status, Window
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -25,10 +25,6 @@ THRESHOLD = 1.0
 UNKNOWN_OVER = 10_000
 """The share of unknown lines is over about so many of the last ones."""
 STATUSES: tuple[Status, ...] = ("firing", "resolved")
-Reason = Literal["timeout", "unreachable", "throttled", "server_error", "client_error", "other"]
-REASONS: tuple[Reason, ...] = (
-    *("timeout", "unreachable", "throttled", "server_error", "client_error", "other"),
-)
 
 Judge = Callable[[Sequence[Window]], list[Score]]
 Send = Callable[[Notification], Delivery]
@@ -88,8 +84,7 @@ class Metrics:
 
     def summary(self) -> str:
         """Say what was done so far, in one sentence."""
-        names = ("lines_total", "windows_scored_total")
-        lines, windows = (f"{self.value(name):,.0f}" for name in names)
+        lines, windows = (f"{self.value(n):,.0f}" for n in ("lines_total", "windows_scored_total"))
         alerts = self.value("alerts_total", status="firing")
         return f"{lines} lines read, {windows} windows scored, {alerts:,.0f} alerts"
 
@@ -128,7 +123,7 @@ class Metrics:
     def counted(self, receiver: str, send: Send) -> Send:
         """The same sending, with its outcomes counted."""
         self._paging.begin(receiver)
-        return lambda notice: self._paging.count(receiver, notice, send(notice))
+        return lambda notice: self._paging.count(receiver, notice, send)
 
     def alert(self, status: Status) -> None:
         """Count an alert that fires or is resolved."""
@@ -139,6 +134,10 @@ class Metrics:
         self._paging.keep(alerts)
         for receiver, count in alerts.items():
             self._paging.waiting.labels(receiver).set(count)
+
+    def dead(self, letters: Mapping[str, int]) -> None:
+        """Note how many dead letters there are of each receiver, also of those that are gone."""
+        self._paging.lie(letters)
 
 
 class _Reading:
@@ -222,8 +221,9 @@ class _Paging:
         for status in STATUSES:
             self.alerts.labels(status)
         self.waiting = _gauge(registry, "alerts_waiting", "Alerts to be delivered.", "receiver")
+        self._dead = _gauge(registry, "dead_letters", "Alerts in the dead letters.", "receiver")
         self._sent = _counter(registry, "notifications", "Notifications tried.", "receiver")
-        self._receivers: set[str] = set()
+        self._receivers, self._lying = set[str](), set[str]()
         about = "Notifications that a receiver did not take, by reason."
         self._failed = _counter(registry, "notifications_failed", about, "receiver", "reason")
 
@@ -243,8 +243,22 @@ class _Paging:
             for reason in REASONS:
                 self._failed.remove(receiver, reason)
 
-    def count(self, receiver: str, notification: Notification, delivery: Delivery) -> Delivery:
+    def lie(self, letters: Mapping[str, int]) -> None:
+        for receiver in self._lying - self._receivers - set(letters):
+            self._dead.remove(receiver)
+        self._lying = self._receivers | set(letters)
+        for receiver in self._lying:
+            self._dead.labels(receiver).set(letters.get(receiver, 0))
+
+    def count(self, receiver: str, notification: Notification, send: Send) -> Delivery:
         self._sent.labels(receiver).inc()
+        try:
+            delivery = send(notification)
+        except Exception:
+            self._failed.labels(receiver, "other").inc()
+            raise
+        finally:
+            self.begin(receiver)  # or series of one that went meanwhile would stay
         if delivery.outcome != "accepted":
             self._failed.labels(receiver, failure(delivery)).inc()
         elif notification.status == "resolved":
@@ -269,18 +283,6 @@ class _Follower:
         for name, total in totals.items():
             self._counter.labels(name).inc(max(0, total - self._seen.get(name, 0)))
             self._seen[name] = total
-
-
-def failure(delivery: Delivery) -> Reason:
-    """Which of the fixed reasons a delivery failed for; its own words may hold anything."""
-    status = re.match(r"HTTP (\d)(\d\d)", delivery.reason)
-    if status is not None:
-        if status[0].endswith("429"):
-            return "throttled"
-        return {"5": "server_error", "4": "client_error"}.get(status[1], "other")  # type: ignore[return-value]  # the words are among those
-    if "timeout" in delivery.reason.lower():
-        return "timeout"
-    return "unreachable" if delivery.outcome == "later" else "other"
 
 
 def _counter(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Counter:

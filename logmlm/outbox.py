@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
-from logmlm.alertjson import dump_alert, load_alert
-from logmlm.groups import (
-    Group,
-    Grouping,
-    add,
-    decide,
-    dump_group,
-    group_key,
-    load_group,
-    notification,
-    single,
-    told,
-)
-from logmlm.records import Alert, Notification, Status
+from logmlm.alertjson import dump_alert
+from logmlm.deadletters import bury, bury_unheard
+from logmlm.groupjson import dump_group, load_group
+from logmlm.groups import Group, Grouping, add, decide, group_key, told
+from logmlm.muting import Mutes, Verdict, audible
+from logmlm.parcels import Parcel, Parcels, covered
+from logmlm.records import Alert
 from logmlm.state import Row, State
 
 MAX_WAITING = 20_000
@@ -31,27 +21,10 @@ MAX_ALERTS = 20_000
 """Alerts that are kept to be shown, those that wait apart."""
 MAX_SEEN = 200_000
 """Ids that are remembered, so that a replay sends nothing twice."""
+MAX_OVERDUE = 500
+"""Alerts that are due and accepted by nobody: with more, it is behind."""
 NO_SINK = "the configuration has no such sink any more"
 TOO_MANY = "too many alerts wait for this sink"
-
-Verdict = Literal["sent", "silenced", "false alarm"]
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A notification that is due, and what it covers.
-
-    `group` is the state that it tells (None: an alert on its own), `last` the newest entry of
-    the queue in it; `attempts` counts the tries that failed.
-    """
-
-    sink: str
-    notification: Notification
-    bundle: str
-    last: int
-    attempts: int
-    group: Group | None = None
 
 
 class Outbox:
@@ -63,6 +36,7 @@ class Outbox:
     def __init__(self, state: State, sinks: Mapping[str, Grouping | None]) -> None:
         self._state = state
         self._sinks = sinks
+        self._parcels = Parcels(state)
 
     def adopt(self, now: float) -> None:
         """Fit what an earlier run left to the sinks of today."""
@@ -70,7 +44,7 @@ class Outbox:
             names = {*self._state.distinct("queue", "sink")}
             names |= {*self._state.distinct("bundles", "sink")}
             for sink in sorted(names - set(self._sinks)):
-                self._bury_rows(sink, self._state.select("queue", "sink = ?", sink), NO_SINK, now)
+                bury(self._state, sink, self._rows("sink = ?", sink), NO_SINK, now)
             for sink in names:
                 if self._sinks.get(sink) is None:
                     self._state.delete("bundles", "sink = ?", sink)
@@ -81,7 +55,7 @@ class Outbox:
         """Keep alerts, and queue those to be sent for every sink; those that are new.
 
         An id that was stored before is left alone. An alert that a receiver knows to fire
-        already does not wait: it is in the count that the receiver is told next.
+        already is not queued for it and does not wait: it is in the count that is told next.
         """
         new: list[Alert] = []
         groups: dict[tuple[str, str], Group] = {}
@@ -96,7 +70,7 @@ class Outbox:
                 if verdict == "sent" and not self._queue(alert, groups, now):
                     self._state.put("waiting", id=alert.id)
             for (sink, key), group in groups.items():
-                self._keep_group(sink, key, group, 0, now)
+                self._keep_group(sink, key, group, now)
             self._prune(now)
         return new
 
@@ -108,24 +82,38 @@ class Outbox:
         """How many alerts wait for each sink."""
         return {sink: self._state.count("queue", "sink = ?", sink) for sink in self._sinks}
 
+    def is_behind(self, now: float) -> bool:
+        """Whether so much waits that no more should be made: `MAX_OVERDUE`, or nearly too many.
+
+        What waits for nothing but its group's time to be told is not overdue.
+        """
+        waiting = self._state.count("waiting")
+        if waiting < MAX_OVERDUE or waiting >= MAX_WAITING // 2:
+            return waiting >= MAX_OVERDUE
+        early = (
+            "SELECT queue.alert FROM bundles JOIN queue ON queue.sink = bundles.sink"
+            " AND bundles.id = queue.sink || char(10) || queue.bundle WHERE bundles.due > ?"
+        )
+        overdue = f"id IN (SELECT alert FROM queue EXCEPT {early})"  # noqa: S608  SQL of our own
+        return self._state.count("waiting", overdue, now) >= MAX_OVERDUE
+
     def next(self, sink: str, now: float, flush: bool = False) -> Parcel | float | None:
         """Return what is due for a sink, or when something will be (None: nothing waits).
 
         What failed before comes after what did not. With `flush`, groups don't wait for more.
+        What was silenced, or called a false alarm, while it waited is not told.
         """
         with self._state.transaction():
-            grouped = self._next_group(sink, now, flush)
-            alone = self._next_single(sink)
+            grouping, parcels = self._sinks.get(sink), self._parcels
+            grouped = parcels.next_group(sink, grouping, now, flush) if grouping else None
+            alone = parcels.next_single(sink, now)
         if isinstance(grouped, Parcel) and alone is not None:
             return min(alone, grouped, key=lambda parcel: parcel.attempts)
         return alone or grouped
 
     def accepted(self, parcel: Parcel, now: float) -> None:
         """Note that the receiver took a parcel: its alerts wait no longer."""
-        rows = "sink = ? AND bundle = ? AND seq <= ?"
-        if parcel.group is None:
-            rows += " AND seq = ?3"
-        of = (parcel.sink, parcel.bundle, parcel.last)
+        rows, of = covered(parcel)
         with self._state.transaction():
             in_them = f"id IN (SELECT alert FROM queue WHERE {rows})"  # noqa: S608  SQL of our own
             self._state.delete("waiting", in_them, *of)
@@ -133,28 +121,35 @@ class Outbox:
             if parcel.group is not None:
                 group = self._group(parcel.sink, parcel.bundle) or parcel.group
                 group = told(group, parcel.group, parcel.notification.status, now)
-                self._keep_group(parcel.sink, parcel.bundle, group, 0, now)
+                self._keep_group(parcel.sink, parcel.bundle, group, now, attempts=0)
+                self._parcels.settle_known(parcel.sink, group)
 
     def put_off(self, parcel: Parcel, now: float) -> None:
         """Note that a parcel failed, and is to be tried again after the others."""
         with self._state.transaction():
             if parcel.group is not None:
                 group = self._group(parcel.sink, parcel.bundle) or parcel.group
-                self._keep_group(parcel.sink, parcel.bundle, group, parcel.attempts + 1, now)
+                attempts = parcel.attempts + 1
+                self._keep_group(parcel.sink, parcel.bundle, group, now, attempts=attempts)
                 return
-            for row in self._state.select("queue", "seq = ?", parcel.last):
+            rows, of = covered(parcel)
+            for row in self._rows(rows, *of):
                 self._state.put("queue", **{**row, "attempts": parcel.attempts + 1})
 
     def bury(self, parcel: Parcel, reason: str, now: float) -> None:
         """Put a parcel's alerts into the dead letters; its group begins anew."""
+        sink, key = parcel.sink, parcel.bundle
         with self._state.transaction():
             if parcel.group is None:
-                rows = self._state.select("queue", "seq = ?", parcel.last)
-            else:
-                where = "sink = ? AND bundle = ?"
-                rows = self._state.select("queue", where, parcel.sink, parcel.bundle)
-                self._state.delete("bundles", "id = ?", _bundle_id(parcel.sink, parcel.bundle))
-            self._bury_rows(parcel.sink, rows, reason, now)
+                where, of = covered(parcel)
+                bury(self._state, sink, self._rows(where, *of), reason, now)
+                return
+            group = self._group(sink, key) or parcel.group
+            rows = self._rows("sink = ? AND bundle = ?", sink, key)
+            buried = bury(self._state, sink, rows, reason, now)
+            group = audible(group, (), Mutes.at(self._state, now))
+            bury_unheard(self._state, sink, group, buried, reason, now)
+            self._state.delete("bundles", "id = ?", _bundle_id(sink, key))
 
     def _queue(self, alert: Alert, groups: dict[tuple[str, str], Group], now: float) -> bool:
         """Queue an alert for every sink; whether some receiver knows that such a one fires."""
@@ -165,87 +160,38 @@ class Outbox:
                 key = group_key(grouping.labels(alert))
                 group = groups.get((sink, key)) or self._group(sink, key)
                 groups[sink, key] = add(group, alert, grouping, now)
-                known |= group is not None and group.knows(alert)
+                if group is not None and group.knows(alert):
+                    known = True
+                    continue
             seq = self._state.next_seq("queue")
             self._state.put("queue", seq=seq, sink=sink, alert=alert.id, bundle=key, attempts=0)
         return known
 
-    def _next_single(self, sink: str) -> Parcel | None:
-        where = "sink = ? AND bundle = '' ORDER BY attempts, seq LIMIT 1"
-        for row in self._state.select("queue", where, sink):
-            stored = self._state.get("alerts", row["alert"])
-            if stored is None:  # was there when it was queued, and waits: can't be
-                raise AssertionError(f"alert {row['alert']} is queued but not stored")
-            notice = single(load_alert(stored["body"]))
-            return Parcel(sink, notice, "", row["seq"], row["attempts"])
-        return None
-
-    def _next_group(self, sink: str, now: float, flush: bool) -> Parcel | float | None:
-        grouping = self._sinks.get(sink)
-        if grouping is None:
-            return None
-        due = "sink = ? AND (due <= ? OR due > ?) ORDER BY attempts, due LIMIT 1"
-        while rows := self._state.select("bundles", due, sink, now, now + grouping.horizon):
-            if parcel := self._due_parcel(rows[0], grouping, now):
-                return parcel
-        where = "sink = ? ORDER BY due"
-        for row in self._state.select("bundles", where + ("" if flush else " LIMIT 1"), sink):
-            if not flush:
-                return float(row["due"])
-            if (group := load_group(row["body"])).untold:
-                return self._parcel(row, group, "firing", now)
-        return None
-
-    def _due_parcel(self, row: Row, grouping: Grouping, now: float) -> Parcel | None:
-        """Make the parcel of a group; None if it has to wait after all, or is forgotten."""
-        group = load_group(row["body"])
-        decision = decide(group, grouping, now)
-        if decision.what == "forget" and decision.due <= now:
-            self._state.delete("bundles", "id = ?", row["id"])
-            return None
-        if decision.what == "forget" or decision.due > now:
-            self._state.put("bundles", **{**row, "due": decision.due})
-            return None
-        logger.debug("sink %s is told of group %s: %s", row["sink"], group.key, decision.reason)
-        return self._parcel(row, group, decision.what, now)
-
-    def _parcel(self, row: Row, group: Group, status: Status, now: float) -> Parcel:
-        sink = row["sink"]
-        newest = "sink = ? AND bundle = ? ORDER BY seq DESC LIMIT 1"
-        last = next((r["seq"] for r in self._state.select("queue", newest, sink, group.key)), 0)
-        notice = notification(group, status, now)
-        return Parcel(sink, notice, group.key, last, row["attempts"], group)
+    def _rows(self, where: str, *values: object) -> list[Row]:
+        return self._state.select("queue", where, *values)
 
     def _group(self, sink: str, key: str) -> Group | None:
         row = self._state.get("bundles", _bundle_id(sink, key))
         return None if row is None else load_group(row["body"])
 
-    def _keep_group(self, sink: str, key: str, group: Group, attempts: int, now: float) -> None:
+    def _keep_group(
+        self, sink: str, key: str, group: Group, now: float, attempts: int | None = None
+    ) -> None:
+        """Keep a group as it is now; `attempts` None are as many as before."""
         grouping = self._sinks[sink]
-        if grouping is not None:
-            self._state.put(
-                "bundles",
-                id=_bundle_id(sink, key),
-                sink=sink,
-                due=decide(group, grouping, now).due,
-                attempts=attempts,
-                body=dump_group(group),
-            )
-
-    def _bury_rows(self, sink: str, rows: Iterable[Row], reason: str, now: float) -> None:
-        buried = []
-        for row in rows:
-            stored = self._state.get("alerts", row["alert"])
-            seq = self._state.next_seq("dead")
-            letter = {"seq": seq, "sink": sink, "alert": row["alert"], "at": now, "reason": reason}
-            self._state.put("dead", **letter, body=stored["body"] if stored else "")
-            self._state.delete("queue", "seq = ?", row["seq"])
-            if not self._state.count("queue", "alert = ?", row["alert"]):
-                self._state.delete("waiting", "id = ?", row["alert"])
-            buried.append(row["alert"])
-        if buried:
-            named = buried[0] if len(buried) == 1 else f"{buried[0]} and {len(buried) - 1} more"
-            logger.error("dead letters for sink %s (%s): %s", sink, reason, named)
+        if grouping is None:
+            return
+        before = self._state.get("bundles", _bundle_id(sink, key))
+        if attempts is None:
+            attempts = before["attempts"] if before else 0
+        self._state.put(
+            "bundles",
+            id=_bundle_id(sink, key),
+            sink=sink,
+            due=decide(group, grouping, now).due,
+            attempts=attempts,
+            body=dump_group(group),
+        )
 
     def _prune(self, now: float) -> None:
         """Keep all tables bounded."""
@@ -254,8 +200,8 @@ class Outbox:
             for sink in self._sinks:
                 excess = state.count("queue", "sink = ?", sink) - MAX_WAITING
                 if excess > 0:
-                    oldest = state.select("queue", "sink = ? ORDER BY seq LIMIT ?", sink, excess)
-                    self._bury_rows(sink, oldest, TOO_MANY, now)
+                    oldest = self._rows("sink = ? ORDER BY seq LIMIT ?", sink, excess)
+                    bury(state, sink, oldest, TOO_MANY, now)
         for table, most in (("seen", MAX_SEEN), ("dead", MAX_DEAD)):
             if (excess := state.count(table) - most) > 0:
                 key = "id" if table == "seen" else "seq"

@@ -19,8 +19,6 @@ POLL_TIMEOUT_S = 0.5
 COMMIT_EVERY_S = 5.0
 ENOUGH_LINES = 100
 """With fewer lines, a few of another format say nothing about the rest."""
-MAX_UNSETTLED = 500
-"""With more alerts that no receiver has accepted, nothing more is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class Pipeline:
         if lines:
             self._active_at = self._clock()  # scoring took its time; more may have come meanwhile
         self._source.note(self._positions())
-        self._source.hold(self._safe.unsettled >= MAX_UNSETTLED)
+        self._source.hold(self._alerting.is_behind(now))
         is_due = not 0 <= now - self._committed_at < COMMIT_EVERY_S
         if is_due:
             self.commit()

@@ -108,6 +108,7 @@ class Running:
     def _look(self) -> None:
         self._outside.measured.sample(self._source, self._reader)
         self._outside.measured.waiting(self._alerting.waiting())
+        self._outside.measured.dead(self._alerting.dead())
 
     def _reload(self) -> None:
         self._outside.reloading()
@@ -152,7 +153,9 @@ class Running:
         self._look()
         is_another = loaded.detector is not self._loaded.detector
         self._loaded = loaded
-        self._alerting.close(self._clock(), flush=False)  # never two that send the same
+        self._alerting.close(
+            self._clock(), flush=False
+        )  # what still sends is waited for in its thread
         self._alerting = self._maker.alerting(loaded, self._source)
         self.pipeline.change_alerting(self._alerting)
         if is_another:

@@ -14,7 +14,7 @@ class _Step:
     """A checkpoint, and the alerts made since the one before that were not settled then."""
 
     checkpoint: Checkpoint
-    alerts: set[str]
+    alerts: list[str]
 
 
 class SafePoints:
@@ -30,16 +30,10 @@ class SafePoints:
         self._waiting: dict[str, deque[_Step]] = {}
         self._settled: dict[str, Checkpoint] = {}
 
-    @property
-    def unsettled(self) -> int:
-        """How many alerts hold checkpoints back."""
-        steps = [step for steps in self._waiting.values() for step in steps]
-        return sum(map(self._left, steps))
-
     def add(self, partition: str, checkpoint: Checkpoint, alerts: Iterable[str]) -> None:
         """Take the partition's newest checkpoint, and the alerts made since the one before."""
         steps = self._waiting.setdefault(partition, deque())
-        made = {alert for alert in alerts if not self._is_settled(alert)}
+        made = [alert for alert in alerts if not self._is_settled(alert)]
         if made:
             steps.append(_Step(checkpoint, made))
         elif steps:
@@ -50,7 +44,7 @@ class SafePoints:
     def settled(self, partition: str) -> Checkpoint | None:
         """Newest checkpoint that no alert holds back; None if there is none yet."""
         steps = self._waiting.get(partition, deque())
-        while steps and not self._left(steps[0]):
+        while steps and self._is_over(steps[0]):
             self._settled[partition] = steps.popleft().checkpoint
         return self._settled.get(partition)
 
@@ -68,6 +62,8 @@ class SafePoints:
             self._waiting.pop(partition, None)
             self._settled.pop(partition, None)
 
-    def _left(self, step: _Step) -> int:
-        step.alerts = {alert for alert in step.alerts if not self._is_settled(alert)}
-        return len(step.alerts)
+    def _is_over(self, step: _Step) -> bool:
+        """Whether all its alerts are settled; asks for no more than the first that is not."""
+        while step.alerts and self._is_settled(step.alerts[-1]):
+            step.alerts.pop()
+        return not step.alerts

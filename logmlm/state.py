@@ -71,6 +71,7 @@ class State:
         """
         self.path = path
         self._lock = threading.RLock()
+        self._turns: dict[str, threading.Lock] = {}
         self._depth = 0
         if not path.exists():
             _create(path)
@@ -87,6 +88,11 @@ class State:
         """Close the database; another thread's transaction is waited for."""
         with self._lock, self._translated():
             self._connection.close()
+
+    def turn(self, name: str) -> threading.Lock:
+        """Return the lock of what one thread at a time may do over this state, such as sending."""
+        with self._lock:
+            return self._turns.setdefault(name, threading.Lock())
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -21,11 +21,12 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """What became of a receiver's notifications; `failures` by reason."""
+    """What became of a receiver's notifications; `failures` by reason; `dead` letters, if any."""
 
     sent: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
+    dead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def _scores(cumulated: Mapping[str, float]) -> dict[str, int]:
 
 
 def _receivers(now: Scrape) -> dict[str, Receiver]:
-    waiting = now.by("receiver", "alerts_waiting")
+    waiting, dead = now.by("receiver", "alerts_waiting"), now.by("receiver", "dead_letters")
     failures: dict[str, dict[str, int]] = {}
     for labels, value in now.all("notifications_failed_total"):
         if value:
@@ -181,8 +182,9 @@ def _receivers(now: Scrape) -> dict[str, Receiver]:
             int(tried) - sum(failures.get(name, {}).values()),
             failures.get(name, {}),
             int(waiting.get(name, 0)),
+            int(dead.get(name, 0)),
         )
-        for name, tried in sent.items()
+        for name, tried in (dict.fromkeys(dead, 0.0) | dict(sent)).items()
     }
 
 
@@ -230,8 +232,10 @@ def _bars(counts: Mapping[str, int]) -> list[str]:
 
 def _receiver(name: str, receiver: Receiver) -> str:
     state = "WAITING" if receiver.waiting else "ok"
-    return f"  {name}: {state}, {receiver.sent:,} sent, {receiver.waiting:,} waiting" + _reasons(
-        receiver.failures, ", {} tries failed"
+    dead = f", {receiver.dead:,} dead letters" if receiver.dead else ""
+    return (
+        f"  {name}: {state}, {receiver.sent:,} sent, {receiver.waiting:,} waiting{dead}"
+        + _reasons(receiver.failures, ", {} tries failed")
     )
 
 

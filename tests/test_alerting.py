@@ -175,6 +175,19 @@ def test_what_is_refused_goes_to_the_dead_letters_at_once(desk, hook):
     assert len(hook.sent) == 2
 
 
+def test_dead_letters_are_counted_for_each_sink_as_they_come_and_go(make_desk):
+    refusing = Hook(*[Delivery("refused", "HTTP 400")] * 3)
+    desk = make_desk(good=Hook(), bad=refusing)
+    assert desk.alerting.dead() == {}
+    for number in range(3):
+        desk.alerting.update([score("ODD", first=9 * number)], 7.0)
+        desk.alerting.deliver(7.0)
+        assert desk.alerting.dead() == {"bad": number + 1}
+    retry(desk.state, None)
+    desk.alerting.deliver(8.0)
+    assert desk.alerting.dead() == {}
+
+
 def test_after_so_many_retries_an_alert_goes_to_the_dead_letters(desk, hook):
     hook.answers = [LATER] * 7
     desk.alerting.update([score("ODD"), score("ODD", first=9)], 0.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import offline_parts
 import pytest
+from http_parts import served
 from offline_parts import logmlm
 
 
@@ -28,6 +29,17 @@ def test_run_follows_a_log_and_prints_its_alerts(trained, tmp_path):
         assert explained.out.startswith(f"window {identity}, ")
     again = logmlm("run", "--model", trained.model, "--follow", trained.odd_log, *words)
     assert (again.code, again.out) == (0, "")
+
+
+def test_a_secret_address_stands_in_a_file_and_in_no_argument(trained, tmp_path):
+    with served() as (url, calls):
+        (tmp_path / "url").write_text(f"{url}/hunter2\n")
+        words = ("--state-dir", tmp_path / "state", "--stop-when-idle", "0.2", "--from-beginning")
+        words = (*words, "--webhook", f"@{tmp_path / 'url'}")
+        assert (
+            logmlm("run", "--model", trained.model, "--follow", trained.odd_log, *words).code == 0
+        )
+    assert {call.path for call in calls} == {"/hook/hunter2"}
 
 
 @pytest.mark.parametrize(

@@ -92,11 +92,56 @@ def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hang
     wait_until(lambda: not any(t.name == "sink hangs" for t in threading.enumerate()))
 
 
+@pytest.mark.parametrize("answer", [ACCEPTED, Delivery("later", "HTTP 500")])
+def test_no_two_send_to_one_sink_and_the_loop_waits_for_neither(state, answer, monkeypatch):
+    monkeypatch.setattr("logmlm.couriers.FIRST_RETRY_S", 0.01)
+    release, sent = threading.Event(), []
+
+    def hangs(notification):
+        sent.append(("old", notification.alerts[0].id))
+        release.wait(20)
+        return answer
+
+    def send(notification):
+        sent.append(("new", notification.alerts[0].id))
+        return ACCEPTED
+
+    old = Office(state, Receiver("r", hangs))
+    (alert_id,) = old.store(1, time.time())
+    post = Threads(old.couriers, time.time)
+    wait_until(lambda: sent)
+    began = time.monotonic()
+    for _ in range(3):
+        post.close(time.time(), flush=False)
+        post = Threads(Office(state, Receiver("r", send)).couriers, time.time)
+    assert time.monotonic() - began < 3
+    assert sent == [("old", alert_id)]
+    release.set()
+    wait_until(lambda: state.count("queue") == 0)
+    post.close(time.time(), flush=True)
+    assert sent[1:] == ([] if answer == ACCEPTED else [("new", alert_id)])
+
+
 def test_what_fails_at_a_stop_stays_for_the_next_start(state):
     office = Office(state, Receiver("r", lambda _: Delivery("later", "HTTP 500")))
     office.store(2, time.time())
     Threads(office.couriers, time.time).close(time.time(), flush=True)
     assert state.count("queue") == 2
+
+
+def test_what_a_sink_fails_with_unforeseen_is_tried_later_and_not_told(state, caplog):
+    def breaks(_):
+        raise UnicodeDecodeError("utf-8", b"hunter2", 0, 1, "invalid start byte")
+
+    office = Office(state, Receiver("r", breaks, max_retries=1))
+    office.store(1, 0.0)
+    assert office.couriers[0].step(0.0) == 1.0
+    assert state.get("sinks", "r")["reason"] == "UnicodeDecodeError"
+    assert office.couriers[0].step(1.0) == 1.0
+    (letter,) = state.select("dead")
+    assert letter["reason"] == "UnicodeDecodeError"
+    assert "UnicodeDecodeError at " in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def test_an_error_of_a_courier_ends_the_loop(state):

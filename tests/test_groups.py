@@ -7,14 +7,13 @@ from http_parts import alert
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logmlm.groupjson import dump_group, load_group
 from logmlm.groups import (
     MAX_EXAMPLES,
     MAX_INCIDENTS,
     Grouping,
     add,
     decide,
-    dump_group,
-    load_group,
     notification,
     single,
     told,

@@ -3,10 +3,12 @@
 import base64
 import json
 import logging
+import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from urllib.parse import parse_qs
 
 import pytest
@@ -16,7 +18,7 @@ from kafka.errors import SaslAuthenticationFailedError
 from logmlm.errors import ConfigError, UnreachableError
 from logmlm.kafkaclient import LibraryLog, client_options, connect, let_go
 from logmlm.kafkaconfig import KafkaConnection, KafkaTokenEndpoint
-from logmlm.kafkatokens import EndpointTokens, FileTokens
+from logmlm.kafkatokens import MAX_ANSWER_BYTES, EndpointTokens, FileTokens
 from logmlm.secretfile import read_secret
 
 
@@ -122,6 +124,36 @@ def test_an_endpoint_that_gives_no_token_is_named_without_secrets(tmp_path, stat
         with pytest.raises(SaslAuthenticationFailedError, match="no token from http://127") as bad:
             tokens.token()
     assert "s3cr3t" not in str(bad.value)
+
+
+@pytest.mark.parametrize("answer", ["[" * 100_000, f'"{"x" * 2 * MAX_ANSWER_BYTES}"'])
+def test_an_endpoint_that_answers_without_end_or_sense_is_left(tmp_path, answer):
+    with serving(answer) as server:
+        tokens = EndpointTokens(endpoint(server, tmp_path))
+        with pytest.raises(SaslAuthenticationFailedError, match="no token from http://127"):
+            tokens.token()
+
+
+def test_an_endpoint_that_drips_is_left_after_the_timeout(tmp_path):
+    def drip(listener):
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n")
+            for _ in range(100):
+                connection.sendall(b" ")
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        server = SimpleNamespace(server_port=listener.getsockname()[1])
+        tokens = EndpointTokens(endpoint(server, tmp_path, timeout="500ms"))
+        began = time.monotonic()
+        with pytest.raises(SaslAuthenticationFailedError, match="TimeoutError"):
+            tokens.token()
+        assert time.monotonic() - began < 5
+        thread.join()
 
 
 def test_bearers_of_tokens_are_let_in(broker, tmp_path):

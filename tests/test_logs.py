@@ -3,12 +3,18 @@
 import io
 import json
 import logging
+import socket
+import threading
 import warnings
 
 import pytest
+from http_parts import alert
 
+from logmlm.groups import single
 from logmlm.logs import logging_to
 from logmlm.serviceconfig import LogConfig
+from logmlm.sinkconfig import WebhookConfig
+from logmlm.sinks.webhook import WebhookSink
 
 logger = logging.getLogger("logmlm.test")
 
@@ -82,3 +88,29 @@ def test_pythons_own_warnings_are_lines_too():
         logging.captureWarnings(True)
         warnings.warn("old", DeprecationWarning, stacklevel=1)
     assert "DeprecationWarning: old" in objects(stream)[0]["message"]
+
+
+@pytest.mark.parametrize("header", ["X: y", "no colon, so that the library complains"])
+def test_a_receivers_address_is_not_in_the_log_at_any_level(header):
+    stream, library = io.StringIO(), logging.getLogger("urllib3")
+    before = library.level
+    answer = f"HTTP/1.1 500 Oops\r\n{header}\r\nContent-Length: 0\r\n\r\n".encode()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/services/hunter2"
+        with logging_to(stream, LogConfig(level="debug")):
+            logger.debug("heard")
+            told = WebhookSink(WebhookConfig(url=url), clock=lambda: 0.0).send(single(alert()))
+        thread.join()
+    assert told.outcome == "later"
+    assert "heard" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue()
+    assert library.level == before

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from logmlm.metrics import REASONS, UNKNOWN_OVER, Metrics, failure
+from logmlm.failures import REASONS, failure
+from logmlm.metrics import UNKNOWN_OVER, Metrics
 from logmlm.records import Delivery, Event, Notification, Score, Window
 
 
@@ -54,6 +55,7 @@ def worked(metrics):
     metrics.counted("hook", lambda _: Delivery("later", "HTTP 503 Busy"))(None)
     metrics.alert("firing")
     metrics.waiting({"hook": 3})
+    metrics.dead({"hook": 2})
     source = SimpleNamespace(name="file", lag=lambda: {"p": 90, "q": 9})
     source.discarded = Counter(cut=2, gap=1)
     metrics.sample(source, SimpleNamespace(discarded=Counter(blank=4)))
@@ -66,6 +68,37 @@ def test_an_end_is_counted_where_a_receiver_was_told_of_it(metrics):
     for status in ("resolved", "resolved", "firing"):
         send(Notification("g", status, (None, None)))
     assert metrics.value("alerts_total", status="resolved") == 2
+
+
+def test_a_try_that_ends_in_an_error_is_counted_as_failed(metrics):
+    def breaks(_):
+        raise ValueError("why")
+
+    with pytest.raises(ValueError, match="why"):
+        metrics.counted("hook", breaks)(None)
+    assert metrics.value("notifications_total", receiver="hook") == 1
+    assert metrics.value("notifications_failed_total", receiver="hook", reason="other") == 1
+
+
+def test_a_receiver_that_went_while_a_try_was_on_its_way_leaves_no_series(metrics):
+    def goes(_):
+        metrics.waiting({})
+        return Delivery("later", "ReadTimeout")
+
+    metrics.counted("old", goes)(None)
+    assert 'receiver="old"' in metrics.exposition().decode()
+    metrics.waiting({})
+    assert '"old"' not in metrics.exposition().decode()
+
+
+def test_dead_letters_are_told_also_of_a_receiver_that_is_gone_until_there_are_none(metrics):
+    metrics.counted("hook", lambda _: Delivery("accepted"))
+    metrics.dead({"gone": 3})
+    assert metrics.value("dead_letters", receiver="gone") == 3
+    assert 'logmlm_dead_letters{receiver="hook"} 0.0' in metrics.exposition().decode()
+    metrics.dead({"hook": 1})
+    assert metrics.value("dead_letters", receiver="hook") == 1
+    assert '"gone"' not in metrics.exposition().decode()
 
 
 def test_receivers_that_are_gone_are_in_no_series(metrics):

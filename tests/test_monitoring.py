@@ -122,7 +122,7 @@ tests:
       - series: logmlm_notifications_total{{receiver="a",instance="i"}}
         values: 0+10x60
       - series: logmlm_notifications_failed_total{{receiver="a",reason="timeout",instance="i"}}
-        values: 0+9x60
+        values: 0+10x60
       - series: logmlm_notifications_total{{receiver="b",instance="i"}}
         values: 0+10x60
       - series: logmlm_notifications_failed_total{{receiver="b",reason="timeout",instance="i"}}
@@ -131,6 +131,14 @@ tests:
         values: 0+1000x90
       - series: logmlm_source_lag{{source="kafka",instance="i"}}
         values: 5000-10x90
+      - series: logmlm_alerts_waiting{{receiver="a",instance="i"}}
+        values: 3x180
+      - series: logmlm_alerts_waiting{{receiver="b",instance="i"}}
+        values: 3x180
+      - series: logmlm_dead_letters{{receiver="old",instance="i"}}
+        values: 7x40 9x200
+      - series: logmlm_dead_letters{{receiver="none",instance="i"}}
+        values: 0x240
       - series: logmlm_config_last_reload_successful{{instance="i"}}
         values: 1 1 0x90
     promql_expr_test:
@@ -140,6 +148,15 @@ tests:
       - expr: count by (source) (ALERTS{{alertname="LogmlmFallsBehind",alertstate="firing"}})
         eval_time: 60m
         exp_samples: [{{labels: '{{source="file"}}', value: 1}}]
+      - expr: count by (receiver) (ALERTS{{alertname="LogmlmAlertsWait",alertstate="firing"}})
+        eval_time: 50m
+        exp_samples: [{{labels: '{{receiver="a"}}', value: 1}}]
+      - expr: count by (receiver) (ALERTS{{alertname="LogmlmDeadLetters",alertstate="firing"}})
+        eval_time: 90m
+        exp_samples: [{{labels: '{{receiver="old"}}', value: 1}}]
+      - expr: count by (receiver) (ALERTS{{alertname="LogmlmDeadLetters",alertstate="firing"}})
+        eval_time: 110m
+        exp_samples: []
       - expr: count(ALERTS{{alertname="LogmlmReloadRefused",alertstate="firing"}})
         eval_time: 1m
         exp_samples: []

@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+import time
 from collections import Counter
 
 import pytest
@@ -160,6 +161,27 @@ def test_lines_are_never_in_the_log_of_the_daemon(process):
         stop(child)
     assert process.said()
     assert "ODD" not in (process.directory / "err").read_text()
+
+
+def test_reloads_beside_a_receiver_that_hangs_send_nothing_again_and_are_quick(process):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        process.configure(more=f"sinks: [{{webhook: {{url: '{url}', timeout: 60s}}}}]\n")
+        process.write(2)
+        with process.running(GRACE_S="0.5") as child:
+            deaf.settimeout(20)
+            connection, _ = deaf.accept()
+            began = time.monotonic()
+            for _ in range(2):
+                child.send_signal(signal.SIGHUP)
+                process.hear("RELOADING=1")
+                process.hear("READY=1")
+            assert time.monotonic() - began < 4
+            deaf.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                deaf.accept()
+            stop(child)
+            connection.close()
 
 
 def test_a_receiver_that_hangs_does_not_keep_it_from_ending_in_time(process):

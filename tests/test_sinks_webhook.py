@@ -2,9 +2,11 @@
 
 import hmac
 import shutil
+import socket
 import subprocess
 import threading
-from contextlib import closing
+import time
+from contextlib import closing, contextmanager, suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -121,6 +123,72 @@ def test_a_receiver_that_does_not_answer_is_left_after_the_timeout():
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def raw(*pieces, pause=0.0):
+    """A receiver that answers with these bytes; yields its address, and how many it sent."""
+    sent = [0]
+
+    def answer(listener):
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.recv(65536)
+                    for piece in pieces:
+                        connection.sendall(piece)
+                        sent[0] += len(piece)
+                        time.sleep(pause)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/hunter2", sent
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: %s\r\n"
+
+
+@pytest.mark.parametrize("place", [b"http://[", b"/\xff\xfe", b"http://h:99999/", b""])
+def test_where_a_redirect_leads_is_not_even_looked_at(place):
+    with raw(REDIRECT % place + b"Content-Length: 0\r\n\r\n") as (url, _):
+        assert send(url) == Delivery("refused", "HTTP 302 Found")
+
+
+@pytest.mark.parametrize("head", [REDIRECT % b"/x", b"HTTP/1.1 200 OK\r\n"])
+def test_the_body_of_an_answer_is_left_where_it_is(head):
+    with raw(head + b"\r\n", *[bytes(2**20)] * 64) as (url, sent):
+        assert send(url).outcome in ("accepted", "refused")
+        time.sleep(0.1)
+    assert sent[0] < 32 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        (b"H", b"T"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_an_answer_that_drips_ends_with_the_timeout(first, drop):
+    began = time.monotonic()
+    with raw(first, *[drop] * 100, pause=0.1) as (url, _):
+        assert send(url, timeout=0.5) == Delivery("later", "ReadTimeout")
+        assert time.monotonic() - began < 5
+
+
+def test_no_cookie_is_kept():
+    with served((200, {"Set-Cookie": "a=b"})) as (url, calls):
+        sink = WebhookSink(WebhookConfig(url=url), clock=lambda: NOW)
+        for _ in range(2):
+            assert sink.send(single(alert())) == Delivery("accepted")
+    assert all("Cookie" not in call.headers for call in calls)
 
 
 def test_secrets_from_files_are_sent_and_netrc_is_not_asked(tmp_path, monkeypatch):

@@ -77,7 +77,9 @@ def test_everything_that_the_metrics_say_is_in_it(daemon):
         "last_reload_took_effect": True,
         "alerts": {"firing": 1, "resolved": 0},
         "scores": {**dict.fromkeys(found.scores, 0), "1.5": 1},
-        "receivers": {"hook": {"sent": 0, "failures": {"server_error": 1}, "waiting": 3}},
+        "receivers": {
+            "hook": {"sent": 0, "failures": {"server_error": 1}, "waiting": 3, "dead": 2}
+        },
     }
 
 
@@ -99,7 +101,7 @@ def test_a_person_reads_it_on_one_screen(daemon):
         "    to 1.5  ████████████████████████████████████████ 1",
         "",
         "receivers",
-        "  hook: WAITING, 0 sent, 3 waiting, 1 tries failed (server_error 1)",
+        "  hook: WAITING, 0 sent, 3 waiting, 2 dead letters, 1 tries failed (server_error 1)",
     ]
 
 

@@ -23,7 +23,12 @@ logger = logging.getLogger(__name__)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file.")
 @click.option("--model", type=click.Path(path_type=Path), help="The model directory.")
 @click.option("--follow", multiple=True, metavar="LOG", help="A log or glob to follow; repeatable.")
-@click.option("--webhook", metavar="URL", help="POST alerts there as Alertmanager does.")
+@click.option(
+    "--webhook",
+    metavar="URL|@FILE",
+    help="POST alerts there as Alertmanager does. Everybody on the machine sees a command's words, "
+    "so of a secret URL give the file that holds it.",
+)
 @click.option(
     "--from-beginning", is_flag=True, help="Read what is there; by default only new lines."
 )
@@ -106,7 +111,9 @@ def _sections(options: dict[str, Any]) -> dict[str, Any]:
     output = options["output"] or ("text" if sys.stdout.isatty() else "json")
     sinks: list[dict[str, Any]] = [{"stdout": {"format": output}}]
     if options["webhook"]:
-        sinks.append({"webhook": {"url": options["webhook"]}})
+        url: str = options["webhook"]
+        held = {"url_file": url[1:]} if url.startswith("@") else {"url": url}
+        sinks.append({"webhook": held})
     start_at = "beginning" if options["from_beginning"] else "end"
     return {
         "model": {

@@ -14,6 +14,7 @@ from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 
 from logmlm.errors import ConfigError
+from logmlm.httpclient import BoundedSession
 from logmlm.records import Delivery
 from logmlm.secretfile import read_secret
 from logmlm.sinkconfig import HttpConfig, TlsConfig, check_url
@@ -49,11 +50,14 @@ class Poster:
         self._url = _url(config, path)
         self._headers = _headers(config)
         self._sign = sign
-        self._session = requests.Session()
+        self._session = BoundedSession()
         self._verify, self._session.cert = _certificates(config)
 
     def post(self, body: bytes) -> Delivery:
-        """Post once; never longer than the connection's and the answer's timeout together."""
+        """Post once; never longer than the connection's and the answer's timeout together.
+
+        An answer that can't be understood is one that did not come.
+        """
         signed = self._sign(body) if self._sign else {}
         try:
             response = self._session.post(
@@ -63,7 +67,7 @@ class Poster:
                 auth=self._authorize,
                 timeout=self._timeout,
                 allow_redirects=False,
-                stream=True,
+                stream=True,  # the body is left where it is
                 verify=self._verify,
             )
         except OSError as error:  # the base of RequestException, and what a lost CA file raises

@@ -71,7 +71,11 @@ class Source(Protocol):
         ...
 
     def hold(self, held: bool) -> None:
-        """Whether to hand over nothing for now: what was handed over waits for its receivers."""
+        """Whether to hand over nothing for now: what was handed over waits for its receivers.
+
+        Only a source that keeps what is not read does so (Kafka). All others go on: files and
+        journals may be deleted meanwhile, and who writes to us must not be held up.
+        """
         ...
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:
@@ -120,7 +124,7 @@ class Steady:
         """Do nothing: the daemon keeps the digest beside positions that lie here."""
 
     def hold(self, held: bool) -> None:
-        """Do nothing: what is not read yet waits where it is."""
+        """Go on: what is not read may be gone later, and the alerts of what is read are kept."""
 
 
 def decode(raw: bytes, max_line_bytes: int) -> str:
