@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ LOOK_EVERY_S = 2.0
 """How soon a courier sees what another process queued (`logmlm alerts retry`)."""
 DRAIN_S = 4.0
 """How long a stop waits for what is due."""
+AFTERWARDS_S = 2.5
+"""What such a wait leaves of the time for the stop: positions are committed after it."""
 
 logger = logging.getLogger(__name__)
 
@@ -137,14 +140,19 @@ class Threads:
     """A thread for each courier; `clock` tells UTC epoch seconds.
 
     An error that ends a courier is raised by the next `deliver`. A `close` takes `drain_s` true
-    seconds at most.
+    seconds at most, and less where so much is not `left` for all of the stop.
     """
 
     def __init__(
-        self, couriers: Sequence[Courier], clock: Callable[[], float], drain_s: float = DRAIN_S
+        self,
+        couriers: Sequence[Courier],
+        clock: Callable[[], float],
+        drain_s: float = DRAIN_S,
+        left: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._clock = clock
         self._drain_s = drain_s
+        self._left = left
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._flush = True
@@ -178,7 +186,7 @@ class Threads:
         self._flush = flush
         self._stopping.set()
         self._wake()
-        deadline = time.monotonic() + self._drain_s
+        deadline = time.monotonic() + min(self._drain_s, self._left() - AFTERWARDS_S)
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._over.set()

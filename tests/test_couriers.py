@@ -8,7 +8,7 @@ import pytest
 from trials import receiver as trials
 from trials.receiver import ACCEPTED, HOUR, Office, Receiving, wait_until
 
-from logmlm.couriers import Receiver, Rounds, Threads
+from logmlm.couriers import AFTERWARDS_S, Receiver, Rounds, Threads
 from logmlm.errors import StorageError
 from logmlm.groups import Grouping
 from logmlm.records import Delivery
@@ -89,6 +89,21 @@ def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hang
     assert state.count("queue", "sink = 'hangs'") == 3
     release.set()
     done.wait(5)
+    wait_until(lambda: not any(t.name == "sink hangs" for t in threading.enumerate()))
+
+
+def test_a_stop_that_has_little_time_left_waits_for_no_receiver_any_longer(state, caplog):
+    release = threading.Event()
+    office = Office(state, Receiver("hangs", lambda _: release.wait(20) and ACCEPTED))
+    office.store(1, time.time())
+    post = Threads(office.couriers, time.time, drain_s=20, left=lambda: AFTERWARDS_S + 0.3)
+    began = time.monotonic()
+    post.close(time.time(), flush=True)
+    assert 0.2 < time.monotonic() - began < 5
+    post = Threads([], time.time, left=lambda: 0.0)
+    post.close(time.time(), flush=True)
+    assert "sink hangs: not done in time" in caplog.text
+    release.set()
     wait_until(lambda: not any(t.name == "sink hangs" for t in threading.enumerate()))
 
 

@@ -1,8 +1,14 @@
 """The daemon on a real Kafka: killed, rebalanced, its broker lost; nothing is lost or doubled."""
 
 import json
+import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 
+import daemon_parts
 import pytest
 from kafka_fleet import PARTITIONS, Writer, expected_ids, fleet
 from kafka_parts import Cluster, running_broker
@@ -58,6 +64,59 @@ def test_records_that_became_no_line_are_passed_and_kept_once(broker, tmp_path):
         ships.end_all()
         letters = broker.records("garbage.logmlm.dlq", 8 * PARTITIONS + 11, seconds=2)
         assert len(letters) == 8 * PARTITIONS + 10
+
+
+STANDING_STILL = """\
+model: {{path: none}}
+state_dir: {directory}/state
+source:
+  kafka:
+    bootstrap_servers: '{address}'
+    topics: t
+    auto_offset_reset: earliest
+    value: json
+    message_field: message
+    max_dead_letter_share: 1
+sinks:
+  - stdout:
+  - kafka: {{bootstrap_servers: '{address}', topic: alerts}}
+  - webhook: {{url: 'http://127.0.0.1:{deaf}/', timeout: 60s, grouped: false}}
+"""
+
+
+def test_brokers_and_a_receiver_that_stand_still_do_not_keep_it_from_ending_in_time(tmp_path):
+    """Each step of a stop has its time alone, but not all of them one after the other."""
+    (tmp_path / "kafka").mkdir()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as deaf,
+        running_broker(tmp_path / "kafka") as broker,
+        (tmp_path / "log").open("w+") as log,
+    ):
+        broker.topic("t")
+        broker.produce("t", ["no json", *['{"message": "ODD"}'] * 20])
+        config = tmp_path / "run.yaml"
+        told = {"directory": tmp_path, "address": broker.address, "deaf": deaf.getsockname()[1]}
+        config.write_text(STANDING_STILL.format(**told))
+        command = [sys.executable, daemon_parts.__file__, str(config)]
+        environment = os.environ | {"DAEMON_PARTS_SPEED": "1"}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        ) as child:
+            try:
+                child.stdout.readline()
+                broker.produce("t", ['{"message": "STUCK"}'] * 2)
+                time.sleep(3)
+                broker.freeze()
+                began = time.monotonic()
+                child.send_signal(signal.SIGTERM)
+                assert child.wait(30) == 0
+                took = time.monotonic() - began
+            finally:
+                child.kill()
+        log.seek(0)
+        said = log.read()
+        assert "Traceback" not in said
+        assert took < 10, said
 
 
 @pytest.fixture
