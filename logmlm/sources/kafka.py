@@ -128,11 +128,16 @@ class KafkaSource:
         if self._group is not None:
             self._group.noted = self._partitions.positions(checkpoints)
 
-    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> None:
-        """Commit positions of partitions that are placed here; what fails waits for the next."""
+    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> bool:
+        """Commit positions of partitions that are placed here; what fails waits for the next.
+
+        Returns whether it went well. Nothing is well while the group is not joined.
+        """
         positions = self._partitions.positions(checkpoints)
-        if self._group is not None and self._group.commit(positions):
-            self._partitions.committed(checkpoints)
+        if self._group is None or not self._group.commit(positions):
+            return False
+        self._partitions.committed(checkpoints)
+        return self._group.is_joined
 
     def model_changed(self, digest: str) -> None:
         """Write the digest into the metadata of what is committed."""
