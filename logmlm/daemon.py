@@ -172,6 +172,7 @@ class Workshop:
             make=self._alert_maker(loaded, source),
             random=self.world.random,
             post=lambda couriers: Threads(couriers, self.world.clock, left=self.left),
+            began=lambda _: self.measured.alert("firing"),
             now=self.world.clock(),
         )
 
@@ -188,7 +189,6 @@ class Workshop:
 
         def make(score: Score) -> Alert:
             expectations = detector.explain(score)
-            self.measured.alert("firing")
             return make_alert(
                 score,
                 expectations,
