@@ -44,11 +44,12 @@ def explain(found):
 
 
 class PlainReader:
-    """Every line is an event at once, at the time it came."""
+    """Every line is an event at once, at the time it came, with what its source says beside it."""
 
     def add(self, lines):
         return [
-            Event(line, Fields(None, "", line.text), line.received_at, "k", "t1") for line in lines
+            Event(line, Fields(None, "", line.text, line.attributes), line.received_at, "k", "t1")
+            for line in lines
         ]
 
     def flush_due(self, _now):
