@@ -171,7 +171,11 @@ class KafkaSource:
         except _REFUSED as error:
             raise UnreachableError(f"Kafka refuses: {_refusal(error)}") from error
         except _UNREADABLE as error:
-            raise DataError(f"a Kafka record is damaged: {error}") from error
+            # kafka-python gives nothing of such a batch, nor says where it ends.
+            raise DataError(
+                f"a Kafka record is damaged: {error}; to go on without it, stop all of the group"
+                " and move the group's offset past it"
+            ) from error
         except KafkaError as error:
             self._say(error)
             self._wait(timeout)
