@@ -35,10 +35,11 @@ class Alerting:
     was stored before is not stored, and not sent, again. What a receiver accepted is sent to it
     again only if the process died before that was noted. `make` turns a score that reaches the
     threshold into an alert; `random` gives numbers from 0 to 1 for the jitter; `post` makes what
-    delivers of the couriers (None: `Rounds`, in the caller's own thread).
+    delivers of the couriers (None: `Rounds`, in the caller's own thread); `began` is told of each
+    alert that was not stored before.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it makes, draws, posts and tells of is handed in by name
         self,
         state: State,
         receivers: Sequence[Receiver],
@@ -46,6 +47,7 @@ class Alerting:
         make: Callable[[Score], Alert],
         random: Callable[[], float],
         post: Callable[[Sequence[Courier]], Post] = Rounds,
+        began: Callable[[Alert], None] = lambda _: None,
         now: float = 0.0,
     ) -> None:
         """Take over what an earlier run left; `now` is the time of that.
@@ -56,6 +58,7 @@ class Alerting:
         """
         self._state = state
         self._make = make
+        self._began = began
         self._outbox = Outbox(state, {r.name: r.grouping for r in receivers})
         self._outbox.adopt(now)
         self._adopted_at = now
@@ -77,8 +80,11 @@ class Alerting:
         with self._state.transaction():
             mutes = Mutes.at(self._state, now)
             judged = [(alert, mutes.verdict(alert)) for alert in made.values()]
-            self._outbox.store(judged, now)
-            return [alert for alert in made.values() if not self.is_settled(alert.id)]
+            new = self._outbox.store(judged, now)
+            unsettled = [alert for alert in made.values() if not self.is_settled(alert.id)]
+        for alert in new:
+            self._began(alert)
+        return unsettled
 
     def is_settled(self, alert_id: str) -> bool:
         """Whether nobody would miss this alert if this machine were lost now.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from logmlm.explanation import line_text, surge_text
+from logmlm.explanation import line_text, printable, surge_text
+from logmlm.formats import attribute
 from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Score, window_id
 from logmlm.rfc3339 import rfc3339
 
@@ -22,6 +23,8 @@ SEVERE_LEVELS = frozenset(
 )
 SURGE = "[SURGE]"
 """Stands in a pattern beside the odd places of a window that alarms with those before it."""
+PLACES = (("host", ("host",)), ("service", ("service", "unit")))
+"""Labels of the lines themselves, and the attributes that say them, the first that is there."""
 _MASK = 2**64 - 1
 _VARIABLE = re.compile(r"\w*\d\w*")
 
@@ -38,12 +41,13 @@ def make_alert(
     """Make the alert of a window that reaches the threshold; the same score makes the same alert.
 
     `digest` is the model's. `labels` are those that all alerts of this process share (`model`,
-    `source`, and the user's own), `origin` says where the lines come from, `description`
-    explains the score at length. All annotations are bounded in length.
+    `source`, and the user's own), and go before what the lines say themselves (`place`). `origin`
+    says where the lines come from, `description` explains the score at length. All annotations
+    are bounded in length.
     """
     own = {"alertname": ALERT_NAME, "severity": severity(score, expectations)}
     identity = window_id(digest, score.window)
-    every = {**own, **labels}
+    every = {**own, **place(score), **labels}
     return Alert(
         id=identity,
         fingerprint=fingerprint(every),
@@ -82,6 +86,28 @@ def severity(score: Score, expectations: Sequence[Expectation]) -> str:
         if odd.index < len(events)
     )
     return ("info", "warning", "critical")[(score.value >= SEVERE_VALUE) + is_error]
+
+
+def place(score: Score) -> dict[str, str]:
+    """Labels `host` and `service`, each where all lines of the window say the same.
+
+    A line's service is what its program is called, or else its unit. Surges have neither: what
+    the windows before the last one say is not known any more.
+    """
+    if score.surge:
+        return {}
+    found = {name: _agreed(score.window.events, asked) for name, asked in PLACES}
+    return {name: value for name, value in found.items() if value}
+
+
+def _agreed(events: Sequence[Event], attributes: Sequence[str]) -> str:
+    """What all events say, on one row and without control characters; empty if they do not."""
+    values = {next(filter(None, _said(event, attributes)), "") for event in events}
+    return printable(values.pop()) if len(values) == 1 else ""
+
+
+def _said(event: Event, attributes: Sequence[str]) -> Iterator[str]:
+    return ((attribute(event.fields, name) or "").strip() for name in attributes)
 
 
 def pattern(score: Score, expectations: Sequence[Expectation]) -> str:

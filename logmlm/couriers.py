@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import traceback
@@ -26,6 +27,8 @@ DRAIN_S = 4.0
 """How long a stop waits for what is due."""
 MOMENT_S = 0.3
 """How long it is waited for what is on its way, where nothing more is sent."""
+AFTERWARDS_S = 2.5
+"""What such a wait leaves of the time for the stop: positions are committed after it."""
 
 logger = logging.getLogger(__name__)
 
@@ -156,14 +159,19 @@ class Threads:
 
     It begins when no earlier one sends to the same sink any more, so that no two send the same.
     An error that ends a courier is raised by the next `deliver`. A `close` takes `drain_s` true
-    seconds at most.
+    seconds at most, and less where so much is not `left` for all of the stop.
     """
 
     def __init__(
-        self, couriers: Sequence[Courier], clock: Callable[[], float], drain_s: float = DRAIN_S
+        self,
+        couriers: Sequence[Courier],
+        clock: Callable[[], float],
+        drain_s: float = DRAIN_S,
+        left: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._clock = clock
         self._drain_s = drain_s
+        self._left = left
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._errors: list[BaseException] = []
@@ -199,7 +207,8 @@ class Threads:
         if not flush:
             self._over.set()
         self._wake()
-        self._wait(self._drain_s if flush else min(self._drain_s, MOMENT_S), flush)
+        drain_s = min(self._drain_s, self._left() - AFTERWARDS_S)
+        self._wait(drain_s if flush else min(drain_s, MOMENT_S), flush)
         if self._errors:
             raise self._errors[0]
 

@@ -84,8 +84,9 @@ def run(
     """Follow, score and alert until SIGTERM or SIGINT, or until nothing came for so many seconds.
 
     Returns after a clean stop: the batch at hand was finished, what is due was sent once, and
-    the positions were committed. Alerts for standard output go to `out`; `load` opens the
-    model of a config (None: `Detector.load`). At a SIGHUP the configuration is read anew by
+    the positions were committed. Where time did not suffice for that (`STOP_S` after the signal
+    all is over), the next start does it. Alerts for standard output go to `out`; `load` opens
+    the model of a config (None: `Detector.load`). At a SIGHUP the configuration is read anew by
     `reread` (None: it stays, but secrets and model are read again).
 
     Raises:
@@ -102,10 +103,13 @@ def run(
     with (
         locked(directory),
         Stop(world.grace_s) as stop,
+        _ended_in_time(),
         Outside(config.http, environment, measured, wishes=stop, silences=silences) as outside,
         closing(State(directory / STATE)) as state,
     ):
-        maker = Workshop(state, out, world, load or _load, measured, reread or (lambda: config))
+        maker = Workshop(
+            state, out, world, load or _load, measured, reread or (lambda: config), stop.left
+        )
         loaded = maker.load(config)
         with closing(_source(config, directory, world, stop, loaded.detector)) as source:
             _forget_cuts_of_another_model(source, loaded.detector.digest, maker.model_note)
@@ -117,15 +121,25 @@ def run(
     logger.info("stopped")
 
 
-def _run(running: Running, stop: Stop, stop_when_idle: float | None, outside: Outside) -> None:
+@contextmanager
+def _ended_in_time() -> Iterator[None]:
+    """Take `OutOfTime` for the end that it is, wherever it came: in the start, say."""
     try:
-        running.pipeline.run(stop.is_set, stop_when_idle, running.after_turn)
-        outside.stopping()
-        running.close()
+        yield
     except OutOfTime:
         logger.warning("stopped in the midst of work, which the next start does again")
+
+
+def _run(running: Running, stop: Stop, stop_when_idle: float | None, outside: Outside) -> None:
+    is_done = False
+    try:
+        with _ended_in_time():
+            running.pipeline.run(stop.is_set, stop_when_idle, running.after_turn)
+            is_done = True
     finally:
-        running.close(flush=False)
+        stop.work_is_over()
+        outside.stopping()
+        running.close(flush=is_done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +152,7 @@ class Workshop:
     open_model: Callable[[RunModelConfig], Detector]
     measured: Metrics
     read: Callable[[], RunConfig]
+    left: Callable[[], float]
 
     @property
     def model_note(self) -> Path:
@@ -156,7 +171,8 @@ class Workshop:
             loaded.receivers,
             make=self._alert_maker(loaded, source),
             random=self.world.random,
-            post=lambda couriers: Threads(couriers, self.world.clock),
+            post=lambda couriers: Threads(couriers, self.world.clock, left=self.left),
+            began=lambda _: self.measured.alert("firing"),
             now=self.world.clock(),
         )
 
@@ -173,7 +189,6 @@ class Workshop:
 
         def make(score: Score) -> Alert:
             expectations = detector.explain(score)
-            self.measured.alert("firing")
             return make_alert(
                 score,
                 expectations,
@@ -233,7 +248,7 @@ def _source(
     config: RunConfig, directory: Path, world: World, stop: Stop, detector: Detector
 ) -> Source:
     model = Model(detector.manifest.name, detector.digest)
-    around = Surroundings(directory, world.clock, stop.wait, world.stdin, model)
+    around = Surroundings(directory, world.clock, stop.wait, world.stdin, model, stop.left)
     return open_source(config.source, around)
 
 

@@ -110,8 +110,9 @@ class KafkaSourceConfig(KafkaConnection):
 
     A record's value is a line of `text`, or `json`: an object, whose field `message_field` is
     the line (by default the line is the whole object). `attributes` names what else is known of
-    a line, for the model's key and the alerts: `host: key`, `service: header:app`,
-    `unit: field:kubernetes.pod` (fields in fields with dots). A line over `max_line_bytes` is cut.
+    a line, for the model's key: `host: key`, `service: header:app`, `unit: field:kubernetes.pod`
+    (fields in fields with dots). Host and service are labels of its alerts too. A line over
+    `max_line_bytes` is cut.
 
     A record that can't be read (no value, no JSON object, over `max_record_bytes`) goes to
     `dead_letter_topic` (by default the topic's own name and `.logmlm.dlq`). If, of the last

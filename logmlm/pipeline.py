@@ -23,7 +23,7 @@ ENOUGH_LINES = 100
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one round of the loop did."""
+    """What one round of the loop did; `committed` says that positions were, and durably so."""
 
     lines: int
     committed: bool
@@ -57,7 +57,7 @@ class Pipeline:
         self._judge = judge
         self._alerting = alerting
         self._clock = clock
-        self._committed_at = self._active_at = clock()
+        self._tried_at = self._active_at = clock()
         self._safe = SafePoints(self._is_settled)
         self._take(Changes(gained=source.checkpoints()))
 
@@ -99,10 +99,8 @@ class Pipeline:
             self._active_at = self._clock()  # scoring took its time; more may have come meanwhile
         self._source.note(self._positions())
         self._source.hold(self._alerting.is_behind(now))
-        is_due = not 0 <= now - self._committed_at < COMMIT_EVERY_S
-        if is_due:
-            self.commit()
-        return Turn(len(lines), is_due)
+        is_due = not 0 <= now - self._tried_at < COMMIT_EVERY_S
+        return Turn(len(lines), is_due and self.commit())
 
     def change_alerting(self, alerting: Alerting) -> None:
         """Go on with other receivers or rules; what waits for delivery is in the outbox."""
@@ -168,10 +166,14 @@ class Pipeline:
         found = {name: self._safe.settled(name) for name in self._windower.partitions}
         return {name: checkpoint for name, checkpoint in found.items() if checkpoint is not None}
 
-    def commit(self) -> None:
-        """Commit how far each partition is dealt with, as far as its alerts are settled."""
+    def commit(self) -> bool:
+        """Commit how far each partition is dealt with, as far as its alerts are settled.
+
+        Returns whether that went well; if not, it is tried again in `COMMIT_EVERY_S` seconds.
+        """
         at_hand = self._source.checkpoints()
         self._drop([name for name in self._windower.partitions if name not in at_hand])
-        self._source.commit(self._positions())
-        self._committed_at = self._clock()
+        is_kept = self._source.commit(self._positions())
+        self._tried_at = self._clock()
         self._reader.warn_of_misfits(ENOUGH_LINES)
+        return is_kept

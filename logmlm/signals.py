@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
+import time
 from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-GRACE_S = 5.0
+GRACE_S = 4.0
 """How long the work at hand may take after the first SIGTERM or SIGINT."""
+STOP_S = 8.0
+"""How long all that a stop does may take: the work at hand, then the last alerts and positions,
+then letting go of the source. The rest of 10 s is for the interpreter's own end: kafka-python's
+producers alone may take 2 s of it."""
 
 
 class OutOfTime(BaseException):
@@ -27,11 +33,14 @@ class Stop:
 
     A handler writes to a pipe instead of setting a `threading.Event`, whose lock the main
     thread may hold at that very moment. What is still at work `grace_s` after the signal is
-    ended by `OutOfTime`.
+    ended by `OutOfTime`; what comes after the work shares what is `left` of `stop_s`, and is
+    ended by nothing but its own care.
     """
 
-    def __init__(self, grace_s: float = GRACE_S) -> None:
+    def __init__(self, grace_s: float = GRACE_S, stop_s: float = STOP_S) -> None:
         self._grace_s = grace_s
+        self._stop_s = stop_s
+        self._deadline = math.inf
         self._is_set = self._reload_wanted = False
         self._before: dict[signal.Signals, Any] = {}
         self._read_end = self._write_end = -1
@@ -59,6 +68,16 @@ class Stop:
         """Whether a signal to stop came."""
         return self._is_set
 
+    def left(self) -> float:
+        """Seconds until all has to be over; infinite before a signal, and never negative."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def work_is_over(self) -> None:
+        """From now on nothing is ended by `OutOfTime`; without a signal too, time is counted."""
+        self._grace_s = 0.0  # also of a signal that comes only now: 0 sets no alarm
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._count()
+
     def take_reload(self) -> bool:
         """Whether a reload was wished for since this was asked last."""
         wanted, self._reload_wanted = self._reload_wanted, False
@@ -80,7 +99,11 @@ class Stop:
         if not self._is_set:
             self._is_set = True
             self._wake()
+            self._count()
             signal.setitimer(signal.ITIMER_REAL, self._grace_s)
+
+    def _count(self) -> None:
+        self._deadline = min(self._deadline, time.monotonic() + self._stop_s)
 
     def _reload(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  signal's own signature
         self.wish_reload()

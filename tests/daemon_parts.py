@@ -44,11 +44,12 @@ def explain(found):
 
 
 class PlainReader:
-    """Every line is an event at once, at the time it came."""
+    """Every line is an event at once, at the time it came, with what its source says beside it."""
 
     def add(self, lines):
         return [
-            Event(line, Fields(None, "", line.text), line.received_at, "k", "t1") for line in lines
+            Event(line, Fields(None, "", line.text, line.attributes), line.received_at, "k", "t1")
+            for line in lines
         ]
 
     def flush_due(self, _now):
@@ -97,7 +98,7 @@ def noted(path):
 
 
 class FakeDetector:
-    """Windows of two lines; those that hold ODD are anomalies."""
+    """Windows of two lines; those that hold ODD are anomalies, a line STUCK takes a minute."""
 
     digest = "d1"
     manifest = SimpleNamespace(name="fake")
@@ -119,6 +120,8 @@ class FakeDetector:
     def score(self, windows):
         if self.notes is not None:
             self.notes.add(windows)
+        if any("STUCK" in each.line.text for window in windows for each in window.events):
+            time.sleep(60)
         return [
             Score(
                 window,
@@ -135,13 +138,15 @@ class FakeDetector:
 
 
 def load(model):
-    """A model directory's name may say how many lines make a window, or that it can't be read.
+    """A model's name may say how many lines make a window, or that it is slow or can't be read.
 
     The environment's SCORED_WINDOWS may name a file that every scored window is noted in.
     """
     path = model.path
     if path.name == "broken":
         raise RuntimeError("CUDA out of memory")
+    if path.name == "slow":
+        time.sleep(60)
     told = os.environ.get("SCORED_WINDOWS")
     detector = FakeDetector(notes=None if told is None else Notes(told))
     if path.name.isdigit():
@@ -150,7 +155,7 @@ def load(model):
 
 
 if __name__ == "__main__":
-    grace_s = float(os.environ.get("GRACE_S", "5"))
+    grace_s = float(os.environ.get("GRACE_S", "4"))
     speed = float(os.environ.get("DAEMON_PARTS_SPEED", "100"))
     faster = daemon.World(clock=lambda: time.time() * speed, grace_s=grace_s)
     read = partial(read_run_config, Path(sys.argv[1]), os.environ)

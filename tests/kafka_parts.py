@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -220,6 +221,10 @@ class Broker(Clients):
                 break
             time.sleep(0.05)
         raise RuntimeError((self._directory / "broker.log").read_text()[-4000:])
+
+    def freeze(self):
+        """Have it stand still: connections stay, and nothing is answered."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def stop(self, kill=False):
         if self._process is not None:

@@ -9,7 +9,7 @@ from logmlm.alertlist import retry
 from logmlm.alerts import make_alert
 from logmlm.couriers import LAST_RETRY_S, MAX_RETRY_AFTER_S, Receiver, backoff
 from logmlm.errors import StorageError
-from logmlm.records import Delivery
+from logmlm.records import Delivery, window_id
 from logmlm.state import State
 
 ACCEPTED, LATER = Delivery("accepted"), Delivery("later", "HTTP 503")
@@ -36,6 +36,7 @@ class Desk:
         self.directory = directory
         self.hooks = hooks
         self.jitter = 1.0
+        self.began = []
         self.state = None
         self.start()
 
@@ -54,6 +55,7 @@ class Desk:
                 description="",
             ),
             random=lambda: self.jitter,
+            began=self.began.append,
         )
 
     def close(self):
@@ -105,6 +107,16 @@ def test_what_waits_is_counted_for_each_receiver(tmp_path):
     assert desk.alerting.waiting() == {"slow": 1, "quick": 1}
     desk.alerting.deliver(0.0)
     assert desk.alerting.waiting() == {"slow": 1, "quick": 0}
+
+
+def test_an_alert_begins_once_however_often_it_is_made_again(desk):
+    for _ in range(2):
+        desk.alerting.update([score("ODD"), score("ODD", first=50)], 0.0)
+        desk.start()
+        desk.alerting.update([score("ODD")], 1.0)
+    assert [alert.id for alert in desk.began] == [
+        window_id("d", score("ODD", first=first).window) for first in (0, 50)
+    ]
 
 
 def test_an_alert_is_durable_before_anything_is_sent(desk, hook):

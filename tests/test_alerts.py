@@ -7,8 +7,12 @@ from daemon_parts import explain, score
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.alerts import MAX_LINES, fingerprint, make_alert, severity
-from logmlm.records import UNKNOWN, Rise, window_id
+from logmlm.alerts import MAX_CHARACTERS, MAX_LINES, fingerprint, make_alert, severity
+from logmlm.config import FormatConfig
+from logmlm.formats import get_format
+from logmlm.reader import EventReader
+from logmlm.records import UNKNOWN, LogLine, Rise, window_id
+from logmlm.sources.journal_entry import read_entry
 
 LABELS = {"source": "file", "model": "m", "service": "s"}
 
@@ -44,6 +48,96 @@ def test_the_id_is_that_of_the_window_under_the_model():
     assert alert(found).id == alert(found, labels={"model": "x"}).id
     assert alert(found).id != alert(found, digest="e").id
     assert alert(found).id != alert(score("a", "ODD", first=1)).id
+
+
+SYSLOG = "<13>Jun  9 06:06:0{} {} {}[7]: job {} ODD"
+
+
+def placed(name, *texts, attributes=(), surge=None, **changes):
+    """The alert of a window with these lines as a format reads them, attributes beside them."""
+    reader = EventReader(get_format(FormatConfig(name=name)), None, lambda *_: "t")
+    beside = [*attributes, *[{}] * len(texts)]
+    lines = [
+        LogLine(text, "p", i, i + 1, 1000.0, attributes=known)
+        for i, (text, known) in enumerate(zip(texts, beside, strict=False))
+    ]
+    found = score(*texts)
+    window = replace(found.window, events=tuple(reader.add(lines) + reader.flush()))
+    return alert(replace(found, window=window, surge=surge), **changes)
+
+
+def places(made):
+    return {name: made.labels[name] for name in ("host", "service") if name in made.labels}
+
+
+NO_SERVICE = {"source": "syslog", "model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "programs", "expected"),
+    [
+        (("web1", "web1"), ("cron", "cron"), {"host": "web1", "service": "cron"}),
+        (("web1", "web2"), ("cron", "cron"), {"service": "cron"}),
+        (("web1", "web1"), ("cron", "sshd"), {"host": "web1"}),
+        (("web1", "web2"), ("cron", "sshd"), {}),
+    ],
+)
+def test_host_and_service_are_labels_where_all_lines_of_the_window_agree(hosts, programs, expected):
+    texts = [SYSLOG.format(i, *each, i) for i, each in enumerate(zip(hosts, programs, strict=True))]
+    assert places(placed("syslog", *texts, labels=NO_SERVICE)) == expected
+
+
+def test_a_line_that_names_no_host_is_not_taken_for_one_of_the_others():
+    named, nameless = {"host": "web1", "service": "shop"}, {"service": "shop"}
+    made = placed("plain", "ODD", "b", attributes=[named, nameless], labels=NO_SERVICE)
+    assert places(made) == {"service": "shop"}
+    assert places(placed("plain", "ODD", "b", labels=NO_SERVICE)) == {}
+
+
+def test_what_a_kafka_record_says_beside_its_line_goes_before_what_the_line_says():
+    text, known = SYSLOG.format(1, "relay", "cron", 1), {"host.name": "web1", "unit": "u"}
+    made = placed("syslog", text, text, attributes=[known, known], labels=NO_SERVICE)
+    assert places(made) == {"host": "web1", "service": "cron"}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ('"SYSLOG_IDENTIFIER": "sshd", "_SYSTEMD_UNIT": "ssh.service"', "sshd"),
+        ('"_SYSTEMD_UNIT": "ssh.service"', "ssh.service"),
+    ],
+)
+def test_an_entry_of_the_journal_is_of_its_host_and_program_or_else_of_its_unit(more, expected):
+    raw = f'{{"__CURSOR": "s=ab;i=1", "MESSAGE": "ODD", "_HOSTNAME": "web1", {more}}}'
+    text = read_entry(raw, 1000).text
+    made = placed("json", text, text, labels=NO_SERVICE)
+    assert places(made) == {"host": "web1", "service": expected}
+
+
+def test_fixed_labels_win_and_what_the_lines_say_changes_no_id():
+    known = {"host": "web1", "service": "shop"}
+    made = placed("plain", "ODD", attributes=[known], labels={"service": "ours", "model": "m"})
+    assert places(made) == {"host": "web1", "service": "ours"}
+    again = placed("plain", "ODD", attributes=[known], labels={"service": "ours", "model": "m"})
+    assert (again.id, again.fingerprint) == (made.id, made.fingerprint)
+    nowhere = placed("plain", "ODD", labels={"service": "ours", "model": "m"})
+    assert (nowhere.id == made.id, nowhere.fingerprint == made.fingerprint) == (True, False)
+
+
+def test_a_surge_is_of_no_one_host():
+    """Its window is the last of many, and a silence of one host must not mute the others."""
+    known = {"host": "web1", "service": "shop"}
+    surge = Rise(9.0, 0.0, 7, 5)
+    assert places(placed("plain", "ODD", attributes=[known], surge=surge, labels={})) == {}
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_label_that_can_be_sent_and_shown_or_none(value):
+    made = placed("plain", "ODD", "b", attributes=[{"host": value}] * 2, labels=NO_SERVICE)
+    host = made.labels.get("host", "x")
+    assert host.isprintable()
+    assert 0 < len(host) <= MAX_CHARACTERS + 1
+    assert host.encode()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from trials import receiver as trials
 from trials.receiver import ACCEPTED, HOUR, Office, Receiving, wait_until
 
-from logmlm.couriers import Receiver, Rounds, Threads
+from logmlm.couriers import AFTERWARDS_S, Receiver, Rounds, Threads
 from logmlm.errors import StorageError
 from logmlm.groups import Grouping
 from logmlm.records import Delivery
@@ -120,6 +120,21 @@ def test_no_two_send_to_one_sink_and_the_loop_waits_for_neither(state, answer, m
     wait_until(lambda: state.count("queue") == 0)
     post.close(time.time(), flush=True)
     assert sent[1:] == ([] if answer == ACCEPTED else [("new", alert_id)])
+
+
+def test_a_stop_that_has_little_time_left_waits_for_no_receiver_any_longer(state, caplog):
+    release = threading.Event()
+    office = Office(state, Receiver("hangs", lambda _: release.wait(20) and ACCEPTED))
+    office.store(1, time.time())
+    post = Threads(office.couriers, time.time, drain_s=20, left=lambda: AFTERWARDS_S + 0.3)
+    began = time.monotonic()
+    post.close(time.time(), flush=True)
+    assert 0.2 < time.monotonic() - began < 5
+    post = Threads([], time.time, left=lambda: 0.0)
+    post.close(time.time(), flush=True)
+    assert "sink hangs: not done in time" in caplog.text
+    release.set()
+    wait_until(lambda: not any(t.name == "sink hangs" for t in threading.enumerate()))
 
 
 def test_what_fails_at_a_stop_stays_for_the_next_start(state):

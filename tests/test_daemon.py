@@ -333,6 +333,29 @@ def test_a_receiver_that_hangs_does_not_hold_up_the_others_nor_the_stop(tmp_path
         assert state.count("waiting") == 0
 
 
+NO_BROKER = "{kafka: {bootstrap_servers: '127.0.0.1:1', topics: t, auto_offset_reset: latest,\
+ connect_timeout: 60s}}"
+
+
+@pytest.mark.parametrize(("model", "source"), [("slow", "{stdin: }"), ("none", NO_BROKER)])
+def test_told_to_stop_while_it_starts_it_ends_well_and_without_a_traceback(tmp_path, model, source):
+    config = tmp_path / "run.yaml"
+    config.write_text(f"model: {{path: {model}}}\nstate_dir: {tmp_path}/state\nsource: {source}\n")
+    command = [sys.executable, daemon_parts.__file__, str(config)]
+    environment = os.environ | {"GRACE_S": "0.5"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            wait_for_handler(child.pid)
+            time.sleep(1)
+            child.send_signal(signal.SIGTERM)
+            _, said = child.communicate(timeout=20)
+        finally:
+            child.kill()
+    assert child.returncode == 0
+    assert "Traceback" not in said
+    assert "which the next start does again" in said
+
+
 def test_stopped_by_sigterm_nothing_is_sent_twice(tmp_path):
     process, writer = Process(tmp_path), Writer(tmp_path)
     writer.write(3)

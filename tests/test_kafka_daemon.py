@@ -1,12 +1,21 @@
 """The daemon on a real Kafka: killed, rebalanced, its broker lost; nothing is lost or doubled."""
 
 import json
+import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 
+import daemon_parts
 import pytest
+from http_parts import served
 from kafka_fleet import PARTITIONS, Writer, expected_ids, fleet
 from kafka_parts import Cluster, running_broker
 from trials import kafka
+
+from logmlm.state import State
 
 
 def test_killed_ten_times_it_loses_no_window_and_makes_no_other_alert(broker, tmp_path):
@@ -58,6 +67,119 @@ def test_records_that_became_no_line_are_passed_and_kept_once(broker, tmp_path):
         ships.end_all()
         letters = broker.records("garbage.logmlm.dlq", 8 * PARTITIONS + 11, seconds=2)
         assert len(letters) == 8 * PARTITIONS + 10
+
+
+STANDING_STILL = """\
+model: {{path: none}}
+state_dir: {directory}/state
+source:
+  kafka:
+    bootstrap_servers: '{address}'
+    topics: t
+    auto_offset_reset: earliest
+    value: json
+    message_field: message
+    max_dead_letter_share: 1
+sinks:
+  - stdout:
+  - kafka: {{bootstrap_servers: '{address}', topic: alerts}}
+  - webhook: {{url: 'http://127.0.0.1:{deaf}/', timeout: 60s, grouped: false}}
+"""
+
+
+def test_brokers_and_a_receiver_that_stand_still_do_not_keep_it_from_ending_in_time(tmp_path):
+    """Each step of a stop has its time alone, but not all of them one after the other."""
+    (tmp_path / "kafka").mkdir()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as deaf,
+        running_broker(tmp_path / "kafka") as broker,
+        (tmp_path / "log").open("w+") as log,
+    ):
+        broker.topic("t")
+        broker.produce("t", ["no json", *['{"message": "ODD"}'] * 20])
+        config = tmp_path / "run.yaml"
+        told = {"directory": tmp_path, "address": broker.address, "deaf": deaf.getsockname()[1]}
+        config.write_text(STANDING_STILL.format(**told))
+        command = [sys.executable, daemon_parts.__file__, str(config)]
+        environment = os.environ | {"DAEMON_PARTS_SPEED": "1"}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        ) as child:
+            try:
+                child.stdout.readline()
+                broker.produce("t", ['{"message": "STUCK"}'] * 2)
+                time.sleep(3)
+                broker.freeze()
+                began = time.monotonic()
+                child.send_signal(signal.SIGTERM)
+                assert child.wait(30) == 0
+                took = time.monotonic() - began
+            finally:
+                child.kill()
+        log.seek(0)
+        said = log.read()
+        assert "Traceback" not in said
+        assert took < 10, said
+
+
+PLACES = """\
+model: {{path: none}}
+state_dir: {directory}/state
+alerting: {{group_by: [host], group_wait: 1h}}
+sinks: [stdout: , webhook: {{url: '{url}'}}]
+labels: {labels}
+source:
+  kafka:
+    bootstrap_servers: '{address}'
+    topics: {topic}
+    group: {directory.name}
+    auto_offset_reset: earliest
+    value: json
+    message_field: message
+    attributes: {{host: field:at.host, service: field:app}}
+"""
+
+
+def alerts_of(directory, number, **told):
+    """Id, fingerprint and labels of the first alerts of a daemon; its directory has its state."""
+    config = directory / "run.yaml"
+    config.write_text(PLACES.format(directory=directory, **told))
+    command = [sys.executable, daemon_parts.__file__, str(config)]
+    environment = os.environ | {"DAEMON_PARTS_SPEED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        try:
+            found = [json.loads(child.stdout.readline()) for _ in range(number)]
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(30) == 0
+        finally:
+            child.kill()
+    return [(alert["id"], alert["fingerprint"], alert["labels"]) for alert in found]
+
+
+def test_hosts_of_records_are_labels_that_group_and_silence_and_are_the_same_again(
+    broker, tmp_path
+):
+    topic = broker.topic("places")
+    hosts = ("web1", "web1", "web2", "web2", "web1", "web2")
+    records = [{"message": "ODD", "at": {"host": host}, "app": "shop"} for host in hosts]
+    broker.produce(topic, list(map(json.dumps, records)))
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    for directory in (one, two, three):
+        directory.mkdir()
+    with served() as (url, calls):
+        told = {"url": url, "topic": topic, "address": broker.address}
+        first = alerts_of(one, 3, labels="{}", **told)
+        assert {call.json["groupLabels"].get("host", "") for call in calls} == {"web1", "web2", ""}
+        assert alerts_of(two, 3, labels="{}", **told) == first
+        (three / "state").mkdir()
+        State(three / "state" / "state.db").close()  # as a first run would
+        silence = ["silence", "add", "host=web1", "--for", "1h", "--state-dir", three / "state"]
+        subprocess.run([sys.executable, "-m", "logmlm", *map(str, silence)], check=True)
+        heard = alerts_of(three, 2, labels="{service: ours}", **told)
+    assert [labels.get("host") for _, _, labels in first] == ["web1", "web2", None]
+    assert {labels["service"] for _, _, labels in first} == {"shop"}
+    assert [id_ for id_, _, _ in heard] == [id_ for id_, _, _ in first[1:]]
+    assert {labels["service"] for _, _, labels in heard} == {"ours"}
 
 
 @pytest.fixture

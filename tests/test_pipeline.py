@@ -25,6 +25,7 @@ class ListSource(Steady):
         self.batches = list(batches)
         self.at = at or {"p": Checkpoint(0, 0, None)}
         self.ends = False
+        self.keeps = True
         self.clock = 100.0
 
     @property
@@ -42,6 +43,7 @@ class ListSource(Steady):
     def commit(self, checkpoints):
         self.at = {**self.at, **checkpoints}
         self.steps.append(("commit", dict(checkpoints)))
+        return self.keeps
 
     def origin(self, partition):
         return partition
@@ -232,6 +234,15 @@ def test_each_turn_says_what_it_did():
     desk.pipeline.run(stop_after(11), after_turn=turns.append)
     assert turns[:2] == [Turn(2, committed=False), Turn(0, committed=False)]
     assert [turn.committed for turn in turns].index(True) == COMMIT_EVERY_S / 0.5 - 1
+
+
+def test_a_commit_that_failed_is_none_and_is_tried_again_in_time():
+    desk = Desk()
+    desk.source.keeps = False
+    turns = []
+    desk.pipeline.run(stop_after(int(2 * COMMIT_EVERY_S / 0.5)), after_turn=turns.append)
+    assert not any(turn.committed for turn in turns)
+    assert len(desk.told("commit")) == 3
 
 
 def test_another_model_deals_with_the_open_windows_before_positions_are_committed():

@@ -1,5 +1,6 @@
 """Signals end a wait, are taken once, and the work at hand has its time but no more."""
 
+import math
 import os
 import signal
 import threading
@@ -63,6 +64,35 @@ def test_work_that_goes_on_too_long_after_the_signal_is_ended():
         with pytest.raises(OutOfTime):
             time.sleep(10)
         assert stop.is_set()
+
+
+def test_what_is_left_is_counted_from_the_first_signal_on():
+    with Stop(grace_s=60, stop_s=5.0) as stop:
+        assert stop.left() == math.inf
+        send(signal.SIGTERM)
+        time.sleep(0.2)
+        send(signal.SIGTERM)
+        assert 0 < stop.left() <= 4.8
+        stop.work_is_over()
+        assert stop.left() <= 4.8
+    with Stop(stop_s=0.01) as stop:
+        send(signal.SIGTERM)
+        time.sleep(0.1)
+        assert stop.left() == 0
+
+
+def test_what_comes_after_the_work_is_not_ended_but_its_time_counted():
+    with Stop(grace_s=0.05, stop_s=5.0) as stop:
+        send(signal.SIGTERM)
+        stop.work_is_over()
+        time.sleep(0.2)
+        assert 0 < stop.left() <= 4.8
+    with Stop(grace_s=0.05, stop_s=5.0) as stop:
+        stop.work_is_over()
+        assert 0 < stop.left() <= 5
+        send(signal.SIGTERM)
+        time.sleep(0.2)
+        assert stop.left() <= 4.8
 
 
 def test_nothing_for_an_error_handler_to_take():

@@ -94,9 +94,25 @@ def test_waiting_for_the_end_of_a_reload_is_for_newer_ones(instance):
 
 
 def test_a_wrong_configuration_is_not_started_again():
+    """systemd heeds the main process's code alone, and would start again what fails before it."""
     assert service()["RestartPreventExitStatus"] == [str(ConfigError.exit_code)]
-    assert service()["ExecStartPre"][0].endswith("logmlm validate /etc/logmlm/%i.yaml")
-    assert service()["ExecStart"][0].endswith("logmlm run --config /etc/logmlm/%i.yaml")
+    logmlm = "/opt/logmlm/bin/logmlm"
+    assert service()["ExecStartPre"] == [f"-{logmlm} validate /etc/logmlm/%i.yaml"]
+    assert service()["ExecStart"] == [f"{logmlm} run --config /etc/logmlm/%i.yaml"]
+
+
+LOST = "model: {path: m}\nsource: {stdin: {}}\nhttp: {token_file: lost, listen: '127.0.0.1:0'}\n"
+
+
+@pytest.mark.parametrize("text", [None, "sorce: {}\n", LOST])
+def test_the_main_process_itself_says_that_the_configuration_is_wrong(tmp_path, text):
+    if text is not None:
+        (tmp_path / "demo.yaml").write_text(f"{text}state_dir: {tmp_path}/state\n")
+    words = service()["ExecStart"][0].replace("/etc/logmlm/%i", str(tmp_path / "demo")).split()
+    ended = subprocess.run(
+        [sys.executable, "-m", "logmlm", *words[1:]], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == ConfigError.exit_code, ended.stderr
 
 
 def test_its_times_leave_room_for_what_the_daemon_does():

@@ -82,8 +82,11 @@ class Source(Protocol):
         """Every partition at hand, with the position that was committed last."""
         ...
 
-    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> None:
-        """Keep these positions durably; those of partitions no longer at hand are ignored."""
+    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> bool:
+        """Keep these positions durably; those of partitions no longer at hand are ignored.
+
+        Returns whether all is kept now; what is not is tried again with the next commit.
+        """
         ...
 
     def lag(self) -> Mapping[str, int]:

@@ -84,7 +84,7 @@ class FileSource(Steady):
         """Every known partition, with the position that was committed last."""
         return {known.partition: known.checkpoint for known in self._checkpoints}
 
-    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> bool:
         """Keep these positions durably.
 
         Raises:
@@ -95,6 +95,7 @@ class FileSource(Steady):
             checkpoint = checkpoints.get(known.partition, known.checkpoint)
             self._checkpoints.put(replace(known, checkpoint=checkpoint))
         self._checkpoints.save()
+        return True
 
     def lag(self) -> Mapping[str, int]:
         """Bytes of each open file that were not handed over yet."""

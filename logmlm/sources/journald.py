@@ -105,7 +105,7 @@ class JournaldSource(Steady):
         """Every known sequence, with the position that was committed last."""
         return {name: each.checkpoint for name, each in self._sequences.items()}
 
-    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> bool:
         """Keep these positions durably.
 
         Raises:
@@ -122,6 +122,7 @@ class JournaldSource(Steady):
         if state != self._saved:
             save(self._path, state)
             self._saved = state
+        return True
 
     def lag(self) -> Mapping[str, int]:
         """Entries of the newest sequence that were not read yet, those of other units too.

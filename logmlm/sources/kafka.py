@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,14 +47,15 @@ class KafkaSource:
     lost is waited for.
 
     `model` is the digest of the model whose windows the checkpoints are of; `wait` waits so many
-    seconds, or less.
+    seconds, or less; `left` tells how many true seconds a stop has left: no call of the brokers,
+    and no farewell, takes longer.
     """
 
     name = "kafka"
     exhausted = False
     replayable = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  clock, waits and clients are handed in, each by its name
         self,
         config: KafkaSourceConfig,
         *,
@@ -61,6 +63,7 @@ class KafkaSource:
         model: str,
         clock: Callable[[], float],
         wait: Callable[[float], object],
+        left: Callable[[], float] = lambda: math.inf,
         clients: Clients = KAFKA,
     ) -> None:
         """Reach a broker.
@@ -73,11 +76,11 @@ class KafkaSource:
         self._config = config
         self._clock = clock
         self._wait = wait
-        self._join = partial(Group, config, config.group or group, clients.consumer)
+        self._join = partial(Group, config, config.group or group, left, clients.consumer)
         self._group: Group | None = self._join()
         self.discarded: Counter[str] = Counter()
         self._records = RecordReader(config, self.discarded)
-        self._letters = LetterBox(config, clients.producer)
+        self._letters = LetterBox(config, left, clients.producer)
         self._cap = Cap(config.max_dead_letter_share, config.dead_letter_minimum)
         self._watchdog = Watchdog(config.stall_timeout, clock)
         self._absence = Absence(config.max_poll_interval + config.stall_timeout, clock)
@@ -125,11 +128,16 @@ class KafkaSource:
         if self._group is not None:
             self._group.noted = self._partitions.positions(checkpoints)
 
-    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> None:
-        """Commit positions of partitions that are placed here; what fails waits for the next."""
+    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> bool:
+        """Commit positions of partitions that are placed here; what fails waits for the next.
+
+        Returns whether it went well. Nothing is well while the group is not joined.
+        """
         positions = self._partitions.positions(checkpoints)
-        if self._group is not None and self._group.commit(positions):
-            self._partitions.committed(checkpoints)
+        if self._group is None or not self._group.commit(positions):
+            return False
+        self._partitions.committed(checkpoints)
+        return self._group.is_joined
 
     def model_changed(self, digest: str) -> None:
         """Write the digest into the metadata of what is committed."""
@@ -152,7 +160,7 @@ class KafkaSource:
         return f"Kafka topic {topic}, partition {number}"
 
     def close(self) -> None:
-        """Leave the group, within seconds; what was noted last is handed over."""
+        """Leave the group, within seconds and what is left; what was noted last is handed over."""
         if self._group is not None:
             self._group.close()
         self._letters.close()
@@ -163,7 +171,11 @@ class KafkaSource:
         except _REFUSED as error:
             raise UnreachableError(f"Kafka refuses: {_refusal(error)}") from error
         except _UNREADABLE as error:
-            raise DataError(f"a Kafka record is damaged: {error}") from error
+            # kafka-python gives nothing of such a batch, nor says where it ends.
+            raise DataError(
+                f"a Kafka record is damaged: {error}; to go on without it, stop all of the group"
+                " and move the group's offset past it"
+            ) from error
         except KafkaError as error:
             self._say(error)
             self._wait(timeout)

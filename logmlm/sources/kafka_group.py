@@ -31,11 +31,16 @@ class Group:
     """Polls, commits, and tells which partitions moved.
 
     A rebalance happens inside `poll` and `close` alone. Of a partition that is taken away the
-    `noted` position is committed before anyone else gets it. Every call gives up in time.
+    `noted` position is committed before anyone else gets it. Every call gives up in time, at the
+    latest when nothing is `left` of the time for a stop.
     """
 
     def __init__(
-        self, config: KafkaSourceConfig, group: str, make: Callable[..., Any] = KafkaConsumer
+        self,
+        config: KafkaSourceConfig,
+        group: str,
+        left: Callable[[], float],
+        make: Callable[..., Any] = KafkaConsumer,
     ) -> None:
         """Reach a broker and join.
 
@@ -52,6 +57,7 @@ class Group:
         self._gained: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._held = False
+        self._left = left
         self._config = config
         assignor = Assignor(self._join, comes_back=config.group_instance_id is not None)
         options = _options(config, group) | {"partition_assignment_strategy": [assignor]}
@@ -140,7 +146,7 @@ class Group:
         if not news:
             return True
         try:
-            self._consumer.commit(_offsets(news), timeout_ms=CALL_TIMEOUT_MS)
+            self._consumer.commit(_offsets(news), timeout_ms=self._timeout_ms())
         except KafkaError as error:
             logger.info("positions are not committed (%s); trying again", type(error).__name__)
             return False
@@ -149,8 +155,12 @@ class Group:
 
     def close(self) -> None:
         """Leave the group; a broker that does not answer is not waited for any longer."""
-        close = partial(self._consumer.close, autocommit=False, timeout_ms=CALL_TIMEOUT_MS)
-        let_go(close, CLOSE_TIMEOUT_S)
+        close = partial(self._consumer.close, autocommit=False, timeout_ms=self._timeout_ms())
+        let_go(close, min(CLOSE_TIMEOUT_S, self._left()))
+
+    def _timeout_ms(self) -> int:
+        """Milliseconds for a call; half of what a stop has left, as something comes after it."""
+        return int(min(CALL_TIMEOUT_MS, self._left() * 500))
 
     async def hand_over(self, partitions: set[TopicPartition]) -> None:
         """Commit the noted positions of partitions that are being taken away."""

@@ -41,10 +41,19 @@ Letter = tuple[Record, str]
 
 
 class LetterBox:
-    """Writes unreadable records to their dead-letter topics; a producer is made at the first."""
+    """Writes unreadable records to their dead-letter topics; a producer is made at the first.
 
-    def __init__(self, config: KafkaSourceConfig, make: Callable[..., Any] = KafkaProducer) -> None:
+    `left` tells how many seconds a stop has left.
+    """
+
+    def __init__(
+        self,
+        config: KafkaSourceConfig,
+        left: Callable[[], float],
+        make: Callable[..., Any] = KafkaProducer,
+    ) -> None:
         self._config = config
+        self._left = left
         self._make = make
         self._producer: Any = None
 
@@ -80,7 +89,8 @@ class LetterBox:
     def close(self) -> None:
         """Let go of the connection; what is not safe yet is not waited for."""
         if self._producer is not None:
-            let_go(partial(self._producer.close, timeout=2 * FLUSH_TIMEOUT_S), CLOSE_TIMEOUT_S)
+            close = partial(self._producer.close, timeout=2 * FLUSH_TIMEOUT_S)
+            let_go(close, min(CLOSE_TIMEOUT_S, self._left()))
             self._producer = None
 
     def _open(self) -> Any:

@@ -38,7 +38,8 @@ class Model:
 class Surroundings:
     """What a source has from outside: a directory for its state, clock, wait, standard input.
 
-    `clock` tells UTC epoch seconds; `wait` waits so many seconds, or less.
+    `clock` tells UTC epoch seconds; `wait` waits so many seconds, or less; `left` tells how many
+    true seconds a stop has left, infinitely many before one.
     """
 
     directory: Path
@@ -46,6 +47,7 @@ class Surroundings:
     wait: Callable[[float], object]
     stdin: int
     model: Model
+    left: Callable[[], float]
 
 
 def open_source(config: SourceConfig, around: Surroundings) -> Source:
@@ -93,6 +95,7 @@ def _kafka(config: KafkaSourceConfig, around: Surroundings) -> Source:
         model=around.model.digest,
         clock=around.clock,
         wait=around.wait,
+        left=around.left,
     )
 
 

@@ -60,8 +60,9 @@ class StdinSource(Steady):
         """Return the one partition, from its beginning."""
         return {self._partition: Checkpoint(0, 0, None)}
 
-    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> bool:  # noqa: ARG002  nothing to keep
         """Do nothing: a pipe has no positions to go back to."""
+        return True
 
     def lag(self) -> Mapping[str, int]:
         """Return nothing: how much a pipe will bring is not known."""

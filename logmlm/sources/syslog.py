@@ -77,8 +77,9 @@ class SyslogSource(Steady):
         """Every listener, from the start of this run on."""
         return self._begun
 
-    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> bool:  # noqa: ARG002  nothing to keep
         """Do nothing: what was sent is not sent again."""
+        return True
 
     def lag(self) -> Mapping[str, int]:
         """Return nothing: what waits in the kernel's buffers is not known."""
