@@ -133,7 +133,7 @@ class Pipeline:
         """Close the windows of partitions that ended, once nothing of them is held back."""
         ended = [name for name in self._ending if not self._reader.holds(name)]
         self._ending.difference_update(ended)
-        return [window for name in ended for window in self._windower.close_all(name)]
+        return [window for name in ended for window in self._windower.close_ended(name)]
 
     def _drop(self, partitions: Collection[str]) -> None:
         for partition in partitions:

@@ -688,6 +688,35 @@ def test_a_partition_has_ended_when_its_file_left_or_was_renamed_and_nothing_com
     assert not desk.ended
 
 
+def test_a_renamed_files_last_words_are_of_a_partition_that_has_ended(tmp_path):
+    desk = Desk(tmp_path, rotate_wait=3)
+    desk.write("one\nlast wo")
+    (line,) = desk.poll()
+    aside = tmp_path / "app.log.1"
+    desk.log.rename(aside)
+    desk.poll(9)
+    assert desk.ended == {line.partition}
+    desk.ended.clear()
+    aside.unlink()
+    assert desk.texts(9) == ["last wo"]
+    assert desk.ended == {line.partition}
+
+
+def test_of_archives_that_may_be_the_rest_the_newest_is_gone_on_with(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    for name in ("app.log.2", "app.log.4", "app.log"):
+        desk.write("Log opened\n", tmp_path / name)
+    desk.commit(desk.poll())
+    for name in ("app.log.2", "app.log.4", "app.log"):
+        desk.write(f"of {name}\n", tmp_path / name)
+    desk.log.rename(tmp_path / "app.log.3")
+    for number, written_at in ((2, 5000), (3, 6000), (4, 4000)):
+        pack(tmp_path / f"app.log.{number}")
+        os.utime(tmp_path / f"app.log.{number}.gz", (written_at, written_at))
+    desk.start()
+    assert desk.texts(3) == ["of app.log"]
+
+
 def test_the_origin_of_what_is_forgotten_can_be_asked_for(desk):
     assert desk.source.origin("gone") == "a file that is gone"
 
@@ -899,7 +928,7 @@ ACTIONS = st.sampled_from(
 )
 
 
-@settings(max_examples=int(os.environ.get("EXAMPLES", "60")), deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(ACTIONS, max_size=30),
     st.sampled_from(["", "banner\n", LONG_BANNER]),
@@ -969,7 +998,7 @@ JOBS = st.sampled_from(
 )
 
 
-@settings(max_examples=int(os.environ.get("EXAMPLES", "60")), deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(JOBS, max_size=30),
     st.sampled_from(["app.log", "app.log*"]),

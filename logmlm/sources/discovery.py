@@ -7,7 +7,7 @@ import logging
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -60,9 +60,21 @@ def beside(paths: Iterable[str]) -> dict[FileId, Path]:
     )
 
 
+def newest_first(files: Mapping[FileId, Path]) -> list[tuple[FileId, Path]]:
+    """Sort files by when they were written: the rest of one is in what was written last."""
+    return sorted(files.items(), key=lambda item: _written_at(item[1]), reverse=True)
+
+
 def printable(path: Path) -> str:
     """Text of an absolute path; bytes that are no UTF-8 are written out."""
     return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _names(directory: Path) -> list[str]:

@@ -12,7 +12,7 @@ from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.base import Changes, Steady
 from logmlm.sources.checkpoints import Checkpoints
-from logmlm.sources.discovery import Discovery, beside, printable
+from logmlm.sources.discovery import Discovery, beside, newest_first, printable
 from logmlm.sources.fingerprint import FileId
 from logmlm.sources.following import Following
 from logmlm.sources.lines import RawLine
@@ -193,8 +193,9 @@ class FileSource(Steady):
             for file_id, path in (strangers | others).items()
             if file_id in known and self._following.go_on(path, now)
         }
-        for file_id in others.keys() - strangers.keys() - done:
-            self._following.take_on(others[file_id], now)
+        for file_id, path in newest_first(others):
+            if file_id not in strangers and file_id not in done:
+                self._following.take_on(path, now)
         for file_id, path in strangers.items():
             if file_id not in done:
                 self._following.meet(path, now)
@@ -221,6 +222,7 @@ class FileSource(Steady):
             self._end(partition, tail)
             if is_gone:
                 self._last_words += self._lines(partition, tail.rest(), now)
+                self._ended.add(partition)
                 self._release(partition)
 
     def _end(self, partition: str, tail: AnyTail) -> None:
