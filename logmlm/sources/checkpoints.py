@@ -91,7 +91,9 @@ class Checkpoints:
 
     def matches(self, head: bytes) -> list[KnownFile]:
         """Whose bytes `head` begins with; those of which most was read first."""
-        found = [known for known in self if known.fingerprint.matches(head)]
+        lengths = {known.fingerprint.length for known in self}
+        begins = {Fingerprint.of(head[:length]) for length in lengths if length <= len(head)}
+        found = [known for known in self if known.fingerprint in begins]
         return sorted(found, key=_how_well, reverse=True)
 
     def get(self, partition: str) -> KnownFile | None:

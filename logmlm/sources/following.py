@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,7 +136,7 @@ class Following:
     def _same(self, tail: AnyTail, head: bytes, *_: object) -> KnownFile | None:
         """Whose number the file has and whose content; others of that number have lost theirs."""
         own = [known for known in self.lost() if known.file_id == tail.file_id]
-        found = next((each for each in self._lost_like(tail, head) if each in own), None)
+        found = next(self._lost_like(tail, head, own), None)
         for known in own:
             if known != found:
                 self._replaced[known.partition] = tail.file_id
@@ -177,16 +177,19 @@ class Following:
                     self._lookalikes.doubt(tail.file_id, path, known.path)
                 return
 
-    def _lost_like(self, tail: AnyTail, head: bytes) -> list[KnownFile]:
+    def _lost_like(
+        self, tail: AnyTail, head: bytes, among: Collection[KnownFile] | None = None
+    ) -> Iterator[KnownFile]:
         """Known files that the opened one may be; those of which it holds most first."""
-        return [
+        return (
             known
             for known in self._checkpoints.matches(head)
             if known.partition not in self.tails
+            and (among is None or known in among)
             and self._replaced.get(known.partition) != tail.file_id
             and self._goes_on(tail, known)
             and (known.file_id == tail.file_id or not self._is_there(known))
-        ]
+        )
 
     def _is_there(self, known: KnownFile) -> bool:
         """Whether the file itself is still there, or beside, with what it held."""
