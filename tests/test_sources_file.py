@@ -285,6 +285,17 @@ def test_a_new_file_that_begins_as_the_rotated_one_is_read_whole(tmp_path, inclu
     assert not +desk.source.discarded
 
 
+def test_a_new_file_in_the_place_of_one_that_was_packed_is_read_though_it_is_like_that(tmp_path):
+    desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
+    desk.write("job ok\njob ok\n")
+    desk.poll()
+    desk.log.rename(tmp_path / "app.log.1")
+    pack(tmp_path / "app.log.1")
+    desk.write("job ok\n")
+    desk.start()
+    assert desk.texts(2) == ["job ok"] * 3
+
+
 def test_files_side_by_side_with_one_long_beginning_are_all_read(desk):
     for name in ("a", "b"):
         desk.write(LONG_BANNER + f"{name} 1\n", desk.directory / f"app.log.{name}")

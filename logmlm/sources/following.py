@@ -217,11 +217,11 @@ class Following:
         twin = self.tails[known.partition]
         if self.was_replaced(known.partition):
             return True  # of what that was: it is let go of next
-        if isinstance(tail, PackedTail) or isinstance(twin, PackedTail):
-            return _begin_alike(tail, twin)
+        is_packed = isinstance(tail, PackedTail) or isinstance(twin, PackedTail)
         if printable(path) in known.paths:
-            return not twin.is_named and twin.mark().is_strong and tail.has(twin.mark())
-        return tail.begins(twin)
+            mark = None if is_packed or twin.is_named else twin.mark()
+            return mark is not None and mark.is_strong and tail.has(mark)
+        return _begin_alike(tail, twin) if is_packed else _is_part(tail, twin)
 
     def _begin(self, tail: AnyTail, head: bytes, now: float) -> KnownFile:
         tail.move_to(0)

@@ -68,6 +68,11 @@ class PackedTail:
         """Whether it could not be unpacked, or ends, for now, in its midst."""
         return self.is_broken or (self._seen_size is not None and not self._unpacker.is_whole)
 
+    @property
+    def is_named(self) -> bool:
+        """Whether it can be found under some name: it was not deleted."""
+        return os.fstat(self._descriptor).st_nlink > 0
+
     def head(self, length: int) -> bytes:
         """Unpack the first bytes, `length` at most.
 
