@@ -59,6 +59,7 @@ class Pipeline:
         self._clock = clock
         self._tried_at = self._active_at = clock()
         self._safe = SafePoints(self._is_settled)
+        self._ending: set[str] = set()
         self._take(Changes(gained=source.checkpoints()))
 
     def run(
@@ -92,7 +93,7 @@ class Pipeline:
         self._take(self._source.changes())
         now = self._clock()
         events = self._reader.add(lines) + self._reader.flush_due(now)
-        windows = self._windower.add(events) + self._windower.close_due(now)
+        windows = self._windower.add(events) + self._windower.close_due(now) + self._close_ended()
         self._pass_by()
         self._handle(windows, now)
         if lines:
@@ -122,12 +123,20 @@ class Pipeline:
         for partition, checkpoint in changes.gained.items():
             self._windower.resume(partition, checkpoint)
             self._judge.resume(partition, checkpoint.rise)
+        self._ending |= changes.ended
+
+    def _close_ended(self) -> list[Window]:
+        """Close the windows of partitions that ended, once nothing of them is held back."""
+        ended = [name for name in self._ending if not self._reader.holds(name)]
+        self._ending.difference_update(ended)
+        return [window for name in ended for window in self._windower.close_ended(name)]
 
     def _drop(self, partitions: Collection[str]) -> None:
         for partition in partitions:
             self._reader.drop(partition)
             self._windower.drop(partition)
             self._judge.drop(partition)
+        self._ending.difference_update(partitions)
         self._safe.drop(partitions)
 
     def _pass_by(self) -> None:

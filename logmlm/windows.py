@@ -105,6 +105,16 @@ class Windower:
                 windows += state.close_all("end", self._rule.complete_at_end)
         return windows
 
+    def close_ended(self, partition: str) -> list[Window]:
+        """Close the windows of a partition that hardly gets a line any more, unless time does.
+
+        Time closes none in `count`, nor where a partition ends before it was read again.
+        """
+        state = self._partitions.get(partition)
+        if state is None or state.ends_by_time:
+            return []
+        return state.close_all("end", self._rule.complete_at_end)
+
     def checkpoint(self, partition: str) -> Checkpoint | None:
         """Where to read again so that every window not yet returned comes out whole.
 
@@ -191,8 +201,12 @@ class _Partition:
     def advance(self, position: int) -> None:
         self._position = max(self._position, position)
 
+    @property
+    def ends_by_time(self) -> bool:
+        return self._position >= self._reached and self._rule.quiet < inf
+
     def is_quiet(self, now: float) -> bool:
-        return self._position >= self._reached and now - self._received_at > self._rule.quiet
+        return self.ends_by_time and now - self._received_at > self._rule.quiet
 
     def close_all(self, closed_by: ClosedBy, complete: bool) -> list[Window]:
         return self._end(list(self._by_start.values()), closed_by, complete)

@@ -1,5 +1,8 @@
 """The loop stores alerts before it commits positions, and a replay changes nothing."""
 
+import os
+import shutil
+
 import pytest
 from daemon_parts import FakeDetector
 
@@ -9,7 +12,10 @@ from logmlm.formats import get_format
 from logmlm.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, Turn
 from logmlm.reader import EventReader
 from logmlm.records import Alert, Checkpoint, LogLine
+from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.base import Changes, Steady
+from logmlm.sources.checkpoints import Checkpoints
+from logmlm.sources.file import FileSource
 from logmlm.surges import Judge, SurgeRule
 from logmlm.windows import Windower
 
@@ -410,3 +416,75 @@ def test_what_waits_for_its_alerts_while_the_model_changes_is_scored_anew_after_
     alerting.settled = {"0", "2"}
     pipeline.commit()
     assert source.steps[-1] == ("commit", {"p": Checkpoint(4, 4, 101.0)})
+
+
+def test_windows_of_a_partition_that_ended_are_closed_and_scored():
+    ended = Changes(ended=frozenset("p"))
+    pipeline, source, alerting = moving((Changes(), [(0, "a"), (1, "b"), (2, "c")]), (ended, []))
+    pipeline.step()
+    pipeline.step()
+    assert alerting.steps[-2:] == [("store", "c", "end"), "deliver"]
+    alerting.settled = {"0", "2"}
+    pipeline.commit()
+    assert source.at == {"p": Checkpoint(3, 3, 100.5)}
+
+
+def test_a_line_held_back_of_a_partition_that_ended_is_scored_once_it_is_an_event():
+    lines = [(0, "2024-05-06T07:08:09Z INFO a")]
+    pipeline, source, alerting = moving((Changes(ended=frozenset("p")), lines), (Changes(), []))
+    pipeline._reader = EventReader(get_format(FormatConfig(name="iso8601")), None, str.upper)
+    pipeline.step()
+    assert not stored(source)
+    source.moved, source.clock = Changes(), source.clock + 60.0
+    pipeline.step()
+    assert [step[2] for step in alerting.steps if step[0] == "store"] == ["end"]
+
+
+def rotate(log, how):
+    aside = log.with_name("app.log.1")
+    if how == "rename":
+        log.rename(aside)
+    elif how == "delete":
+        log.unlink()
+    else:
+        shutil.copy(log, aside)
+        os.truncate(log, 0)
+
+
+@pytest.mark.parametrize("include", ["app.log", "app.log*"])
+@pytest.mark.parametrize("how", ["rename", "delete", "copy and truncate"])
+@pytest.mark.parametrize("form", ["plain", "iso8601"])
+def test_the_last_lines_of_a_file_that_is_rotated_are_scored_whatever_the_windows(
+    tmp_path, include, how, form
+):
+    log, now, detector, steps = tmp_path / "app.log", [1e9], FakeDetector(size=50), []
+    line = "2024-05-06T07:08:09Z INFO {} {}\n".format
+    log.write_text("".join(line("old", i) for i in range(107)))
+    source = FileSource(
+        FileSourceConfig(include=str(tmp_path / include), start_at="beginning"),
+        Checkpoints(tmp_path / "state.json"),
+        clock=lambda: now[0],
+        wait=lambda _: None,
+    )
+    reader = EventReader(get_format(FormatConfig(name=form)), None, str.upper)
+    parts = detector.windower(), Judge(detector.score), ListAlerting(steps), lambda: now[0]
+    pipeline = Pipeline(source, reader, *parts)
+
+    def go_round(turns):
+        for _ in range(turns):
+            now[0] += 1.1
+            pipeline.step()
+        return "".join(step[1] for step in steps if step[0] == "store")
+
+    go_round(10)
+    rotate(log, how)
+    go_round(1)
+    log.write_text("".join(line("new", i) for i in range(20)))
+    scored = go_round(70)
+    assert scored.count("old") == 107
+    assert scored.count("new") == 0, "more may come"
+    rotate(log, "delete")
+    scored = go_round(50)
+    assert (scored.count("old"), scored.count("new")) == (107, 20)
+    pipeline.commit()
+    assert all(at.safe == at.reached for at in source.checkpoints().values())

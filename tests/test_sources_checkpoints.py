@@ -3,13 +3,14 @@
 import json
 import random
 import shutil
+import zlib
 
 import pytest
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
 from logmlm.sources.checkpoints import Checkpoints, KnownFile
-from logmlm.sources.fingerprint import FileId, Fingerprint, partition_name
+from logmlm.sources.fingerprint import FileId, Fingerprint, Mark, partition_name
 
 
 def known(number, reached=50):
@@ -58,6 +59,26 @@ def test_a_first_version_without_a_checksum_is_read(path):
     del stored["checksum"]
     path.write_text(json.dumps({**stored, "version": 1}))
     assert list(Checkpoints(path)) == [known(1), known(2)]
+
+
+def test_what_the_former_version_wrote_is_read(path):
+    """It knew neither marks nor first paths."""
+    files = json.loads(path.read_text())["files"]
+    for each in files:
+        del each["mark"], each["met_at"]
+    checksum = zlib.crc32(json.dumps(files, sort_keys=True).encode())
+    path.write_text(json.dumps({"version": 2, "checksum": checksum, "files": files}))
+    assert list(Checkpoints(path)) == [known(1), known(2)]
+
+
+def test_a_mark_is_kept_until_there_is_one_of_more(path):
+    checkpoints = Checkpoints(path)
+    for end, kept in ((5, 5), (9, 9), (7, 9)):
+        checkpoints.remember("p1", Mark.of(end, b"bytes"))
+        checkpoints.save()
+        assert Checkpoints(path)["p1"].mark == Mark.of(kept, b"bytes")
+    checkpoints.remember("p1", None)
+    assert checkpoints["p1"].mark == Mark.of(9, b"bytes")
 
 
 def test_cut_anywhere_or_with_a_bit_flipped_they_are_never_silently_wrong(path):

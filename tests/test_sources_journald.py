@@ -162,6 +162,23 @@ def test_a_gap_that_comes_while_reading_is_counted(desk):
     assert desk.source.discarded["gap"] == 2
 
 
+@pytest.mark.parametrize(("first", "reason"), [(8, "gap"), (9, "gap"), (10, "unsure_gap")])
+def test_what_was_vacuumed_past_the_next_entry_that_was_read_is_no_sure_gap(desk, first, reason):
+    """Entries 1 and 9 are read; then the journal begins at `first`."""
+    cursor = f"s=a;i={{:x}};b={BOOT};m=1;t=1;x=1"
+    one, nine, begin = (
+        json.dumps({"__CURSOR": cursor.format(number), "MESSAGE": "m"}) for number in (1, 9, first)
+    )
+    desk.parts["program"] = script(
+        desk.state.with_name("two"),
+        f"case \"$*\" in *--follow*) echo '{one}'; echo '{nine}'; exec sleep 5;;",
+        f"*) echo '{begin}';; esac",
+    )
+    desk.start()
+    assert [line.start for line in desk.read(2)] == [1, 9]
+    assert dict(+desk.source.discarded) == {reason: 1}
+
+
 def test_a_gap_that_can_not_be_asked_about_is_told(desk, caplog):
     lines = [json.dumps({"__CURSOR": f"s=a;i={i}", "MESSAGE": "m"}) for i in (5, 7)]
     echo = "; ".join(f"echo '{line}'" for line in lines)
@@ -433,6 +450,8 @@ def test_sequences_not_seen_for_a_week_are_forgotten_but_never_the_newest(desk):
     assert len(desk.source.checkpoints()) == 1
     desk.journal.count(1)
     desk.commit(desk.read(1))
+    desk.source.changes()
+    desk.source.commit({})
     assert len(desk.source.checkpoints()) == 1
     desk.now += 2 * FORGET_AFTER_S
     desk.journal.count(1)
@@ -440,6 +459,26 @@ def test_sequences_not_seen_for_a_week_are_forgotten_but_never_the_newest(desk):
     assert len(desk.source.checkpoints()) == 1
     desk.source.commit({"gone": Checkpoint(1, 1, None)})
     assert "gone" not in desk.source.checkpoints()
+
+
+def test_a_sequence_that_nothing_comes_to_is_said_to_have_ended_before_it_is_forgotten(desk):
+    desk.journal.count(1)
+    desk.start()
+    desk.commit(desk.read(1))
+    (old,) = desk.source.checkpoints()
+    assert not desk.source.changes().ended
+    desk.journal.rotate()
+    desk.now += 2 * FORGET_AFTER_S
+    desk.journal.count(1, _BOOT_ID="3" * 32)
+    (line,) = desk.read(1)
+    assert line.partition != old
+    desk.commit([line])
+    assert old in desk.source.checkpoints()
+    assert desk.source.changes().ended == {old}
+    assert not desk.source.changes().ended
+    desk.commit([line])
+    assert old not in desk.source.checkpoints()
+    assert desk.source.origin(old) == "journal of an unnamed host"
 
 
 def test_the_state_is_written_only_when_it_changed(desk):

@@ -187,6 +187,24 @@ def test_a_count_window_has_no_time_and_waits_for_more_lines() -> None:
     assert windower.open_windows == 1
 
 
+@pytest.mark.parametrize(("config", "closed"), [(COUNT, 1), (SESSION, 0), (TIME, 0)])
+def test_of_a_partition_that_ended_is_closed_what_no_time_closes(
+    config: WindowConfig, closed: int
+) -> None:
+    windower = Windower(config)
+    windower.add([event(0, "a", 0, "ended"), event(0, "a", 0, "other")])
+    windows = windower.close_ended("ended")
+    assert [(each.partition, each.closed_by) for each in windows] == [("ended", "end")] * closed
+    assert windower.close_ended("ended") == windower.close_ended("unknown") == []
+
+
+def test_a_partition_that_ended_before_it_was_read_again_is_closed_at_once() -> None:
+    windower = Windower(SESSION)
+    windower.resume("p", Checkpoint(0, 20, None))
+    windower.add(stream(("a", 0)))
+    assert summaries(windower.close_ended("p")) == [("a", [0], "end", True)]
+
+
 def test_a_partition_that_is_being_read_again_is_not_quiet() -> None:
     windower = Windower(SESSION)
     windower.resume("p", Checkpoint(safe=0, reached=20, watermark=None))

@@ -14,11 +14,13 @@ from logmlm.records import Checkpoint, LogLine
 class Changes:
     """Partitions that were taken away, and those that came, each where its reading starts.
 
-    A partition in both was lost and then came back: what is held of it is from before.
+    A partition in both was lost and then came back: what is held of it is from before. To those
+    that `ended` hardly a line comes any more: what is open of them is to be dealt with.
     """
 
     lost: frozenset[str] = frozenset()
     gained: Mapping[str, Checkpoint] = field(default_factory=dict)
+    ended: frozenset[str] = frozenset()
 
 
 class Source(Protocol):
@@ -52,10 +54,11 @@ class Source(Protocol):
         ...
 
     def changes(self) -> Changes:
-        """Partitions lost and gained since the last call; asked after each poll.
+        """Partitions lost, gained and ended since the last call; asked after each poll.
 
         The lines of that poll are those of the partitions as they are now, from the gained
-        checkpoints on: what is held of a lost partition has to go before they are dealt with.
+        checkpoints on: what is held of a lost partition has to go before they are dealt with,
+        and what is held of one that ended has to be dealt with after them.
         """
         ...
 
@@ -97,7 +100,10 @@ class Source(Protocol):
         ...
 
     def origin(self, partition: str) -> str:
-        """Where a partition's lines come from, for people: a file's path."""
+        """Where a partition's lines come from, for people: a file's path.
+
+        Of a partition that is not at hand any more, what is still known.
+        """
         ...
 
     def model_changed(self, digest: str) -> None:

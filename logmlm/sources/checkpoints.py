@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
-from logmlm.sources.fingerprint import FileId, Fingerprint, partition_name
+from logmlm.sources.fingerprint import FileId, Fingerprint, Mark, partition_name
 from logmlm.storage import write_json
 
 VERSION = 2
@@ -32,7 +32,9 @@ class _DamagedError(Exception):
 class KnownFile:
     """A file that is or was followed; `path` is where it was seen last, at `seen_at`.
 
-    `target` is the same path without symbolic links; they may point elsewhere later.
+    `target` is the same path without symbolic links; they may point elsewhere later. `mark` is of
+    the last bytes that were looked at, and `met_at` is the first path; an older version kept
+    neither.
     """
 
     partition: str
@@ -42,11 +44,23 @@ class KnownFile:
     checkpoint: Checkpoint
     seen_at: float
     target: str = ""
+    mark: Mark | None = None
+    met_at: str = ""
+
+    @property
+    def was_moved(self) -> bool:
+        """Whether it has another path than at first."""
+        return self.met_at not in ("", self.path)
+
+    @property
+    def is_well_known(self) -> bool:
+        """Whether so much of it was read that nothing but it, or a copy, holds the same."""
+        return self.mark is not None and self.mark.is_strong
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Where the file was seen: its path, and its target where that is another one."""
-        return tuple(filter(None, dict.fromkeys((self.path, self.target))))
+        """Where the file was seen: its path, that without links, and its first one."""
+        return tuple(filter(None, dict.fromkeys((self.path, self.target, self.met_at))))
 
 
 class Checkpoints:
@@ -75,14 +89,16 @@ class Checkpoints:
     def __iter__(self) -> Iterator[KnownFile]:
         return iter(list(self._files.values()))
 
-    def find(self, head: bytes, file_id: FileId) -> KnownFile | None:
-        """Find whose bytes `head` begins with: the same file first, then the longest match."""
-        matches = [known for known in self if known.fingerprint.matches(head)]
-        return max(
-            matches,
-            key=lambda known: (known.file_id == file_id, known.fingerprint.length, known.seen_at),
-            default=None,
-        )
+    def matches(self, head: bytes) -> list[KnownFile]:
+        """Whose bytes `head` begins with; those of which most was read first."""
+        lengths = {known.fingerprint.length for known in self}
+        begins = {Fingerprint.of(head[:length]) for length in lengths if length <= len(head)}
+        found = [known for known in self if known.fingerprint in begins]
+        return sorted(found, key=_how_well, reverse=True)
+
+    def get(self, partition: str) -> KnownFile | None:
+        """Return what is known of `partition`; None if nothing is."""
+        return self._files.get(partition)
 
     def name(self, head: bytes) -> str:
         """Name a new partition after its first bytes, unlike all known ones."""
@@ -98,6 +114,12 @@ class Checkpoints:
         if self._files.get(known.partition) != known:
             self._files[known.partition] = known
             self._changed = True
+
+    def remember(self, partition: str, mark: Mark | None) -> None:
+        """Keep the mark of a partition's file if it is of more than the one before."""
+        known = self._files[partition]
+        if mark is not None and (known.mark is None or mark.end > known.mark.end):
+            self.put(replace(known, mark=mark))
 
     def see(self, partition: str, path: str, now: float) -> None:
         """Note where a partition's file is now; the time is kept to the hour."""
@@ -124,6 +146,11 @@ class Checkpoints:
             stored = {"version": VERSION, "checksum": _checksum(files), "files": files}
             write_json(self._path, stored)
             self._changed = False
+
+
+def _how_well(known: KnownFile) -> tuple[int, int, float]:
+    end = known.mark.end if known.mark else known.checkpoint.safe
+    return end, known.fingerprint.length, known.seen_at
 
 
 def _load(path: Path) -> dict[str, KnownFile]:

@@ -6,7 +6,8 @@ import glob
 import logging
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -48,14 +49,39 @@ def beside(paths: Iterable[str]) -> dict[FileId, Path]:
 
     They have the same name up to its last dot: `app.log.1`, `app-20260101.log.gz`.
     """
-    stems = {(Path(path).parent, Path(path).stem) for path in paths}
-    found = {each for parent, stem in stems for each in parent.glob(glob.escape(stem) + "*")}
-    return _regular(sorted(found))
+    stems: dict[Path, set[str]] = defaultdict(set)
+    for path in map(Path, paths):
+        stems[path.parent].add(path.stem)
+    return _regular(
+        parent / name
+        for parent, wanted in sorted(stems.items())
+        for name in _names(parent)
+        if any(name[:end] in wanted for end in range(1, len(name) + 1))
+    )
+
+
+def newest_first(files: Mapping[FileId, Path]) -> list[tuple[FileId, Path]]:
+    """Sort files by when they were written: the rest of one is in what was written last."""
+    return sorted(files.items(), key=lambda item: _written_at(item[1]), reverse=True)
 
 
 def printable(path: Path) -> str:
     """Text of an absolute path; bytes that are no UTF-8 are written out."""
     return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in directory.iterdir())
+    except OSError:
+        return []
 
 
 def _regular(paths: Iterable[Path]) -> dict[FileId, Path]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import FileSourceConfig
-from logmlm.sources.base import Steady
+from logmlm.sources.base import Changes, Steady
 from logmlm.sources.checkpoints import Checkpoints
-from logmlm.sources.discovery import Discovery, beside, printable
+from logmlm.sources.discovery import Discovery, beside, newest_first, printable
+from logmlm.sources.fingerprint import FileId
 from logmlm.sources.following import Following
 from logmlm.sources.lines import RawLine
 from logmlm.sources.packed import AnyTail, PackedTail
@@ -27,6 +29,8 @@ class FileSource(Steady):
 
     - A file is known once it holds a newline or `fingerprint.bytes` bytes, and stays the same
       partition wherever it is moved, and whatever symbolic link leads to it.
+    - Files that begin alike are told apart by their numbers on disk, and by what was read last;
+      one that holds nothing but what another holds is taken for a copy as long as that is so.
     - Rotated by rename, or deleted: the old file is read to its end, and let go when it left
       `include` and nothing came for `rotate_wait`; its last line then needs no newline.
     - Truncated or written anew in place: what comes is a new partition, read from its
@@ -34,9 +38,13 @@ class FileSource(Steady):
     - Rotated while nobody looked: the rest of the old file is looked for beside its old path
       for `rotate_wait`, in a file that begins as it did, packed by gzip or not.
 
+    - A partition has ended when nothing came for `rotate_wait` to a file that left `include` or
+      has another name than at first, or to an archive.
+
     `clock` tells UTC epoch seconds; `wait` waits so many seconds, or less. `discarded` counts
-    lines over `max_line_bytes` (`cut`) and archives that could not be read to their end
-    (`damaged_archive`).
+    lines over `max_line_bytes` (`cut`), archives that could not be read to their end
+    (`damaged_archive`), and files of which all or the beginning is not read, because another
+    holds the same (`lookalike`).
     """
 
     name = "file"
@@ -57,12 +65,17 @@ class FileSource(Steady):
         self._clock = clock
         self._wait = wait
         self._discovery = Discovery(config.include, config.exclude)
-        self._following = Following(config, checkpoints)
-        self._gone: dict[str, tuple[int, float]] = {}
+        self._following = Following(config, checkpoints, self.discarded)
+        self._quiet: dict[str, tuple[int, float]] = {}
+        self._ended: set[str] = set()
+        self._told: dict[str, int] = {}
+        self._orphans: set[str] = set()
+        self._damaged: set[str] = set()
         self._last_words: list[LogLine] = []
         self._next_scan: float | None = None
         self._looking_since: float | None = None
         self._is_idle = True
+        self._has_doubted = checkpoints.first_start
 
     def poll(self, timeout: float) -> list[LogLine]:
         """Lines that are there now; if there are none, those there after `timeout` seconds.
@@ -80,6 +93,11 @@ class FileSource(Steady):
             raise StorageError(f"can't go on reading the followed files: {error}") from error
         return lines
 
+    def changes(self) -> Changes:
+        """Partitions that have ended; none comes from elsewhere, or goes there."""
+        ended, self._ended = frozenset(self._ended), set()
+        return Changes(ended=ended)
+
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Every known partition, with the position that was committed last."""
         return {known.partition: known.checkpoint for known in self._checkpoints}
@@ -91,6 +109,7 @@ class FileSource(Steady):
             StorageError: they can't be written.
 
         """
+        self._following.remember()
         for known in self._checkpoints:
             checkpoint = checkpoints.get(known.partition, known.checkpoint)
             self._checkpoints.put(replace(known, checkpoint=checkpoint))
@@ -103,7 +122,8 @@ class FileSource(Steady):
 
     def origin(self, partition: str) -> str:
         """Path where the partition's file was seen last."""
-        return self._checkpoints[partition].path
+        known = self._checkpoints.get(partition)
+        return "a file that is gone" if known is None else known.path
 
     def close(self) -> None:
         """Let go of all files."""
@@ -149,58 +169,102 @@ class FileSource(Steady):
             if self._following.was_replaced(partition):
                 self._release_replaced(partition)
         included = self._discovery.files()
-        opened = {tail.file_id: name for name, tail in self._following.tails.items()}
-        for file_id, path in included.items():
-            if file_id in opened:
-                self._checkpoints.see(opened[file_id], printable(path), now)
-            else:
-                self._following.meet(path, now)
+        self._following.keep_waiting(included)
+        self._meet(included, now)
         for partition, tail in list(self._following.tails.items()):
-            if tail.file_id in included:
-                self._gone.pop(partition, None)
+            is_gone = tail.file_id not in included
+            if is_gone or isinstance(tail, PackedTail) or self._checkpoints[partition].was_moved:
+                self._end_when_quiet(partition, tail, now, is_gone)
             else:
-                self._let_go_when_quiet(partition, tail, now)
-        self._look_beside(now)
+                self._quiet.pop(partition, None)
         self._checkpoints.first_start = False
         self._forget_lost(now)
         self._checkpoints.save()
 
-    def _let_go_when_quiet(self, partition: str, tail: AnyTail, now: float) -> None:
-        position, since = self._gone.get(partition, (-1, now))
-        if position != tail.position or not tail.at_end:
-            self._gone[partition] = (tail.position, now)
-        elif now - since >= self._config.rotate_wait:
-            self._last_words += self._lines(partition, tail.rest(), now)
-            self._release(partition)
+    def _meet(self, included: Mapping[FileId, Path], now: float) -> None:
+        """Open what is not open yet: known numbers first, then copies, then what is new."""
+        opened = {tail.file_id: name for name, tail in self._following.tails.items()}
+        for file_id in opened.keys() & included.keys():
+            self._checkpoints.see(opened[file_id], printable(included[file_id]), now)
+        strangers = {each: path for each, path in included.items() if each not in opened}
+        others = {each: path for each, path in self._beside(now).items() if each not in opened}
+        known = {each.file_id for each in self._following.lost()}
+        done = {
+            file_id
+            for file_id, path in (strangers | others).items()
+            if file_id in known and self._following.go_on(path, now)
+        }
+        for file_id, path in newest_first(others):
+            if file_id not in strangers and file_id not in done:
+                self._following.take_on(path, now)
+        for file_id, path in strangers.items():
+            if file_id not in done:
+                self._following.meet(path, now)
+        if not self._has_doubted:
+            self._has_doubted = True
+            self._doubt(included, now)
 
-    def _look_beside(self, now: float) -> None:
-        """Find files that were moved, copied or packed out of `include` while nobody looked.
+    def _doubt(self, included: Mapping[FileId, Path], now: float) -> None:
+        """Look, once, for copies of files that were truncated while nobody looked."""
+        known = {each.file_id for each in self._checkpoints}
+        places = (path for each in self._checkpoints for path in each.paths)
+        for file_id, path in beside(places).items():
+            if file_id not in known and file_id not in included:
+                self._following.doubt(path, now)
+
+    def _end_when_quiet(self, partition: str, tail: AnyTail, now: float, is_gone: bool) -> None:
+        """Say of a file that will hardly get more that it has ended; let it go if it is gone."""
+        position, since = self._quiet.get(partition, (-1, now))
+        if isinstance(tail, PackedTail) and tail.is_broken:
+            self._count_damage(partition)
+        if position != tail.position or not tail.at_end:
+            self._quiet[partition] = (tail.position, now)
+        elif now - since >= self._config.rotate_wait:
+            self._end(partition, tail)
+            if is_gone:
+                self._last_words += self._lines(partition, tail.rest(), now)
+                self._ended.add(partition)
+                self._release(partition)
+
+    def _end(self, partition: str, tail: AnyTail) -> None:
+        if self._told.get(partition) != tail.position:
+            self._told[partition] = tail.position
+            self._ended.add(partition)
+        if isinstance(tail, PackedTail) and tail.damaged:
+            self._count_damage(partition)
+
+    def _count_damage(self, partition: str) -> None:
+        self.discarded["damaged_archive"] += partition not in self._damaged
+        self._damaged.add(partition)
+
+    def _beside(self, now: float) -> dict[FileId, Path]:
+        """Find files that may have been moved, copied or packed out of `include` unseen.
 
         A packer may be at work on one, so they are looked for more than once.
         """
         if self._looking_since is None:
             self._looking_since = now
         if not 0 <= now - self._looking_since < self._config.rotate_wait:
-            return
-        lost = self._following.lost()
-        opened = {tail.file_id for tail in self._following.tails.values()}
-        for file_id, path in beside(path for each in lost for path in each.paths).items():
-            if file_id not in opened:
-                self._following.meet(path, now, only={each.partition for each in lost})
+            self._ended |= self._orphans - self._following.tails.keys()
+            self._orphans.clear()
+            return {}
+        return beside(path for each in self._following.lost() for path in each.paths)
 
     def _forget_lost(self, now: float) -> None:
         for known in self._following.lost():
-            if now - known.seen_at > FORGET_AFTER_S:
+            is_old = now - known.seen_at > FORGET_AFTER_S
+            if is_old and known.partition not in self._ended:
                 self._following.forget(known.partition)
+                self._told.pop(known.partition, None)
+                self._damaged.discard(known.partition)
 
     def _release_replaced(self, partition: str) -> None:
         """Let go of a truncated file; a copy of what it held may be beside it."""
         self._following.release_replaced(partition)
-        self._gone.pop(partition, None)
+        self._quiet.pop(partition, None)
+        self._orphans.add(partition)
         self._looking_since = self._next_scan = None
 
     def _release(self, partition: str) -> None:
-        tail = self._following.tails[partition]
-        self.discarded["damaged_archive"] += isinstance(tail, PackedTail) and tail.damaged
         self._following.release(partition)
-        self._gone.pop(partition, None)
+        self._quiet.pop(partition, None)

@@ -1,4 +1,4 @@
-"""How a file is told from others: by its first bytes, not by its path (after Vector)."""
+"""How a file is told from others: by what it holds, not by its path (after Vector)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 HEAD_BYTES = 1024
 """How many bytes tell a file, if the configuration does not say."""
+MARK_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,32 @@ class Fingerprint:
     def matches(self, head: bytes) -> bool:
         """Whether a file that begins with `head` begins with these bytes."""
         return len(head) >= self.length and Fingerprint.of(head[: self.length]) == self
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Digest of the `length` bytes of a file that end at `end`: the last that were looked at.
+
+    Files may begin alike; a file that has these bytes in this place too is the same, or a copy.
+    """
+
+    end: int
+    length: int
+    digest: str
+
+    @classmethod
+    def of(cls, end: int, behind: bytes) -> Mark:
+        """Mark of a file in which `behind` ends at `end`."""
+        return cls(end, len(behind), hashlib.sha256(behind).hexdigest()[:32])
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether so much was read that another log hardly holds the same by chance."""
+        return self.length >= MARK_BYTES
+
+    def fits(self, behind: bytes) -> bool:
+        """Whether these are the bytes that the mark was made of."""
+        return Mark.of(self.end, behind) == self
 
 
 def partition_name(head: bytes) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
-from collections.abc import Collection
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from logmlm.records import Checkpoint
 from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints, KnownFile
-from logmlm.sources.discovery import printable
-from logmlm.sources.fingerprint import FileId, Fingerprint
-from logmlm.sources.packed import AnyTail, open_tail
+from logmlm.sources.discovery import beside, printable
+from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, Mark
+from logmlm.sources.lookalikes import Lookalikes
+from logmlm.sources.packed import AnyTail, PackedTail, open_tail
+from logmlm.sources.tail import COMPARED_BYTES, Tail
+
+Recognize = Callable[[AnyTail, bytes, Path, float], KnownFile | None]
+"""Says whose lines an opened file holds, by the file, its first bytes, its path and the time."""
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +28,14 @@ class Following:
     """Open files by partition, read in turn; `checkpoints` keeps what is known of each.
 
     A file is taken once it holds a newline or `fingerprint.bytes` bytes. It goes on where it
-    was left, or where its checkpoint says.
+    was left, or where its checkpoint says. Each known file is one on disk: that of its number
+    before all, if it still holds what was read; then one that a rotation made of it. Another
+    file that holds the same is a copy as long as it holds nothing else, and is not read.
     """
 
-    def __init__(self, config: FileSourceConfig, checkpoints: Checkpoints) -> None:
+    def __init__(
+        self, config: FileSourceConfig, checkpoints: Checkpoints, discarded: Counter[str]
+    ) -> None:
         self.tails: dict[str, AnyTail] = {}
         self._config = config
         self._checkpoints = checkpoints
@@ -37,6 +46,7 @@ class Following:
         self._left_at: dict[str, int] = {}
         self._replaced: dict[str, FileId] = {}
         self._unreadable: set[Path] = set()
+        self._lookalikes = Lookalikes(discarded, config.rotate_wait)
 
     def __len__(self) -> int:
         return len(self.tails)
@@ -54,21 +64,25 @@ class Following:
         """What is known, and neither open nor at hand."""
         return [known for known in self._checkpoints if known.partition not in self.tails]
 
-    def meet(self, path: Path, now: float, only: Collection[str] | None = None) -> None:
-        """Open a file and go on with it, or begin with it unless it has to be one of `only`."""
-        tail = None
-        try:
-            tail = open_tail(path, self._config.max_line_bytes)
-            if self._recognize(path, tail, now, only):
-                tail = None
-            self._unreadable.discard(path)
-        except OSError as error:
-            if path not in self._unreadable:
-                logger.warning("can't read %s: %s; trying again", path, error.strerror or error)
-            self._unreadable.add(path)
-        finally:
-            if tail is not None:
-                tail.close()
+    def go_on(self, path: Path, now: float) -> bool:
+        """Go on with a file that was followed under the same number; say whether it is that."""
+        return self._open(path, now, self._same)
+
+    def take_on(self, path: Path, now: float) -> None:
+        """Open a file that a rotation may have made of a known one, and go on with that."""
+        self._open(path, now, self._copied)
+
+    def meet(self, path: Path, now: float) -> None:
+        """Open a file to be followed: go on with it, or begin with it."""
+        self._open(path, now, self._any)
+
+    def doubt(self, path: Path, now: float) -> None:
+        """Say of a file that is not followed if it may be what an open one was, before a copy."""
+        self._open(path, now, self._doubted)
+
+    def keep_waiting(self, present: Collection[FileId]) -> None:
+        """Forget lookalikes that are not there any more."""
+        self._lookalikes.keep(present)
 
     def learn_more(self, partition: str) -> None:
         """Let the fingerprint of a file that was short grow with it."""
@@ -77,9 +91,15 @@ class Following:
             head = self.tails[partition].head(self._config.fingerprint.bytes)
             self._checkpoints.put(replace(known, fingerprint=Fingerprint.of(head)))
 
+    def remember(self) -> None:
+        """Note the bytes by which each open file is known again."""
+        for partition, tail in self.tails.items():
+            self._checkpoints.remember(partition, tail.mark())
+
     def release(self, partition: str) -> None:
         """Let go of a file; if it comes again, it goes on where it was left."""
         tail = self.tails.pop(partition)
+        self._checkpoints.remember(partition, tail.mark())
         self._turns.remove(partition)
         self._left_at[partition] = tail.position
         tail.close()
@@ -95,40 +115,113 @@ class Following:
         self._replaced.pop(partition, None)
         self._checkpoints.forget(partition)
 
-    def _recognize(
-        self, path: Path, tail: AnyTail, now: float, only: Collection[str] | None
-    ) -> bool:
-        """Say whether the file is taken; a copy of an open file and a too short one are not."""
-        head = tail.head(self._head_bytes)
-        if b"\n" not in head and len(head) < self._config.fingerprint.bytes:
-            return False
-        known = self._checkpoints.find(head, tail.file_id)
-        if only is not None and (known is None or known.partition not in only):
-            return False
-        if known is not None and known.partition in self.tails:
-            if not self._is_lookalike(known, tail):
-                return False
-            known = None
-        if known is not None:
-            begin = self._left_at.get(known.partition, known.checkpoint.safe)
-            if tail.ends_at(begin):
-                self._checkpoints.see(known.partition, printable(path), now)
-                return False
-            tail.move_to(begin)
-            known = known if self._has_it_still(known, tail) else None
-        if known is None and only is not None:
-            return False
-        self._follow(known or self._begin(tail, head, now), path, tail, now)
-        return True
+    def _open(self, path: Path, now: float, recognize: Recognize) -> bool:
+        known, tail = None, None
+        try:
+            tail = open_tail(path, self._config.max_line_bytes)
+            head = tail.head(self._head_bytes)
+            known = recognize(tail, head, path, now)
+            self._unreadable.discard(path)
+            if known is not None and self._follow(known, path, tail, now):
+                tail = None
+        except OSError as error:
+            if path not in self._unreadable:
+                logger.warning("can't read %s: %s; trying again", path, error.strerror or error)
+            self._unreadable.add(path)
+        finally:
+            if tail is not None:
+                tail.close()
+        return known is not None
 
-    def _has_it_still(self, known: KnownFile, tail: AnyTail) -> bool:
-        """Whether a file that begins like a known one was not seen to lose that content."""
-        return self._replaced.get(known.partition) != tail.file_id and tail.holds(tail.position)
+    def _same(self, tail: AnyTail, head: bytes, *_: object) -> KnownFile | None:
+        """Whose number the file has and whose content; others of that number have lost theirs."""
+        own = [known for known in self.lost() if known.file_id == tail.file_id]
+        found = next(self._lost_like(tail, head, own), None)
+        for known in own:
+            if known != found:
+                self._replaced[known.partition] = tail.file_id
+        return found
 
-    def _is_lookalike(self, known: KnownFile, tail: AnyTail) -> bool:
-        """Whether a file that begins like an open one is no copy of it: a copy is not longer."""
-        is_short = known.fingerprint.length < self._config.fingerprint.bytes
-        return is_short and tail.size > self.tails[known.partition].size
+    def _copied(self, tail: AnyTail, head: bytes, *_: object) -> KnownFile | None:
+        """Whose content the file has, of those that were not read to their end and let go."""
+        return next(
+            (
+                known
+                for known in self._lost_like(tail, head)
+                if known.partition in self._replaced or known.partition not in self._left_at
+            ),
+            None,
+        )
+
+    def _any(self, tail: AnyTail, head: bytes, path: Path, now: float) -> KnownFile | None:
+        for known in self._lost_like(tail, head):
+            if isinstance(tail, PackedTail) or known.partition in self._replaced:
+                return known
+            if known.is_well_known:
+                self._lookalikes.take_place(path, known.path, self._begin_of(known))
+                return known
+        for known in self._checkpoints.matches(head):
+            if self._is_copy(tail, path, known):
+                if _leads_to(known.path, known.file_id):
+                    self._lookalikes.wait(tail.file_id, tail.size, path, known.path, now)
+                return None
+        is_enough = b"\n" in head or len(head) >= self._config.fingerprint.bytes
+        return self._begin(tail, head, now) if is_enough else None
+
+    def _doubted(self, tail: AnyTail, head: bytes, path: Path, _: float) -> None:
+        """Copied and truncated while nobody looked, a file may hold again what was read of it."""
+        for known in self._checkpoints.matches(head):
+            twin = self.tails.get(known.partition)
+            if twin is not None and self._goes_on(tail, known):
+                if not (known.is_well_known and _is_part(tail, twin)):
+                    self._lookalikes.doubt(tail.file_id, path, known.path)
+                return
+
+    def _lost_like(
+        self, tail: AnyTail, head: bytes, among: Collection[KnownFile] | None = None
+    ) -> Iterator[KnownFile]:
+        """Known files that the opened one may be; those of which it holds most first."""
+        return (
+            known
+            for known in self._checkpoints.matches(head)
+            if known.partition not in self.tails
+            and (among is None or known in among)
+            and self._replaced.get(known.partition) != tail.file_id
+            and self._goes_on(tail, known)
+            and (known.file_id == tail.file_id or not self._is_there(known))
+        )
+
+    def _is_there(self, known: KnownFile) -> bool:
+        """Whether the file itself is still there, or beside, with what it held."""
+        return known.partition not in self._replaced and (
+            _leads_to(known.path, known.file_id) or known.file_id in beside(known.paths)
+        )
+
+    def _goes_on(self, tail: AnyTail, known: KnownFile) -> bool:
+        """Whether a file holds what was read of a known one, so that it can be read on."""
+        has_mark = known.mark is None or tail.has(known.mark)
+        return has_mark and tail.holds(self._begin_of(known))
+
+    def _begin_of(self, known: KnownFile) -> int:
+        return self._left_at.get(known.partition, known.checkpoint.safe)
+
+    def _is_copy(self, tail: AnyTail, path: Path, known: KnownFile) -> bool:
+        """Whether a file may be nothing but a copy of another that is there, as far as it goes.
+
+        What stands in the place of one that was moved away is new; of one that was deleted too,
+        unless it holds all that was read of that.
+        """
+        if known.partition not in self.tails:  # an archive of which nothing is left
+            is_all = tail.ends_at(self._begin_of(known))
+            return is_all and self._is_there(known) and self._goes_on(tail, known)
+        twin = self.tails[known.partition]
+        if self.was_replaced(known.partition):
+            return True  # of what that was: it is let go of next
+        is_packed = isinstance(tail, PackedTail) or isinstance(twin, PackedTail)
+        if printable(path) in known.paths:
+            mark = None if is_packed or twin.is_named else twin.mark()
+            return mark is not None and mark.is_strong and tail.has(mark)
+        return _begin_alike(tail, twin) if is_packed else _is_part(tail, twin)
 
     def _begin(self, tail: AnyTail, head: bytes, now: float) -> KnownFile:
         tail.move_to(0)
@@ -137,13 +230,48 @@ class Following:
         fingerprint = Fingerprint.of(head[: self._config.fingerprint.bytes])
         checkpoint = Checkpoint(tail.position, tail.position, None)
         name = self._checkpoints.name(head[: self._config.fingerprint.bytes])
-        return KnownFile(name, "", tail.file_id, fingerprint, checkpoint, now)
+        seen = head if isinstance(tail, PackedTail) else tail.head(COMPARED_BYTES)
+        mark = Mark.of(len(seen), seen[-MARK_BYTES:])
+        return KnownFile(name, "", tail.file_id, fingerprint, checkpoint, now, mark=mark)
 
-    def _follow(self, known: KnownFile, path: Path, tail: AnyTail, now: float) -> None:
+    def _follow(self, known: KnownFile, path: Path, tail: AnyTail, now: float) -> bool:
+        """Go on with a file; say whether it is open now, as it is unless nothing is left of it."""
+        name, begin = printable(path), self._begin_of(known)
+        self._lookalikes.settle(tail.file_id)
+        met_at = known.met_at or name
+        known = replace(known, path=name, file_id=tail.file_id, met_at=met_at)
+        if tail.ends_at(begin):
+            self._checkpoints.put(known)
+            self._checkpoints.see(known.partition, name, now)
+            return False
+        tail.move_to(begin)
         target = printable(Path(os.path.realpath(path)))
-        self._checkpoints.put(
-            replace(known, path=printable(path), target=target, file_id=tail.file_id, seen_at=now)
-        )
+        self._checkpoints.put(replace(known, target=target, seen_at=now))
+        self._checkpoints.remember(known.partition, tail.mark())
         self.tails[known.partition] = tail
         self._turns.append(known.partition)
-        logger.info("following %s from byte %d on", path, tail.position)
+        self._replaced.pop(known.partition, None)
+        logger.info("following %s from byte %d on", path, begin)
+        return True
+
+
+def _leads_to(path: str, file_id: FileId) -> bool:
+    try:
+        return FileId.of(Path(path).stat()) == file_id
+    except OSError:
+        return False
+
+
+def _is_part(tail: AnyTail, twin: AnyTail) -> bool:
+    return isinstance(tail, Tail) and isinstance(twin, Tail) and tail.begins(twin)
+
+
+def _begin_alike(one: AnyTail, other: AnyTail) -> bool:
+    """Whether, of two files of which one is packed, one begins with the beginning of the other."""
+    again = other.again()
+    try:
+        first, second = one.head(COMPARED_BYTES), again.head(COMPARED_BYTES)
+    finally:
+        again.close()
+    length = min(len(first), len(second))
+    return first[:length] == second[:length]

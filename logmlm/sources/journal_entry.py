@@ -14,6 +14,9 @@ _FIRST = ("MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT")
 _CURSOR = re.compile(r"s=(?P<sequence>[0-9a-f]+);i=(?P<number>[0-9a-f]+)")
 _UNIT_FIELDS = ("_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT")
 
+Place = tuple[str, int]
+"""The sequence that an entry is of, and its number there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -63,7 +66,7 @@ def read_entry(raw: str, max_line_bytes: int) -> Entry | None:
     )
 
 
-def place_of(record: Any) -> tuple[str, int] | None:
+def place_of(record: Any) -> Place | None:
     """An entry's sequence and number; None if it has none.
 
     systemd 254 and later give them as `__SEQNUM_ID` and `__SEQNUM`; in all versions they stand

@@ -12,8 +12,8 @@ from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import JournaldSourceConfig
 from logmlm.sources import journalctl
-from logmlm.sources.base import Steady
-from logmlm.sources.journal_entry import Entry, place_of, read_entry
+from logmlm.sources.base import Changes, Steady
+from logmlm.sources.journal_entry import Entry, Place, place_of, read_entry
 from logmlm.sources.journal_state import JournalState, Progress, Trail, load, save
 from logmlm.sources.journalctl import Journalctl
 from logmlm.sources.lines import RawLine
@@ -39,7 +39,9 @@ class JournaldSource(Steady):
 
     `discarded` counts entries whose message was over `max_line_bytes` (`cut`); entries left
     out: `own_unit`, `too_long` to be read at all, `unreadable` as JSON, `out_of_order`; and
-    every `gap`: entries were vacuumed before they could be read.
+    every `gap`: entries were vacuumed before they could be read; and `unsure_gap`: whether that
+    was before or after they were read could not be told any more. A partition that nothing came
+    to for `FORGET_AFTER_S`, while others went on, has ended.
 
     `clock` tells UTC epoch seconds; `wait` waits so many seconds, or less.
 
@@ -75,9 +77,11 @@ class JournaldSource(Steady):
         self._failures = 0
         self._checked_at = self._asked_lag_at = float("-inf")
         self._lag: Mapping[str, int] = {}
-        self._newest: tuple[str, int] | None = None
-        self._suspect: str | None = None
+        self._newest: Place | None = None
+        self._suspect: tuple[str, Place] | None = None
         self._missed: str | None = None
+        self._ended: set[str] = set()
+        self._told: set[str] = set()
         state = load(path)
         self._saved = state or self._first_state()
         if state is None:  # the next start goes on here, though nothing is committed till then
@@ -100,6 +104,12 @@ class JournaldSource(Steady):
         if self._child.ended is not None:
             self._try_later(f"journalctl ended {self._child.ended}")
         return [line for line in found if line is not None]
+
+    def changes(self) -> Changes:
+        """Sequences that have ended; none comes from elsewhere, or goes there."""
+        ended, self._ended = frozenset(self._ended), set()
+        self._told |= ended
+        return Changes(ended=ended)
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Every known sequence, with the position that was committed last."""
@@ -137,7 +147,8 @@ class JournaldSource(Steady):
 
     def origin(self, partition: str) -> str:
         """Say whose journal it is."""
-        return f"journal of {self._sequences[partition].host or 'an unnamed host'}"
+        known = self._sequences.get(partition)
+        return f"journal of {(known and known.host) or 'an unnamed host'}"
 
     def close(self) -> None:
         """End journalctl."""
@@ -204,8 +215,9 @@ class JournaldSource(Steady):
         if number < self._read_to.get(name, 0):
             self.discarded["out_of_order"] += number >= self._begin_at.get(name, 0)
             return False
-        if self._newest not in (None, (name, number - 1)) and self._suspect is None:
-            self._suspect = self._trail.newest
+        before = self._trail.newest
+        if self._newest not in (None, (name, number - 1)) and self._suspect is None and before:
+            self._suspect = before, (name, number)
         self._newest = name, number
         self._read_to[name] = number + 1
         first = Progress(Checkpoint(number, number, None), entry.host, now)
@@ -219,13 +231,17 @@ class JournaldSource(Steady):
         if self._suspect is not None and not 0 <= now - self._checked_at < CHECK_EVERY_S:
             self._checked_at = now
             try:
-                self._check(self._suspect)
+                self._check(*self._suspect)
             except StorageError as error:
                 logger.warning("can't see whether the journal has a gap: %s", error)
             self._suspect = None
 
-    def _check(self, cursor: str) -> None:
-        """Count a gap if the entry of `cursor` is gone, unless the one after it is there."""
+    def _check(self, cursor: str, following: Place | None = None) -> None:
+        """Count a gap if the entry of `cursor` is gone, unless the one after it is there.
+
+        Where the one that was read after it (`following`) is gone too, the journal was vacuumed
+        after that was read, which says nothing about those between them.
+        """
         first, _ = journalctl.ask(self._program, [*self._journal, f"--cursor={cursor}"])
         before, there = place_of({"__CURSOR": cursor}), place_of(first)
         if before is None or cursor == self._missed:
@@ -234,6 +250,14 @@ class JournaldSource(Steady):
         if there in (before, (name, number + 1)):
             return
         self._missed = cursor
+        if following is not None and _is_past(there, following):
+            self.discarded["unsure_gap"] += 1
+            logger.warning(
+                "the journal is vacuumed as fast as it is read: whether it has a gap after entry"
+                " %d of %s can't be told",
+                *(number, name),
+            )
+            return
         self.discarded["gap"] += 1
         is_same = there is not None and there[0] == name
         logger.warning(
@@ -255,7 +279,18 @@ class JournaldSource(Steady):
         return {name: max(0, number + 1 - self._read_to.get(name, 0))}
 
     def _forget_old(self) -> None:
+        """Say of old sequences that they ended, and drop those of which that was said."""
         newest = max((each.seen_at for each in self._sequences.values()), default=0.0)
         for name, each in list(self._sequences.items()):
-            if newest - each.seen_at > FORGET_AFTER_S:
+            if newest - each.seen_at <= FORGET_AFTER_S:
+                self._told.discard(name)
+            elif name in self._told:
+                self._told.discard(name)
                 del self._sequences[name]
+            else:
+                self._ended.add(name)
+
+
+def _is_past(first: Place | None, place: Place) -> bool:
+    """Whether a journal that begins with the entry at `first` has lost the one at `place`."""
+    return first is None or (first[0] == place[0] and first[1] > place[1])

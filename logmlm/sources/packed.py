@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
 import zlib
 from pathlib import Path
 
-from logmlm.sources.fingerprint import FileId, Fingerprint
+from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, Mark
+from logmlm.sources.gunzip import Unpacker
 from logmlm.sources.lines import RawLine, Splitter
-from logmlm.sources.tail import CHUNK_BYTES, Tail
+from logmlm.sources.tail import CHUNK_BYTES, COMPARED_BYTES, Tail
 
 MAGIC = b"\x1f\x8b"
 """The first bytes of a gzip file (RFC 1952, section 2.3.1)."""
 _TRAILER_BYTES = 4
-_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
 logger = logging.getLogger(__name__)
 
@@ -23,20 +22,23 @@ logger = logging.getLogger(__name__)
 class PackedTail:
     """Reads whole lines out of a gzip file, from `position` of its unpacked content on.
 
-    It never grows. It is unpacked from its beginning on, a chunk at each `read`, so that a
-    great archive holds nobody up. What can't be unpacked is said and counts as its end.
+    It is unpacked from its beginning on, a chunk at each `read`, so that a great archive holds
+    nobody up. One that ends in its midst may still be written: it goes on when it has grown.
+    What can't be unpacked is said and counts as its end.
     """
 
     def __init__(self, descriptor: int, max_line_bytes: int) -> None:
         self.file_id = FileId.of(os.fstat(descriptor))
-        self.at_end = False
-        self.damaged = False
         self._descriptor = descriptor
-        self._stream = gzip.GzipFile(fileobj=os.fdopen(descriptor, "rb", closefd=False))
+        self._unpacker = Unpacker(descriptor)
         self._max_line_bytes = max_line_bytes
         self._splitter = Splitter(max_line_bytes)
-        self._head = b""
+        self._head = self._behind = b""
         self._begin = self._offset = 0
+        self._skipped = False
+        self.is_broken = False
+        """Whether something in it is no gzip."""
+        self._seen_size: int | None = None
 
     @property
     def position(self) -> int:
@@ -55,29 +57,63 @@ class PackedTail:
         """How many bytes are still to be handed over, as far as the archive says it."""
         return 0 if self.at_end else max(0, self.size - self.position)
 
+    @property
+    def at_end(self) -> bool:
+        """Whether all that it holds now was unpacked."""
+        is_read = self._seen_size == os.fstat(self._descriptor).st_size
+        return self.is_broken or self._skipped or is_read
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it could not be unpacked, or ends, for now, in its midst."""
+        return self.is_broken or (self._seen_size is not None and not self._unpacker.is_whole)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it can be found under some name: it was not deleted."""
+        return os.fstat(self._descriptor).st_nlink > 0
+
     def head(self, length: int) -> bytes:
         """Unpack the first bytes, `length` at most.
 
         Raises:
-            OSError: they can't be unpacked.
+            OSError: not one can be unpacked.
 
         """
-        if len(self._head) < length and self._offset == 0:
+        piece = b"any"
+        while piece and len(self._head) < length and self._offset == 0:
             try:
-                self._head += self._stream.read(length - len(self._head))
-            except (EOFError, zlib.error) as error:
-                raise OSError(None, f"it is no whole gzip file ({error})") from error
+                piece = self._unpacker.read(length - len(self._head))
+            except zlib.error as error:
+                if not self._head:
+                    raise OSError(None, f"it is no gzip file ({error})") from error
+                break  # `read` meets it again, and says so
+            self._head += piece
         return self._head[:length]
+
+    def again(self) -> PackedTail:
+        """The same file, at its beginning."""
+        return PackedTail(os.dup(self._descriptor), self._max_line_bytes)
 
     def holds(self, position: int) -> bool:  # noqa: ARG002  the trailer says it modulo 2**32
         """Yes, as far as can be told without unpacking it."""
         return True
 
+    def has(self, mark: Mark) -> bool:
+        """Whether it holds the bytes of `mark`, as far as can be told without much unpacking."""
+        if mark.end <= COMPARED_BYTES:
+            return mark.fits(self.head(mark.end)[mark.end - mark.length :])
+        return self.size >= mark.end % 2**32
+
+    def mark(self) -> Mark | None:
+        """Mark of what was unpacked; None before that came to where reading began."""
+        return Mark.of(self._offset, self._behind) if self._offset > self._begin else None
+
     def ends_at(self, position: int) -> bool:
         """Whether nothing stands behind `position`, so that there is nothing to unpack."""
         return position % 2**32 == self.size
 
-    def was_replaced(self, fingerprint: Fingerprint) -> bool:  # noqa: ARG002  it is never written to
+    def was_replaced(self, fingerprint: Fingerprint) -> bool:  # noqa: ARG002  it is never written anew
         """No."""
         return False
 
@@ -97,11 +133,10 @@ class PackedTail:
     def skip_to_end(self) -> None:
         """Leave out everything."""
         self.move_to(self.size)
-        self.at_end = True
+        self._skipped = True
 
     def close(self) -> None:
         """Let go of the file."""
-        self._stream.close()
         os.close(self._descriptor)
 
     def _next_chunk(self) -> bytes:
@@ -109,17 +144,25 @@ class PackedTail:
         start = self._offset
         chunk = self._head[start:] if start < len(self._head) else self._unpack()
         self._offset += len(chunk)
+        self._behind = (self._behind + chunk)[-MARK_BYTES:]
         return chunk[max(0, self._begin - start) :]
 
     def _unpack(self) -> bytes:
-        chunk = b""
+        size = os.fstat(self._descriptor).st_size  # before the read: what comes later is news
         try:
-            chunk = self._stream.read(CHUNK_BYTES)
-        except _DAMAGE as error:
-            self.damaged = True
-            logger.warning("an archive is damaged after %d unpacked bytes: %s", self._offset, error)
-        self.at_end = not chunk
+            chunk = self._unpacker.read(CHUNK_BYTES)
+        except zlib.error as error:
+            self.is_broken = True
+            self._say(str(error))
+            return b""
+        if not chunk:
+            self._seen_size = size
+            if self.damaged:
+                self._say("it ends in its midst, or is still being written")
         return chunk
+
+    def _say(self, why: str) -> None:
+        logger.warning("an archive is damaged after %d unpacked bytes: %s", self._offset, why)
 
 
 AnyTail = Tail | PackedTail

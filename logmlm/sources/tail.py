@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 
-from logmlm.sources.fingerprint import FileId, Fingerprint
+from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, Mark
 from logmlm.sources.lines import RawLine
 
 CHUNK_BYTES = 64 * 1024
+COMPARED_BYTES = 64 * 1024
+"""Where a file is held against another, so many bytes at its beginning and at its end are."""
 
 
 class Tail:
     """Reads whole lines from `position` on; the last one waits for its newline.
 
     Memory is bounded by a chunk and one line of `max_line_bytes`. All reads name their place
-    (pread), so nothing but `position` and how far a newline was looked for is state.
+    (pread), so nothing but `position` and how far a newline was looked for is state, and the
+    last bytes before that, by which a file that was written anew is noticed.
     """
 
     def __init__(self, descriptor: int, max_line_bytes: int) -> None:
@@ -23,6 +26,7 @@ class Tail:
         self._max_line_bytes = max_line_bytes
         self.file_id = FileId.of(os.fstat(descriptor))
         self._searched = 0
+        self._behind = b""
 
     @property
     def size(self) -> int:
@@ -39,6 +43,11 @@ class Tail:
         """Whether everything that the file holds was looked at."""
         return self._searched >= self.size
 
+    @property
+    def is_named(self) -> bool:
+        """Whether it can be found under some name: it was not deleted."""
+        return os.fstat(self._descriptor).st_nlink > 0
+
     def head(self, length: int) -> bytes:
         """Read the file's first bytes, `length` at most."""
         return os.pread(self._descriptor, length, 0)
@@ -51,20 +60,42 @@ class Tail:
         """No: it may grow."""
         return False
 
+    def has(self, mark: Mark) -> bool:
+        """Whether it holds the bytes of `mark`."""
+        return mark.fits(os.pread(self._descriptor, mark.length, mark.end - mark.length))
+
+    def mark(self) -> Mark:
+        """Mark of what was looked at."""
+        return Mark.of(self._searched, self._behind)
+
+    def again(self) -> Tail:
+        """The same file, at its beginning."""
+        return Tail(os.dup(self._descriptor), self._max_line_bytes)
+
+    def begins(self, other: Tail) -> bool:
+        """Whether another file holds all of this one in the same place; looks at both ends."""
+        size = self.size
+        ends = max(0, size - COMPARED_BYTES)
+        return size <= other.size and all(
+            os.pread(self._descriptor, min(COMPARED_BYTES, size - at), at)
+            == os.pread(other._descriptor, min(COMPARED_BYTES, size - at), at)
+            for at in {0, ends}
+        )
+
     def was_replaced(self, fingerprint: Fingerprint) -> bool:
         """Whether the content that was read is gone: truncated, perhaps written anew."""
-        return self.size < self._searched or not fingerprint.matches(self.head(fingerprint.length))
+        start = self._searched - len(self._behind)
+        return (
+            self.size < self._searched
+            or os.pread(self._descriptor, len(self._behind), start) != self._behind
+            or not fingerprint.matches(self.head(fingerprint.length))
+        )
 
     def read(self) -> list[RawLine]:
         """Whole lines of the next chunk; none if no newline is in it or nothing came."""
-        chunk = os.pread(self._descriptor, CHUNK_BYTES, self._searched)
-        if self._searched > self.position:
-            return self._finish_long(chunk)
-        lines: list[RawLine] = []
-        for raw in chunk.split(b"\n")[:-1]:
-            lines.append(self._line(raw, len(raw) + 1))
-        if not lines:
-            self._searched += len(chunk)
+        chunk, start = os.pread(self._descriptor, CHUNK_BYTES, self._searched), self._searched
+        lines = self._lines(chunk) if start == self.position else self._finish_long(chunk)
+        self._behind = (self._behind + chunk[: self._searched - start])[-MARK_BYTES:]
         return lines
 
     def rest(self) -> list[RawLine]:
@@ -77,6 +108,8 @@ class Tail:
     def move_to(self, position: int) -> None:
         """Go on at `position`, the start of a line."""
         self.position = self._searched = position
+        start = max(0, position - MARK_BYTES)
+        self._behind = os.pread(self._descriptor, position - start, start)
 
     def skip_to_end(self) -> None:
         """Go on behind the last newline that the file has now."""
@@ -88,6 +121,14 @@ class Tail:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._descriptor)
+
+    def _lines(self, chunk: bytes) -> list[RawLine]:
+        lines: list[RawLine] = []
+        for raw in chunk.split(b"\n")[:-1]:
+            lines.append(self._line(raw, len(raw) + 1))
+        if not lines:
+            self._searched += len(chunk)
+        return lines
 
     def _finish_long(self, chunk: bytes) -> list[RawLine]:
         newline = chunk.find(b"\n")
