@@ -133,12 +133,16 @@ def receiver(directory: Path, scale: float) -> str:
 
 
 def state(directory: Path, scale: float) -> str:
-    found = []
-    for number, with_log in enumerate((False, True)):
-        place = directory / str(number)
+    found, times = [], part(400, scale, 40)
+    for name, told in (
+        ("damage", {"times": times, "with_log": False}),
+        ("damage", {"times": times, "with_log": True}),
+        ("damage_positions", {"times": times}),
+        ("killed", {"times": part(100, scale, 5)}),
+    ):
+        place = directory / str(len(found))
         place.mkdir()
-        times = part(500, scale, 50)
-        found.append(trial("state", "damage")(place, times=times, with_log=with_log))
+        found.append(trial("state", name)(place, **told))
     found.append(trial("state", "full_disk")(directory / "full.db"))
     found.append(trial("state", "full_tmpfs")(directory))
     return "; ".join(found)
@@ -205,8 +209,8 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             receiver,
         ),
         "state": Row(
-            "state cut or bits flipped; disk full",
-            "each one noticed or an earlier state, never silently wrong",
+            "state and positions cut or bits flipped, writers killed; disk full",
+            "each one noticed or harmless, or told and those before used; never silently wrong",
             state,
             no_mounts,
         ),
