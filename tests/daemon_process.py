@@ -95,11 +95,11 @@ class Process:
     def wait_for(self, numbers):
         self.wait_until(lambda: len(self.numbers()) >= numbers)
 
-    def wait_until(self, holds, seconds=30):
-        deadline = time.monotonic() + seconds
+    def wait_until(self, holds, every_s=0.02):
+        deadline = time.monotonic() + PATIENCE_S
         while not holds():
             assert time.monotonic() < deadline, "the daemon does not come"
-            time.sleep(0.02)
+            time.sleep(every_s)
 
     @property
     def url(self):

@@ -1,17 +1,21 @@
 """The daemon is told again and again to read its configuration anew, while lines come.
 
-The windows are sessions that overlap, with late lines; standard output has each alert, and a
-file, by its groups, how many there are of each service.
+The windows are sessions that overlap, with late lines; those scored are noted. Standard output
+has each alert, and a file, by its groups, how many there are of each service.
 """
 
 import json
 import signal
 import threading
 import time
+from collections import Counter
+from functools import partial
 
 import session_parts
+from daemon_parts import noted
 from daemon_process import stop
 
+ODD_EVERY = 15
 SERVICES = 20
 """No more label sets than a group keeps apart."""
 MORE = """\
@@ -24,7 +28,8 @@ alerting: {{group_by: source, group_wait: 1s, group_interval: 5s, repeat_interva
 def reload(process, *, times):
     """Another model or service each time; every fourth configuration is wrong."""
     done = threading.Event()
-    process.line, more = session_parts.line, MORE.format(directory=process.directory)
+    process.line = partial(session_parts.line, odd_every=ODD_EVERY)
+    more, scored = MORE.format(directory=process.directory), process.directory / "scored"
     process.configure(model="s8", service="good0", more=more)
 
     def write():
@@ -32,7 +37,7 @@ def reload(process, *, times):
             process.write(10)
             time.sleep(0.01)
 
-    with process.running() as child:
+    with process.running(SCORED_WINDOWS=str(scored)) as child:
         writer = threading.Thread(target=write)
         writer.start()
         try:
@@ -42,11 +47,10 @@ def reload(process, *, times):
             done.set()
             writer.join()
         process.write_line(session_parts.last_line(process.written))
-        process.wait_for(process.written)
-        alerts = process.alerts()
-        process.wait_until(lambda: _counted(process) == len(alerts))
+        process.wait_until(lambda: len(_scored(scored)) >= process.written, every_s=0.5)
+        process.wait_until(lambda: _counted(process) == len(process.alerts()) > 0, every_s=0.5)
         stop(child)
-    return _judged(process, times)
+    return _judged(process, _scored(scored), times)
 
 
 def _reload_once(process, child, turn, more):
@@ -58,6 +62,11 @@ def _reload_once(process, child, turn, more):
     process.hear("READY=1")
 
 
+def _scored(path):
+    """In how many different windows each line was scored."""
+    return Counter(int(line) for lines in noted(path).values() for line in lines)
+
+
 def _counted(process):
     """How many alerts the groups have, by what was told of each label set last."""
     told = (process.directory / "groups").read_text().splitlines(keepends=True)
@@ -66,8 +75,8 @@ def _counted(process):
     return sum(last.values())
 
 
-def _judged(process, times):
-    found, bad = process.numbers(), sum(turn % 4 == 3 for turn in range(times))
+def _judged(process, found, times):
+    bad = sum(turn % 4 == 3 for turn in range(times))
     twice = sum(count > 1 for count in found.values())
     assert twice == 0, f"{twice} lines in two windows"
     lost = len(set(range(process.written)) - set(found))
