@@ -114,5 +114,6 @@ class Process:
 def stop(child):
     began = time.monotonic()
     child.send_signal(signal.SIGTERM)
-    assert child.wait(20) == 0
+    status = child.wait(20)
+    assert status == 0, f"it ended with {status}"
     return time.monotonic() - began

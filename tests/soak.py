@@ -124,16 +124,13 @@ def receiver(directory: Path, scale: float) -> str:
 
     from logmlm.state import State
 
-    found = []
-    for name, count in (
-        ("an_hour", {"every_s": min(30, round(1 / scale))}),
-        ("slow", {"alerts": part(1000, scale, 20)}),
-    ):
-        with closing(State(directory / f"{name}.db")) as state:
-            found.append(trial("receiver", name)(state, **count))
+    with closing(State(directory / "hour.db")) as state:
+        hour = trial("receiver", "an_hour")(state, every_s=min(30, round(1 / scale)))
+    with closing(State(directory / "slow.db")) as state:
+        slow = trial("receiver", "slow")(state, alerts=part(1000, scale, 20))
     told = {"seconds": part(3600, scale, 300), "alerts": part(120, scale, 20)}
-    speed = 10 if scale == 1 else 100
-    return "; ".join([*found, trial("hostile", "down")(Process(directory), **told, speed=speed)])
+    told["speed"] = 10 if scale == 1 else 100
+    return f"{hour}; {slow}; {trial('hostile', 'down')(Process(directory), **told)}"
 
 
 def state(directory: Path, scale: float) -> str:
@@ -168,9 +165,8 @@ def memory(directory: Path, scale: float) -> str:
     from daemon_process import Process
 
     keys = trial("memory", "distinct_keys")(keys=part(1e6, scale, 20_000))
-    seconds = part(7200, scale, 60)
-    found = trial("memory", "full_speed")(Process(directory), a_model(directory), seconds=seconds)
-    return f"{found}; {keys}"
+    told = Process(directory), a_model(directory)
+    return f"{trial('memory', 'full_speed')(*told, seconds=part(7200, scale, 60))}; {keys}"
 
 
 def latency(directory: Path, scale: float) -> str:
@@ -181,7 +177,7 @@ def idle(directory: Path, scale: float) -> str:
     return trial("speed", "idle")(directory, a_model(directory), seconds=part(600, scale, 10))
 
 
-def a_model(directory: Path) -> Any:
+def a_model(directory: Path) -> str:
     return trial("service", "trained")(directory)
 
 
@@ -226,9 +222,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             no_mounts,
         ),
         "poison": Row(
-            "fuzzed lines and Kafka records, 10 MiB lines, JSON bombs, clock jumps",
-            "0 crashes, every drop counted",
-            poison,
+            "fuzzed lines and records, bombs, clock jumps", "0 crashes, every drop counted", poison
         ),
         "reload": Row(
             "SIGHUP under load, sessions, groups", "0 lost, a bad config never takes effect", reload

@@ -43,4 +43,4 @@ def trained(directory):
     log = write_log(directory / "normal.log", normal)
     outcome = logmlm("train", log, "--out", directory / "model", *TRAIN)
     assert outcome.code == 0, outcome.err
-    return directory / "model"
+    return str(directory / "model")
