@@ -5,6 +5,7 @@ State directory:
     checkpoints.json     who the followed files are, and where to read them again
     journal.json         where to read the journal again
     state.db             alerts (to be delivered, dead letters), silences, feedback
+    state.db-tally       the number of its last transaction
     model.json           digest of the model that the checkpoints were made with
     lock                 held while a daemon uses the directory
 """

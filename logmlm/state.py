@@ -3,54 +3,26 @@
 Every row carries a checksum of all it holds, and triggers keep each table's number of rows and
 the sum of their checksums, as SQLite's pages have no checksums of their own. All of it is checked
 when the database is opened, and each row again whenever it is read: damage is an error, never
-another answer. What a cut or flipped write-ahead log loses are its last transactions
-(https://www.sqlite.org/wal.html); an alert that nobody had accepted is then made again from its
-lines, as their positions were not committed.
+another answer. Each transaction has a number, which is noted beside the database once it is on
+the disk (`Tally`): a cut or flipped write-ahead log would lose its last ones without a word.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from logmlm.errors import StorageError
 from logmlm.storage import sync
+from logmlm.tables import TABLES, TRANSACTIONS, VERSION, checksum, counted, make_tables, schema
+from logmlm.tally import SUFFIX, Tally
 
-VERSION = 1
 BUSY_TIMEOUT_S = 10.0
 """How long a transaction waits for one of another process."""
-
-TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "alerts": ("id", "at", "verdict", "body"),
-        "waiting": ("id",),
-        "seen": ("id", "at"),
-        "queue": ("seq", "sink", "alert", "bundle", "attempts"),
-        "bundles": ("id", "sink", "due", "attempts", "body"),
-        "dead": ("seq", "sink", "alert", "at", "reason", "body"),
-        "sinks": ("name", "attempts", "due", "reason", "accepted_at"),
-        "silences": ("id", "starts_at", "ends_at", "body"),
-        "feedback": ("alert", "at", "verdict", "until", "pattern", "body"),
-    }
-)
-"""Each table's columns; the first one is the key."""
-_INDEXES = (
-    "CREATE INDEX alerts_at ON alerts (at)",
-    "CREATE INDEX seen_at ON seen (at)",
-    "CREATE INDEX queue_next ON queue (sink, bundle, attempts, seq)",
-    "CREATE INDEX queue_alert ON queue (alert)",
-    "CREATE INDEX bundles_due ON bundles (sink, due)",
-    "CREATE INDEX dead_alert ON dead (alert)",
-    "CREATE INDEX dead_at ON dead (at)",
-    "CREATE INDEX feedback_pattern ON feedback (pattern)",
-)
 
 Row = dict[str, Any]
 
@@ -77,17 +49,24 @@ class State:
             _create(path)
         elif path.stat().st_size == 0:
             raise StorageError(_damaged(path, "it is empty"))
-        self._connection = self._connect()
+        self._tally = Tally(path)
         try:
-            self._check()
+            noted = self._tally.noted()  # first: another process may go on meanwhile
+            self._connection = self._connect()
+            try:
+                self._check(noted)
+            except BaseException:
+                self._connection.close()
+                raise
         except BaseException:
-            self._connection.close()
+            self._tally.close()
             raise
 
     def close(self) -> None:
         """Close the database; another thread's transaction is waited for."""
         with self._lock, self._translated():
             self._connection.close()
+            self._tally.close()
 
     def turn(self, name: str) -> threading.Lock:
         """Return the lock of what one thread at a time may do over this state, such as sending."""
@@ -107,10 +86,13 @@ class State:
                 yield
                 return
             self._connection.execute("BEGIN IMMEDIATE")
-            self._depth = 1
+            self._depth, before = 1, self._connection.total_changes
             try:
                 yield
+                number = self._number() if self._connection.total_changes > before else 0
                 self._connection.execute("COMMIT")
+                if number:
+                    self._tally.note(number)
             except BaseException:
                 if self._connection.in_transaction:  # a full disk may have rolled it back
                     self._connection.execute("ROLLBACK")
@@ -125,11 +107,12 @@ class State:
         names = ", ".join((*columns, "checksum"))
         marks = ", ".join("?" * (len(columns) + 1))
         updates = ", ".join(f"{name} = excluded.{name}" for name in (*columns[1:], "checksum"))
-        self._execute(
-            f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608  names of our own
-            f" ON CONFLICT ({columns[0]}) DO UPDATE SET {updates}",
-            [*values, _checksum(table, values)],
-        )
+        with self.transaction():
+            self._execute(
+                f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608  names of our own
+                f" ON CONFLICT ({columns[0]}) DO UPDATE SET {updates}",
+                [*values, checksum(table, values)],
+            )
 
     def get(self, table: str, key: str | int) -> Row | None:
         """Return the row of a key."""
@@ -144,7 +127,7 @@ class State:
 
     def delete(self, table: str, where: str, *values: Any) -> int:
         """Delete rows; the number of them."""
-        with self._lock, self._translated():
+        with self.transaction():
             sql = f"DELETE FROM {table} WHERE {where}"  # noqa: S608  SQL of our own
             return self._connection.execute(sql, values).rowcount
 
@@ -171,9 +154,23 @@ class State:
         with self._lock, self._translated():
             return self._connection.execute(sql, values).fetchall()
 
+    def _number(self) -> int:
+        """Number the transaction at hand."""
+        number = self._transactions() + 1
+        sql = "UPDATE totals SET rows = ?, checksums = ? WHERE name = ?"
+        self._execute(sql, (number, counted(number), TRANSACTIONS))
+        return number
+
+    def _transactions(self) -> int:
+        sql = "SELECT rows, checksums FROM totals WHERE name = ?"
+        for number, stored in self._execute(sql, (TRANSACTIONS,)):
+            if counted(number) == stored:
+                return int(number)
+        raise StorageError(_damaged(self.path, "its count of transactions is not what was written"))
+
     def _checked(self, table: str, row: Sequence[Any]) -> Row:
-        *values, checksum = row
-        if _checksum(table, values) != checksum:
+        *values, stored = row
+        if checksum(table, values) != stored:
             raise StorageError(_damaged(self.path, f"a row of '{table}' is not what was written"))
         return dict(zip(TABLES[table], values, strict=True))
 
@@ -188,7 +185,7 @@ class State:
             connection.execute("PRAGMA synchronous = FULL")
             return connection
 
-    def _check(self) -> None:
+    def _check(self, noted: int) -> None:
         """See that the whole database is what was written, at one moment of it."""
         with self._translated():
             ((version,),) = self._execute("PRAGMA user_version", ())
@@ -198,16 +195,17 @@ class State:
                     f" or {_advice(self.path)}"
                 )
             with closing(sqlite3.connect(":memory:")) as fresh:
-                _make_tables(fresh)
-                expected = _schema(fresh)
+                make_tables(fresh)
+                expected = schema(fresh)
             self._connection.execute("BEGIN")
             try:
-                if version != VERSION or _schema(self._connection) != expected:
+                if version != VERSION or schema(self._connection) != expected:
                     raise StorageError(_damaged(self.path, "its tables are not ours"))
                 for (found,) in self._execute("PRAGMA integrity_check(1)", ()):
                     if found != "ok":
                         raise StorageError(_damaged(self.path, found))
                 self._check_totals()
+                self._check_transactions(noted)
             finally:
                 self._connection.execute("ROLLBACK")
 
@@ -224,6 +222,14 @@ class State:
                 rows, checksums = rows + 1, checksums + row[-1]
             if totals.get(table) != (rows, checksums):
                 raise StorageError(_damaged(self.path, f"rows of '{table}' are missing"))
+
+    def _check_transactions(self, noted: int) -> None:
+        number = self._transactions()
+        if number < noted:
+            missing = f"its last transactions are missing, {noted - number} of them"
+            away = f"or move {self._tally.path} away to go on without them"
+            raise StorageError(f"{_damaged(self.path, missing)}; {away}")
+        self._tally.note(number)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -243,51 +249,20 @@ class State:
 
 def _create(path: Path) -> None:
     """Make the database under another name first, so that an empty file is always damage."""
-    left = path.with_name(path.name + "-wal")
-    if left.exists():
-        raise StorageError(f"{left} is there, but {path.name} is not: {_advice(path)}")
+    for left in (path.with_name(path.name + suffix) for suffix in ("-wal", SUFFIX)):
+        if left.exists():
+            raise StorageError(f"{left} is there, but {path.name} is not: {_advice(path)}")
     new = path.with_name(path.name + ".new")
     try:
         new.unlink(missing_ok=True)
         with closing(sqlite3.connect(new, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            _make_tables(connection)
+            make_tables(connection)
         sync(new)
         new.replace(path)
         sync(path.parent)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"can't make {path}: {error}") from error
-
-
-def _make_tables(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN")
-    connection.execute("CREATE TABLE totals (name TEXT PRIMARY KEY, rows, checksums)")
-    for table, columns in TABLES.items():
-        key = f"{columns[0]} {'INTEGER' if columns[0] == 'seq' else 'TEXT'} PRIMARY KEY"
-        connection.execute(f"CREATE TABLE {table} ({', '.join((key, *columns[1:], 'checksum'))})")
-        connection.execute("INSERT INTO totals VALUES (?, 0, 0)", (table,))
-        for name, event, rows, checksums in (
-            ("added", "INSERT", "+ 1", "+ NEW.checksum"),
-            ("changed", "UPDATE", "", "- OLD.checksum + NEW.checksum"),
-            ("deleted", "DELETE", "- 1", "- OLD.checksum"),
-        ):
-            connection.execute(
-                f"CREATE TRIGGER {table}_{name} AFTER {event} ON {table} BEGIN UPDATE totals"  # noqa: S608  names of our own
-                f" SET rows = rows {rows}, checksums = checksums {checksums}"
-                f" WHERE name = '{table}'; END"
-            )
-    for index in _INDEXES:
-        connection.execute(index)
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")
-
-
-def _schema(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
-    return set(connection.execute("SELECT type, name, sql FROM sqlite_master"))
-
-
-def _checksum(table: str, values: Sequence[Any]) -> int:
-    return zlib.crc32(json.dumps([table, *values]).encode())
 
 
 def _damaged(path: Path, what: str) -> str:
@@ -296,6 +271,6 @@ def _damaged(path: Path, what: str) -> str:
 
 def _advice(path: Path) -> str:
     return (
-        f"move {path} and {path.name}-wal away to begin anew; alerts that wait in it, silences"
-        " and feedback are then lost"
+        f"move {path}, {path.name}-wal and {path.name}{SUFFIX} away to begin anew; alerts that wait"
+        " in it, silences and feedback are then lost"
     )

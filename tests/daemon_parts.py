@@ -8,11 +8,15 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import session_parts
+
 from logmlm import daemon
-from logmlm.config import WindowConfig
+from logmlm.config import FormatConfig, WindowConfig
 from logmlm.configfile import read_run_config
 from logmlm.errors import LogmlmError
+from logmlm.formats import get_format
 from logmlm.logs import logging_to
+from logmlm.reader import EventReader
 from logmlm.records import Event, Expectation, Fields, LogLine, Score, Window
 from logmlm.surges import Judge
 from logmlm.windows import Windower
@@ -100,13 +104,13 @@ def noted(path):
 class FakeDetector:
     """Windows of two lines; those that hold ODD are anomalies, a line STUCK takes a minute."""
 
-    digest = "d1"
     manifest = SimpleNamespace(name="fake")
     templates = ("t1",)
 
-    def __init__(self, size=2, notes=None):
+    def __init__(self, size=2, notes=None, digest="d1"):
         self.size = size
         self.notes = notes
+        self.digest = digest
 
     def reader(self):
         return PlainReader()
@@ -137,20 +141,44 @@ class FakeDetector:
         return explain(found)
 
 
-def load(model):
-    """A model's name may say how many lines make a window, or that it is slow or can't be read.
+class SessionDetector(FakeDetector):
+    """Windows of the lines that session_parts.py makes, read as the daemon reads any."""
 
-    The environment's SCORED_WINDOWS may name a file that every scored window is noted in.
+    def __init__(self, size, notes=None):
+        super().__init__(size, notes, f"s{size}")
+
+    def reader(self):
+        return EventReader(get_format(FormatConfig(name="iso8601")), session_parts.KEY, _template)
+
+    def windower(self):
+        return Windower(session_parts.windows(self.size))
+
+
+def _template(_message, _masked=None):
+    return "t1"
+
+
+def load(model):
+    """A real model, or a name that says how many lines make a window, or that it is slow or broken.
+
+    After an `s` it is those of a session. The environment's SCORED_WINDOWS may name a file that
+    every scored window is noted in.
     """
-    path = model.path
-    if path.name == "broken":
+    if (model.path / "manifest.json").exists():
+        from logmlm.detector import Detector  # which brings torch
+
+        return Detector.load(model.path, "cpu")
+    name, told = model.path.name, os.environ.get("SCORED_WINDOWS")
+    if name == "broken":
         raise RuntimeError("CUDA out of memory")
-    if path.name == "slow":
+    if name == "slow":
         time.sleep(60)
-    told = os.environ.get("SCORED_WINDOWS")
-    detector = FakeDetector(notes=None if told is None else Notes(told))
-    if path.name.isdigit():
-        detector.size, detector.digest = int(path.name), f"d{path.name}"
+    notes = None if told is None else Notes(told, lambda text: text.rpartition(" ")[2])
+    if name[0] == "s" and name[1:].isdigit():
+        return SessionDetector(int(name[1:]), notes)
+    detector = FakeDetector(notes=notes)
+    if name.isdigit():
+        detector.size, detector.digest = int(name), f"d{name}"
     return detector
 
 

@@ -34,7 +34,7 @@ class Process:
         self.config = directory / "run.yaml"
         self.log = directory / "app.log"
         self.log.touch()
-        self.written = 0
+        self.written, self.line = 0, lambda number: f"ODD {number}"
         (directory / "token").write_text(TOKEN)
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.bind(str(directory / "notify"))
@@ -71,10 +71,13 @@ class Process:
                 return message
 
     def write(self, count):
-        with self.log.open("a") as stream:
-            for number in range(self.written, self.written + count):
-                stream.write(f"ODD {number}\n")
+        numbers = range(self.written, self.written + count)
+        self.write_line("\n".join(map(self.line, numbers)))
         self.written += count
+
+    def write_line(self, text):
+        with self.log.open("a") as stream:
+            stream.write(text + "\n")
 
     def said(self):
         return [json.loads(line) for line in (self.directory / "err").read_text().splitlines()]
@@ -90,10 +93,13 @@ class Process:
         return Counter(map(int, re.findall(r"ODD (\d+)", lines)))
 
     def wait_for(self, numbers):
-        deadline = time.monotonic() + 30
-        while len(self.numbers()) < numbers:
+        self.wait_until(lambda: len(self.numbers()) >= numbers)
+
+    def wait_until(self, holds, every_s=0.02):
+        deadline = time.monotonic() + PATIENCE_S
+        while not holds():
             assert time.monotonic() < deadline, "the daemon does not come"
-            time.sleep(0.02)
+            time.sleep(every_s)
 
     @property
     def url(self):
@@ -108,5 +114,6 @@ class Process:
 def stop(child):
     began = time.monotonic()
     child.send_signal(signal.SIGTERM)
-    assert child.wait(20) == 0
+    status = child.wait(20)
+    assert status == 0, f"it ended with {status}"
     return time.monotonic() - began

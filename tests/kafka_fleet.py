@@ -7,15 +7,19 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 
 import daemon_parts
+import session_parts
 from http_parts import served
 
-from logmlm.records import window_id
+from logmlm.records import LogLine, window_id
 
 PARTITIONS = 6
 ODD_EVERY = 40
+SESSIONS = "s4"
+GROUPS = {"group_wait": "1s", "group_interval": "5s", "repeat_interval": "20s"}
+"""By the daemons' clock. What a receiver knows already it is only told of by a repeat."""
+GROUPS |= {"resolve_after": "1000h", "flap_window": "1000h"}
 
 
 def each_partitions(records):
@@ -24,35 +28,48 @@ def each_partitions(records):
 
 
 def lines(partition, number, *, start=0):
-    """Numbered lines of one partition, some of them odd."""
-    return [
-        f"{'ODD' if i % ODD_EVERY == 0 else 'ok'} {partition}-{i}"
-        for i in range(start, start + number)
-    ]
+    """Lines of one partition from number `start` on, some of them odd."""
+    numbers = range(start, start + number)
+    return [session_parts.line(i, f"{partition}-", ODD_EVERY) for i in numbers]
 
 
-def expected_ids(topic, number):
-    """The ids of the alerts that an undisturbed run makes of `number` lines a partition."""
-    found = set()
-    for partition in range(PARTITIONS):
-        detector, written = daemon_parts.FakeDetector(), lines(partition, number)
-        events = [daemon_parts.event(text, partition=f"{topic}/{partition}") for text in written]
-        windower = detector.windower()
-        scores = detector.score(windower.add(map(at_offset, events, range(number))))
-        found |= {window_id(detector.digest, each.window) for each in scores if each.is_anomaly}
-    return found
+class Plan:
+    """The ids of the alerts that an undisturbed run makes, each with the line that closes it."""
 
+    def __init__(self, topic, number, detector):
+        self._closed = []
+        for partition in range(PARTITIONS):
+            reader, windower = detector.reader(), detector.windower()
+            written = [*lines(partition, number), session_parts.last_line(number)]
+            for i, text in enumerate(written):
+                events = reader.add([LogLine(text, f"{topic}/{partition}", i, i + 1, 1.0)])
+                if i == number:
+                    events += reader.flush()
+                self._note(detector, windower.add(events), i)
 
-def at_offset(event, offset):
-    return replace(event, line=replace(event.line, start=offset, end=offset + 1))
+    def ids(self, upto):
+        """Those of the windows that the first so many lines of each partition close."""
+        return {name for name, closed_at in self._closed if closed_at < upto}
+
+    @property
+    def all_ids(self):
+        return {name for name, _ in self._closed}
+
+    def _note(self, detector, windows, i):
+        odd = [score.window for score in detector.score(windows) if score.is_anomaly]
+        self._closed += [(window_id(detector.digest, window), i) for window in odd]
 
 
 class Fleet:
-    """Daemons, each with its own state; `posts` are the ids in each POST to their receiver."""
+    """Daemons, each with its own state, a receiver of each alert, and one of groups.
 
-    def __init__(self, brokers, directory, topic, receiver, **source):
+    `posts` are the ids in each POST to the one; `told` are the name of the daemon and the count
+    of alerts in each POST to the other.
+    """
+
+    def __init__(self, brokers, directory, topic, receivers, **source):
         self.brokers, self.directory, self.topic = brokers, directory, topic
-        self.url, self.posts = receiver
+        (self.url, self.posts), (self.groups_url, self.told) = receivers
         self.group = f"g-{topic}"
         self.source = {
             "bootstrap_servers": brokers.address.split(","),
@@ -65,19 +82,24 @@ class Fleet:
         }
         self.running = {}
 
-    def configure(self, name, model="none"):
+    def configure(self, name, model=SESSIONS):
         """Write a daemon's configuration; see `daemon_parts.load` for what a model's name says."""
         config = self.directory / f"{name}.yaml"
         told = {
             "model": {"path": model},
             "state_dir": str(self.directory / f"state-{name}"),
             "source": {"kafka": self.source},
-            "sinks": [{"webhook": {"url": self.url, "grouped": False}}],
+            "labels": {"service": name},
+            "sinks": [
+                {"webhook": {"url": self.url, "grouped": False}},
+                {"webhook": {"url": self.groups_url, "name": "groups"}},
+            ],
+            "alerting": GROUPS,
         }
         config.write_text(json.dumps(told))
         return config
 
-    def start(self, name, model="none"):
+    def start(self, name, model=SESSIONS):
         config = self.configure(name, model)
         notes = {"SCORED_WINDOWS": str(self.directory / "scored.jsonl")}
         with (self.directory / f"{name}.log").open("a") as log:
@@ -110,10 +132,14 @@ class Fleet:
     def ids(self):
         return {one for post in self.posts[:] for one in post}
 
+    def counted(self):
+        """How many alerts the receiver of groups knows of: what each daemon told it last."""
+        return sum(dict(self.told[:]).values())
+
     def scored(self):
-        """How many lines stand in a scored window, however often."""
-        found = daemon_parts.noted(self.directory / "scored.jsonl")
-        return len({line for lines in found.values() for line in lines})
+        """How many lines stand in scored windows, and in how many of different places."""
+        found = daemon_parts.noted(self.directory / "scored.jsonl").values()
+        return len({line for lines in found for line in lines}), sum(map(len, found))
 
     def stalls(self):
         """How often a consumer stood still, and was replaced."""
@@ -147,12 +173,20 @@ def alert_ids(call):
     return [alert["annotations"]["window"] for alert in call.json["alerts"]]
 
 
+def group_count(call):
+    """Which daemon tells of its group, and how many alerts are in it."""
+    alerts = call.json["alerts"]
+    return call.json["groupLabels"]["service"], sum(
+        int(alert["annotations"]["count"]) for alert in alerts
+    )
+
+
 @contextmanager
 def fleet(brokers, directory, topic, **source):
-    """A fleet on a new topic, with an HTTP receiver that takes each alert by itself."""
+    """A fleet on a new topic, with an HTTP receiver for each alert, and one for groups."""
     brokers.topic(topic, PARTITIONS)
-    with served(keep=alert_ids) as receiver:
-        made = Fleet(brokers, directory, topic, receiver, **source)
+    with served(keep=alert_ids) as receiver, served(keep=group_count) as groups:
+        made = Fleet(brokers, directory, topic, (receiver, groups), **source)
         try:
             yield made
         finally:
@@ -166,14 +200,16 @@ class Writer:
     def __init__(self, brokers, topic):
         self.brokers, self.topic, self.written = brokers, topic, 0
 
-    @property
-    def odd(self):
-        """How many odd lines there are, at least, with whole windows around them."""
-        return PARTITIONS * (self.written // ODD_EVERY)
-
     def write(self, upto):
         with self.brokers.producer() as producer:
             for partition in range(PARTITIONS):
                 for text in lines(partition, upto - self.written, start=self.written):
                     producer.send(self.topic, text.encode(), partition=partition)
         self.written = upto
+
+    def end(self):
+        """Write a line that ends all sessions; it is in an open one itself."""
+        with self.brokers.producer() as producer:
+            for partition in range(PARTITIONS):
+                text = session_parts.last_line(self.written)
+                producer.send(self.topic, text.encode(), partition=partition)

@@ -120,32 +120,39 @@ def journal(directory: Path, scale: float) -> str:
 
 
 def receiver(directory: Path, scale: float) -> str:
+    from daemon_process import Process
+
     from logmlm.state import State
 
-    found = []
-    for name, count in (
-        ("an_hour", {"every_s": min(30, round(1 / scale))}),
-        ("slow", {"alerts": part(1000, scale, 20)}),
-    ):
-        with closing(State(directory / f"{name}.db")) as state:
-            found.append(trial("receiver", name)(state, **count))
-    return "; ".join(found)
+    with closing(State(directory / "hour.db")) as state:
+        hour = trial("receiver", "an_hour")(state, every_s=min(30, round(1 / scale)))
+    with closing(State(directory / "slow.db")) as state:
+        slow = trial("receiver", "slow")(state, alerts=part(1000, scale, 20))
+    told = {"seconds": part(3600, scale, 300), "alerts": part(120, scale, 20)}
+    told["speed"] = 10 if scale == 1 else 100
+    return f"{hour}; {slow}; {trial('hostile', 'down')(Process(directory), **told)}"
 
 
 def state(directory: Path, scale: float) -> str:
-    found = []
-    for number, with_log in enumerate((False, True)):
-        place = directory / str(number)
+    found, times = [], part(400, scale, 40)
+    for name, told in (
+        ("damage", {"times": times, "with_log": False}),
+        ("damage", {"times": times, "with_log": True}),
+        ("damage_positions", {"times": times}),
+        ("killed", {"times": part(100, scale, 5)}),
+    ):
+        place = directory / str(len(found))
         place.mkdir()
-        times = part(500, scale, 50)
-        found.append(trial("state", "damage")(place, times=times, with_log=with_log))
+        found.append(trial("state", name)(place, **told))
     found.append(trial("state", "full_disk")(directory / "full.db"))
     found.append(trial("state", "full_tmpfs")(directory))
     return "; ".join(found)
 
 
 def poison(_directory: Path, scale: float) -> str:
-    return trial("poison", "fuzz")(lines=part(1e7, scale, 20_000))
+    fuzzed = trial("poison", "fuzz")(lines=part(1e7, scale, 20_000))
+    bombs = trial("poison", "bombs")(rounds=part(500, scale, 4))
+    return f"{fuzzed}; {bombs}; {trial('poison', 'records')(number=part(1e6, scale, 2_000))}"
 
 
 def reload(directory: Path, scale: float) -> str:
@@ -158,22 +165,26 @@ def memory(directory: Path, scale: float) -> str:
     from daemon_process import Process
 
     keys = trial("memory", "distinct_keys")(keys=part(1e6, scale, 20_000))
-    seconds = part(7200, scale, 60)
-    return f"{trial('memory', 'full_speed')(Process(directory), seconds=seconds)}; {keys}"
+    told = Process(directory), a_model(directory)
+    return f"{trial('memory', 'full_speed')(*told, seconds=part(7200, scale, 60))}; {keys}"
 
 
-def latency(_directory: Path, scale: float) -> str:
-    return trial("speed", "latency")(seconds=part(120, scale, 5))
+def latency(directory: Path, scale: float) -> str:
+    return trial("speed", "latency")(directory, a_model(directory), seconds=part(120, scale, 5))
 
 
-def idle(_directory: Path, scale: float) -> str:
-    return trial("speed", "idle")(seconds=part(600, scale, 10))
+def idle(directory: Path, scale: float) -> str:
+    return trial("speed", "idle")(directory, a_model(directory), seconds=part(600, scale, 10))
+
+
+def a_model(directory: Path) -> str:
+    return trial("service", "trained")(directory)
 
 
 ROWS: Mapping[str, Row] = MappingProxyType(
     {
         "kill": Row(
-            "SIGKILL at random times, Kafka, 6 partitions",
+            "SIGKILL at random times, Kafka, 6 partitions, sessions with late lines, groups",
             "no window lost, alert ids equal, at most one repeated POST a kill",
             kill,
             no_kafka,
@@ -200,23 +211,31 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             no_journal,
         ),
         "receiver": Row(
-            "down for an hour, 500, time-outs, 429, 401, slow",
+            "down for an hour, 500, time-outs, 429, 401, slow; bodies and redirects that harm",
             "0 lost, others not delayed, 64 MiB at most, caught up with in 10 minutes",
             receiver,
         ),
         "state": Row(
-            "state cut or bits flipped; disk full",
-            "each one noticed or an earlier state, never silently wrong",
+            "state and positions cut or bits flipped, writers killed; disk full",
+            "each one noticed or harmless, or told and those before used; never silently wrong",
             state,
             no_mounts,
         ),
-        "poison": Row("fuzzed lines, clock jumps", "0 crashes, every drop counted", poison),
-        "reload": Row("SIGHUP under load", "0 lost, a bad config never takes effect", reload),
-        "memory": Row(
-            "full speed; distinct keys", "slope under 1 MiB/h after warm-up; bounded", memory
+        "poison": Row(
+            "fuzzed lines and records, bombs, clock jumps", "0 crashes, every drop counted", poison
         ),
-        "latency": Row("5,000 lines/s into a followed file", "p99 under 1 s", latency),
-        "idle": Row("nothing comes", "1 % of a core at most", idle),
+        "reload": Row(
+            "SIGHUP under load, sessions, groups", "0 lost, a bad config never takes effect", reload
+        ),
+        "memory": Row(
+            "full speed, a real model; distinct keys",
+            "slope under 1 MiB/h after warm-up; bounded",
+            memory,
+        ),
+        "latency": Row(
+            "5,000 lines/s into a followed file, a real model", "p99 under 1 s", latency
+        ),
+        "idle": Row("nothing comes, a real model", "1 % of a core at most", idle),
     }
 )
 

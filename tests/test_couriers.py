@@ -5,6 +5,8 @@ import time
 from contextlib import closing
 
 import pytest
+from daemon_process import Process
+from trials import hostile
 from trials import receiver as trials
 from trials.receiver import ACCEPTED, HOUR, Office, Receiving, wait_until
 
@@ -22,7 +24,11 @@ def state(tmp_path):
 
 
 def test_an_hour_of_failures_loses_nothing_delays_nobody_else_and_is_caught_up_with(state):
-    assert "0 lost" in trials.an_hour(state, every_s=30)
+    assert "0 lost" in trials.an_hour(state, every_s=60)
+
+
+def test_the_daemon_stands_http_receivers_that_refuse_hang_flood_or_lead_astray(tmp_path):
+    assert "0 lost" in hostile.down(Process(tmp_path), seconds=200, alerts=12, speed=100)
 
 
 def test_retries_go_on_after_a_restart_where_they_were(state):

@@ -10,8 +10,9 @@ import time
 
 import daemon_parts
 import pytest
+from daemon_parts import FakeDetector
 from http_parts import served
-from kafka_fleet import PARTITIONS, Writer, expected_ids, fleet
+from kafka_fleet import PARTITIONS, Plan, Writer, fleet
 from kafka_parts import Cluster, running_broker
 from trials import kafka
 
@@ -33,9 +34,10 @@ def test_a_broker_that_is_restarted_is_waited_for(broker, tmp_path):
 def test_after_a_change_of_the_model_and_a_kill_every_line_is_in_a_window(broker, tmp_path):
     with fleet(broker, tmp_path, "model") as ships:
         writer = Writer(broker, ships.topic)
-        ships.start("a")
+        ships.start("a", model="2")
         writer.write(400)
-        ships.wait_for(lambda: ships.ids() >= expected_ids(ships.topic, 400))
+        wanted = Plan(ships.topic, 400, FakeDetector(digest="d2")).ids(400)
+        ships.wait_for(lambda: ships.ids() >= wanted)
         ships.configure("a", model="3")
         ships.running["a"].send_signal(signal.SIGHUP)
         ships.wait_for(lambda: "another model scores" in (tmp_path / "a.log").read_text())
@@ -43,7 +45,7 @@ def test_after_a_change_of_the_model_and_a_kill_every_line_is_in_a_window(broker
         assert ships.end("a", signal.SIGKILL) == -signal.SIGKILL
         writer.write(1000)
         ships.start("a", model="3")
-        ships.wait_for(lambda: ships.scored() >= 998 * PARTITIONS)
+        ships.wait_for(lambda: ships.scored()[0] >= 998 * PARTITIONS)
         ships.wait_for(lambda: ships.lag(1000) <= 2 * PARTITIONS)  # the open windows alone
         ships.end_all()
         found = {json.loads(at.metadata)["model"] for at in broker.committed(ships.group).values()}
@@ -57,11 +59,11 @@ def test_records_that_became_no_line_are_passed_and_kept_once(broker, tmp_path):
         for partition in range(PARTITIONS):
             broker.produce(ships.topic, [*good, *["no json"] * 8], partition)
         broker.produce(ships.topic, ["no json"] * 10, PARTITIONS - 1)
-        ships.start("a")
+        ships.start("a", model="none")
         ships.wait_for(lambda: len(ships.posts) == PARTITIONS)
         ships.wait_for(lambda: ships.lag(10) == -10)  # the last partition has ten more
         ships.end_all()
-        ships.start("a")
+        ships.start("a", model="none")
         broker.produce(ships.topic, good, 0)
         ships.wait_for(lambda: len(ships.posts) == PARTITIONS + 1)
         ships.end_all()

@@ -5,6 +5,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trials import poison
 from trials.poison import GOOD, JUMPS, MULTILINE, NOISES, WINDOWS, Desk, check, spoilt
 
 from logmlm.formats import FORMATS
@@ -48,6 +49,14 @@ def test_so_are_those_of_a_long_log(seed, form, window, multiline):
     chance = random.Random(seed)  # noqa: S311  no secret
     turns = [([spoilt(chance) for _ in range(100)], chance.choice(JUMPS)) for _ in range(5)]
     check(turns, form, window, multiline)
+
+
+def test_bombs_that_are_read_whole_and_those_of_ten_mebibytes_are_too():
+    assert "4 of them of 10 MiB" in poison.bombs(rounds=4)
+
+
+def test_as_kafkas_records_they_are_lines_or_dead_letters():
+    assert "the others dead letters" in poison.records(number=2_000)
 
 
 @pytest.mark.parametrize("content", [b"x", b"\0", b"\xff", b"[", b'{"a":'])

@@ -2,10 +2,13 @@
 
 import time
 import tracemalloc
+from itertools import islice
 
 import numpy as np
 from daemon_process import PATIENCE_S, stop
+from offline_parts import ODD
 from trials.receiver import resident
+from trials.service import endless
 
 from logmlm.config import FormatConfig, WindowConfig
 from logmlm.formats import get_format
@@ -17,39 +20,41 @@ CHUNK = 20_000
 CHUNKS = 50
 """So many make a log; then it is rotated."""
 MIB = 2**20
-STORM = 200_000
-"""Lines of alerts alone at the beginning: they fill SQLite's page cache, which is 2 MB."""
+STORM = 2_000
+"""Sessions that alarm, at the beginning: they fill SQLite's page cache, which is 2 MB."""
+ODD_EVERY = 5_000
+"""Later on, so many sessions bring an alert."""
 SLOPE_ASKED = 1.0
 """MiB an hour."""
 NOISE = 1.0
 """MiB that a short trial may show though nothing grows: the allocator's own pieces."""
 
 
-def full_speed(process, *, seconds):
+def full_speed(process, model, *, seconds):
     """The slope of the resident memory after the warm-up: a storm, and a fifth of the time."""
-    process.configure(model="100")
+    lines = endless(odd_every=ODD_EVERY, odd_first=STORM)
+    process.configure(model=model)
     with process.running() as child:
-        process.write(STORM)
-        _wait_until_read(process)
-        sizes, began = [], time.monotonic()
+        for _ in range(0, len(ODD) * STORM, CHUNK):
+            _write(process, lines)
+        sizes, storm, began = [], process.written, time.monotonic()
         while (now := time.monotonic() - began) < seconds:
-            _write(process)
+            _write(process, lines)
             sizes.append((now, resident(child.pid)))
+        alerts = len(process.alerts())
         stop(child)
+    assert alerts >= STORM, f"{alerts} alerts"
     warm = [(at, size) for at, size in sizes if at > seconds / 5]
     slope = float(np.polyfit(*np.array(warm).T, 1)[0]) * 3600 / MIB
-    hours = seconds / 3600
-    assert slope * hours < max(SLOPE_ASKED * hours, NOISE), f"slope {slope:.2f} MiB/h"
-    rate = (process.written - STORM) / seconds
-    return f"{hours:.2f} h at {rate:,.0f} lines/s, {warm[-1][1] / MIB:.0f} MiB, {slope:.2f} MiB/h"
+    hours, rate = seconds / 3600, (process.written - storm) / seconds
+    said = f"{hours:.2f} h at {rate:,.0f} lines/s, {warm[-1][1] / MIB:.0f} MiB, {slope:.2f} MiB/h"
+    assert slope * hours < max(SLOPE_ASKED * hours, NOISE), said
+    return f"{said}, {alerts:,} alerts"
 
 
-def _write(process):
+def _write(process, lines):
     """Write a piece of a log, wait until it is read, and now and then begin another log."""
-    with process.log.open("a") as stream:
-        numbers = range(process.written, process.written + CHUNK)
-        stream.write("ODD 0\n")  # so that an alert comes too
-        stream.writelines(f"usual line {number}\n" for number in numbers[1:])
+    process.write_line("\n".join(islice(lines, CHUNK)))
     process.written += CHUNK
     _wait_until_read(process)
     if process.written % (CHUNKS * CHUNK) == 0:

@@ -3,14 +3,20 @@
 import math
 import random
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from logmlm.config import FormatConfig, MultilineConfig, WindowConfig
+from logmlm.errors import DataError
 from logmlm.formats import FORMATS, get_format
+from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.reader import EventReader
 from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource
+from logmlm.sources.kafka_records import RecordReader
 from logmlm.windows import Windower
 
 MAX_LINE_BYTES = 300
@@ -62,11 +68,11 @@ class Desk:
         self.reader = EventReader(chosen, window.key, lambda message: message, multiline)
         self.windower = Windower(window)
         self.windows = []
-        self.long = 0
+        self.limit, self.long = max_line_bytes, 0
 
     def write(self, lines):
         content = [line.removesuffix(b"\r") for line in lines]
-        self.long += sum(len(line) > MAX_LINE_BYTES for line in content)
+        self.long += sum(len(line) > self.limit for line in content)
         with self.log.open("ab") as stream:
             stream.write(b"".join(line + b"\n" for line in lines))
 
@@ -106,6 +112,123 @@ def spoilt(chance):
         place = chance.randrange(len(line) + 1)
         line = line[:place] + chance.choice(NOISES) * chance.choice((1, 1, 400)) + line[place:]
     return line.replace(b"\n", b"")
+
+
+BOMBS = (
+    lambda size: b"[" * size,
+    lambda size: b'{"message":' * (size // 11),
+    lambda size: b'{"message": ' + b"[" * (size // 2) + b"]" * (size // 2 - 20) + b"}",
+    lambda size: b'{"message": "x", "ts": ' + b"9" * (size - 30) + b"}",
+    lambda size: b'{"message": "x", "time": 1e' + b"9" * (size - 40) + b"}",
+    lambda size: b'{"message": "x", "level": -0.' + b"3" * (size - 40) + b"}",
+    lambda size: b'{"' + b"k" * (size - 30) + b'": 1, "message": "x"}',
+    lambda size: b'{"message": "x"' + b', "a": 1' * (size // 8 - 4) + b"}",
+    lambda size: b'{"message": "' + b"\\u0000" * (size // 6 - 4) + b'"}',
+    lambda size: b'{"message": "' + b"\\ud800" * (size // 6 - 4) + b'"}',
+    lambda size: b'{"message": "' + b"x" * (size - 20) + b'"}',
+    lambda size: b'{"message": "x", "k": [' + b"{}," * (size // 3 - 20) + b"{}]}",
+    lambda size: b"\0" * size,
+    lambda size: b"\xff" * size,
+)
+"""JSON that is deep, long, or huge, and what is none, in about so many bytes."""
+LINE_BYTES = 100 * 1024
+"""What a line may have, where nothing else is told: such a bomb is read whole."""
+WHOLE = (LINE_BYTES - 4096, LINE_BYTES)
+LONG = 10 * 2**20
+BATCH = 2**17
+
+
+def bombs(*, rounds, seed=2):
+    """Each bomb as a whole line and as one of 10 MiB, in a log of every format."""
+    chance, done = random.Random(seed), 0  # noqa: S311  no secret
+    for turn in range(rounds):
+        form = sorted(FORMATS)[turn % len(FORMATS)]
+        # The long ones are dear: one a round, another each time.
+        long = BOMBS[turn % len(BOMBS)](LONG)
+        lines = [bomb(chance.randrange(*WHOLE)) for bomb in BOMBS] + [long]
+        chance.shuffle(lines)
+        with tempfile.TemporaryDirectory() as name:
+            _check_bombs(Path(name), form, lines, chance)
+        done += len(lines)
+    return f"{done:,} bombs as lines, {rounds} of them of 10 MiB"
+
+
+def _check_bombs(directory, form, lines, chance):
+    window, multiline = chance.choice(WINDOWS), chance.choice((None, MULTILINE))
+    desk = Desk(directory, form, window, multiline, LINE_BYTES)
+    for line in lines:
+        desk.write([line])
+        for _ in range(1 + len(line) // BATCH):  # nothing comes before the end of the line
+            desk.turn()
+    events = desk.finish()
+    in_windows = sum(event.line.text.count("\n") + 1 for event in events)
+    assert in_windows + desk.reader.discarded.total() == 1 + len(lines)
+    assert desk.source.discarded["cut"] == desk.long == 1
+    assert all(math.isfinite(event.timestamp) for event in events)
+
+
+class Parcel(NamedTuple):
+    """A record as kafka-python gives it."""
+
+    value: bytes | None
+    offset: int
+    timestamp: int
+    topic: str = "t"
+    partition: int = 0
+    key: bytes | None = b"\xff\0"
+    headers: Sequence[tuple[str, bytes | None]] = (("h", None), ("h", b"\xed\xa0\x80"))
+
+
+RECORDS = (
+    {},
+    {"value": "json", "message_field": "message"},
+    {"value": "json", "message_field": "a.b", "attributes": {"host": "field:h.i", "unit": "key"}},
+    {"value": "json", "message_field": "message", "attributes": {"host": "header:h"}},
+)
+
+OTHERS = (b"", None, b"[1]", b'{"a": {"b": "x"}, "h": {"i": 1e400}, "message": {"a": 1}}')
+LETTERS = {"no value", "no JSON", "no JSON object", "no text in message_field"}
+LETTERS |= {"over max_record_bytes"}
+
+
+def records(*, number, seed=3):
+    """Fuzzed values and bombs as Kafka's records: each is a line, or a dead letter with a cause."""
+    chance, letters, lines = random.Random(seed), Counter(), 0  # noqa: S311  no secret
+    for turn, told in enumerate(RECORDS):
+        source = {"bootstrap_servers": "h:9", "topics": "t", "group": "g"}
+        config = KafkaSourceConfig(**source, auto_offset_reset="earliest", **told)
+        values = [bomb(size) for bomb in BOMBS for size in (WHOLE[0], config.max_record_bytes - 9)]
+        values += [
+            BOMBS[turn](LONG),
+            *OTHERS,
+            *(spoilt(chance) for _ in range(number // len(RECORDS))),
+        ]
+        found = _read_records(config, values, letters, chance)
+        lines += found
+        assert found > 0, f"no record is a line: {told}"
+    assert set(letters) == LETTERS, letters
+    return f"{lines + letters.total():,} records, {lines:,} lines, the others dead letters"
+
+
+def _read_records(config, values, letters, chance):
+    """Read records, and what becomes a line by every format; how many did."""
+    cut, lines, before = Counter(), [], letters.total()
+    reader = RecordReader(config, cut)
+    for offset, value in enumerate(values):
+        parcel = Parcel(value, offset, chance.choice((-1, 0, 10**18, 1_700_000_000_000)))
+        try:
+            lines.append(reader.line(parcel, "t/0", 1.0))
+        except DataError as error:
+            letters[str(error)] += 1
+    assert len(lines) + letters.total() - before == len(values)
+    assert all(len(line.text) <= 4 * config.max_line_bytes for line in lines)
+    for form in sorted(FORMATS):
+        events = EventReader(get_format(FormatConfig(name=form)), "host", lambda message: message)
+        found = events.add(lines) + events.flush()
+        held = sum(event.line.text.count("\n") + 1 for event in found)
+        assert held + events.discarded.total() == len(lines), form
+        assert all(math.isfinite(event.timestamp) for event in found)
+    return len(lines)
 
 
 def fuzz(*, lines, seed=1, batch=100):
