@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Surroundings:
     wait: Callable[[float], object]
     stdin: int
     model: Model
-    left: Callable[[], float]
+    left: Callable[[], float] = lambda: math.inf
 
 
 def open_source(config: SourceConfig, around: Surroundings) -> Source:
