@@ -72,7 +72,8 @@ def _lead(config: TrainingConfig, kafka_config: Path | None, keep_going: bool, q
     config = config.model_copy(update={"logs": expanded(config.logs)})
     with Progress(quiet) as progress:
         lines = read_logs(config.logs, kafka_config, keep_going, progress.warn)
-        manifest = train_model(config, lines, Session(progress.say, progress.report))
+        session = Session(progress.say, progress.report)
+        manifest = train_model(config, progress.reading(lines), session)
     if not quiet:
         click.echo(_summary(config.out, manifest.metrics), err=True)
 
