@@ -78,7 +78,7 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
         task = _task(config, lesson)
         log = work / f"{task.identity()}.jsonl"
         fitted = fit(task, work, _logged(log, session.report))
-        if warning := fitted.calibration.promise.warning():
+        if warning := fitted.calibration.warning():
             session.say(f"warning: {warning}")
         with replaced(config.out) as directory:
             _copy_log(log, directory / LOG_FILE)
