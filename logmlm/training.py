@@ -26,6 +26,7 @@ from logmlm.mlm.train import EpochReport
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
 from logmlm.parsing import Parsing
 from logmlm.records import LogLine
+from logmlm.storage import restore
 from logmlm.templates import Templates
 
 DETECTION_LINES = 1_000
@@ -60,6 +61,7 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
 
     """
     config = config.model_copy(update={"out": config.out.resolve()})
+    restore(config.out)
     check_replaceable(config.out, (FILE_NAME,))
     # What can't work is found before hours of reading, not after.
     resolve_device(config.model.device)
