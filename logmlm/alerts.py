@@ -154,10 +154,17 @@ def _odd(expectations: Sequence[Expectation]) -> list[Expectation]:
 
 def _summary(score: Score, expectations: Sequence[Expectation]) -> str:
     odd = _odd(expectations)
-    first = f": {_cut(line_text(score, odd[0].index), 120)}" if odd else ""
+    first = f": {_place(score, odd[0].index)}" if odd else ""
     if score.surge:
         return f"{surge_text(score)}{first}"
     return f"{len(odd)} of {len(score.window.events)} log lines are unusual{first}"
+
+
+def _place(score: Score, index: int) -> str:
+    """The line at a place; of an odd end the line that was the last."""
+    last = len(score.window.events) - 1
+    text = _cut(line_text(score, min(index, last)), 120)
+    return text if index <= last else f"it ends after: {text}"
 
 
 def _lines(score: Score, expectations: Sequence[Expectation]) -> list[str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +34,8 @@ MARGIN = 1e-3
 """A threshold lies this much evidence above where the held-out windows put it."""
 MEAN_WEIGHT = 0.5
 """The oddest statistic leads, as an anomaly may show in one alone; the others are heard."""
+VAGUE = 3.0
+"""A rate whose interval ends past so many times what was asked is warned of."""
 MOST_EVIDENCE = 700.0
 """exp(-700) is about the least number that float64 holds at full precision."""
 
@@ -69,16 +72,10 @@ class Promise:
     observed_rate: float
     interval: tuple[float, float]
 
-    def warning(self) -> str | None:
-        """A sentence for the user where the data can't carry what was asked."""
-        if self.method == "quantile":
-            return None
-        needed = int(np.ceil(1 / self.rate))
-        return (
-            f"the asked false-alarm rate {self.rate:.2g} rests on {self.windows} held-out windows,"
-            f" and would need {needed} or more: a tail model goes on past them, so the number of"
-            f" false alarms is an estimate, not a promise; train on more logs or ask for more"
-        )
+    @property
+    def is_vague(self) -> bool:
+        """Whether the held-out windows allow for far more false alarms than were asked for."""
+        return self.interval[1] > VAGUE * self.rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,7 @@ class Calibration:
         tails = {name: Tail.fit(held_out[:, i]) for i, name in enumerate(STATISTICS)}
         each = [tails[name].among_others(held_out[:, i]) for i, name in enumerate(STATISTICS)]
         joined = _join(each)
-        threshold, method = _threshold(joined, rate * (1 - RATE_SHARE) if in_order else rate)
+        threshold, method = _threshold(joined, _alone(rate, in_order))
         alarms = joined >= threshold
         tail, surge = Tail.fit(joined), None
         if in_order:
@@ -128,6 +125,26 @@ class Calibration:
             interval=clopper_pearson(exceeding, len(held_out)),
         )
         return cls(tails, tail, threshold, promise, surge)
+
+    def warning(self) -> str | None:
+        """A sentence for the user where the data can't carry what was asked."""
+        promise = self.promise
+        asked = f"the asked false-alarm rate {promise.rate:.2g} rests on {promise.windows} held-out"
+        if promise.method == "tail model":
+            # Times 1 - 1e-9, as 1 / 0.001 should need 999 windows whatever floats make of it.
+            needed = ceil((1 / _alone(promise.rate, self.surge is not None) - 1) * (1 - 1e-9))
+            return (
+                f"{asked} windows, and would need {needed} or more: a tail model goes on past them,"
+                " so the number of false alarms is an estimate, not a promise; train on more logs"
+                " or ask for more"
+            )
+        if promise.is_vague:
+            low, high = promise.interval
+            return (
+                f"{asked} windows, too few to promise it: by them it may be anything from"
+                f" {low:.1g} to {high:.1g} (95 % confidence); train on more logs or ask for more"
+            )
+        return None
 
     def values(self, statistics: Array) -> tuple[Array, Array]:
         """Values [N] (1.0 = threshold) and p-values [N], never 0, of statistics [N, 5]."""
@@ -197,6 +214,11 @@ def _join(evidence: Sequence[Array]) -> Array:
     """Of the evidence [N] of each statistic: the largest, and a part of the mean."""
     joined: Array = np.max(evidence, axis=0) + MEAN_WEIGHT * np.mean(evidence, axis=0)
     return joined
+
+
+def _alone(rate: float, in_order: bool) -> float:
+    """The share of the asked rate that windows have by themselves, surges left out."""
+    return rate * (1 - RATE_SHARE) if in_order else rate
 
 
 def _threshold(joined: Array, rate: float) -> tuple[float, Method]:

@@ -111,7 +111,8 @@ def fit(task: Task, work: Path | None, report: Report) -> Fitted:
 
     Where the latest part carries the asked rate it is held out: the last windows calibrate,
     those before them validate. Else it is cross-fitted: each fold is scored by a model that
-    did not see it, and the model that is kept saw everything.
+    did not see it, and the model that is kept saw everything (with `patience`, each training
+    validates on the latest part of its windows).
 
     Raises:
         DataError: there are too few windows to learn from and to hold out.
@@ -200,12 +201,23 @@ def _cross_fit(task: Task, work: Path | None, count: int) -> list[_Request]:
     total = len(task.corpus)
     nothing = np.empty(0, dtype=np.int64)
     folds = np.random.default_rng(task.model.seed).permutation(np.arange(total) % count)
-    requests = [_request(task, work, KEPT, (np.arange(total), nothing), nothing)]
+    requests = [_request(task, work, KEPT, _split(task, np.arange(total)), nothing)]
     for fold in range(count):
         seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         name = f"fold {fold + 1} of {count}"
-        requests.append(_request(task, work, name, (seen, nothing), unseen, count))
+        requests.append(_request(task, work, name, _split(task, seen), unseen, count))
     return requests
+
+
+def _split(task: Task, windows: Indices) -> tuple[Indices, Indices]:
+    """What a cross-fit's training learns from, and what it validates on.
+
+    Everything is learned from, unless `patience` asks for the latest part to decide when to stop;
+    never the fold that is scored, which has to stay unseen.
+    """
+    asked = task.model.patience > 0
+    cut = len(windows) - asked * max(1, round(len(windows) * VALIDATION_SHARE))
+    return windows[:cut], windows[cut:]
 
 
 def _request(

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from logmlm.config import FormatConfig, ModelConfig, Section, ThresholdConfig, WindowConfig
 from logmlm.errors import ModelError
-from logmlm.storage import write_json
+from logmlm.storage import restore, write_json
 
 VERSION: Final = 1
 FILE_NAME: Final = "manifest.json"
@@ -67,11 +67,14 @@ class Manifest(Section):
     def read(cls, directory: Path) -> Manifest:
         """Read the manifest and check every file that it names.
 
+        If a training was killed while it replaced the directory, the old one is brought back.
+
         Raises:
             ModelError: the directory is no model, is incomplete or damaged, or is of a newer
                 version.
 
         """
+        restore(directory)
         text = _text(directory)
         try:
             version = _Versioned.model_validate_json(text).version

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from logmlm.calibration import Calibration
 from logmlm.errors import ModelError, StorageError
 from logmlm.screen import Screen
-from logmlm.storage import sync, write_json
+from logmlm.storage import swap, sync, write_json
 
 WINDOWS_FILE = "windows.npz"
 CALIBRATION_FILE = "calibration.json"
@@ -116,7 +116,8 @@ def load_calibration(directory: Path) -> tuple[Calibration, Screen | None]:
 def replaced(directory: Path) -> Iterator[Path]:
     """Yield an empty directory that takes the place of `directory` if all goes well.
 
-    On any error the old directory stays as it was, and nothing is left beside it.
+    On any error the old directory stays as it was, and nothing is left beside it. If the process
+    is killed while the one takes the other's place, `Manifest.read` brings the old one back.
 
     Raises:
         StorageError: the place can't be written to.
@@ -130,7 +131,7 @@ def replaced(directory: Path) -> Iterator[Path]:
         raise StorageError(f"can't write to {directory.parent}: {error.strerror}") from error
     try:
         yield fresh
-        _swap(fresh, directory)
+        _put(fresh, directory)
     except OSError as error:
         raise StorageError(f"can't write {directory}: {error.strerror or error}") from error
     finally:
@@ -153,20 +154,10 @@ def check_replaceable(directory: Path, names: Sequence[str]) -> None:
         raise StorageError(f"{directory} is a file; choose another --out")
 
 
-def _swap(fresh: Path, directory: Path) -> None:
+def _put(fresh: Path, directory: Path) -> None:
     mode = fresh.stat().st_mode & 0o666  # safetensors lets nobody but the owner read its file
     for path in fresh.iterdir():
         path.chmod(mode)
         sync(path)
     sync(fresh)
-    old = directory.with_name(f".{directory.name}.old")
-    if directory.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        directory.replace(old)
-    try:
-        fresh.replace(directory)
-    except OSError:
-        old.replace(directory)
-        raise
-    sync(directory.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    swap(fresh, directory)

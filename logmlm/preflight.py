@@ -5,21 +5,28 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from logmlm.config import TrainingConfig
 from logmlm.configfile import read_config
 from logmlm.daemon import state_directory
-from logmlm.errors import ConfigError, ModelError, StorageError
-from logmlm.manifest import Manifest
+from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
+from logmlm.formats.catalogue import candidates, get_format
+from logmlm.kafkaaddress import SCHEME, KafkaAddress
+from logmlm.labels import Labels
+from logmlm.manifest import FILE_NAME, Manifest
+from logmlm.modeldir import check_replaceable
 from logmlm.receivers import receivers
 from logmlm.runconfig import RunConfig
 from logmlm.secretfile import read_secret
 from logmlm.sourceconfig import SourceConfig
 from logmlm.sources import journalctl
+from logmlm.sources.archive import STDIN, refuse_empty
 from logmlm.sources.listeners import bind, unbind
+from logmlm.templates import Templates
 
 LABELS_IN_LINE = "in-line"
 """In place of a labels' file: the log's own alert column says it."""
@@ -54,16 +61,53 @@ def validate(
 
 
 def _check_training(path: Path, config: TrainingConfig) -> list[str]:
-    for pattern in config.logs:
-        logs = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
-        if not logs and pattern != "-":
-            raise ConfigError(f"{path}: 'logs': no file matches {pattern}")
-        for log in logs:
-            _need_readable(path, "logs", Path(log))
-    if config.labels is not None and str(config.labels) != LABELS_IN_LINE:
-        _need_readable(path, "labels", config.labels)
+    """What `train` would refuse before it reads a line is refused here, in its words."""
+    _check_logs(path, config)
+    with _named(path, "labels"):
+        if config.labels is not None and str(config.labels) != LABELS_IN_LINE:
+            Labels.read(config.labels)
+    with _named(path, "out"):
+        check_replaceable(config.out, (FILE_NAME,))
     _need_writable(path, "out", config.out)
+    with _named(path, "format"):
+        candidates(config.format) if config.format.name == "auto" else get_format(config.format)
+    with _named(path, "templates"):
+        Templates(config.templates)
+    with _named(path, "model.device"):
+        _check_device(config.model.device)
     return ["logs are there, and the model directory can be written"]
+
+
+def _check_logs(path: Path, config: TrainingConfig) -> None:
+    found = []
+    for pattern in config.logs:
+        if pattern.startswith(SCHEME):
+            with _named(path, "logs"):
+                KafkaAddress.parse(pattern, 0.0)
+            continue
+        logs = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
+        if not logs and pattern != STDIN:
+            raise ConfigError(f"{path}: 'logs': no file matches {pattern}")
+        found += logs or [pattern]
+    with _named(path, "logs"):
+        if found:
+            refuse_empty(found)
+
+
+def _check_device(name: str) -> None:
+    if name not in ("auto", "cpu"):  # torch, which takes seconds to come, has both everywhere
+        from logmlm.mlm.model import resolve_device
+
+        resolve_device(name)
+
+
+@contextmanager
+def _named(config: Path, key: str) -> Iterator[None]:
+    """Let what is wrong be an error of that key."""
+    try:
+        yield
+    except LogmlmError as error:
+        raise ConfigError(f"{config}: '{key}': {error}") from error
 
 
 def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]) -> list[str]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from logmlm.errors import StorageError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -56,6 +61,67 @@ def write_json(path: Path, value: Any) -> None:
 
     """
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def swap(fresh: Path, directory: Path) -> None:
+    """Put the directory `fresh` in the place of `directory`, if there is one; an OSError leaves it.
+
+    Between two moves there is neither: what is killed there is mended by `restore`.
+    """
+    old = _set_aside(directory)
+    with _turn(directory.parent):
+        if directory.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            directory.replace(old)
+        try:
+            fresh.replace(directory)
+        except OSError:
+            if old.exists():
+                old.replace(directory)
+            raise
+    sync(directory.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(directory: Path) -> bool:
+    """Bring back what stood in the place of `directory` if a `swap` was killed; whether it did.
+
+    A swap that goes on is waited for. Where it can't be moved, the log says so.
+    """
+    with suppress(OSError):  # then whoever opens it says what is wrong
+        place = directory.resolve()  # a link stays one
+        old = _set_aside(place)
+        if not place.exists() and old.is_dir():
+            with _turn(place.parent):
+                return not place.exists() and _moved_back(old, place)
+    return False
+
+
+def _moved_back(old: Path, place: Path) -> bool:
+    try:
+        old.replace(place)
+    except OSError as error:
+        logger.warning("putting a new %s there was cut off (%s); move %s there", place, error, old)
+        return False
+    logger.warning("putting a new %s there was cut off; the old one is back", place)
+    return True
+
+
+def _set_aside(directory: Path) -> Path:
+    """Where a directory is while another takes its place."""
+    return directory.with_name(f".{directory.name}.old")
+
+
+@contextmanager
+def _turn(parent: Path) -> Iterator[None]:
+    """One swap or restoration at a time in a directory, as far as its file system has locks."""
+    descriptor = os.open(parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync(path: Path) -> None:

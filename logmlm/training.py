@@ -27,6 +27,7 @@ from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample
 from logmlm.parsing import Parsing
 from logmlm.records import LogLine
 from logmlm.sources.archive import refuse_damaged
+from logmlm.storage import restore
 from logmlm.templates import Templates
 
 DETECTION_LINES = 1_000
@@ -63,6 +64,7 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
 
     """
     config = config.model_copy(update={"out": config.out.resolve()})
+    restore(config.out)
     check_replaceable(config.out, (FILE_NAME,))
     # What can't work is found before hours of reading, not after.
     resolve_device(config.model.device)
@@ -81,7 +83,7 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
         task = _task(config, lesson)
         log = work / f"{task.identity()}.jsonl"
         fitted = fit(task, work, _logged(log, session.report))
-        if warning := fitted.calibration.promise.warning():
+        if warning := fitted.calibration.warning():
             session.say(f"warning: {warning}")
         session.say(f"screen: {fitted.screen.measured if fitted.screen else NO_SCREEN}")
         with replaced(config.out) as directory:

@@ -170,7 +170,9 @@ def test_an_odd_end_is_shown_as_a_line_of_its_own():
     end = replace(explain(found)[2], odd=True)
     made = alert(found, [end])
     assert made.annotations["lines"] == "  a\n  b\n> (end of window)"
-    assert made.annotations["summary"].endswith("unusual: (end of window)")
+    assert made.annotations["summary"] == "1 of 2 log lines are unusual: it ends after: b"
+    surge = alert(replace(found, surge=Rise(9.5, 0.0, 40, 12)), [end])
+    assert surge.annotations["summary"].endswith("are a little unusual: it ends after: b")
     assert made.labels["severity"] == "warning"
 
 

@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.calibration import (
@@ -73,17 +75,46 @@ def test_past_what_was_held_out_the_tail_model_is_near_the_asked_rate_and_says_s
     assert promise.method == "tail model"
     observed = observed_rate(calibration, normal_windows(500_000, 7))
     assert 0.25e-4 < observed < 4e-4
-    warning = promise.warning()
+    warning = calibration.warning()
     assert warning is not None
     assert "rests on 2000 held-out windows" in warning
-    assert "10000 or more" in warning
+    assert "9999 or more" in warning
 
 
 def test_the_tail_model_is_used_only_where_too_few_windows_were_held_out() -> None:
     for count, method in ((999, "quantile"), (998, "tail model")):
-        promise = calibrated(normal_windows(count, 8), 0.001).promise
-        assert promise.method == method
-        assert (promise.warning() is None) == (method == "quantile")
+        calibration = calibrated(normal_windows(count, 8), 0.001)
+        assert calibration.promise.method == method
+        assert ("tail model" in (calibration.warning() or "")) == (method == "tail model")
+
+
+@settings(max_examples=30)
+@given(rate=st.floats(0.01, 0.3), in_order=st.booleans())
+def test_as_many_windows_as_the_warning_names_are_enough_and_one_less_is_not(
+    rate: float, in_order: bool
+) -> None:
+    def method_of(count: int) -> str:
+        held_out = normal_windows(count, 8)
+        return Calibration.fit(held_out, rate, 1.0, in_order=in_order).promise.method
+
+    warning = Calibration.fit(normal_windows(2, 8), rate, 1.0, in_order=in_order).warning() or ""
+    found = re.search(r"would need (\d+) or more", warning)
+    assert found is not None
+    needed = int(found[1])
+    assert [method_of(needed - 1), method_of(needed)] == ["tail model", "quantile"]
+
+
+def test_a_rate_that_few_windows_leave_open_is_warned_of_with_its_interval() -> None:
+    vague = Calibration.fit(normal_windows(1_112, 8), 0.001, 1.0, in_order=True)
+    assert vague.promise.method == "quantile"
+    low, high = vague.promise.interval
+    assert high > 3 * 0.001
+    warning = vague.warning() or ""
+    assert "0.001 rests on 1112 held-out windows, too few to promise it" in warning
+    assert f"from {low:.1g} to {high:.1g} (95 % confidence)" in warning
+    clear = Calibration.fit(normal_windows(10_000, 8), 0.001, 1.0, in_order=True)
+    assert clear.promise.interval[1] <= 3 * 0.001
+    assert clear.warning() is None
 
 
 @pytest.mark.parametrize(("rate", "above"), [(5 / 101, 4), (5.5 / 101, 5), (0.999, 99)])

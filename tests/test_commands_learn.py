@@ -58,7 +58,7 @@ def test_every_option_reaches_the_manifest(log, tmp_path):
     outcome = logmlm(
         *("train", log, "--out", tmp_path / "m", "--name", "billing", "--format", "iso8601"),
         *("--window", "session", "--key", KEY, "--gap", "45s", "--size", "16"),
-        *("--preset", "tiny", "--epochs", "2", "--seed", "7", "--device", "cpu"),
+        *("--preset", "tiny", "--epochs", "2", "--patience", "5", "--seed", "7", "--device", "cpu"),
         *("--alerts-per-day", "2000", "--folds", "0", "--quiet"),
     )
     assert (outcome.code, outcome.out) == (0, ""), outcome.err
@@ -69,6 +69,7 @@ def test_every_option_reaches_the_manifest(log, tmp_path):
     assert (window.kind, window.key, window.gap, window.size) == ("session", KEY, 45.0, 16)
     model = manifest.model
     assert (model.preset, model.epochs, model.seed, model.device) == ("tiny", 2, 7, "cpu")
+    assert model.patience == 5
     assert (manifest.threshold.alerts_per_day, manifest.threshold.folds) == (2000.0, 0)
 
 

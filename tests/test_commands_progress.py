@@ -3,9 +3,11 @@
 import io
 import os
 import pty
-import select
+import re
 import termios
-from contextlib import contextmanager, redirect_stderr
+import threading
+import time
+from contextlib import contextmanager, redirect_stderr, suppress
 
 import pytest
 
@@ -23,17 +25,28 @@ def terminal():
     """Standard error is a terminal of 120 columns; gives what it shows, as a function."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 120))
+    pieces = []
+    reader = threading.Thread(target=_read_all, args=(ours, pieces))
+    reader.start()
+
+    def shown():
+        count = -1
+        while count < len(pieces):  # until it is quiet
+            count = len(pieces)
+            time.sleep(0.2)
+        return b"".join(pieces).decode()
+
     with os.fdopen(theirs, "w", buffering=1) as stream, redirect_stderr(stream):
-        yield lambda: _shown_on(ours)
+        yield shown
+    reader.join()
     os.close(ours)
 
 
-def _shown_on(descriptor):
-    """All that a terminal's other end gives, until it is quiet."""
-    shown = b""
-    while select.select([descriptor], [], [], 0.2)[0]:
-        shown += os.read(descriptor, 1 << 16)
-    return shown.decode()
+def _read_all(descriptor, pieces):
+    """Take what a terminal's other end gives, so that nobody who writes has to wait."""
+    with suppress(OSError):  # it was closed
+        while piece := os.read(descriptor, 1 << 16):
+            pieces.append(piece)
 
 
 def test_a_bar_is_drawn_on_a_terminal():
@@ -47,6 +60,58 @@ def test_a_bar_is_drawn_on_a_terminal():
     assert "fold 1 of 2: 100%|" in text
     assert "perplexity 4.482, masked accuracy 25.0%, 10,000 events/s" in text
     assert text.endswith("warning: look out\r\n")
+
+
+def rows(text):
+    """What stands on a terminal's rows after `text`."""
+    screen, row, column = {0: ""}, 0, 0
+    for piece in re.findall(r"\x1b\[A|.", text, re.DOTALL):
+        if piece == "\x1b[A":
+            row -= 1
+        elif piece == "\n":
+            row += 1
+        elif piece == "\r":
+            column = 0
+        else:
+            before = screen.get(row, "")
+            screen[row] = before[:column].ljust(column) + piece + before[column + 1 :]
+            column += 1
+    return [screen[each].rstrip() for each in sorted(screen)]
+
+
+def test_trainings_side_by_side_have_a_row_each_however_their_epochs_alternate():
+    with terminal() as seen:
+        with Progress(quiet=False) as shown:
+            for number in range(1, 61):
+                shown.report("model", epoch(number, of=60))
+                shown.report(f"fold {1 + number // 31} of 2", epoch((number - 1) % 30 + 1, of=30))
+        found = rows(seen())
+    names = [re.match(r"(.*?): 100%\|", row) for row in found if row]
+    assert [name and name[1] for name in names] == ["model", "fold 1 of 2", "fold 2 of 2"]
+
+
+def test_on_a_terminal_lines_are_counted_while_they_are_read(monkeypatch):
+    monkeypatch.setattr(progress, "COUNT_EVERY_LINES", 10)
+    with terminal() as seen:
+        with Progress(quiet=False) as shown:
+            taken = shown.reading(iter(range(1, 101)))
+            first = [next(taken) for _ in range(30)]
+            shown.say("format: plain")
+            assert [*first, *taken] == list(range(1, 101))
+        text = seen()
+    assert re.search(r"reading: 10 lines", text)
+    assert re.search(r"reading: 40 lines", text)
+    assert [row for row in rows(text) if row] == ["format: plain"]
+
+
+def test_lines_are_not_counted_when_quiet_or_without_a_terminal():
+    with terminal() as seen, Progress(quiet=True) as shown:
+        assert list(shown.reading(range(1000))) == list(range(1000))
+        assert seen() == ""
+    out = io.StringIO()
+    with redirect_stderr(out), Progress(quiet=False) as shown:
+        assert list(shown.reading(range(1000))) == list(range(1000))
+    assert out.getvalue() == ""
 
 
 def test_a_training_that_goes_on_begins_its_bar_where_it_was():

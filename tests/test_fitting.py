@@ -151,6 +151,31 @@ def test_processes_side_by_side_fit_the_same_as_one(request: pytest.FixtureReque
     assert all((weights[n] == array).all() for n, array in weights_of(beside.model).items())
 
 
+def test_without_patience_a_cross_fit_learns_from_every_window_that_it_does_not_score() -> None:
+    for request in fitting._cross_fit(task_of(60), None, 3):
+        assert request.job.validation.tolist() == []
+        assert sorted([*request.job.training, *request.scored]) == list(range(60))
+
+
+def test_with_patience_each_training_of_a_cross_fit_validates_on_its_latest_part() -> None:
+    for request in fitting._cross_fit(task_of(60, patience=2), None, 3):
+        training, validation = request.job.training.tolist(), request.job.validation.tolist()
+        assert len(validation) == (3 if request.name == "model" else 2)
+        assert min(validation) > max(training)
+        assert sorted([*training, *validation, *request.scored]) == list(range(60))
+
+
+@pytest.mark.usefixtures("one_cpu")
+def test_with_patience_the_trainings_of_a_cross_fit_stop_early() -> None:
+    epochs: dict[str, list[EpochReport]] = {}
+    task = task_of(24, folds=2, patience=2, epochs=60, learning_rate=2e-2)
+    fit(task, None, lambda name, epoch: epochs.setdefault(name, []).append(epoch))
+    assert sorted(epochs) == ["fold 1 of 2", "fold 2 of 2", "model"]
+    for reports in epochs.values():
+        losses = [report.validation_loss or np.inf for report in reports]
+        assert int(np.argmin(losses)) == len(losses) - 3 < 57
+
+
 @pytest.mark.usefixtures("one_cpu")
 def test_a_fit_that_was_cut_off_goes_on_where_it_was(tmp_path: Path) -> None:
     task = task_of(24, folds=2)

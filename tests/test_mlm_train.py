@@ -17,6 +17,7 @@ import torch
 from mlm_parts import VOCABULARY, corpus_of, job_of, trained
 from transformers import BertForMaskedLM
 
+from logmlm.config import ModelConfig
 from logmlm.errors import UsageError
 from logmlm.mlm import train as training
 from logmlm.mlm.batches import Batch
@@ -244,6 +245,13 @@ def test_a_training_that_is_killed_and_started_again_ends_with_the_same_weights(
 def test_a_learning_rate_far_too_high_is_a_sentence() -> None:
     with pytest.raises(UsageError, match=r"no longer a number.*learning_rate is 1e\+20"):
         trained(job_of(corpus_of(*TEXTS), epochs=5, learning_rate=1e20))
+
+
+@pytest.mark.parametrize(("windows", "epochs"), [(26, 1000), (4_855, 40), (1_000_000, 10)])
+def test_few_windows_are_seen_often_but_not_without_bound(windows: int, epochs: int) -> None:
+    steps_each = math.ceil(windows / 32)
+    assert training.epochs_of(ModelConfig(), steps_each) == epochs
+    assert training.epochs_of(ModelConfig(epochs=6_000), steps_each) == 6_000
 
 
 def test_a_device_that_is_not_there_stops_the_training_before_it_begins() -> None:

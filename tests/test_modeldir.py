@@ -2,16 +2,24 @@
 
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from offline_parts import logmlm
 
 from logmlm.calibration import STATISTICS, Calibration
 from logmlm.errors import ModelError, StorageError
 from logmlm.looks import STRIDES, Looks
+from logmlm.manifest import Manifest
 from logmlm.modeldir import (
     TrainingWindows,
     check_replaceable,
@@ -21,6 +29,7 @@ from logmlm.modeldir import (
     save_calibration,
 )
 from logmlm.screen import Screen
+from logmlm.storage import restore
 
 
 @pytest.fixture
@@ -79,6 +88,87 @@ def test_the_old_model_comes_back_where_the_new_one_can_not_take_its_place(model
         pass
     assert (model / "manifest.json").read_text() == "old"
     assert names(model.parent) == ["model"]
+
+
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+from logmlm.modeldir import replaced
+
+def stop(event, names):
+    if event == "os.rename" and os.fspath(names[0]).endswith(".new"):
+        os.kill(os.getpid(), int(sys.argv[2]))
+
+sys.addaudithook(stop)
+with replaced(Path(sys.argv[1])) as fresh:
+    (fresh / "manifest.json").write_text("new")
+"""
+
+
+def replacing(model, number):
+    """A process that sends itself that signal when the old model is away and the new not there."""
+    return subprocess.Popen([sys.executable, "-c", STOPPED, model, str(int(number))])
+
+
+@pytest.mark.parametrize("through", ["path", "link"])
+def test_a_model_is_opened_after_a_kill_between_the_old_one_and_the_new(
+    trained, tmp_path, caplog, through
+):
+    model = tmp_path / "model"
+    shutil.copytree(trained.model, model)
+    (tmp_path / "link").symlink_to(model)
+    assert replacing(model, signal.SIGKILL).wait() == -signal.SIGKILL
+    assert names(tmp_path) == [".model.new", ".model.old", "link"]
+    found = Manifest.read(model if through == "path" else tmp_path / "link")
+    assert found == Manifest.read(trained.model)
+    assert names(tmp_path) == [".model.new", "link", "model"]
+    assert f"putting a new {model} there was cut off; the old one is back" in caplog.text
+    with replaced(model):
+        pass
+    assert names(tmp_path) == ["link", "model"]
+
+
+def test_a_training_that_begins_brings_a_killed_ones_model_back(trained, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(trained.model, model)
+    assert replacing(model, signal.SIGKILL).wait() == -signal.SIGKILL
+    (tmp_path / "short.log").write_text("one line\n")
+    outcome = logmlm("train", tmp_path / "short.log", "--out", model, "--format", "plain")
+    assert outcome.code == 65
+    assert Manifest.read(model) == Manifest.read(trained.model)
+
+
+def test_who_opens_a_model_while_it_is_replaced_waits_for_the_new_one(model):
+    process = replacing(model, signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    assert names(model.parent) == [".model.new", ".model.old"]
+    restored = []
+    opening = threading.Thread(target=lambda: restored.append(restore(model)))
+    opening.start()
+    opening.join(0.5)
+    assert opening.is_alive()
+    process.send_signal(signal.SIGCONT)
+    opening.join()
+    assert (process.wait(), restored) == (0, [False])
+    assert (model / "manifest.json").read_text() == "new"
+    assert names(model.parent) == ["model"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
+def test_who_may_not_move_a_model_back_is_told_to(model, caplog):
+    old = model.rename(model.with_name(".model.old"))
+    home = Path(tempfile.mkdtemp())  # what pytest gives is closed to others
+    home.chmod(0o755)
+    shutil.move(old, home)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ModelError, match="there is no"):
+            Manifest.read(home / "model")
+    finally:
+        os.seteuid(0)
+    assert "cut off ([Errno 13] Permission denied" in caplog.text
+    assert f"move {home / '.model.old'} there" in caplog.text
+    shutil.rmtree(home)
 
 
 def test_what_a_killed_training_left_is_used_up(model):

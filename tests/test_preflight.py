@@ -1,5 +1,7 @@
 """`validate` says what is wrong before the daemon starts: config, then model, then machine."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -87,8 +89,8 @@ def test_a_log_that_can_not_be_read_is_told(write, tmp_path, monkeypatch):
 
 
 def test_a_good_training_config_is_told_to_be_good(write, tmp_path):
-    (tmp_path / "a.log").touch()
-    (tmp_path / "labels.csv").touch()
+    (tmp_path / "a.log").write_text("line\n")
+    (tmp_path / "labels.csv").write_text("key,label\na,1\n")
     found = check(write("logs: [a.log, '-']\nout: new/model\nlabels: labels.csv\n"))
     assert found[0].endswith("is a right config for training")
     assert not (tmp_path / "new").exists()
@@ -100,12 +102,39 @@ def test_a_good_training_config_is_told_to_be_good(write, tmp_path):
     [
         ("logs: none*\nout: m\n", "'logs': no file matches none\\*"),
         ("logs: c.yaml\nout: c.yaml/m\n", "'out': .*c.yaml is no directory"),
-        ("logs: c.yaml\nout: m\nlabels: none\n", "'labels': none does not exist"),
+        ("logs: c.yaml\nout: m\nlabels: none\n", "'labels': can't read the labels none: No such"),
+        ("logs: c.yaml\nout: m\nlabels: c.yaml\n", "'labels': c.yaml: no column of only"),
+        ("logs: c.yaml\nout: .\n", "'out': .* exists and is no model directory"),
+        ("logs: /dev/null\nout: m\nformat: {name: nop}\n", "'format': format 'nop' is unknown"),
+        ("logs: c.yaml\nout: m\nformat: {timezone: Mars}\n", "'format': .*timezone 'Mars'"),
+        (
+            "logs: c.yaml\nout: m\nformat: {custom: {own: {pattern: '(?P<level>.*)'}}}\n",
+            "'format': .*own.*message",
+        ),
+        ("logs: c.yaml\nout: m\ntemplates: {masks: [NOPE]}\n", "'templates': .*NOPE"),
+        ("logs: c.yaml\nout: m\nmodel: {device: abacus}\n", "'model.device': device 'abacus'"),
+        ("logs: [empty.log]\nout: m\n", "'logs': empty.log: empty"),
+        ("logs: 'kafka://a:1/t?since=x'\nout: m\n", "'logs': 'x' is no time"),
     ],
 )
-def test_what_training_needs_has_to_be_there(write, text, message):
+def test_what_training_would_refuse_is_told(write, tmp_path, text, message):
+    (tmp_path / "empty.log").touch()
     with pytest.raises(ConfigError, match=message):
         check(write(text))
+
+
+def test_a_topic_is_no_file_to_look_for(write):
+    assert check(write("logs: 'kafka://a:1/t?since=-1h'\nout: m\n"))
+
+
+def test_a_check_before_training_loads_no_torch(write, tmp_path):
+    (tmp_path / "a.log").write_text("line\n")
+    path = write("logs: a.log\nout: m\n")
+    code = (
+        "import sys; from pathlib import Path; from logmlm.preflight import validate\n"
+        "validate(Path(sys.argv[1]), {}); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, path], check=True)
 
 
 def test_secrets_and_certificates_of_a_kafka_source_are_looked_for(write, tmp_path):

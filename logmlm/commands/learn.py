@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"})
 """Options that are not called as what they set."""
+_MODEL = ("preset", "epochs", "patience", "seed", "device")
 
 
 @click.command(short_help="Learn from normal logs; write a model directory.")
@@ -30,6 +31,7 @@ _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"}
 @click.option("--size", help="Lines a window at most (time windows: a duration, such as 10s).")
 @click.option("--preset", type=click.Choice(["tiny", "small", "base"]), help="Encoder size.")
 @click.option("--epochs", help="Passes over the training windows.")
+@click.option("--patience", type=int, help="Epochs without a better validation loss. [default: 0]")
 @click.option("--seed", type=int, help="Same seed, same CPU, same weights. [default: 0]")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, … [default: auto]")
 @click.option("--alerts-per-day", type=float, help="False alarms a day. [default: 1]")
@@ -72,7 +74,8 @@ def _lead(config: TrainingConfig, kafka_config: Path | None, keep_going: bool, q
     config = config.model_copy(update={"logs": expanded(config.logs)})
     with Progress(quiet) as progress:
         lines = read_logs(config.logs, kafka_config, keep_going, progress.warn)
-        manifest = train_model(config, lines, Session(progress.say, progress.report))
+        session = Session(progress.say, progress.report)
+        manifest = train_model(config, progress.reading(lines), session)
     if not quiet:
         click.echo(_summary(config.out, manifest.metrics), err=True)
 
@@ -150,7 +153,7 @@ def _sections(
             "gap": options["gap"],
             size_name: options["size"],
         },
-        "model": {name: options[name] for name in ("preset", "epochs", "seed", "device")},
+        "model": {name: options[name] for name in _MODEL},
         "threshold": {
             name: options[name]
             for name in ("alerts_per_day", "false_alarm_rate", "folds", "exactness")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from logmlm.mlm.train import EpochReport
+    from logmlm.records import LogLine
 
 LINE_EVERY_S = 15.0
+COUNT_EVERY_LINES = 100
 
 
 class Progress:
@@ -22,8 +25,9 @@ class Progress:
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
-        self._bar: tqdm[NoReturn] | None = None
-        self._name = ""
+        self._bars: dict[str, tqdm[NoReturn]] = {}
+        """By name, in the order of their rows. All stay until the last is done: closing one by
+        one would move the rows of the others."""
         self._last_line = 0.0
 
     def __enter__(self) -> Progress:
@@ -49,8 +53,19 @@ class Progress:
         """A warning on a line of its own."""
         self.say(f"warning: {sentence}")
 
+    def reading(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
+        """The same lines, counted on a terminal."""
+        if self._quiet or not sys.stderr.isatty():
+            yield from lines
+            return
+        for number, line in enumerate(lines, start=1):
+            if number % COUNT_EVERY_LINES == 0:
+                self._count(number)
+            yield line
+        self._close()
+
     def report(self, name: str, epoch: EpochReport) -> None:
-        """One epoch of the training called `name`."""
+        """One epoch of the training called `name`; several may go on side by side."""
         if self._quiet:
             return
         if sys.stderr.isatty():
@@ -59,20 +74,34 @@ class Progress:
             self._last_line = time.monotonic()
             click.echo(f"{name}: epoch {epoch.epoch}/{epoch.epochs}, {_figures(epoch)}", err=True)
 
+    def _count(self, lines: int) -> None:
+        from tqdm import tqdm
+
+        if "reading" not in self._bars:
+            self._bars["reading"] = tqdm(initial=lines, desc="reading", unit=" lines", leave=False)
+        bar = self._bars["reading"]
+        bar.update(lines - bar.n)
+
     def _on_terminal(self, name: str, epoch: EpochReport) -> None:
         from tqdm import tqdm
 
-        if name != self._name:
-            self._close()
-        bar = self._bar or tqdm(total=epoch.epochs, initial=epoch.epoch - 1, desc=name)
-        self._bar, self._name = bar, name
+        if name not in self._bars:
+            self._bars[name] = tqdm(
+                total=epoch.epochs,
+                initial=epoch.epoch - 1,
+                desc=name,
+                position=len(self._bars),
+            )
+        bar = self._bars[name]
         bar.set_postfix_str(_figures(epoch), refresh=False)
         bar.update()
+        if epoch.epoch == epoch.epochs:
+            bar.refresh()
 
     def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        for bar in self._bars.values():
+            bar.close()
+        self._bars.clear()
 
 
 def _figures(epoch: EpochReport) -> str:

@@ -37,6 +37,8 @@ GRADIENT_NORM = 1.0
 VALIDATION_SEED = 2**31 - 1
 ENOUGH_STEPS = 6_000
 LEAST_EPOCHS = 10
+MOST_EPOCHS = 1_000
+"""For logs of less than 200 windows: to see each of a few more often than that teaches nothing."""
 SAVE_EVERY_S = 5.0
 """How often the state is saved: a killed training loses so much and one epoch at most."""
 
@@ -133,10 +135,13 @@ def _trained(
 
 
 def epochs_of(config: ModelConfig, steps_each: int) -> int:
-    """Epochs to train for: as asked, or (`auto`) enough for `ENOUGH_STEPS` optimizer steps."""
+    """Epochs to train for: as asked, or (`auto`) enough for `ENOUGH_STEPS` optimizer steps.
+
+    `auto` is from `LEAST_EPOCHS` to `MOST_EPOCHS`.
+    """
     if config.epochs != "auto":
         return config.epochs
-    return max(LEAST_EPOCHS, math.ceil(ENOUGH_STEPS / steps_each))
+    return min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(ENOUGH_STEPS / steps_each)))
 
 
 class Run:
