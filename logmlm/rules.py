@@ -92,7 +92,7 @@ def _judge(
 ) -> Verdict:
     rate, seed = rate_and_seed
     scores = rule.fit(train, seed)(test)
-    threshold, origin = rule.natural_threshold, "by definition"
+    threshold, origin = rule.natural_threshold, "by definition, whatever the asked rate"
     if threshold is None:
         held_out = cross_fitted(rule, train, folds, seed)
         threshold = float(np.quantile(held_out, 1 - rate, method="inverted_cdf"))

@@ -151,7 +151,9 @@ def test_a_threshold_is_the_quantile_of_held_out_windows_and_membership_needs_no
     for found in table:
         assert found.flagged.tolist() == (found.scores > found.threshold).tolist()
     membership, length = table[:3], table[3]
-    assert {(f.threshold, f.threshold_from) for f in membership} == {(0.0, "by definition")}
+    assert {(f.threshold, f.threshold_from) for f in membership} == {
+        (0.0, "by definition, whatever the asked rate")
+    }
     # held out: fold 0 (1,3,5,7,9) by 2..10 of median 6; fold 1 (2,..,10) by 1..9 of median 5;
     # outside lie 1 and 10: 1 + 5/12 and 1 + 5/11; the 0.9 quantile of ten is the ninth
     assert length.threshold == pytest.approx(1 + 5 / 12)
