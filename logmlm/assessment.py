@@ -70,6 +70,8 @@ def assess(
         oracle=oracle,
         unit="windows" if labels.keys is None else "keys",
     )
+    screened = sum(score.rung == "screened" for score in scores)
+    evaluation = replace(evaluation, screened=screened)
     return Assessment(evaluation, tuple(verdicts), truth, scores)
 
 

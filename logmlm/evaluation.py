@@ -96,7 +96,8 @@ class Row:
 class Evaluation:
     """The table: the model's row first, then the rules', over the same windows.
 
-    `unit` says what was counted: windows, or keys, each judged by its oddest window.
+    `unit` says what was counted: windows, or keys, each judged by its oddest window. `screened` is
+    how many windows a look let pass, which are ranked by what it saw.
     """
 
     rows: tuple[Row, ...]
@@ -105,6 +106,7 @@ class Evaluation:
     perplexity: float | None = None
     masked_accuracy: float | None = None
     unit: str = "windows"
+    screened: int = 0
 
     def as_json(self) -> dict[str, dict[str, Any]]:
         """Give each row's numbers under its name; None is a number that is not defined."""
@@ -145,6 +147,11 @@ class Evaluation:
             notes.append(f"The model's perplexity on {known}: {self.perplexity:.4g}.")
         if self.masked_accuracy is not None:
             notes.append(f"The model's masked accuracy on {known}: {self.masked_accuracy:.4f}.")
+        if self.screened:
+            notes.append(
+                f"{self.screened} windows were let pass by a quick look, and are ranked by what it"
+                " saw; --exact ranks all by their exact values."
+            )
         if any(row.oracle_f1 is not None for row in self.rows):
             notes.append("Oracle F1: the threshold was chosen on these labels; not a result.")
         return notes

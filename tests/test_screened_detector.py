@@ -1,6 +1,7 @@
 """A model whose screen pays, from training to the alert: what passes, and what must not."""
 
 import json
+import re
 from dataclasses import replace
 
 import offline_parts
@@ -116,3 +117,14 @@ def test_the_command_alerts_alike_with_and_without_the_screen(trained):
     assert quick == exact
     assert sum(anomaly for _, anomaly in exact) >= len(offline_parts.ODD_SESSIONS)
     assert all(row["exact"] for row in rows[1])
+
+
+def test_an_evaluation_says_how_many_windows_are_ranked_by_a_look(trained):
+    told = []
+    for how in ((), ("--exact",)):
+        outcome = offline_parts.logmlm(
+            "evaluate", trained.model, trained.odd_log, "--labels", trained.labels, *how
+        )
+        told.append(re.findall(r"^(\d+) windows were let pass by a quick look", outcome.out, re.M))
+    assert told[1] == []
+    assert 5 < int(told[0][0]) < 100
