@@ -87,7 +87,8 @@ def test_validate_checks_the_shipped_training_config():
     assert "no file matches /var/log/myapp" in outcome.err
 
 
-def test_a_run_config_is_read_and_its_model_missed(tmp_path):
+def test_a_run_config_is_read_and_its_model_missed(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     config = tmp_path / "run.yaml"
     config.write_text(f"model: {{path: {tmp_path}/none}}\nsource: {{stdin: {{}}}}\n")
     outcome = logmlm("run", "--config", config)
