@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ from logmlm.mlm.model import build_model, resolve_device
 from logmlm.mlm.objective import Objective
 from logmlm.mlm.packing import largest_batch
 from logmlm.mlm.ranks import Ranks, own_device
+from logmlm.mlm.threads import one_thread
 
 WARMUP_SHARE = 0.05
 WEIGHT_DECAY = 0.01
@@ -121,7 +122,7 @@ def _trained(
     progress = run.agreed(checkpoint.restore(model, run.optimizer))
     every_s = SAVE_EVERY_S if save_every_s is None else save_every_s
     saved_at = time.monotonic()
-    with _one_thread():
+    with one_thread():
         while progress.epoch < run.epochs and not progress.exhausted(config.patience):
             progress = run.epoch(progress, report)
             checkpoint.keep_best(run.model, progress)
@@ -288,14 +289,3 @@ def _optimizer(model: BertForMaskedLM, learning_rate: float) -> torch.optim.Adam
         {"params": plain, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True, capturable=on_gpu)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One CPU thread: models this small gain nothing from more, and sums keep their order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
