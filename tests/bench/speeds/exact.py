@@ -133,7 +133,7 @@ def compared(model: Trained, windows: list[Window]) -> str:
     both = list(zip(ours, exact, strict=True))
     alike = [(a, b) for a, b in both if alarms_alone(a) and alarms_alone(b)]
     worst = max((abs(a.value - b.value) for a, b in alike), default=0.0)
-    share = sum(score.is_exact for score in ours) / len(ours)
+    share = sum(score.rung == "exact" for score in ours) / len(ours)
     return (
         f"by value {_differences(both, alarms_alone)}, values differ by {worst:.1e} at most;"
         f" surges {_differences(both, surges)}; {share:.1%} of {len(ours)} windows scored exactly"
