@@ -41,6 +41,7 @@ def reload(process, *, times):
         writer = threading.Thread(target=write)
         writer.start()
         try:
+            _wait_for_alert(process, "good0", since=0)
             for turn in range(times):
                 _reload_once(process, child, turn, more)
         finally:
@@ -60,6 +61,19 @@ def _reload_once(process, child, turn, more):
     child.send_signal(signal.SIGHUP)
     process.hear("RELOADING=1")
     process.hear("READY=1")
+    if not is_bad:
+        _wait_for_alert(process, service, since=(process.directory / "out").stat().st_size)
+
+
+def _wait_for_alert(process, service, since):
+    """Until an alert of `service` stands in standard output, past its first `since` bytes."""
+
+    def came():
+        with (process.directory / "out").open() as out:
+            out.seek(since)
+            return f'"{service}"' in out.read()
+
+    process.wait_until(came)
 
 
 def _scored(path):
