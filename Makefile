@@ -37,8 +37,9 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+# Two at a time, as much of it is waiting; what a file's tests share is made once.
 pytest: $(STAMP)
-	$(OFFLINE) $(BIN)/python -m pytest --cov --cov-report=term
+	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) demo-out soak-results.md .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

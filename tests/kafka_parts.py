@@ -50,6 +50,7 @@ group.min.session.timeout.ms=500
 auto.create.topics.enable=true
 message.max.bytes=4194304
 log.cleaner.backoff.ms=200
+log.retention.ms=-1
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
