@@ -113,7 +113,7 @@ def decide(group: Group, timers: Grouping, now: float) -> Decision:
       `group_interval` after it was told that the group was resolved.
     - Something new in a group that fires, which is a label set or a pattern of odd lines:
       `group_interval` after the last notification. More of the same only adds to the count.
-    - Nothing new: again after `repeat_interval`.
+    - Nothing new: again after `repeat_interval`, or after `group_interval` if that is longer.
     - No alert for `resolve_after`: resolved, `group_interval` after the last notification at the
       earliest. A group that fires again within `flap_window` of its end flaps: each time in a
       row doubles `resolve_after`, up to `flap_window`.
@@ -135,9 +135,10 @@ def _nothing_new(group: Group, timers: Grouping, interval: float, now: float) ->
     repeat = _after(group.notified_at, timers.repeat_interval, now)
     if group.status == "firing":
         quiet = max(_after(group.last, resolve_after(group, timers), now), interval)
-        if quiet <= repeat:
+        again = max(repeat, interval)
+        if quiet <= again:
             return Decision("resolved", quiet, "nothing new came")
-        return Decision("firing", repeat, "a group still fires")
+        return Decision("firing", again, "a group still fires")
     if repeat <= group.resolved_at + timers.resolved_for:
         return Decision("resolved", repeat, "a group is still resolved")
     return Decision("forget", _after(group.resolved_at, timers.flap_window, now), "long resolved")

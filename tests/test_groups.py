@@ -71,6 +71,15 @@ def test_another_label_set_or_pattern_is_told_after_the_interval(new):
     assert group.untold == ()
 
 
+@pytest.mark.parametrize("repeat", [1.0, 60.0, 299.0])
+def test_repeats_that_are_asked_for_more_often_than_the_interval_keep_no_group_open(repeat):
+    timers = replace(TIMERS, repeat_interval=repeat, resolve_after=400.0)
+    group = fired(group_of(alert(), timers=timers), 30.0)
+    assert decided(group, 30.0, timers) == ("firing", 30.0 + INTERVAL)
+    group = fired(group, 330.0)
+    assert decided(group, 330.0, timers) == ("resolved", 330.0 + INTERVAL)
+
+
 def test_a_quiet_group_is_resolved_but_not_too_soon_after_it_was_told():
     group = group_of(alert())
     assert decided(fired(group, 30.0), 30.0) == ("resolved", 330.0)
