@@ -71,11 +71,9 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
     labels, templates = read_labels(config.labels), Templates(config.templates)
     line_format, lines = choose_format(config.format, lines, session.say)
     with _workplace(config.out) as work:
-        multiline = config.format.multiline
-        learner = Learner(line_format, config.window, templates, labels, work, multiline)
+        learner = Learner(line_format, config.window, templates, labels, work)
         named = config.format.model_copy(update={"name": line_format.name})
-        crew = Crew(Parsing(named, config.window.key, templates.masks))
-        learner.learn(lines, crew)
+        learner.learn(Crew(Parsing(named, config.window.key, templates.masks)).read(lines))
         lesson = learned(config, learner)
         for problem in (*lesson.templates.problems(), *_keyless(lesson, config.window)):
             session.say(f"warning: {problem}")
