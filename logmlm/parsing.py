@@ -43,6 +43,8 @@ class Batch:
     too_long: int = 0
 
 
+Packer = Callable[[Sequence[str], Sequence[float]], list[Packed]]
+"""Parses texts, each with the time when it was received."""
 Found = list[Fields | None]
 """What was found in each line of a batch; None: it does not match the format."""
 
@@ -63,8 +65,8 @@ class Parsing:
     key: str | None
     masks: tuple[Pair, ...]
 
-    def packer(self) -> Callable[[Sequence[str], Sequence[float]], list[Packed]]:
-        """A function that parses texts, each with the time when it was received."""
+    def packer(self) -> Packer:
+        """A function that parses so."""
         line_format, key_of = get_format(self.format), KeyExtractor(self.key)
         mask = Masks(self.masks).mask_message
 
