@@ -61,7 +61,7 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
     """Learn from normal LOGS (plain, .gz, .xz, .zst, or - for stdin); write a model directory.
 
     Whatever --config FILE says, the options beside it win. On several GPUs: torchrun
-    --nproc-per-node N -m logmlm train ….
+    --nproc-per-node N -m logmlm train …. With --engine ray the LOGS are read and parsed there.
     """
     config = _config(logs, config_file, options)
     from logmlm.mlm.ranks import joined
