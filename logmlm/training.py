@@ -25,6 +25,7 @@ from logmlm.mlm.store import save_model
 from logmlm.mlm.train import EpochReport
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
 from logmlm.parsing import Batch, Found, Parsing
+from logmlm.processes import collector_spared
 from logmlm.records import LogLine
 from logmlm.sources.archive import refuse_damaged
 from logmlm.storage import restore
@@ -85,7 +86,8 @@ def train(
     with _workplace(config.out) as work:
         learner = Learner(line_format, config.window, templates, labels, work)
         named = config.format.model_copy(update={"name": line_format.name})
-        learner.learn(parse(lines, Parsing(named, config.window.key, templates.masks)))
+        with collector_spared():
+            learner.learn(parse(lines, Parsing(named, config.window.key, templates.masks)))
         lesson = learned(config, learner)
         for problem in (*lesson.templates.problems(), *_keyless(lesson, config.window)):
             session.say(f"warning: {problem}")
