@@ -15,16 +15,15 @@ from multiprocessing.connection import Connection
 
 from logmlm.errors import LogmlmError
 from logmlm.formats import get_format
-from logmlm.parsing import Batch, Packed, Parsing, unpacked
+from logmlm.parsing import Batch, Found, Packed, Parsing, batched, unpacked
 from logmlm.processes import available_cpus, interrupts_ignored
-from logmlm.records import Fields
+from logmlm.records import LogLine
 
 SMALL_LINES = 100_000
 """Lines that are parsed in this process before others are started: these take a second to come."""
 
 _END_S = 5.0
 """How long a process may take over its last batch."""
-Found = list[Fields | None]
 
 
 class Crew:
@@ -40,6 +39,10 @@ class Crew:
         self._workers = available_cpus() - 1 if workers is None else workers
         self._small = small
         self._format = get_format(parsing.format)
+
+    def read(self, lines: Iterable[LogLine]) -> Iterator[tuple[Batch, Found]]:
+        """All lines, those of one message joined, in batches as `parse` gives them."""
+        return self.parse(batched(lines, self._parsing.format.multiline))
 
     def parse(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Found]]:
         """Each batch with the fields of its lines (None: it does not match), in the order given.

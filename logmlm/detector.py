@@ -19,7 +19,7 @@ from logmlm.mlm.pll import Scorer
 from logmlm.mlm.store import load_model
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration
-from logmlm.parsing import Parsing, by_partition
+from logmlm.parsing import Parsing
 from logmlm.reader import EventReader
 from logmlm.records import Expectation, LogLine, Score, Window, is_checked, window_id
 from logmlm.surges import Judge, ScoreAll
@@ -111,7 +111,7 @@ class Detector:
         reader, windower = self.reader(finished=True), self.windower()
         key, masks = self.manifest.window.key, self.templates.masks
         crew = Crew(Parsing(self.manifest.format, key, masks), workers)
-        for batch, found in crew.parse(reader.joined(by_partition(lines))):
+        for batch, found in crew.read(lines):
             yield from windower.add(reader.add_parsed(batch, found))
             if batch.last:
                 yield from windower.close_all()

@@ -17,16 +17,15 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.config import MultilineConfig, WindowConfig
-from logmlm.crew import Crew
+from logmlm.config import WindowConfig
 from logmlm.errors import StorageError
 from logmlm.formats import LineFormat
 from logmlm.labels import Labels
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
-from logmlm.parsing import by_partition
+from logmlm.parsing import Batch, Found
 from logmlm.reader import EventReader
-from logmlm.records import UNKNOWN, LogLine, Window
+from logmlm.records import UNKNOWN, Window
 from logmlm.templates import Templates
 from logmlm.windows import Windower
 
@@ -71,12 +70,11 @@ class Learner:
         templates: Templates,
         labels: Labels | None,
         work: Path,
-        multiline: MultilineConfig | None = None,
     ) -> None:
         self._messages = _Messages(templates)
         self._templates = templates
         number = self._messages.number
-        self._reader = EventReader(line_format, window.key, number, multiline, finished=True)
+        self._reader = EventReader(line_format, window.key, number, finished=True)
         self._windower = Windower(window)
         self._labels = labels
         self._numbers_path = work / "messages.i32"
@@ -88,11 +86,11 @@ class Learner:
         self._keyless = 0
         self._shown: list[Window] = []
 
-    def learn(self, lines: Iterable[LogLine], crew: Crew) -> None:
-        """Take all lines; a file's windows are closed when the next file begins.
+    def learn(self, parsed: Iterable[tuple[Batch, Found]]) -> None:
+        """Take all lines, with what was found in them; a file's windows are closed at its end.
 
-        The crew parses them; templates are learned here, in the order of the lines, so that what
-        is learned is the same however many help.
+        Templates are learned here, in the order of the lines, so that what is learned is the same
+        whoever parsed them.
 
         Raises:
             StorageError: the file of numbers can't be written.
@@ -101,7 +99,7 @@ class Learner:
         """
         try:
             with self._numbers_path.open("wb") as file:
-                for batch, found in crew.parse(self._reader.joined(by_partition(lines))):
+                for batch, found in parsed:
                     events = self._reader.add_parsed(batch, found)
                     self._keep(self._windower.add(events), file)
                     if batch.last:

@@ -6,11 +6,19 @@ None of it hangs on the lines before, so that any process may find it out, in an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from logmlm.config import FormatConfig
-from logmlm.formats import Attributes, LineFormat, PatternFormat, attribute, first_line, get_format
+from logmlm.config import FormatConfig, MultilineConfig
+from logmlm.formats import (
+    Attributes,
+    Joiner,
+    LineFormat,
+    PatternFormat,
+    attribute,
+    first_line,
+    get_format,
+)
 from logmlm.frozen import record
 from logmlm.keys import KeyExtractor
 from logmlm.masks import Masks, Pair
@@ -24,10 +32,21 @@ Packed = tuple[Any, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Lines of one partition in order; `last` says that the partition ends with them."""
+    """Lines of one partition in order; `last` says that the partition ends with them.
+
+    They came from `read` lines, of which `too_long` were left out of the messages they belong to.
+    """
 
     lines: list[LogLine]
     last: bool
+    read: int
+    too_long: int = 0
+
+
+Packer = Callable[[Sequence[str], Sequence[float]], list[Packed]]
+"""Parses texts, each with the time when it was received."""
+Found = list[Fields | None]
+"""What was found in each line of a batch; None: it does not match the format."""
 
 
 @record(frozen=True, slots=True)
@@ -46,8 +65,8 @@ class Parsing:
     key: str | None
     masks: tuple[Pair, ...]
 
-    def packer(self) -> Callable[[Sequence[str], Sequence[float]], list[Packed]]:
-        """A function that parses texts, each with the time when it was received."""
+    def packer(self) -> Packer:
+        """A function that parses so."""
         line_format, key_of = get_format(self.format), KeyExtractor(self.key)
         mask = Masks(self.masks).mask_message
 
@@ -74,6 +93,19 @@ def unpacked(packed: Packed, text: str, line_format: LineFormat) -> Parsed | Non
     return Parsed(timestamp, level, message, attributes, *rest)
 
 
+def batched(lines: Iterable[LogLine], multiline: MultilineConfig | None) -> Iterator[Batch]:
+    """Batches of `by_partition`, with the lines of messages joined."""
+    batches = by_partition(lines)
+    return batches if multiline is None else _joined(batches, Joiner(multiline))
+
+
+def _joined(batches: Iterable[Batch], joiner: Joiner) -> Iterator[Batch]:
+    for batch in batches:
+        before = joiner.discarded.total()
+        lines = joiner.add(batch.lines) + (joiner.flush() if batch.last else [])
+        yield replace(batch, lines=lines, too_long=joiner.discarded.total() - before)
+
+
 def by_partition(lines: Iterable[LogLine]) -> Iterator[Batch]:
     """Batches of `BATCH_LINES` lines or about `BATCH_CHARS` characters, each of one partition."""
     batch: list[LogLine] = []
@@ -81,9 +113,9 @@ def by_partition(lines: Iterable[LogLine]) -> Iterator[Batch]:
     for line in lines:
         changed = bool(batch) and batch[0].partition != line.partition
         if changed or len(batch) == BATCH_LINES or chars >= BATCH_CHARS:
-            yield Batch(batch, last=changed)
+            yield Batch(batch, changed, len(batch))
             batch, chars = [], 0
         batch.append(line)
         chars += len(line.text)
     if batch:
-        yield Batch(batch, last=True)
+        yield Batch(batch, True, len(batch))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -94,21 +94,15 @@ class EventReader:
         self._lines += len(lines)
         return self._assemble(lines if self._joiner is None else self._joiner.add(lines))
 
-    def joined(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The batches with the lines of messages joined, for `add_parsed` once they are parsed."""
-        for batch in batches:
-            self._lines += len(batch.lines)
-            if self._joiner is None:
-                yield batch
-                continue
-            lines = self._joiner.add(batch.lines)
-            yield Batch(lines + self._joiner.flush() if batch.last else lines, batch.last)
-
     def add_parsed(self, batch: Batch, found: Sequence[Fields | None]) -> list[Event]:
-        """The events that the lines of a batch from `joined` complete, by what was found in them.
+        """The events that the lines of a batch complete, by what was found in them.
 
-        Where a partition ends with the batch, nothing is held back.
+        They are joined already (see `batched`). Where a partition ends with the batch, nothing is
+        held back.
         """
+        self._lines += batch.read
+        if batch.too_long:
+            self._assembler.discarded["too_long"] += batch.too_long
         add, event = self._assembler.add_parsed, self._event
         pairs = zip(batch.lines, found, strict=True)
         events = [event(*one) for line, fields in pairs for one in add(line, fields)]

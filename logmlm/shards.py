@@ -98,13 +98,8 @@ def cut(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Sha
         StorageError: the file is missing or can't be read.
 
     """
-    if is_packed(path):
-        return [Shard(path)]
-    try:
-        size = Path(path).stat().st_size
-    except OSError as error:
-        raise StorageError(f"can't read {path}: {error.strerror}") from error
-    if line_format is None or size <= shard_bytes:
+    size = _size(path)
+    if size is None or line_format is None or size <= shard_bytes:
         return [Shard(path, 0, size)]
     borders, times = [0], _first_time(path, line_format)
     for position in range(shard_bytes, size, shard_bytes):
@@ -114,7 +109,21 @@ def cut(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Sha
                 times.append(time)
     if any(later < earlier - DAY_S for earlier, later in pairwise(times)):
         borders = [0]
-    return [Shard(path, *ends) for ends in zip(borders, [*borders[1:], size], strict=True)]
+    return _between(path, borders, size)
+
+
+def cut_anywhere(path: str, shard_bytes: int) -> list[Shard]:
+    """Cut a file into shards of about `shard_bytes`, each of whole lines; into one if it is packed.
+
+    Raises:
+        StorageError: the file is missing or can't be read.
+
+    """
+    size = _size(path)
+    if size is None:
+        return [Shard(path)]
+    starts = (line_start_after(path, place) for place in range(shard_bytes, size, shard_bytes))
+    return _between(path, sorted({0, *(start for start in starts if start < size)}), size)
 
 
 def summarised(shard: Shard, read: Read, keep_going: bool = False) -> Summary:
@@ -125,7 +134,7 @@ def summarised(shard: Shard, read: Read, keep_going: bool = False) -> Summary:
         StorageError: it can't be read.
 
     """
-    lines, reader = _Lines(shard, keep_going), read()
+    lines, reader = ShardLines(shard, keep_going), read()
     events, latest = 0, None
     for event in _events(lines, reader):
         events += 1
@@ -159,7 +168,7 @@ def scattered(
     unit_of = rule_of(window).unit
     watermark, index, held = carry.watermark, carry.events, 0
     rows: dict[int, list[Row]] = defaultdict(list)
-    for event in _events(_Lines(shard, keep_going=True), read()):
+    for event in _events(ShardLines(shard, keep_going=True), read()):
         watermark = event.timestamp if watermark is None else max(watermark, event.timestamp)
         bucket = _bucket(shard.path, unit_of(event, index), buckets)
         rows[bucket].append(_row(event, carry.lines, watermark))
@@ -184,7 +193,7 @@ def gathered(parts: Iterable[Part], window: WindowConfig) -> Iterator[Window]:
         yield from windower.close_all()
 
 
-class _Lines:
+class ShardLines:
     """A shard's lines; how many there were, and what was wrong, once they are read."""
 
     def __init__(self, shard: Shard, keep_going: bool) -> None:
@@ -210,6 +219,20 @@ def _events(lines: Iterable[LogLine], reader: EventReader) -> Iterator[Event]:
     while batch := list(islice(iterator, BATCH_LINES)):
         yield from reader.add(batch)
     yield from reader.flush()
+
+
+def _size(path: str) -> int | None:
+    """Bytes of a plain file; None of a packed one."""
+    if is_packed(path):
+        return None
+    try:
+        return Path(path).stat().st_size
+    except OSError as error:
+        raise StorageError(f"can't read {path}: {error.strerror}") from error
+
+
+def _between(path: str, borders: Sequence[int], size: int) -> list[Shard]:
+    return [Shard(path, *ends) for ends in zip(borders, [*borders[1:], size], strict=True)]
 
 
 def _first_time(path: str, line_format: LineFormat) -> list[float]:

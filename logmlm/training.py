@@ -24,7 +24,8 @@ from logmlm.mlm.model import resolve_device
 from logmlm.mlm.store import save_model
 from logmlm.mlm.train import EpochReport
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
-from logmlm.parsing import Parsing
+from logmlm.parsing import Batch, Found, Parsing
+from logmlm.processes import collector_spared
 from logmlm.records import LogLine
 from logmlm.sources.archive import refuse_damaged
 from logmlm.storage import restore
@@ -39,6 +40,8 @@ KEYLESS_SHARE = 0.5
 NO_SCREEN = "none that pays; all windows are scored exactly"
 
 Say = Callable[[str], None]
+Parse = Callable[[Iterable[LogLine], Parsing], Iterator[tuple[Batch, Found]]]
+"""Gives all lines in order, with what was found in them; it may read them again, elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,17 @@ class Session:
     report: Report
 
 
-def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) -> Manifest:
+def in_processes(lines: Iterable[LogLine], parsing: Parsing) -> Iterator[tuple[Batch, Found]]:
+    """Parse lines here and, where they are many, in processes of this machine."""
+    return Crew(parsing).read(lines)
+
+
+def train(
+    config: TrainingConfig,
+    lines: Iterable[LogLine],
+    session: Session,
+    parse: Parse = in_processes,
+) -> Manifest:
     """Learn from `lines` (those of `config.logs`) and write the model directory `config.out`.
 
     Until it is finished, the state is kept beside it in `OUT.training`; a killed training that
@@ -71,11 +84,10 @@ def train(config: TrainingConfig, lines: Iterable[LogLine], session: Session) ->
     labels, templates = read_labels(config.labels), Templates(config.templates)
     line_format, lines = choose_format(config.format, lines, session.say)
     with _workplace(config.out) as work:
-        multiline = config.format.multiline
-        learner = Learner(line_format, config.window, templates, labels, work, multiline)
+        learner = Learner(line_format, config.window, templates, labels, work)
         named = config.format.model_copy(update={"name": line_format.name})
-        crew = Crew(Parsing(named, config.window.key, templates.masks))
-        learner.learn(lines, crew)
+        with collector_spared():
+            learner.learn(parse(lines, Parsing(named, config.window.key, templates.masks)))
         lesson = learned(config, learner)
         for problem in (*lesson.templates.problems(), *_keyless(lesson, config.window)):
             session.say(f"warning: {problem}")

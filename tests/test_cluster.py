@@ -1,4 +1,4 @@
-"""Scoring on Ray: the windows and values of one process, on two nodes, with workers killed."""
+"""Scoring and training on Ray: the outcome of one process, on two nodes, with workers killed."""
 
 import gzip
 import json
@@ -8,17 +8,23 @@ from dataclasses import replace
 
 import offline_parts
 import pytest
-from offline_parts import logmlm, service_log, write_log
+import rank_parts
+from offline_parts import KEY, logmlm, service_log, write_log
 
+from logmlm import clusterparsing
+from logmlm.config import TrainingConfig
 from logmlm.detector import Detector
-from logmlm.errors import DataError, LogmlmError, UnreachableError, UsageError
+from logmlm.errors import DataError, LogmlmError, UnreachableError
+from logmlm.manifest import Manifest
 from logmlm.sources.archive import read_lines
+from logmlm.training import Session, train
 
 pytest.importorskip("ray", reason="there is no ray; pip install 'logmlm[ray]' brings it")
 from ray_parts import Killer, two_nodes
 
 from logmlm import cluster as cluster_module
-from logmlm.cluster import Work, running, scores
+from logmlm.cluster import running
+from logmlm.clusterscores import Work, scores
 
 # Ray's own sockets, files and child processes at its end, and what it calls of others.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -66,6 +72,65 @@ def assert_same(found, alone):
         assert found[1][name] == pytest.approx(numbers, abs=1e-4)
 
 
+@pytest.fixture(scope="module")
+def to_learn(tmp_path_factory):
+    """A log for many shards, a packed one, and what one process learns of them."""
+    place = tmp_path_factory.mktemp("learn")
+    plain = write_log(place / "many.log", ["a foreign line", *service_log(3000)])
+    packed = place / "more.log.gz"
+    rest = service_log(200, seed=5, first=50_000)
+    packed.write_bytes(gzip.compress("".join(f"{line}\n" for line in rest).encode()))
+    config = TrainingConfig.model_validate(
+        {
+            "logs": [str(plain), str(packed)],
+            "out": place / "alone",
+            "name": "service",
+            "window": {"kind": "session", "key": KEY, "gap": "30s"},
+            "model": {"preset": "tiny", "epochs": 1, "device": "cpu"},
+            "threshold": {"folds": 0, "false_alarm_rate": 0.1},
+        }
+    )
+    return config, train(config, read_lines(config.logs, 0.0), Session(print, print))
+
+
+def test_training_on_ray_writes_what_one_process_writes_though_a_worker_dies(
+    to_learn, cluster, tmp_path
+):
+    config, alone = to_learn
+    killer, warnings = Killer(cluster, ["_parse"]), []
+
+    def parse(_, parsing):
+        work = clusterparsing.Work(config.logs, parsing, shard_bytes=20_000)
+        return clusterparsing.parsed(work, warnings.append)
+
+    on_ray = config.model_copy(update={"out": tmp_path / "model"})
+    with running(cluster.address):
+        killer.start()
+        found = train(on_ray, read_lines(config.logs, 0.0), Session(print, print), parse)
+    killer.stop()
+    assert (killer.killed, warnings) == (["_parse"], [])
+    assert (found.data, found.metrics) == (alone.data, alone.metrics)
+    log = {"training.jsonl": ""}  # has speeds in it
+    assert found.files | log == alone.files | log
+    assert found.data.discarded == {"orphan_continuation": 1}
+
+
+def test_processes_that_train_together_have_the_first_one_use_ray(to_learn, cluster, tmp_path):
+    config, alone = to_learn
+    model = tmp_path / "model"
+    options = ["--preset", "tiny", "--epochs", "1", "--folds", "0", "--false-alarm-rate", "0.1"]
+    words = ["train", *config.logs, "--out", model, "--key", KEY, "--gap", "30s", *options]
+    on_ray = ["--device", "cpu", "--engine", "ray", "--ray-address", cluster.address]
+    with rank_parts.together(["-m", "logmlm", *words, *on_ray]) as processes:
+        said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "learned 10 templates from" in said[0][1]
+    assert [out for out, _ in said] == ["", ""]
+    found = Manifest.read(model)
+    assert found.data == alone.data
+    assert found.files["templates.json"] == alone.files["templates.json"]
+
+
 def test_windows_and_values_are_those_of_one_process_whoever_dies_half_way(
     trained, logs, alone, cluster
 ):
@@ -94,11 +159,9 @@ def test_errors_and_warnings_are_those_of_one_process(trained, logs, cluster, tm
     with running(cluster.address):
         with pytest.raises(DataError, match="its first line holds a NUL byte"):
             list(scores(replace(work, logs=(str(binary), logs[0])), print))
-        with pytest.raises(UsageError, match="reads files, which can be read twice; not -"):
-            list(scores(replace(work, logs=("-",)), print))
         found = list(scores(replace(work, keep_going=True), warnings.append))
-        assert "num_gpus" not in cluster_module._pool("cpu")
-        assert cluster_module._pool("auto")["num_gpus"] == 1
+        assert "num_gpus" not in cluster_module.pool("cpu")
+        assert cluster_module.pool("auto")["num_gpus"] == 1
     assert [f"{cut_off} is damaged" in sentence for sentence in warnings] == [True]
     detector = Detector.load(trained.model, "cpu")
     lines = read_lines([str(cut_off)], 0.0, keep_going=True)
@@ -128,22 +191,43 @@ def test_the_command_starts_its_own_ray_and_prints_data_alone(trained, logs):
 def test_what_can_not_be_done_on_ray_is_said(trained):
     topic = logmlm("score", trained.model, "kafka://127.0.0.1:1/t", "--engine", "ray")
     assert (topic.code, "--engine ray reads files" in topic.err) == (64, True)
+    piped = logmlm("score", trained.model, "-", "--engine", "ray")
+    assert (piped.code, "which can be read twice; not -" in piped.err) == (64, True)
     nowhere = running("127.0.0.1:1")
     with pytest.raises(UnreachableError, match=r"can't use Ray at 127\.0\.0\.1:1"), nowhere:
         pass
 
 
+@pytest.mark.parametrize(
+    ("log", "address", "code", "said"),
+    [
+        ("-", None, 64, "--engine ray reads files, which can be read twice; not -"),
+        ("kafka://127.0.0.1:1/t", None, 64, "--engine ray reads files; take topics of Kafka"),
+        ("a.log", "127.0.0.1:1", 69, "can't use Ray at 127.0.0.1:1"),
+    ],
+)
+def test_training_says_what_can_not_be_done_on_ray_and_leaves_nothing(
+    log, address, code, said, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", log, "--out", "model", "--engine", "ray"]
+    outcome = logmlm(*words, *(["--ray-address", address] if address else []))
+    assert (outcome.code, said in outcome.err) == (code, True), outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_ray_a_sentence_says_what_brings_it(trained, logs, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
-    outcome = logmlm("score", trained.model, logs[1], "--engine", "ray")
-    assert (outcome.code, "pip install 'logmlm[ray]'" in outcome.err) == (64, True)
+    for words in (["score", trained.model, logs[1]], ["train", logs[1], "--out", "nowhere"]):
+        outcome = logmlm(*words, "--engine", "ray")
+        assert (outcome.code, "pip install 'logmlm[ray]'" in outcome.err) == (64, True)
 
 
 def test_what_a_worker_raised_is_raised_here_and_what_ray_says_is_a_sentence():
     from ray.exceptions import RayError, RayTaskError
 
     inner = RayTaskError("f", "traceback", DataError("a.log is damaged"))
-    with pytest.raises(DataError, match=r"a\.log is damaged"), cluster_module._translated():
+    with pytest.raises(DataError, match=r"a\.log is damaged"), cluster_module.translated():
         raise inner
-    with pytest.raises(LogmlmError, match="Ray gave up: no room"), cluster_module._translated():
+    with pytest.raises(LogmlmError, match="Ray gave up: no room"), cluster_module.translated():
         raise RayError("first\nno room")

@@ -58,6 +58,7 @@ LOGS = [
     pytest.param("cri", None, r"req-\d+", lambda: lines(CRI * 60)),
     pytest.param("json", None, "host", lambda: lines(['{"msg": "a 1", "host": "h"}', "no"] * 90)),
     pytest.param("plain", BLOCK, None, lambda: lines(["2024 a", " at b", "", "2024 c"] * 70)),
+    pytest.param("plain", BLOCK, None, lambda: lines(["2024 a", *[" at b"] * 650, "2024 c"])),
 ]
 
 
@@ -85,8 +86,7 @@ def test_years_are_guessed_in_the_order_of_lines_whoever_parses_them(workers):
 def read(line_format, multiline, key, found, templates, workers):
     form = get_format(line_format)
     reader = EventReader(form, key, templates.match, multiline, finished=True)
-    batches = reader.joined(by_partition(found))
-    parsed = crew(line_format, key, workers, small=100).parse(batches)
+    parsed = crew(line_format, key, workers, small=100).read(found)
     return [event for batch, fields in parsed for event in reader.add_parsed(batch, fields)], reader
 
 
@@ -113,7 +113,7 @@ def learned(place, found, workers):
     line_format = FormatConfig(name="postgresql")
     window = WindowConfig(kind="session", key=r"\[(\d+)\]", gap="5s")
     learner = Learner(get_format(line_format), window, templates, None, place)
-    learner.learn(found, crew(line_format, window.key, workers, small=500))
+    learner.learn(crew(line_format, window.key, workers, small=500).read(found))
     lesson = learner.lesson(1)
     templates.save(place / "templates.json")
     written = tuple((place / name).read_bytes() for name in ("templates.json", "messages.i32"))

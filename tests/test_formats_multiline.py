@@ -160,9 +160,9 @@ def test_training_learns_messages_and_detects_the_format_by_them(tmp_path):
     chosen, again = choose_format(FormatConfig(multiline=how), lines(texts), lambda _: None)
     window = WindowConfig(kind="count", size=2)
     templates = Templates(TemplateConfig())
-    learner = Learner(chosen, window, templates, None, tmp_path, how)
-    parsing = Parsing(FormatConfig(name="iso8601"), None, templates.masks)
-    learner.learn(again, Crew(parsing, workers=0))
+    learner = Learner(chosen, window, templates, None, tmp_path)
+    named = FormatConfig(name="iso8601", multiline=how)
+    learner.learn(Crew(Parsing(named, None, templates.masks), workers=0).read(again))
     lesson = learner.lesson(1)
     assert len(lesson.templates) == 1
     assert len(lesson.corpus) == 20

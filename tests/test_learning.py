@@ -31,7 +31,7 @@ def lines(texts, partition="a.log"):
 def lesson_of(texts, place, *, window=SESSIONS, labels=None, min_count=1, **settings):
     templates = Templates(TemplateConfig(**settings))
     learner = Learner(ISO, window, templates, labels, place)
-    learner.learn(texts, crew(window, templates))
+    learner.learn(crew(window, templates).read(texts))
     return learner.lesson(min_count)
 
 
@@ -165,7 +165,7 @@ def test_lines_refused_by_a_full_set_of_templates_are_unknown_words(tmp_path, mo
 def test_no_windows_make_an_empty_lesson(tmp_path):
     templates = Templates(TemplateConfig())
     learner = Learner(ISO, SESSIONS, templates, None, tmp_path)
-    learner.learn([], crew(SESSIONS, templates))
+    learner.learn([])
     lesson = learner.lesson(1)
     assert (len(lesson.corpus), lesson.lines, len(lesson.templates)) == (0, 0, 0)
 

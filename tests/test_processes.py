@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
+from contextlib import suppress
 
 import pytest
 
-from logmlm.processes import COLLECT_EVERY, spare_collector
+from logmlm.processes import COLLECT_EVERY, collector_spared, spare_collector
 
 
 class Ring:
@@ -43,3 +44,11 @@ def test_what_comes_later_is_collected_as_ever():
     later = weakref.ref(Ring())
     gc.collect()
     assert later() is None
+
+
+def test_it_is_spared_while_a_block_lasts_whatever_ends_it():
+    before = gc.get_threshold()
+    with suppress(RuntimeError), collector_spared():
+        assert (gc.get_threshold(), gc.get_freeze_count() > 10_000) == (COLLECT_EVERY, True)
+        raise RuntimeError
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)

@@ -15,7 +15,16 @@ from logmlm.config import FormatConfig, MultilineConfig, WindowConfig
 from logmlm.errors import DataError, StorageError
 from logmlm.formats import get_format
 from logmlm.reader import EventReader
-from logmlm.shards import Shard, carried, cut, gathered, scattered, summarised
+from logmlm.shards import (
+    Shard,
+    ShardLines,
+    carried,
+    cut,
+    cut_anywhere,
+    gathered,
+    scattered,
+    summarised,
+)
 from logmlm.sources.archive import read_lines
 from logmlm.windows import Windower
 
@@ -193,3 +202,21 @@ def test_a_packed_file_is_one_shard_and_a_damaged_one_is_said(tmp_path):
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(StorageError, match=r"can't read .*none\.log: No such file"):
         cut(str(tmp_path / "none.log"), 10, None)
+
+
+@pytest.mark.parametrize("shard_bytes", [1, 7, 100, 1000])
+def test_files_cut_anywhere_hold_each_line_once(tmp_path, shard_bytes):
+    texts = ["", "a" * 50, "b", "", "", "c" * 400, "d"]
+    path = tmp_path / "a.log"
+    path.write_text("\n".join(texts))
+    shards = cut_anywhere(str(path), shard_bytes)
+    parts = [[line.text for line in ShardLines(shard, keep_going=False)] for shard in shards]
+    assert [text for part in parts for text in part] == texts
+    assert all(parts)
+    assert (len(shards) == 1) == (shard_bytes == 1000)
+
+
+def test_a_packed_file_is_one_shard_and_so_is_an_empty_one(tmp_path):
+    for name in ("a.log", "a.log.gz"):
+        (tmp_path / name).touch()
+        assert len(cut_anywhere(str(tmp_path / name), 1)) == 1

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from logmlm.commands.logs import expanded, read_logs, reading_options
+from logmlm.commands.logs import (
+    engine_options,
+    expanded,
+    read_logs,
+    reading_options,
+    refuse_streams,
+)
 from logmlm.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from logmlm.commands.progress import Progress
     from logmlm.config import FormatConfig, TrainingConfig
+    from logmlm.parsing import Batch, Found, Parsing
+    from logmlm.records import LogLine
+    from logmlm.training import Parse
 
 _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"})
 """Options that are not called as what they set."""
@@ -39,20 +54,14 @@ _MODEL = ("preset", "epochs", "patience", "seed", "device")
 @click.option("--exactness", type=float, help="Share of exact alerts kept. [default: 0.9999]")
 @click.option("--folds", help="Cross-fit with this many models; 0 never. [default: auto]")
 @click.option("--labels", help="CSV of windows to leave out, or in-line for a label column.")
+@engine_options
 @reading_options
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
-def train(
-    logs: tuple[str, ...],
-    config_file: Path | None,
-    kafka_config: Path | None,
-    keep_going: bool,
-    quiet: bool,
-    **options: Any,
-) -> None:
+def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **options: Any) -> None:
     """Learn from normal LOGS (plain, .gz, .xz, .zst, or - for stdin); write a model directory.
 
     Whatever --config FILE says, the options beside it win. On several GPUs: torchrun
-    --nproc-per-node N -m logmlm train ….
+    --nproc-per-node N -m logmlm train …. With --engine ray the LOGS are read and parsed there.
     """
     config = _config(logs, config_file, options)
     from logmlm.mlm.ranks import joined
@@ -60,24 +69,51 @@ def train(
 
     with joined() as ranks:
         if ranks.leads:
-            _lead(config, kafka_config, keep_going, quiet)
+            _lead(config, options, quiet)
         else:
             follow()
 
 
-def _lead(config: TrainingConfig, kafka_config: Path | None, keep_going: bool, quiet: bool) -> None:
+def _lead(config: TrainingConfig, told: dict[str, Any], quiet: bool) -> None:
     """All of it but the other processes' parts of the batches, where there are others."""
     from logmlm.commands.progress import Progress
-    from logmlm.training import Session
+    from logmlm.training import Session, in_processes
     from logmlm.training import train as train_model
 
     config = config.model_copy(update={"logs": expanded(config.logs)})
-    with Progress(quiet) as progress:
-        lines = read_logs(config.logs, kafka_config, keep_going, progress.warn)
+    with Progress(quiet) as progress, ExitStack() as ray:
         session = Session(progress.say, progress.report)
-        manifest = train_model(config, progress.reading(lines), session)
+        if told["engine"] == "ray":
+            lines, parse = _on_ray(config.logs, told, progress, ray)
+        else:
+            read = read_logs(config.logs, told["kafka_config"], told["keep_going"], progress.warn)
+            lines, parse = progress.reading(read), in_processes
+        manifest = train_model(config, lines, session, parse)
     if not quiet:
         click.echo(_summary(config.out, manifest.metrics), err=True)
+
+
+def _on_ray(
+    logs: tuple[str, ...], told: dict[str, Any], progress: Progress, ray: ExitStack
+) -> tuple[Iterator[LogLine], Parse]:
+    """The first lines, and how to have all of them parsed on Ray, which ends once that is done.
+
+    It starts now: what is wrong with it is said before anything is read.
+    """
+    from logmlm.cluster import running
+    from logmlm.clusterparsing import Work, parsed
+    from logmlm.sources.archive import read_lines
+    from logmlm.training import DETECTION_LINES
+
+    refuse_streams(logs)
+    ray.enter_context(running(told["ray_address"], progress.is_quiet))
+
+    def parse(_: Iterable[LogLine], parsing: Parsing) -> Iterator[tuple[Batch, Found]]:
+        yield from parsed(Work(logs, parsing, told["keep_going"]), progress.warn)
+        ray.close()
+
+    # What they warn of is told again when all is read.
+    return islice(read_lines(logs, time.time(), told["keep_going"]), DETECTION_LINES), parse
 
 
 def _config(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from logmlm.errors import DataError
+from logmlm.errors import DataError, UsageError
 from logmlm.kafkaaddress import SCHEME, KafkaAddress
 
 if TYPE_CHECKING:
@@ -30,6 +30,36 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--keep-going", is_flag=True, help="Use what could be read of a damaged archive."
     )(command)
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of where the work is done."""
+    command = click.option(
+        "--ray-address", help="Join a Ray cluster, such as 10.0.0.5:6379. [default: start one here]"
+    )(command)
+    return click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="This process and its helpers, or Ray (pip install 'logmlm[ray]').",
+    )(command)
+
+
+def refuse_streams(logs: Sequence[str]) -> None:
+    """See that all are files, which several machines can read, as often as they like.
+
+    Raises:
+        UsageError: one is a topic, a pipe, or standard input.
+
+    """
+    from logmlm.sources.archive import STDIN
+
+    for log in logs:
+        if is_kafka(log):
+            raise UsageError("--engine ray reads files; take topics of Kafka without it")
+        if log == STDIN or (Path(log).exists() and not Path(log).is_file()):
+            raise UsageError(f"--engine ray reads files, which can be read twice; not {log}")
 
 
 def expanded(logs: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from logmlm.commands.logs import expanded, is_kafka, read_logs, reading_options
+from logmlm.commands.logs import (
+    engine_options,
+    expanded,
+    is_kafka,
+    read_logs,
+    reading_options,
+    refuse_streams,
+)
 
 if TYPE_CHECKING:
     from logmlm.detector import Detector
@@ -47,20 +54,6 @@ def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.IntRange(min=2),
         callback=_stride,
         help="Hide every g-th event at once: g passes instead of one an event. [default: exact]",
-    )(command)
-
-
-def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of where the work is done."""
-    command = click.option(
-        "--ray-address", help="Join a Ray cluster, such as 10.0.0.5:6379. [default: start one here]"
-    )(command)
-    return click.option(
-        "--engine",
-        type=click.Choice(["local", "ray"]),
-        default="local",
-        show_default=True,
-        help="One process, or Ray (pip install 'logmlm[ray]'); windows come in any order then.",
     )(command)
 
 
@@ -113,7 +106,7 @@ def evaluate(
 @stride_option
 @reading_options
 def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **rest: Any) -> None:
-    """Score LOGS: a JSON object a window, or a CSV or Parquet row a line."""
+    """Score LOGS: a JSON object a window, or a CSV or Parquet row a line; on Ray in any order."""
     from logmlm.scoretable import check_target, write_csv, write_json_lines, write_parquet
 
     check_target(output, out)
@@ -211,12 +204,11 @@ def _windows(
 def _on_ray(
     model: Path, logs: tuple[str, ...], told: dict[str, Any]
 ) -> tuple[Callable[[Window], str], Iterator[Score]]:
-    from logmlm.cluster import Work, running, scores
-    from logmlm.errors import UsageError
+    from logmlm.cluster import running
+    from logmlm.clusterscores import Work, scores
     from logmlm.manifest import Manifest
 
-    if any(map(is_kafka, logs)):
-        raise UsageError("--engine ray reads files; score topics of Kafka without it")
+    refuse_streams(logs)
     names = ("device", "exact", "stride", "keep_going", "only_anomalies")
     work = Work(model.absolute(), logs, **{name: told[name] for name in names})
 

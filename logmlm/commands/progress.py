@@ -24,7 +24,7 @@ class Progress:
     """Shows a training; a context manager that leaves the terminal clean."""
 
     def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
+        self.is_quiet = quiet
         self._bars: dict[str, tqdm[NoReturn]] = {}
         """By name, in the order of their rows. All stay until the last is done: closing one by
         one would move the rows of the others."""
@@ -45,7 +45,7 @@ class Progress:
 
     def say(self, sentence: str) -> None:
         """A sentence on a line of its own; warnings are shown even when quiet."""
-        if not self._quiet or sentence.startswith("warning"):
+        if not self.is_quiet or sentence.startswith("warning"):
             self._close()
             click.echo(sentence, err=True)
 
@@ -55,7 +55,7 @@ class Progress:
 
     def reading(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
         """The same lines, counted on a terminal."""
-        if self._quiet or not sys.stderr.isatty():
+        if self.is_quiet or not sys.stderr.isatty():
             yield from lines
             return
         for number, line in enumerate(lines, start=1):
@@ -66,7 +66,7 @@ class Progress:
 
     def report(self, name: str, epoch: EpochReport) -> None:
         """One epoch of the training called `name`; several may go on side by side."""
-        if self._quiet:
+        if self.is_quiet:
             return
         if sys.stderr.isatty():
             self._on_terminal(name, epoch)

@@ -192,7 +192,7 @@ def _recorded() -> tuple[Windows, Vocabulary]:
         learner = Learner(line_format, config.window, templates, None, Path(folder))
         named = config.format.model_copy(update={"name": line_format.name})
         parsing = Parsing(named, config.window.key, templates.masks)
-        learner.learn(lines, Crew(parsing, workers=0))
+        learner.learn(Crew(parsing, workers=0).read(lines))
         lesson = learner.lesson(config.model.min_count)
         corpus = lesson.corpus
         return [tuple(corpus[i].tolist()) for i in range(len(corpus))], lesson.vocabulary

@@ -1,0 +1,147 @@
+"""Finished logs read and parsed on Ray, for the one process that learns from them.
+
+Lines are independent of each other until their templates are learned and windows are made: files
+are cut anywhere, and what was found in each line comes back in the order of files and lines, so
+that whoever takes it can't tell who parsed what. See `crew`, which does that on one machine.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, groupby, pairwise
+from pathlib import Path
+
+from logmlm.cluster import SHARD_BYTES, Row, numbers, translated
+from logmlm.errors import LogmlmError
+from logmlm.formats import get_format
+from logmlm.parsing import Batch, Found, Packed, Packer, Parsing, batched, unpacked
+from logmlm.records import LogLine
+from logmlm.shards import Shard, ShardLines, cut_anywhere
+from logmlm.sources.archive import refuse_empty
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is parsed, and how: logs which each machine finds at the same paths."""
+
+    logs: tuple[str, ...]
+    parsing: Parsing
+    keep_going: bool = False
+    shard_bytes: int = SHARD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A batch of a shard's lines, as columns of what can't be worked out again."""
+
+    texts: list[str]
+    places: list[tuple[int, int, int]]
+    """Where each line starts and ends, and its number in the shard."""
+    received_at: float
+    packed: list[Packed]
+    read: int
+    too_long: int
+
+    def batch(self, log: str, before: int) -> Batch:
+        """The batch as part of a log, with so many lines before the shard."""
+        lines = [
+            LogLine(text, log, start, end, self.received_at, before + number)
+            for text, (start, end, number) in zip(self.texts, self.places, strict=True)
+        ]
+        return Batch(lines, False, self.read, self.too_long)
+
+
+_Outcome = _Part | LogmlmError | str
+"""What a row holds; a string is a warning of a damaged archive of which the beginning is used."""
+
+
+def parsed(work: Work, warn: Warn) -> Iterator[tuple[Batch, Found]]:
+    """All lines with what was found in them, as `Crew.read` gives them; see `cluster.running`.
+
+    Raises:
+        DataError: all logs are empty, or one is binary or damaged.
+        StorageError: a log is missing or can't be read.
+
+    """
+    refuse_empty(work.logs, warn)
+    shards = [pair for log in work.logs for pair in _cut(log, work)]
+    parse = partial(_parse, [shard for _, shard in shards], work)
+    rows = numbers(len(shards), in_order=True).flat_map(parse).iter_rows()
+    with translated():
+        yield from _with_ends(_unpacked(rows, [log for log, _ in shards], work, warn))
+
+
+def _cut(log: str, work: Work) -> list[tuple[str, Shard]]:
+    """Shards of a log, which goes by the name it was given, while workers may be elsewhere.
+
+    It is one where messages go on from line to line.
+    """
+    path, is_whole = str(Path(log).absolute()), work.parsing.format.multiline
+    shards = [Shard(path)] if is_whole else cut_anywhere(path, work.shard_bytes)
+    return [(log, shard) for shard in shards]
+
+
+def _parse(shards: Sequence[Shard], work: Work, row: Row) -> Iterator[Row]:
+    """On Ray: read a shard, and give what was found in its lines, a row a batch."""
+    number = row["id"]
+    for outcome in _outcomes(shards[number], work):
+        yield {"shard": number, "outcome": pickle.dumps(outcome)}
+
+
+def _outcomes(shard: Shard, work: Work) -> Iterator[_Outcome]:
+    lines, pack = ShardLines(shard, work.keep_going), work.parsing.packer()
+    try:
+        for batch in batched(lines, work.parsing.format.multiline):
+            yield _part(batch, pack)
+    except LogmlmError as error:  # an answer, not a failure that Ray would try again
+        yield error
+    if lines.warning:
+        yield lines.warning
+
+
+def _part(batch: Batch, pack: Packer) -> _Part:
+    texts = [line.text for line in batch.lines]
+    times = [line.received_at for line in batch.lines]
+    places = [(line.start, line.end, line.number) for line in batch.lines]
+    packed = pack(texts, times)
+    return _Part(texts, places, max(times, default=0.0), packed, batch.read, batch.too_long)
+
+
+def _unpacked(
+    rows: Iterable[Row], logs: Sequence[str], work: Work, warn: Warn
+) -> Iterator[tuple[str, Batch, Found]]:
+    """Each part as a batch, with what was found in its lines and the log that it is of."""
+    line_format, before = get_format(work.parsing.format), Counter[str]()
+    for number, group in groupby(rows, lambda row: row["shard"]):
+        log, read = logs[number], 0
+        for part in _parts(group, warn):
+            batch = part.batch(log, before[log])
+            read += part.read
+            pairs = zip(part.packed, part.texts, strict=True)
+            yield log, batch, [unpacked(found, text, line_format) for found, text in pairs]
+        before[log] += read
+
+
+def _parts(rows: Iterable[Row], warn: Warn) -> Iterator[_Part]:
+    for row in rows:
+        outcome: _Outcome = pickle.loads(row["outcome"])  # noqa: S301  made by our own code, on Ray
+        if isinstance(outcome, LogmlmError):
+            raise outcome
+        if isinstance(outcome, str):
+            warn(outcome)
+        else:
+            yield outcome
+
+
+def _with_ends(parts: Iterable[tuple[str, Batch, Found]]) -> Iterator[tuple[Batch, Found]]:
+    """The batches, of which the last one of each log says so."""
+    for part, following in pairwise(chain(parts, [None])):
+        if part is not None:
+            log, batch, found = part
+            yield replace(batch, last=following is None or following[0] != log), found

@@ -1,0 +1,167 @@
+"""Finished logs scored on Ray: the same windows and values as one process gives, on many machines.
+
+Ray Data reads and matches the shards, shuffles events to buckets, and scores on a pool of actors.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logmlm.cluster import SHARD_BYTES, Row, cpus, numbers, pool, translated
+from logmlm.errors import LogmlmError
+from logmlm.formats import get_format
+from logmlm.manifest import Manifest
+from logmlm.reader import EventReader, TemplateOf, refuse_foreign, warn_of_misfits
+from logmlm.records import Score, Window
+from logmlm.shards import Carry, Shard, Summary, carried, cut, gathered, scattered, summarised
+from logmlm.sources.archive import refuse_empty
+from logmlm.templates import Templates
+
+BUCKET_BYTES = 64 * 1024**2
+"""Text of the events that one task puts together; it is held in memory, several times over."""
+BATCH_WINDOWS = 512
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is scored: logs by a model, which each machine finds at the same paths."""
+
+    model: Path
+    logs: tuple[str, ...]
+    device: str = "auto"
+    exact: bool = False
+    stride: int = 0
+    keep_going: bool = False
+    only_anomalies: bool = False
+    shard_bytes: int = SHARD_BYTES
+    bucket_bytes: int = BUCKET_BYTES
+
+
+def scores(work: Work, warn: Warn) -> Iterator[Score]:
+    """Every window of the logs with its score, in no particular order; see `running`.
+
+    The lines of a window have their text and place, but no fields.
+
+    Raises:
+        DataError: a log is empty, binary or damaged, or not of the model's format.
+        ModelError: the model can't be used.
+        StorageError: a log is missing or can't be read.
+
+    """
+    manifest = Manifest.read(work.model)
+    shards = _shards(work, manifest, warn)
+    summaries = _summaries(shards, manifest, work.keep_going)
+    _judge(summaries, manifest, warn)
+    buckets = -(-sum(each.size for each in summaries) // work.bucket_bytes)
+    buckets = max(buckets, cpus())
+    scatter = partial(_scatter, work.model, shards, carried(shards, summaries), buckets)
+    found = (
+        numbers(len(shards))
+        .flat_map(scatter)
+        .groupby("bucket", num_partitions=buckets)
+        .map_groups(partial(_gather, manifest), batch_format="numpy")
+        .map(_Scoring, fn_constructor_args=(work,), **pool(work.device))
+    )
+    with translated():
+        for row in found.iter_rows():
+            yield from pickle.loads(row["scores"])  # noqa: S301  made by our own code, on Ray
+
+
+class _Scoring:
+    """An actor that has the model, and scores batches of windows."""
+
+    def __init__(self, work: Work) -> None:
+        from logmlm.detector import Detector
+
+        self._detector = Detector.load(work.model, work.device, work.stride, work.exact)
+        self._only_anomalies = work.only_anomalies
+
+    def __call__(self, row: Row) -> Row:
+        windows: list[Window] = pickle.loads(row["windows"])  # noqa: S301  as above
+        found = self._detector.score(windows)
+        kept = [each for each in found if each.is_anomaly or not self._only_anomalies]
+        return {"scores": pickle.dumps(kept)}
+
+
+def _shards(work: Work, manifest: Manifest, warn: Warn) -> list[Shard]:
+    refuse_empty(work.logs, warn)
+    line_format = None if manifest.format.multiline else get_format(manifest.format)
+    return [shard for log in work.logs for shard in cut(log, work.shard_bytes, line_format)]
+
+
+def _summaries(shards: Sequence[Shard], manifest: Manifest, keep_going: bool) -> list[Summary]:
+    found: dict[int, Summary] = {}
+    with translated():
+        rows = numbers(len(shards)).map(partial(_summarise, shards, manifest, keep_going))
+        for row in rows.iter_rows():
+            outcome = pickle.loads(row["summary"])  # noqa: S301  as above
+            if isinstance(outcome, LogmlmError):
+                raise outcome
+            found[row["shard"]] = outcome
+    return [found[number] for number in range(len(shards))]
+
+
+def _judge(summaries: Sequence[Summary], manifest: Manifest, warn: Warn) -> None:
+    """What one process says of lines that were left out."""
+    for summary in summaries:
+        if summary.warning:
+            warn(summary.warning)
+    misfits = sum(each.misfits[0] for each in summaries)
+    lines = sum(each.misfits[1] for each in summaries)
+    refuse_foreign(misfits, lines, manifest.format.name)
+    warn_of_misfits(misfits, lines, manifest.format.name)
+
+
+def _summarise(shards: Sequence[Shard], manifest: Manifest, keep_going: bool, row: Row) -> Row:
+    read = partial(_reader, manifest, _nothing)
+    outcome: Summary | LogmlmError
+    try:
+        outcome = summarised(shards[row["id"]], read, keep_going)
+    except LogmlmError as error:  # an answer, not a failure that Ray would try again
+        outcome = error
+    return {"shard": row["id"], "summary": pickle.dumps(outcome)}
+
+
+def _scatter(
+    model: Path, shards: Sequence[Shard], carries: Sequence[Carry], buckets: int, row: Row
+) -> Iterator[Row]:
+    manifest = Manifest.read(model)
+    templates = Templates.read(model / "templates.json")
+    read = partial(_reader, manifest, templates.match)
+    shard, carry = shards[row["id"]], carries[row["id"]]
+    for bucket, part in scattered(shard, carry, read, manifest.window, buckets):
+        yield {"bucket": bucket, "part": pickle.dumps(part)}
+
+
+def _gather(manifest: Manifest, group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    parts = [pickle.loads(part) for part in group["part"]]  # noqa: S301  as above
+    batch: list[Window] = []
+    for window in gathered(parts, manifest.window):
+        batch.append(window)
+        if len(batch) == BATCH_WINDOWS:
+            yield _batch(batch)
+            batch = []
+    if batch:
+        yield _batch(batch)
+
+
+def _batch(windows: list[Window]) -> dict[str, Any]:
+    return {"windows": np.array([pickle.dumps(windows)], dtype=object)}
+
+
+def _reader(manifest: Manifest, template_of: TemplateOf) -> EventReader:
+    key, multiline = manifest.window.key, manifest.format.multiline
+    return EventReader(get_format(manifest.format), key, template_of, multiline, finished=True)
+
+
+def _nothing(message: str, masked: str | None = None, /) -> str:  # noqa: ARG001  nobody reads the id
+    return ""
