@@ -179,8 +179,11 @@ class _Alarms:
 
 def _detector(model: Path, device: str, exact: bool, stride: int = 0) -> Detector:
     from logmlm.detector import Detector
+    from logmlm.processes import collector_spared
 
-    return Detector.load(model, device, stride, exact)
+    detector = Detector.load(model, device, stride, exact)
+    click.get_current_context().with_resource(collector_spared())
+    return detector
 
 
 def _identify(digest: str, logs: tuple[str, ...]) -> Callable[[Window], str]:
