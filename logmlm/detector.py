@@ -91,7 +91,8 @@ class Detector:
         """A reader for the line format that the model was trained on; it never learns."""
         line_format = get_format(self.manifest.format)
         key, multiline = self.manifest.window.key, self.manifest.format.multiline
-        return EventReader(line_format, key, self.templates.match, multiline, finished=finished)
+        match, masks = self.templates.match, self.templates.masking
+        return EventReader(line_format, key, match, multiline, finished=finished, masks=masks)
 
     def windower(self) -> Windower:
         """Windows as in training."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from logmlm.config import FormatConfig
 from logmlm.formats import Attributes, LineFormat, PatternFormat, attribute, first_line, get_format
-from logmlm.frozen import record
 from logmlm.keys import KeyExtractor
+from logmlm.layouts import Parsed, parser
 from logmlm.masks import Masks, Pair
-from logmlm.records import Fields, LogLine
+from logmlm.records import LogLine
 
 BATCH_LINES, BATCH_CHARS = 4_096, 4 << 20
 
@@ -30,14 +30,6 @@ class Batch:
     last: bool
 
 
-@record(frozen=True, slots=True)
-class Parsed(Fields):
-    """Fields with what else was found: the key, and what masks made of the message."""
-
-    key: str = ""
-    masked: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Parsing:
     """How lines are parsed, as plain data; the format's name is never `auto`."""
@@ -49,17 +41,22 @@ class Parsing:
     def packer(self) -> Callable[[Sequence[str], Sequence[float]], list[Packed]]:
         """A function that parses texts, each with the time when it was received."""
         line_format, key_of = get_format(self.format), KeyExtractor(self.key)
-        mask = Masks(self.masks).mask_message
+        masks = Masks(self.masks)
+        parse = parser(line_format, key_of, masks)
 
         def pack(text: str, received_at: float) -> Packed:
-            fields = line_format.parse(text, received_at)
+            fields = parse(text, received_at)
             if fields is None:
                 return None
             waits = isinstance(fields.attributes, Attributes)
             attributes = None if waits else fields.attributes
-            found = (attributes, fields.label, fields.partial, key_of(fields, attribute))
-            masked = mask(fields.message)
-            return (fields.timestamp, fields.level, fields.message, *found, masked)
+            is_parsed = type(fields) is Parsed
+            key = fields.key if is_parsed else key_of(fields, attribute)
+            masked = fields.masked if is_parsed else None
+            if masked is None:
+                masked = masks.mask_message(fields.message)
+            found = (attributes, fields.label, fields.partial, key, masked)
+            return (fields.timestamp, fields.level, fields.message, *found)
 
         return lambda texts, times: list(map(pack, texts, times))
 

@@ -12,7 +12,9 @@ from logmlm.config import MultilineConfig
 from logmlm.errors import DataError, FormatError
 from logmlm.formats import ALIASES, Assembler, Joiner, LineFormat, attribute
 from logmlm.keys import KeyExtractor
-from logmlm.parsing import Batch, Parsed
+from logmlm.layouts import Parsed, parser
+from logmlm.masks import Masks
+from logmlm.parsing import Batch
 from logmlm.records import Event, Fields, LogLine
 
 SUSPICIOUS_SHARE = 0.1
@@ -45,10 +47,13 @@ class EventReader:
         multiline: MultilineConfig | None = None,
         *,
         finished: bool = False,
+        masks: Masks | None = None,
     ) -> None:
+        """`masks` are those that `template_of` puts messages through, where it has some."""
         self._joiner = None if multiline is None else Joiner(multiline)
         self._assembler = Assembler(line_format, finished=finished)
         self._key_of = KeyExtractor(key)
+        self._parse = parser(line_format, self._key_of, masks)
         self._template_of = template_of
         self._name = line_format.name
         self._lines = 0
@@ -136,12 +141,17 @@ class EventReader:
         return last + [self._event(*found) for found in self._assembler.flush()]
 
     def _assemble(self, lines: Iterable[LogLine]) -> list[Event]:
-        add, event = self._assembler.add, self._event
-        return [event(*found) for line in lines for found in add(line)]
+        add, parse, event = self._assembler.add_parsed, self._parse, self._event
+        return [
+            event(*found)
+            for line in lines
+            for found in add(line, parse(line.text, line.received_at))
+        ]
 
     def _event(self, line: LogLine, fields: Fields, timestamp: float) -> Event:
         if type(fields) is Parsed and not (fields.partial or line.attributes):
-            template = self._template_of(fields.message, fields.masked)
+            known = () if fields.masked is None else (fields.masked,)
+            template = self._template_of(fields.message, *known)
             return Event(line, fields, timestamp, fields.key, template)
         if line.attributes:
             known = {ALIASES.get(name, name): text for name, text in line.attributes.items()}

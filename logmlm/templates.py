@@ -142,6 +142,11 @@ class Templates:
         return self._masks.pairs
 
     @property
+    def masking(self) -> Masks:
+        """The masks, at work."""
+        return self._masks
+
+    @property
     def digest(self) -> str:
         """SHA-256 in hex of all that `dump` holds."""
         return str(self.dump()["digest"])
