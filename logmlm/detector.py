@@ -180,8 +180,9 @@ class Detector:
         return counts["[UNK]"] / max(1, counts.total())
 
     def _tokens(self, window: Window) -> tuple[int, ...]:
-        events = tuple(self._index.get(event.template_id, UNK) for event in window.events)
-        return (*events, END) if window.complete else events
+        token_of = self._index.get
+        tokens = [token_of(event.template_id, UNK) for event in window.events]
+        return (*tokens, END) if window.complete else tuple(tokens)
 
     def _texts(self, expected: Sequence[tuple[int, float]]) -> tuple[tuple[str, float], ...]:
         return tuple(

@@ -199,11 +199,12 @@ class _Scoring:
         self._windows.inc(len(windows))
         for score in scores:
             self._values.observe(score.value)
-            self._exact.inc(score.rung == "exact")
-            self._checked.inc(score.rung == "checked")
-            self._missed.inc(score.rung == "checked" and score.is_anomaly)
             self._events += len(score.window.events)
-            self._unknown += sum(each.template_id == UNKNOWN for each in score.window.events)
+            self._unknown += [each.template_id for each in score.window.events].count(UNKNOWN)
+        checked = [score for score in scores if score.rung == "checked"]
+        self._exact.inc(sum(score.rung == "exact" for score in scores))
+        self._checked.inc(len(checked))
+        self._missed.inc(sum(score.is_anomaly for score in checked))
         if self._events:
             self._ratio.set(self._unknown / self._events)
         if self._events > UNKNOWN_OVER:
