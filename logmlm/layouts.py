@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from logmlm.formats import Attributes, LineFormat, PatternFormat, first_line
 from logmlm.formats.stamps import ReadStamp, stamp_reader
@@ -37,11 +38,14 @@ def parser(line_format: LineFormat, key_of: KeyExtractor, masks: Masks | None = 
 
     What it finds by a line's shape is `Parsed`; `masks` are asked what they make of the message.
     """
-    if not isinstance(line_format, PatternFormat) or line_format.refine is not None:
-        return line_format.parse
-    if not (Sight(line_format.pattern).is_of_shape and key_of.is_of_shape(line_format.plain)):
-        return line_format.parse
-    return _Layouts(line_format, key_of, masks).parse
+    if (
+        isinstance(line_format, PatternFormat)
+        and line_format.refine is None
+        and Sight(line_format.pattern).is_of_shape
+        and key_of.is_of_shape(line_format.plain)
+    ):
+        return _Layouts(line_format, key_of, masks).parse
+    return line_format.parse
 
 
 class _Layouts:
@@ -65,7 +69,7 @@ class _Layouts:
     def _meet(self, text: str, shape: bytes, now: float) -> Fields | None:
         """Parse a line of a new shape, and keep where all is if that is of the shape alone."""
         fields = self._format.parse(text, now)
-        match = self._format.pattern.match(text)
+        match = None if fields is None else self._format.pattern.match(text)
         if fields is None or match is None or not self._is_of_shape(text, fields, match):
             return fields
         if len(self._known) >= MOST_KNOWN:
@@ -86,7 +90,8 @@ class _Layouts:
         key = self._key_of.place(match, self._format.plain, message)
         masked = None if self._masks is None else self._masks.of_shape(fields.message)
         stamp, read_stamp = self._stamp(match)
-        return _Layout(self._format, fields, stamp, read_stamp, message, key, masked)
+        level, label = fields.level, fields.label
+        return _Layout(self._format, level, label, stamp, read_stamp, message, key, masked)
 
     def _stamp(self, match: re.Match[str]) -> tuple[slice, ReadStamp]:
         """Where the time is, and how to read it: alike in most layouts, so that they share it."""
@@ -104,41 +109,29 @@ class _Layouts:
         return stamp, self._stamps[kind]
 
 
+@dataclass(slots=True)
 class _Layout:
     """Where all is in the lines of one shape, and what is the same in all of them."""
 
-    __slots__ = (
-        *("_format", "_key", "_label", "_level"),
-        *("_masked", "_message", "_read_stamp", "_stamp"),
-    )
-
-    def __init__(
-        self,
-        line_format: PatternFormat,
-        fields: Fields,
-        stamp: slice,
-        read_stamp: ReadStamp,
-        message: slice,
-        key: slice,
-        masked: str | None,
-    ) -> None:
-        self._format = line_format
-        self._level, self._label = fields.level, fields.label
-        self._stamp, self._read_stamp = stamp, read_stamp
-        self._message = message
-        self._key = key
-        self._masked = masked
+    format: PatternFormat
+    level: str
+    label: str | None
+    stamp: slice
+    read_stamp: ReadStamp
+    message: slice
+    key: slice
+    masked: str | None
 
     def read(self, text: str, now: float) -> Parsed:
         return Parsed(
-            self._read_stamp(text[self._stamp], now),
-            self._level,
-            text[self._message],
-            Attributes(self._format, text),
-            self._label,
-            False,  # noqa: FBT003  a line that goes on in the next has no layout
-            text[self._key],
-            self._masked,
+            self.read_stamp(text[self.stamp], now),
+            self.level,
+            text[self.message],
+            Attributes(self.format, text),
+            self.label,
+            False,  # a line that goes on in the next has no layout
+            text[self.key],
+            self.masked,
         )
 
 

@@ -50,13 +50,12 @@ class Parsing:
                 return None
             waits = isinstance(fields.attributes, Attributes)
             attributes = None if waits else fields.attributes
-            is_parsed = type(fields) is Parsed
-            key = fields.key if is_parsed else key_of(fields, attribute)
-            masked = fields.masked if is_parsed else None
-            if masked is None:
-                masked = masks.mask_message(fields.message)
-            found = (attributes, fields.label, fields.partial, key, masked)
-            return (fields.timestamp, fields.level, fields.message, *found)
+            known = fields if isinstance(fields, Parsed) else None
+            key = key_of(fields, attribute) if known is None else known.key
+            masked = None if known is None else known.masked
+            found = (attributes, fields.label, fields.partial, key)
+            masked = masks.mask_message(fields.message) if masked is None else masked
+            return (fields.timestamp, fields.level, fields.message, *found, masked)
 
         return lambda texts, times: list(map(pack, texts, times))
 

@@ -39,7 +39,7 @@ class Rule:
         return False
 
     def lasts_until(self, last: float) -> float:  # noqa: ARG002  no time counts
-        """A watermark at which such a run is surely not over, nor one whose newest line is newer."""
+        """A watermark at which neither such a run nor one with a newer line is over."""
         return inf
 
     def is_cut(self, last: float, watermark: float) -> bool:  # noqa: ARG002  no time counts

@@ -30,9 +30,9 @@ def stamp_reader(
     """
     zone_name = example[places.get("_zone", slice(0))]
     iso = places.get("timestamp", slice(0))
-    if clock is read_groups and iso.start == 0 and is_local(example[iso]):
-        if not has_digit(zone_name):
-            return _Local(iso.stop, named_zone(zone_name, zone)).read
+    is_iso = clock is read_groups and iso.start == 0 and is_local(example[iso])
+    if is_iso and not has_digit(zone_name):
+        return _Local(iso.stop, named_zone(zone_name, zone)).read
     return _Any(clock, zone, places).read
 
 

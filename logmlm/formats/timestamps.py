@@ -54,7 +54,11 @@ def read_groups(groups: Mapping[str, str], now: float, zone: tzinfo) -> float | 
             return read_iso(groups["timestamp"], named_zone(groups.get("_zone", ""), zone))
         if "_epoch" in groups:
             return float(groups["_epoch"])
-        return _read_parts(groups, now, named_zone(groups.get("_zone", ""), zone)) if "_day" in groups else None
+        return (
+            _read_parts(groups, now, named_zone(groups.get("_zone", ""), zone))
+            if "_day" in groups
+            else None
+        )
     except (ValueError, OverflowError):
         return None
 
