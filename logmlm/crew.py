@@ -39,6 +39,7 @@ class Crew:
         self._workers = available_cpus() - 1 if workers is None else workers
         self._small = small
         self._format = get_format(parsing.format)
+        self._parse = parsing.parser()
 
     def read(self, lines: Iterable[LogLine]) -> Iterator[tuple[Batch, Found]]:
         """All lines, those of one message joined, in batches as `parse` gives them."""
@@ -47,8 +48,8 @@ class Crew:
     def parse(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Found]]:
         """Each batch with the fields of its lines (None: it does not match), in the order given.
 
-        The fields that came from a process are `Parsed`. An error that `batches` raises comes
-        after all batches before it.
+        Fields that came from a process, or by a line's shape, are `Parsed`. An error that `batches`
+        raises comes after all batches before it.
 
         Raises:
             LogmlmError: a process died.
@@ -59,7 +60,7 @@ class Crew:
             batch = next(rest, None)
             if batch is None:
                 return
-            parse = self._format.parse
+            parse = self._parse
             yield batch, [parse(line.text, line.received_at) for line in batch.lines]
             lines += len(batch.lines)
         yield from self._shared(rest)

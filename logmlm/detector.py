@@ -91,7 +91,8 @@ class Detector:
         """A reader for the line format that the model was trained on; it never learns."""
         line_format = get_format(self.manifest.format)
         key, multiline = self.manifest.window.key, self.manifest.format.multiline
-        return EventReader(line_format, key, self.templates.match, multiline, finished=finished)
+        match, masks = self.templates.match, self.templates.masking
+        return EventReader(line_format, key, match, multiline, finished=finished, masks=masks)
 
     def windower(self) -> Windower:
         """Windows as in training."""
@@ -179,8 +180,9 @@ class Detector:
         return counts["[UNK]"] / max(1, counts.total())
 
     def _tokens(self, window: Window) -> tuple[int, ...]:
-        events = tuple(self._index.get(event.template_id, UNK) for event in window.events)
-        return (*events, END) if window.complete else events
+        token_of = self._index.get
+        tokens = [token_of(event.template_id, UNK) for event in window.events]
+        return (*tokens, END) if window.complete else tuple(tokens)
 
     def _texts(self, expected: Sequence[tuple[int, float]]) -> tuple[tuple[str, float], ...]:
         return tuple(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from logmlm.formats import ALIASES, EMPTY
 from logmlm.records import Fields
+from logmlm.shapes import Sight
 
 
 class KeyExtractor:
@@ -28,3 +30,26 @@ class KeyExtractor:
             return attribute(fields, self._name) or ""
         match = self._pattern.search(fields.message) if self._pattern is not None else None
         return (match[self._group] or "") if match is not None else ""
+
+    def is_of_shape(self, groups: Mapping[str, str]) -> bool:
+        """Whether the key is at the same place in all lines of one shape.
+
+        `groups` are the attributes that are groups of the line format's pattern as they stand.
+        """
+        if self._name is not None:
+            return ALIASES.get(self._name, self._name) in groups
+        return self._pattern is None or Sight(self._pattern).is_of_shape
+
+    def place(self, match: re.Match[str], groups: Mapping[str, str], message: slice) -> slice:
+        """Where the key is in the line that the line format's pattern matched, if `is_of_shape`.
+
+        `message` is where in it the message is.
+        """
+        if self._name is not None:
+            group = groups[ALIASES.get(self._name, self._name)]
+            return slice(*match.span(group)) if match[group] not in EMPTY else slice(0)
+        found = self._pattern and self._pattern.search(match.string[message])
+        if not found or not found[self._group]:
+            return slice(0)
+        start, end = found.span(self._group)
+        return slice(message.start + start, message.start + end)

@@ -135,6 +135,15 @@ class Masks:
         """Return the first line of a message, masked: what templates are learned from."""
         return self.mask(message.strip().partition("\n")[0])
 
+    def of_shape(self, message: str) -> str | None:
+        """What `mask_message` makes of all messages of this one's shape, one line each.
+
+        None where that is not known, or hangs on their digits.
+        """
+        self.mask_message(message)
+        known = self._known.get(shape_of(message.strip()))
+        return known if isinstance(known, str) else None
+
     def _meet(self, text: str, shape: bytes) -> str:
         """Mask a text of a new shape; where digits decide, on which is found out if it recurs."""
         places: set[int] = set()

@@ -170,8 +170,7 @@ class _Scoring:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.info = _gauge(registry, "model_info", "Always 1; the model.", "model", "digest")
         self.templates = _gauge(registry, "templates", "Templates that the model knows.")
-        threshold = _gauge(registry, "threshold", "The value from which a window alarms.")
-        threshold.set(THRESHOLD)
+        _gauge(registry, "threshold", "The value from which a window alarms.").set(THRESHOLD)
         self._windows = _counter(registry, "windows_scored", "Windows that were scored.")
         about = "Windows scored exactly, because a look did not clear them."
         self._exact = _counter(registry, "windows_exact", about)
@@ -196,14 +195,15 @@ class _Scoring:
         began = time.perf_counter()
         scores = judge(windows)
         self._seconds.observe(time.perf_counter() - began)
-        self._windows.inc(len(windows))
         for score in scores:
             self._values.observe(score.value)
-            self._exact.inc(score.rung == "exact")
-            self._checked.inc(score.rung == "checked")
-            self._missed.inc(score.rung == "checked" and score.is_anomaly)
             self._events += len(score.window.events)
-            self._unknown += sum(each.template_id == UNKNOWN for each in score.window.events)
+            self._unknown += [each.template_id for each in score.window.events].count(UNKNOWN)
+        missed = [score.is_anomaly for score in scores if score.rung == "checked"]
+        self._windows.inc(len(windows))
+        self._exact.inc([score.rung for score in scores].count("exact"))
+        self._checked.inc(len(missed))
+        self._missed.inc(sum(missed))
         if self._events:
             self._ratio.set(self._unknown / self._events)
         if self._events > UNKNOWN_OVER:

@@ -19,8 +19,8 @@ from logmlm.formats import (
     first_line,
     get_format,
 )
-from logmlm.frozen import record
 from logmlm.keys import KeyExtractor
+from logmlm.layouts import Parse, Parsed, parser
 from logmlm.masks import Masks, Pair
 from logmlm.records import Fields, LogLine
 
@@ -49,14 +49,6 @@ Found = list[Fields | None]
 """What was found in each line of a batch; None: it does not match the format."""
 
 
-@record(frozen=True, slots=True)
-class Parsed(Fields):
-    """Fields with what else was found: the key, and what masks made of the message."""
-
-    key: str = ""
-    masked: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Parsing:
     """How lines are parsed, as plain data; the format's name is never `auto`."""
@@ -65,19 +57,27 @@ class Parsing:
     key: str | None
     masks: tuple[Pair, ...]
 
+    def parser(self) -> Parse:
+        """A function that parses lines so, many by their shapes."""
+        return parser(get_format(self.format), KeyExtractor(self.key), Masks(self.masks))
+
     def packer(self) -> Packer:
-        """A function that parses so."""
+        """A function that parses so, for another process."""
         line_format, key_of = get_format(self.format), KeyExtractor(self.key)
-        mask = Masks(self.masks).mask_message
+        masks = Masks(self.masks)
+        parse = parser(line_format, key_of, masks)
 
         def pack(text: str, received_at: float) -> Packed:
-            fields = line_format.parse(text, received_at)
+            fields = parse(text, received_at)
             if fields is None:
                 return None
             waits = isinstance(fields.attributes, Attributes)
             attributes = None if waits else fields.attributes
-            found = (attributes, fields.label, fields.partial, key_of(fields, attribute))
-            masked = mask(fields.message)
+            known = fields if isinstance(fields, Parsed) else None
+            key = key_of(fields, attribute) if known is None else known.key
+            masked = None if known is None else known.masked
+            found = (attributes, fields.label, fields.partial, key)
+            masked = masks.mask_message(fields.message) if masked is None else masked
             return (fields.timestamp, fields.level, fields.message, *found, masked)
 
         return lambda texts, times: list(map(pack, texts, times))

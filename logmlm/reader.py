@@ -10,9 +10,11 @@ from typing import Protocol
 
 from logmlm.config import MultilineConfig
 from logmlm.errors import DataError, FormatError
-from logmlm.formats import ALIASES, Assembler, Joiner, LineFormat, attribute
+from logmlm.formats import ALIASES, Assembled, Assembler, Joiner, LineFormat, attribute
 from logmlm.keys import KeyExtractor
-from logmlm.parsing import Batch, Parsed
+from logmlm.layouts import Parsed, parser
+from logmlm.masks import Masks
+from logmlm.parsing import Batch
 from logmlm.records import Event, Fields, LogLine
 
 SUSPICIOUS_SHARE = 0.1
@@ -45,10 +47,13 @@ class EventReader:
         multiline: MultilineConfig | None = None,
         *,
         finished: bool = False,
+        masks: Masks | None = None,
     ) -> None:
+        """`masks` are those that `template_of` puts messages through, where it has some."""
         self._joiner = None if multiline is None else Joiner(multiline)
         self._assembler = Assembler(line_format, finished=finished)
         self._key_of = KeyExtractor(key)
+        self._parse = parser(line_format, self._key_of, masks)
         self._template_of = template_of
         self._name = line_format.name
         self._lines = 0
@@ -105,13 +110,13 @@ class EventReader:
             self._assembler.discarded["too_long"] += batch.too_long
         add, event = self._assembler.add_parsed, self._event
         pairs = zip(batch.lines, found, strict=True)
-        events = [event(*one) for line, fields in pairs for one in add(line, fields)]
+        events = [event(one) for line, fields in pairs for one in add(line, fields)]
         return events + (self.flush() if batch.last else [])
 
     def flush_due(self, now: float) -> list[Event]:
         """Events held back in partitions that have gone quiet."""
         due = [] if self._joiner is None else self._assemble(self._joiner.flush_due(now))
-        return due + [self._event(*found) for found in self._assembler.flush_due(now)]
+        return due + [self._event(found) for found in self._assembler.flush_due(now)]
 
     def drop(self, partition: str) -> None:
         """Forget a partition, with what is held back of it."""
@@ -127,15 +132,21 @@ class EventReader:
     def flush(self) -> list[Event]:
         """All events held back: the input has ended."""
         last = [] if self._joiner is None else self._assemble(self._joiner.flush())
-        return last + [self._event(*found) for found in self._assembler.flush()]
+        return last + [self._event(found) for found in self._assembler.flush()]
 
     def _assemble(self, lines: Iterable[LogLine]) -> list[Event]:
-        add, event = self._assembler.add, self._event
-        return [event(*found) for line in lines for found in add(line)]
+        add, parse, event = self._assembler.add_parsed, self._parse, self._event
+        return [
+            event(found)
+            for line in lines
+            for found in add(line, parse(line.text, line.received_at))
+        ]
 
-    def _event(self, line: LogLine, fields: Fields, timestamp: float) -> Event:
+    def _event(self, found: Assembled) -> Event:
+        line, fields, timestamp = found
         if type(fields) is Parsed and not (fields.partial or line.attributes):
-            template = self._template_of(fields.message, fields.masked)
+            message, masked, of = fields.message, fields.masked, self._template_of
+            template = of(message) if masked is None else of(message, masked)
             return Event(line, fields, timestamp, fields.key, template)
         if line.attributes:
             known = {ALIASES.get(name, name): text for name, text in line.attributes.items()}

@@ -14,6 +14,7 @@ from re import _compiler, _constants, _parser  # type: ignore[attr-defined]  # t
 from typing import Any, Final
 
 DIGITS: Final = "0123456789"
+_DIGIT: Final = re.compile("[0-9]")
 _ALIKE: Final = bytes.maketrans(DIGITS.encode(), b"0" * len(DIGITS))
 _ANY_DIGIT: Final = (_constants.RANGE, (ord("0"), ord("9")))
 _CHARACTERS: Final = (
@@ -30,6 +31,11 @@ _REPEATS: Final = (
 )
 Node = tuple[Any, Any]
 """An operation of a pattern's parse tree, and what it works on."""
+
+
+def has_digit(text: str) -> bool:
+    """Whether the text is another than its shape."""
+    return _DIGIT.search(text) is not None
 
 
 def shape_of(text: str) -> bytes:

@@ -68,11 +68,11 @@ class SurgeRule:
     def after(self, rise: Rise | None, score: Score) -> Rise | None:
         """What a rise is once this window is counted; None if nothing is left of it."""
         bet = self.bet(score.p_value)
-        if rise is None:
-            rise = Rise(0.0, score.window.end, 0, 0)
-        level = rise.level + bet
+        level = bet if rise is None else rise.level + bet
         if level <= 0:
             return None
+        if rise is None:
+            rise = Rise(0.0, score.window.end, 0, 0)
         return Rise(level, rise.since, rise.windows + 1, rise.odd + (bet > 0))
 
     def as_dict(self) -> dict[str, float]:

@@ -74,7 +74,8 @@ class Templates:
         """Lines given to `learn`, the refused ones among them."""
         self.refused = 0
         """Lines that found no template because there were `max_templates`."""
-        self._masks = masks if masks is not None else Masks(choose(config.masks, extra))
+        self.masking = masks if masks is not None else Masks(choose(config.masks, extra))
+        """What messages go through."""
         self._drain = Drain(config.depth, config.similarity, config.max_children)
         self._matcher = Matcher()
         self._origins: list[_Origin] = []
@@ -83,7 +84,7 @@ class Templates:
 
     def mask(self, message: str) -> str:
         """Return the first line of `message` with what varies in it replaced by `<NAME>`."""
-        return self._masks.mask_message(message)
+        return self.masking.mask_message(message)
 
     def learn(self, message: str) -> str:
         """Learn a message and return its template's id, `UNKNOWN` if it was refused.
@@ -120,8 +121,7 @@ class Templates:
 
     def get(self, template_id: str) -> Template | None:
         """Return the template of an id, None if there is none."""
-        number = self._numbers.get(template_id)
-        return None if number is None else self._template(number)
+        return self._template(self._numbers[template_id]) if template_id in self._numbers else None
 
     def __len__(self) -> int:
         return len(self._origins)
@@ -139,7 +139,7 @@ class Templates:
     @property
     def masks(self) -> tuple[Pair, ...]:
         """The masks that every message goes through: name and pattern, in their order."""
-        return self._masks.pairs
+        return self.masking.pairs
 
     @property
     def digest(self) -> str:

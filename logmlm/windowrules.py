@@ -38,6 +38,10 @@ class Rule:
         """Whether a run whose newest line counted at `last` is over; monotone in `last`."""
         return False
 
+    def lasts_until(self, last: float) -> float:  # noqa: ARG002  no time counts
+        """A watermark at which neither such a run nor one with a newer line is over."""
+        return inf
+
     def is_cut(self, last: float, watermark: float) -> bool:  # noqa: ARG002  no time counts
         """Whether the run's next line, counting at `watermark`, starts a new run."""
         return False
@@ -65,6 +69,9 @@ class _Sessions(_Timed):
     def is_over(self, last: float, watermark: float) -> bool:
         return watermark > last + self.quiet
 
+    def lasts_until(self, last: float) -> float:
+        return last + self.quiet
+
     def is_cut(self, last: float, watermark: float) -> bool:
         return watermark // self._max_age > last // self._max_age
 
@@ -82,6 +89,9 @@ class _Spans(_Timed):
 
     def is_over(self, last: float, watermark: float) -> bool:
         return watermark // self.quiet > last // self.quiet
+
+    def lasts_until(self, last: float) -> float:
+        return last  # and to the end of its span, but for rounding
 
 
 def rule_of(config: WindowConfig) -> Rule:

@@ -66,7 +66,9 @@ class Windower:
             name = event.line.partition
             if name not in self._partitions:
                 self.resume(name, Checkpoint(0, 0, None))
-            windows += self._partitions[name].add(event)
+            closed = self._partitions[name].add(event)
+            if closed:
+                windows += closed
         return windows
 
     def pass_time(self, partition: str, watermark: float) -> list[Window]:
@@ -181,18 +183,22 @@ class _Partition:
         self._reached = checkpoint.reached
         self._watermark = checkpoint.watermark
         self._received_at = inf
+        self._calm_until = -inf
+        """No run is over before the watermark passes this."""
         self._by_start: OrderedDict[Group, _Run] = OrderedDict()
         self._by_last: OrderedDict[Group, _Run] = OrderedDict()
 
     def add(self, event: Event) -> list[Window]:
         before = self._watermark
-        watermark = event.timestamp if before is None else max(before, event.timestamp)
-        windows = self._end_over(watermark)
+        line, watermark = event.line, event.timestamp
+        if before is not None and before > watermark:
+            watermark = before
+        windows = self._end_over(watermark) if watermark > self._calm_until else []
         windows += self._append(event, before, watermark)
         self._watermark = watermark
-        self._position = event.line.end
-        self._received_at = event.line.received_at
-        return windows if event.line.start >= self._reached else []
+        self._position = line.end
+        self._received_at = line.received_at
+        return windows if line.start >= self._reached else []
 
     def pass_time(self, watermark: float) -> list[Window]:
         self._watermark = watermark if self._watermark is None else max(self._watermark, watermark)
@@ -221,10 +227,13 @@ class _Partition:
 
     def _end_over(self, watermark: float) -> list[Window]:
         over: list[_Run] = []
+        oldest = watermark
         for run in self._by_last.values():
             if not self._rule.is_over(run.last, watermark):
+                oldest = run.last
                 break
             over.append(run)
+        self._calm_until = self._rule.lasts_until(oldest)
         return self._end(over, self._rule.ended, complete=True) if over else []
 
     def _append(self, event: Event, before: float | None, watermark: float) -> list[Window]:
@@ -236,11 +245,13 @@ class _Partition:
         if run is None:
             run = _Run(group, event.line.start, before, watermark, [])
             self._by_start[group] = self._by_last[group] = run
-        self.open_windows += not run.events
-        run.events.append(event)
+        events = run.events
+        if not events:
+            self.open_windows += 1
+        events.append(event)
         run.last = watermark
         self._by_last.move_to_end(group)
-        if len(run.events) == self._size:
+        if len(events) == self._size:
             cut = self._take if self._rule.outlives_length else self._end
             windows += cut([run], "length", complete=False)
         return windows

@@ -9,6 +9,7 @@ from logmlm.formats.attributes import ALIASES, attribute
 from logmlm.formats.catalogue import FORMATS, get_format
 from logmlm.formats.detect import MIN_SHARE, Detection, detect_format
 from logmlm.formats.line_format import (
+    EMPTY,
     Attributes,
     Continuation,
     LineFormat,
@@ -19,6 +20,7 @@ from logmlm.formats.multiline import Joiner, joined
 
 __all__ = [
     "ALIASES",
+    "EMPTY",
     "FORMATS",
     "MIN_SHARE",
     "Assembled",

@@ -10,7 +10,7 @@ from logmlm.formats.line_format import Groups, PatternFormat
 from logmlm.formats.timestamps import ISO_LOCAL, REDIS
 
 _PG_LEVEL = (
-    r"(?P<level>LOG|ERROR|FATAL|PANIC|WARNING|NOTICE|INFO|DEBUG[1-5]?"
+    r"(?P<level>LOG|ERROR|FATAL|PANIC|WARNING|NOTICE|INFO|DEBUG\d?"
     r"|DETAIL|HINT|QUERY|CONTEXT|STATEMENT|LOCATION|BACKTRACE)"
 )
 _POSTGRESQL = (

@@ -25,7 +25,8 @@ _TIME_GROUPS = frozenset(
     )
 )
 _ASKED = ("message", "level", "label", "logtag")
-_EMPTY = (None, "", "-")
+EMPTY = (None, "", "-")
+"""Values of groups that say that there is none."""
 _OWN_FIELDS = frozenset(("timestamp", "level", "message", "label"))
 
 
@@ -87,7 +88,8 @@ class PatternFormat:
     _last: _LastTime = field(default_factory=_LastTime, init=False, repr=False, compare=False)
 
     @cached_property
-    def _time_groups(self) -> tuple[str, ...]:
+    def time_groups(self) -> tuple[str, ...]:
+        """The groups that say the time."""
         return tuple(name for name in self.pattern.groupindex if name in _TIME_GROUPS)
 
     @cached_property
@@ -123,10 +125,10 @@ class PatternFormat:
 
     def _time_of(self, match: re.Match[str], now: float) -> float | None:
         """Lines of one moment stand together: what was read for the last one is read once."""
-        last, found = self._last, match.group(*self._time_groups)
+        last, found = self._last, match.group(*self.time_groups)
         if found != last.found or now != last.now:
             last.time = self.clock(
-                {name: match[name] for name in self._time_groups if match[name]}, now, self.zone
+                {name: match[name] for name in self.time_groups if match[name]}, now, self.zone
             )
             last.found, last.now = found, now
         return last.time
@@ -190,7 +192,7 @@ class Attributes(Mapping[str, str]):
             group = self._format.plain.get(name)
             if group is not None:
                 value = self._match[group]
-                return default if value in _EMPTY else value
+                return default if value in EMPTY else value
             if name in ALIASES:
                 return default
         return self._all.get(name, default)
@@ -221,5 +223,5 @@ def _named(groups: Groups) -> dict[str, str]:
     return {
         ALIASES.get(name, name): value
         for name, value in groups.items()
-        if value not in _EMPTY and name not in _OWN_FIELDS and name[0] != "_"
+        if value not in EMPTY and name not in _OWN_FIELDS and name[0] != "_"
     }

@@ -35,7 +35,10 @@ _LOCAL_SECONDS = re.compile(r"[0-5]\d(?:[.,]\d{1,6})?", re.ASCII).fullmatch
 DAY_S = 86400.0
 HALF_YEAR_S = 365.25 * DAY_S / 2
 _LONGEST_WITHOUT_LEAP_DAY = 8  # years: 1896 to 1904, as 1900 had none
-_FIRST_S, _LAST_S = -62135596800.0, 253402300799.0  # the years 1 to 9999, which datetime knows
+_FIRST_S, LAST_S = -62135596800.0, 253402300799.0
+"""The years 1 to 9999, which datetime knows."""
+MINUTE = len("2026-11-21 14:57:")
+"""How much of an ISO 8601 timestamp says the minute."""
 
 Clock = Callable[[Mapping[str, str], float, tzinfo], float | None]
 """Reads the groups of a match, against `now`, in a zone: UTC epoch seconds, or None."""
@@ -48,10 +51,14 @@ def read_groups(groups: Mapping[str, str], now: float, zone: tzinfo) -> float | 
     """
     try:
         if "timestamp" in groups:
-            return read_iso(groups["timestamp"], _zone(groups, zone))
+            return read_iso(groups["timestamp"], named_zone(groups.get("_zone", ""), zone))
         if "_epoch" in groups:
             return float(groups["_epoch"])
-        return _read_parts(groups, now, _zone(groups, zone)) if "_day" in groups else None
+        return (
+            _read_parts(groups, now, named_zone(groups.get("_zone", ""), zone))
+            if "_day" in groups
+            else None
+        )
     except (ValueError, OverflowError):
         return None
 
@@ -64,14 +71,22 @@ def read_iso(text: str, zone: tzinfo) -> float:
         OverflowError: the time lies outside the years 1 to 9999.
 
     """
-    if text[16:17] == ":" and _LOCAL_SECONDS(text, 17):  # nearly always
-        return _within(_minute(text[:17], zone) + float(text[17:].replace(",", ".")))
+    if is_local(text):  # nearly always
+        return _within(minute_start(text[:MINUTE], zone) + float(text[MINUTE:].replace(",", ".")))
     return _seconds(datetime.fromisoformat(text[:19] + text[19:].replace(" ", "")), zone)
 
 
+def is_local(text: str) -> bool:
+    """Whether an ISO 8601 timestamp ends with its seconds, in microseconds at the finest."""
+    return text[16:17] == ":" and _LOCAL_SECONDS(text, MINUTE) is not None
+
+
 @lru_cache(maxsize=64)
-def _minute(text: str, zone: tzinfo) -> float:
-    """Where a minute begins: lines of one moment stand together, and no zone changes within it."""
+def minute_start(text: str, zone: tzinfo) -> float:
+    """Where a minute begins: lines of one moment stand together, and no zone changes within it.
+
+    `text` reaches to the colon before the seconds; errors are those of `read_iso`.
+    """
     return _seconds(datetime.fromisoformat(text + "00"), zone)
 
 
@@ -159,9 +174,8 @@ def _read_parts(groups: Mapping[str, str], now: float, zone: tzinfo) -> float:
     return _seconds(moment if year is not None else nearest_year(moment, now), zone)
 
 
-def _zone(groups: Mapping[str, str], zone: tzinfo) -> tzinfo:
-    """Return the zone that the line names as an offset, UTC or GMT; else the configured one."""
-    name = groups.get("_zone", "")
+def named_zone(name: str, zone: tzinfo) -> tzinfo:
+    """Return the zone that a line names as an offset, UTC or GMT; else the configured one."""
     if name in ("UTC", "GMT"):
         return UTC
     if name[:1] in ("+", "-"):
@@ -175,6 +189,6 @@ def _seconds(moment: datetime, zone: tzinfo) -> float:
 
 
 def _within(seconds: float) -> float:
-    if _FIRST_S <= seconds <= _LAST_S:
+    if _FIRST_S <= seconds <= LAST_S:
         return seconds
     raise OverflowError(f"{seconds} lies outside the years 1 to 9999")

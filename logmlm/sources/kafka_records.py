@@ -57,14 +57,16 @@ class RecordReader:
         raw = value if self._message_field is None else self._message(fields)
         if len(raw) > self._max_line_bytes and len(raw.rstrip(b"\r\n")) > self._max_line_bytes:
             self._discarded["cut"] += 1
-        return LogLine(
+        offset, timestamp = record.offset, record.timestamp
+        return LogLine(  # by position: naming eight arguments takes as long as making the line
             decode(raw, self._max_line_bytes),
             partition,
-            record.offset,
-            record.offset + 1,
+            offset,
+            offset + 1,
             received_at,
-            written_at=record.timestamp / 1000 if record.timestamp > 0 else None,
-            attributes=self._attributes(record, fields) if self._places else _NOTHING,
+            0,
+            timestamp / 1000 if timestamp > 0 else None,
+            self._attributes(record, fields) if self._places else _NOTHING,
         )
 
     def _message(self, fields: Mapping[str, Any]) -> bytes:

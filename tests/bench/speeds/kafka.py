@@ -8,6 +8,7 @@ as there are turns, each read once: of its windows not all were seen.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import tempfile
@@ -79,7 +80,9 @@ class Daemon:
         directory.mkdir()
         state, measured = State(directory / "state.db"), Metrics("bench")
         world, load = daemon.PROCESS, daemon._load
-        maker = daemon.Workshop(state, sys.stdout, world, load, measured, lambda: config)
+        maker = daemon.Workshop(
+            state, sys.stdout, world, load, measured, lambda: config, lambda: math.inf
+        )
         loaded = maker.load(config)
         self.source = _source(config, directory, loaded.detector)
         alerting = maker.alerting(loaded, self.source)

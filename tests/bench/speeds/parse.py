@@ -54,7 +54,8 @@ class Log:
     def read(self, template_of: TemplateOf | None = None) -> None:
         """Turn all lines into events, with templates as they were saved: nothing is known yet."""
         fresh = Templates.load(self.templates.dump())
-        reader = EventReader(self.format, BLOCK, template_of or fresh.match)
+        masks = fresh.masking if template_of is None else None
+        reader = EventReader(self.format, BLOCK, template_of or fresh.match, masks=masks)
         for start in range(0, len(self.lines), BATCH):
             reader.add(self.lines[start : start + BATCH])
         reader.flush()

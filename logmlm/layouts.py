@@ -1,0 +1,144 @@
+"""Lines parsed by their shapes: what lies where in a line, lies there in all lines of its shape.
+
+Most lines of a log differ from one that came before in digits alone (see `logmlm.shapes`). Of such
+a line, neither the format nor the key nor the masks need be tried again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from logmlm.formats import Attributes, LineFormat, PatternFormat, first_line
+from logmlm.formats.stamps import ReadStamp, stamp_reader
+from logmlm.frozen import record
+from logmlm.keys import KeyExtractor
+from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks
+from logmlm.records import Fields
+from logmlm.shapes import Sight, has_digit, shape_of
+
+Parse = Callable[[str, float], Fields | None]
+"""As `LineFormat.parse`."""
+
+
+@record(frozen=True, slots=True)
+class Parsed(Fields):
+    """Fields with what else was found: the key, and what masks made of the message.
+
+    `masked` is None where that was not found out.
+    """
+
+    key: str = ""
+    masked: str | None = None
+
+
+def parser(line_format: LineFormat, key_of: KeyExtractor, masks: Masks | None = None) -> Parse:
+    """A function that parses lines as `line_format` does, many of them faster.
+
+    What it finds by a line's shape is `Parsed`; `masks` are asked what they make of the message.
+    """
+    if (
+        isinstance(line_format, PatternFormat)
+        and line_format.refine is None
+        and Sight(line_format.pattern).is_of_shape
+        and key_of.is_of_shape(line_format.plain)
+    ):
+        return _Layouts(line_format, key_of, masks).parse
+    return line_format.parse
+
+
+class _Layouts:
+    """Where all is in lines, by their shapes; `MOST_KNOWN` at most. For one thread."""
+
+    def __init__(
+        self, line_format: PatternFormat, key_of: KeyExtractor, masks: Masks | None
+    ) -> None:
+        self._format = line_format
+        self._key_of = key_of
+        self._masks = masks
+        self._known: dict[bytes, _Layout] = {}
+        self._stamps: dict[object, ReadStamp] = {}
+
+    def parse(self, text: str, now: float) -> Fields | None:
+        """See `LineFormat.parse`."""
+        shape = shape_of(text)
+        layout = self._known.get(shape)
+        return self._meet(text, shape, now) if layout is None else layout.read(text, now)
+
+    def _meet(self, text: str, shape: bytes, now: float) -> Fields | None:
+        """Parse a line of a new shape, and keep where all is if that is of the shape alone."""
+        fields = self._format.parse(text, now)
+        match = None if fields is None else self._format.pattern.match(text)
+        if fields is None or match is None or not self._is_of_shape(text, fields, match):
+            return fields
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+            self._stamps.clear()
+        self._known[shape] = self._layout(fields, match)
+        return fields
+
+    def _is_of_shape(self, text: str, fields: Fields, match: re.Match[str]) -> bool:
+        """Whether what is the same in all lines of a layout holds no digit."""
+        if fields.partial or len(text) > LONGEST_KNOWN or first_line(text) != text:
+            return False
+        names = [name for name in ("level", "label") if name in match.re.groupindex]
+        return not any(has_digit(match[name] or "") for name in names)
+
+    def _layout(self, fields: Fields, match: re.Match[str]) -> _Layout:
+        message = _message(fields, match)
+        key = self._key_of.place(match, self._format.plain, message)
+        masked = None if self._masks is None else self._masks.of_shape(fields.message)
+        stamp, read_stamp = self._stamp(match)
+        level, label = fields.level, fields.label
+        return _Layout(self._format, level, label, stamp, read_stamp, message, key, masked)
+
+    def _stamp(self, match: re.Match[str]) -> tuple[slice, ReadStamp]:
+        """Where the time is, and how to read it: alike in most layouts, so that they share it."""
+        names = [name for name in self._format.time_groups if match[name]]
+        start = min((match.start(name) for name in names), default=0)
+        stamp = slice(start, max((match.end(name) for name in names), default=0))
+        spans = [(name, match.start(name) - start, match.end(name) - start) for name in names]
+        example = match.string[stamp]
+        kind = shape_of(example), *spans
+        if kind not in self._stamps:
+            places = {name: slice(*span) for name, *span in spans}
+            self._stamps[kind] = stamp_reader(
+                self._format.clock, self._format.zone, example, places
+            )
+        return stamp, self._stamps[kind]
+
+
+@dataclass(slots=True)
+class _Layout:
+    """Where all is in the lines of one shape, and what is the same in all of them."""
+
+    format: PatternFormat
+    level: str
+    label: str | None
+    stamp: slice
+    read_stamp: ReadStamp
+    message: slice
+    key: slice
+    masked: str | None
+
+    def read(self, text: str, now: float) -> Parsed:
+        return Parsed(
+            self.read_stamp(text[self.stamp], now),
+            self.level,
+            text[self.message],
+            Attributes(self.format, text),
+            self.label,
+            False,  # a line that goes on in the next has no layout
+            text[self.key],
+            self.masked,
+        )
+
+
+def _message(fields: Fields, match: re.Match[str]) -> slice:
+    """Where the message is, without the space around it."""
+    if not fields.message:
+        return slice(0)
+    start = match.start("message")
+    start += match["message"].index(fields.message)
+    return slice(start, start + len(fields.message))

@@ -1,0 +1,123 @@
+"""Lines parsed by their shapes are parsed as the format, the key and the masks say."""
+
+import re
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from logmlm import layouts
+from logmlm.config import CustomFormat, FormatConfig
+from logmlm.formats import attribute, get_format
+from logmlm.keys import KeyExtractor
+from logmlm.layouts import Parsed, parser
+from logmlm.masks import Masks, choose
+from logmlm.sources.archive import read_lines
+
+RECORDED = Path(__file__).parents[1] / "sample_logs/postgresql/normal.log.gz"
+NOW = 1_790_000_000.0
+CUSTOM = FormatConfig(
+    name="own",
+    custom={
+        "own": CustomFormat(
+            pattern=r"(?P<timestamp>\w{3} \d\d) (?P<level>\w+)"
+            r"(?: \[(?P<unit>.*?)\])? (?P<message>.*)",
+            timestamp_format="%b %d",
+        )
+    },
+)
+LINES = {
+    "postgresql": [
+        "2026-11-21 14:57:34.129 UTC [14147] LOG:  listening on port 15432 ",
+        "2026-11-21 14:57:34.129 +02 [14147] a@b LOG:  took 12 ms",
+        "2026-11-21 14:57:34.1291234 UTC [14147] a@b DEBUG1:  took 12 ms",
+        "2026-11-21 14:57:34,5 CET [14147] a@b ERROR:  0x12345678 of c394@example.org",
+        "9999-12-31 23:59:59.5 UTC [1] LOG:  ",
+        "\n2026-11-21 14:57:34 UTC [1] LOG:  a 1\nat 2",
+        "\tat a.b(c.java:12)",
+    ],
+    "hdfs": ["081109 203518 143 INFO dfs.DataNode$Responder: blk_-16089 of 10.250.19.102:50010"],
+    "hadoop": ["2026-11-21 14:57:34,978 INFO [main-1] a.b.C7: did 1 of 12"],
+    "bgl": ["- 1117838570 2005.06.03 R02-M1-N0 2005-06-03-15.42.50.675872 R02 RAS KERNEL INFO 1 x",
+            "E5 1117838570 2005.06.03 - 2005-06-03-15.42.50.675872 R02 RAS KERNEL FATAL"],
+    "cri": ["2026-11-21T07:00:00.123Z stdout F req-12 in 3", "2026-11-21T07:00:00Z stdout P a1"],
+    "iso8601": ["2026-11-21T14:57:34+02:00 [warn1]: 12", "2026-11-21 14:57:34 ERR a 12 b"],
+    "redis": ["12:M 06 May 2026 07:00:00.123 * ready 1"],
+    "plain": ["a 1"],
+    "own": ["Nov 21 INFO [u1] a 1", "Nov 21 W2 a 1 ", "Feb 30 INFO [-]  "],
+}  # fmt: skip
+KEYS = (None, "pid", "unit", "host", "user", r"blk_(-?\d+)|[01]{2}", r"\d(\d)?")
+MASKS = Masks(choose(None, ()))
+
+
+def found(fields, key_of):
+    """What a line says, with the key; and what masks make of its message, if that is told."""
+    if fields is None:
+        return None
+    key = fields.key if isinstance(fields, Parsed) else key_of(fields, attribute)
+    masked = fields.masked if isinstance(fields, Parsed) else None
+    return (
+        *(fields.timestamp, fields.level, fields.message, dict(fields.attributes)),
+        *(fields.label, fields.partial, key),
+        MASKS.mask_message(fields.message) if masked is None else masked,
+    )
+
+
+def form(name):
+    return get_format(CUSTOM if name == "own" else FormatConfig(name=name))
+
+
+CASES = [pytest.param(name, key, id=f"{name}-{key}") for name in LINES for key in KEYS]
+
+
+@pytest.mark.parametrize(("name", "key"), CASES)
+@settings(max_examples=12, deadline=None)
+@given(digits=st.lists(st.text("0123456789", min_size=40, max_size=40), min_size=1, max_size=4))
+@example(digits=["0" * 40, "7" * 40, "20261121145734" * 3, "20261121145775" * 3, "9999" + "9" * 36])
+def test_lines_of_one_shape_are_parsed_as_one_by_one(name, key, digits):
+    line_format, key_of = form(name), KeyExtractor(key)
+    parse = parser(line_format, key_of, Masks(choose(None, ())))
+    for line in LINES[name]:
+        for number in ["", *digits, ""]:
+            left = iter(number)
+            text = re.sub(r"\d", lambda old, left=left: next(left, old[0]), line)
+            expected = found(form(name).parse(text, NOW), key_of)
+            assert found(parse(text, NOW), key_of) == expected
+
+
+@pytest.mark.parametrize("key", ["pid", r"=(\d+)"])
+def test_recorded_lines_are_parsed_as_one_by_one_and_most_by_their_shapes(key):
+    texts = [line.text for line in islice(read_lines([str(RECORDED)], 0.0), 5_000)]
+    line_format, key_of = form("postgresql"), KeyExtractor(key)
+    parse = parser(line_format, key_of, Masks(choose(None, ())))
+    parsed = [parse(text, NOW) for text in texts]
+    assert [found(each, key_of) for each in parsed] == [
+        found(form("postgresql").parse(text, NOW), key_of) for text in texts
+    ]
+    assert sum(isinstance(each, Parsed) for each in parsed) > 0.9 * len(texts)
+    assert sum(isinstance(each, Parsed) and each.masked is not None for each in parsed) > 4_000
+
+
+def test_a_time_without_a_year_is_of_the_year_of_each_line():
+    parse = parser(form("own"), KeyExtractor(None))
+    nows = [NOW + years * 366 * 86_400 for years in (0, 0, 0, 1, 1, 2)]
+    times = [parse("Nov 21 INFO a", now).timestamp for now in nows]
+    assert times == [form("own").parse("Nov 21 INFO a", now).timestamp for now in nows]
+    assert len(set(times)) == 3
+
+
+def test_shapes_are_forgotten_when_there_are_many(monkeypatch):
+    monkeypatch.setattr(layouts, "MOST_KNOWN", 3)
+    parse = parser(form("own"), KeyExtractor(None))
+    for word in "abcdefgh":
+        parse(f"Nov 21 INFO {word}", NOW)
+    assert isinstance(parse("Nov 21 INFO h", NOW), Parsed)
+    assert not isinstance(parse("Nov 21 INFO a", NOW), Parsed)
+
+
+def test_a_long_line_is_parsed_but_not_remembered():
+    parse = parser(form("own"), KeyExtractor(None))
+    text = "Nov 21 INFO " + "a" * 2_000
+    assert [type(parse(text, NOW)) is Parsed for _ in range(3)] == [False] * 3
