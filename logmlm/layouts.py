@@ -75,8 +75,8 @@ class _Layouts:
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
             self._stamps.clear()
-        self._known[shape] = self._layout(fields, match)
-        return fields
+        layout = self._known[shape] = self._layout(fields, match)
+        return layout.read(text, now)
 
     def _is_of_shape(self, text: str, fields: Fields, match: re.Match[str]) -> bool:
         """Whether what is the same in all lines of a layout holds no digit."""

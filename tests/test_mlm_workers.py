@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +62,32 @@ def test_what_goes_wrong_in_a_process_arrives_and_ends_the_others(
     for _, pid in reports:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+MAIN = """
+from worker_parts import work
+from logmlm.mlm.workers import run_all
+
+if __name__ == "__main__":
+    run_all(work, [("wait", 300.0)] * 2, lambda found: print(found[1], flush=True), workers=2)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_end_at_once_with_the_main_one(end: signal.Signals, tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(MAIN)
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, str(program)]
+    environment = os.environ | {"PYTHONPATH": path}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as main:
+        assert main.stdout is not None
+        workers = [int(main.stdout.readline()) for _ in range(2)]
+        main.send_signal(end)
+    deadline = time.monotonic() + 30
+    while running := [pid for pid in workers if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, running
+        time.sleep(0.05)
 
 
 def test_this_process_may_use_a_cpu() -> None:

@@ -6,11 +6,14 @@ Each process has its own random state, so the weights do not depend on how many 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Any, TypeVar
 
 import torch
@@ -105,8 +108,10 @@ def _listen(
 def _work(function: Callable[[T, Report], R], request: T, connection: Connection) -> None:
     """In the process: send reports, then the result, or the error that a user can mend.
 
-    If nobody listens any more (the main process was killed), the process ends.
+    The process ends as soon as the main one, however that was ended: a training that is started
+    again shall find nobody at work in its directory.
     """
+    Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
     torch.set_num_threads(1)  # the processes share the CPUs as it is
     with suppress(BrokenPipeError, KeyboardInterrupt):
         try:
@@ -115,3 +120,9 @@ def _work(function: Callable[[T, Report], R], request: T, connection: Connection
             connection.send(("error", error))
         else:
             connection.send(("result", result))
+
+
+def _end_with(parent: BaseProcess | None) -> None:
+    if parent is not None:
+        parent.join()
+        os._exit(1)
