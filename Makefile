@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+INSTALLED := $(VENV)/.installed
+TESTED := $(VENV)/.tested
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
 .PHONY: demo demo-kafka kafka soak test lint types pytest clean help
@@ -11,34 +12,41 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-$(STAMP): pyproject.toml constraints.txt
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(PIP) -e .
 	touch $@
 
-demo: $(STAMP)  ## train on a recorded log, follow the later one, alert on its faults
+$(TESTED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[test]'
+	touch $(INSTALLED) $@
+
+demo: $(INSTALLED)  ## train on a recorded log, follow the later one, alert on its faults
 	$(OFFLINE) $(BIN)/python sample_logs/demo.py
 
-demo-kafka: $(STAMP)  ## the same through a real Kafka topic, alerts to an HTTP receiver
+demo-kafka: $(TESTED)  ## the same through a real Kafka topic, alerts to an HTTP receiver
 	$(OFFLINE) $(BIN)/python sample_logs/demo_kafka.py
 
 kafka:  ## bring the Apache Kafka that the tests run against, into .cache
 	$(PYTHON) tests/fetch_kafka.py
 
-soak: $(STAMP)  ## break it for hours: ROWS="kill rebalance", SCALE=0.05, SOAK=--allow-missing
+soak: $(TESTED)  ## break it for hours: ROWS="kill rebalance", SCALE=0.05, SOAK=--allow-missing
 	$(OFFLINE) $(BIN)/python tests/soak.py $(ROWS) --scale $(or $(SCALE),1) $(SOAK)
 
 test: lint types pytest  ## ruff, mypy, pytest with coverage
 
-lint: $(STAMP)
+lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(TESTED)
 	$(BIN)/mypy
 
 # Two at a time, as much of it is waiting; what a file's tests share is made once.
-pytest: $(STAMP)
+pytest: $(TESTED)
 	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 clean:  ## remove what the targets made

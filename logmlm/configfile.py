@@ -53,10 +53,7 @@ def read_config(
     document = Document.read(path, environment)
     kind = _kind(document)
     if kind is None:
-        raise ConfigError(
-            f"{path}: can't tell whether this is for training (keys 'logs', 'out') "
-            "or for running (keys 'source', 'sinks')"
-        )
+        raise _of_no_kind(document)
     return _check(document, kind)
 
 
@@ -88,6 +85,19 @@ def _plain(details: ErrorDetails) -> str:
     if details["type"] in ("missing", "too_short"):
         return f"'{details['loc'][0]}' is missing"
     return f"'{details['loc'][0]}': {details['msg'].removeprefix('Value error, ')}"
+
+
+def _of_no_kind(document: Document) -> ConfigError:
+    known = (*TrainingConfig.model_fields, *RunConfig.model_fields)
+    for key in document.data:
+        near = difflib.get_close_matches(key, known, n=1)
+        if near and key not in known:
+            hint = f"unknown key '{key}'; did you mean '{near[0]}'?"
+            return document.error(document.place((key,))[1], hint)
+    return ConfigError(
+        f"{document.path}: can't tell whether this is for training (keys 'logs', 'out') "
+        "or for running (keys 'source', 'sinks')"
+    )
 
 
 def _kind(document: Document) -> type[TrainingConfig] | type[RunConfig] | None:

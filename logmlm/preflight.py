@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,7 +119,8 @@ def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]
             _need_folder(path, "sinks.file.path", sink.file.path)
     _check_kafka(config.source)
     if config.http.token_file is not None:
-        read_secret(config.http.token_file)
+        with _named(path, "http.token_file"):
+            read_secret(config.http.token_file)
     _need_writable(path, "state_dir", state_directory(config, environment))
     return [*notes, "files can be read, secrets are there, and the state can be written"]
 
@@ -165,5 +167,11 @@ def _need_folder(config: Path, key: str, path: Path) -> None:
 def _need_writable(config: Path, key: str, path: Path) -> None:
     """See that a directory can be written, or made in the nearest one above that is there."""
     there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"{config}: '{key}': {there} is no directory that this user can write to")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{config}: '{key}': {there} is no directory that this user can write to"
+            f" ({error.strerror})"
+        ) from error

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from logmlm.errors import UsageError
 from logmlm.explanation import END_OF_WINDOW
 from logmlm.jsontext import Writer, writable
-from logmlm.records import Score, Window
+from logmlm.records import LogLine, Score, Window
 from logmlm.storage import atomic_path
 
 IdOf = Callable[[Window], str]
@@ -113,11 +113,16 @@ def _events(score: Score) -> Iterator[dict[str, Any]]:
     for index, surprisal in enumerate(score.surprisals):
         ends = index >= len(events)
         yield {
-            "line": None if ends else events[index].line.number or None,
+            "line": None if ends else _place(events[index].line),
             "text": END_OF_WINDOW if ends else events[index].line.text,
             "surprisal": surprisal,
             "bag_surprisal": score.bag_surprisals[index],
         }
+
+
+def _place(line: LogLine) -> int:
+    """The line's number in its file; of a topic's record, its offset."""
+    return line.number or line.start
 
 
 def _rows(score: Score, window_id: str) -> list[dict[str, Any]]:

@@ -31,12 +31,12 @@ def parse_address(value: Any) -> Any:
     """
     if value in (False, "off"):
         return None
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
-        return Address("127.0.0.1", value) if value <= 65535 else value
+        value = str(value)
     if not isinstance(value, str):
         return value
+    if value.isascii() and value.isdigit():
+        value = f"127.0.0.1:{value}"
     match = _ADDRESS.fullmatch(value)
     if match is None or int(match[3]) > 65535:
         raise ValueError(f"'{value}' is no address; write it like 127.0.0.1:9464, or off")

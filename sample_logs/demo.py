@@ -26,6 +26,7 @@ LOGMLM = Path(sys.executable).parent / "logmlm"
 SYSTEMS = ("postgresql", "nginx", "redis")
 FALSE_ALERTS_ALLOWED = 2
 CHUNK_LINES = 2_000
+INTERRUPTED = 130
 
 Alert = dict[str, Any]
 
@@ -35,8 +36,9 @@ def main() -> int:
     began = time.monotonic()
     options = _options()
     data, out = HERE / options.system, options.out
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    shutil.rmtree(out / "state", ignore_errors=True)
+    (out / "later.log").unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)  # a training that was ended half-way goes on there
     _train(options.system, out / "model")
     alerts = _follow(data / "later.log.gz", out)
     good = _compare(alerts, data / "incidents.csv")
@@ -47,7 +49,9 @@ def main() -> int:
 def _train(system: str, model: Path) -> None:
     command = ["train", "--config", f"configs/{system}.yaml", "--out", str(model)]
     _show(command)
-    subprocess.run([str(LOGMLM), *command], check=True)
+    code = subprocess.run([str(LOGMLM), *command], check=False).returncode
+    if code:  # it said why; a signal's number is negative
+        sys.exit(code if code > 0 else 128 - code)
 
 
 def _follow(later: Path, out: Path) -> list[Alert]:
@@ -140,4 +144,7 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

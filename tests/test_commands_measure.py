@@ -126,6 +126,12 @@ def test_logs_without_lines_are_refused_however_they_are_given(trained, command,
     assert "what came before is used" in outcome.err
 
 
+def test_a_mistake_in_an_address_is_told_before_a_model_is_opened(tmp_path):
+    found = logmlm("score", tmp_path / "none", "kafka://a:1/t?since=-1h&until=-2h")
+    assert (found.code, found.err.count("\n")) == (64, 1)
+    assert "'since' should lie before 'until'" in found.err
+
+
 def test_standard_input_is_scored(trained, rows):
     outcome = logmlm("score", trained.model, "-", stdin=trained.odd_log.read_bytes())
     assert [json.loads(line)["pll"] for line in outcome.out.splitlines()] == [

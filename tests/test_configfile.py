@@ -117,6 +117,11 @@ def test_a_config_says_by_its_keys_which_kind_it_is(write):
     assert "can't tell" in refused(write("model: {path: x}"), read_config)
 
 
+def test_a_misspelt_key_is_told_although_the_kind_is_not_clear(write):
+    said = refused(write("# mine\nmodell: {path: x}"), read_config)
+    assert said.endswith(":2: unknown key 'modell'; did you mean 'model'?")
+
+
 def test_a_config_of_the_other_kind_is_named_as_such(write):
     training = CONFIGS / "train.yaml"
     assert "is for training; use it with logmlm train" in refused(training)

@@ -61,12 +61,16 @@ def test_secrets_have_to_be_there(write):
     for section in ("sinks: [webhook: {url_file: token}]\n", "http: {token_file: token}\n"):
         with pytest.raises(ConfigError, match="can't read token"):
             check(write(RUN + section))
+    with pytest.raises(ConfigError, match=r"'http.token_file': can't read token"):
+        check(write(RUN + "http: {token_file: token}\n"))
 
 
 def test_the_state_has_to_be_writable(write, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"'state_dir': .*file is no directory that this user"):
         check(write(RUN + "state_dir: file/state\n"))
+    with pytest.raises(ConfigError, match="'state_dir': /proc is no directory that this user"):
+        check(write(RUN + "state_dir: /proc/none\n"))  # where root may write, for all it is told
 
 
 def test_the_folder_of_an_alert_file_has_to_be_there(write, tmp_path):

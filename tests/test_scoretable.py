@@ -60,9 +60,7 @@ def test_json_lines_are_one_window_each():
     write_json_lines(SCORES, id_of, out)
     rows = [json.loads(line) for line in out.getvalue().splitlines()]
     assert rows == [window_object(each, id_of(each.window)) for each in SCORES]
-    assert rows[1]["events"] == [
-        {"line": None, "text": "x", "surprisal": 0.5, "bag_surprisal": 0.5}
-    ]
+    assert rows[1]["events"] == [{"line": 0, "text": "x", "surprisal": 0.5, "bag_surprisal": 0.5}]
     assert "größe" in out.getvalue()
 
 
@@ -70,7 +68,7 @@ def test_csv_has_a_header_and_a_row_a_line():
     out = io.StringIO()
     write_csv(SCORES, id_of, out)
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))
-    assert [row["line"] for row in rows] == ["41", "42", "", ""]
+    assert [row["line"] for row in rows] == ["41", "42", "", "0"]  # a topic's record has its offset
     assert rows[0]["text"] == 'a "quoted", text\nwith\ttrace'
     assert {row["window"] for row in rows} == {"id-app.log", "id-t/0"}
     assert [float(row["surprisal"]) for row in rows] == [0.5, 1.5, 2.5, 0.5]

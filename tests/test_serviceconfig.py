@@ -39,7 +39,9 @@ def test_nothing_listens_unless_told():
     assert LogConfig() == LogConfig(format="auto", level="info")
 
 
-@pytest.mark.parametrize("text", [":9464", "localhost", "h:65536", "::1:80", "h:80/x", "a b:80"])
+@pytest.mark.parametrize(
+    "text", [":9464", "localhost", "h:65536", "::1:80", "h:80/x", "a b:80", 70000, "70000"]
+)
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(ValidationError, match=r"write it like 127\.0\.0\.1:9464, or off"):
         HttpConfig(listen=text)

@@ -1,5 +1,6 @@
 """Finished logs: every packing gives the same lines, and what is wrong with a file is said."""
 
+import bz2
 import gzip
 import io
 import lzma
@@ -105,6 +106,23 @@ def test_binary_files_are_refused(tmp_path):
         lines_of(path)
     path.write_bytes(b"first\nafter a crash \0\0\0\n")
     assert lines_of(path)[1].text == "after a crash \0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(b"a line\n"), r"packed by gzip; unpack it, or name it \*\.gz"),
+        (lzma.compress(b"a line\n"), r"packed by xz; unpack it, or name it \*\.xz"),
+        (zstandard.compress(b"a line\n"), r"packed by zstd; unpack it, or name it \*\.zst"),
+        (bz2.compress(b"a line\n"), "packed by bzip2, which is not read"),
+        ("a line\n".encode("utf-16"), "it is UTF-16"),
+    ],
+)
+def test_what_is_taken_for_text_is_told_what_it_is(tmp_path, content, said):
+    path = tmp_path / "app.log"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"app.log is no text: .*{said}"):
+        lines_of(path)
 
 
 CONTROLS = bytes(range(1, 32))

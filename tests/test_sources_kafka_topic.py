@@ -207,6 +207,9 @@ def test_score_explain_evaluate_and_train_take_a_topic(broker, trained, tmp_path
     ]
     assert [row["value"] for row in from_topic] == [row["value"] for row in from_file]
     assert {row["partition"] for row in from_topic} == {f"{topic}/0"}
+    places = [[event["line"] for event in row["events"] if event["line"]] for row in from_file]
+    offsets = [[e["line"] for e in row["events"] if e["line"] is not None] for row in from_topic]
+    assert [[offset + 1 for offset in row] for row in offsets] == places
     odd = [row["window"] for row in from_topic if row["anomaly"]]
     shown = logmlm("explain", trained.model, address, "--window", odd[0])
     assert (shown.code, odd[0] in shown.out) == (0, True)

@@ -63,9 +63,16 @@ def refuse_streams(logs: Sequence[str]) -> None:
 
 
 def expanded(logs: Sequence[str]) -> tuple[str, ...]:
-    """Files for paths and globs; addresses of Kafka stay as they are."""
+    """Files for paths and globs; addresses of Kafka stay as they are.
+
+    Raises:
+        UsageError: an address of Kafka is none.
+
+    """
     from logmlm.sources.archive import expand
 
+    for log in filter(is_kafka, logs):
+        KafkaAddress.parse(log, time.time())  # a mistake is told before a model is opened
     return tuple(
         dict.fromkeys(name for log in logs for name in ([log] if is_kafka(log) else expand([log])))
     )

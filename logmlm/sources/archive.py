@@ -225,8 +225,22 @@ def _text(lines: Iterator[RawLine], name: str, is_packed: bool) -> Iterator[RawL
     yield from lines
 
 
+_OTHER_KINDS = (
+    (b"\x1f\x8b", "it is packed by gzip; unpack it, or name it *.gz"),
+    (b"\xfd7zXZ\0", "it is packed by xz; unpack it, or name it *.xz"),
+    (b"\x28\xb5\x2f\xfd", "it is packed by zstd; unpack it, or name it *.zst"),
+    (b"BZh", "it is packed by bzip2, which is not read; unpack it (bzcat)"),
+    (b"\xff\xfe", "it is UTF-16; make it UTF-8 (iconv -f UTF-16)"),
+    (b"\xfe\xff", "it is UTF-16; make it UTF-8 (iconv -f UTF-16)"),
+)
+"""How files begin that users take for text, and what to do."""
+
+
 def _no_text(head: bytes) -> str:
     """Why a log's first lines can't be text; empty if they can."""
+    for beginning, reason in _OTHER_KINDS:
+        if head.startswith(beginning):
+            return reason
     if b"\0" in head.partition(b"\n")[0]:
         return "its first line holds a NUL byte"
     head = head[:LOOK_BYTES]
