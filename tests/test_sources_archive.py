@@ -117,6 +117,7 @@ def test_binary_files_are_refused(tmp_path):
         (bz2.compress(b"a line\n"), "packed by bzip2, which is not read"),
         ("a line\n".encode("utf-16"), "it is UTF-16"),
     ],
+    ids=["gzip", "xz", "zstd", "bzip2", "utf-16"],  # packed bytes hold the time
 )
 def test_what_is_taken_for_text_is_told_what_it_is(tmp_path, content, said):
     path = tmp_path / "app.log"
