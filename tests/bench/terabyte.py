@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from logmlm.cluster import BATCH_WINDOWS, SHARD_BYTES
+from logmlm.cluster import SHARD_BYTES
+from logmlm.clusterscores import BATCH_WINDOWS
 from logmlm.detector import Detector
 from logmlm.formats import get_format
 from logmlm.reader import EventReader
