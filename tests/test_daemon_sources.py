@@ -82,7 +82,7 @@ def run(state, directory):
     daemon.run(
         config,
         out=out,
-        stop_when_idle=100.0,
+        stop_when_idle=500.0,  # five seconds: journalctl may take some to start
         load=lambda *_: FakeDetector(),
         world=daemon.World(clock=lambda: 1000.0 + (time.monotonic() - started) * 100),
     )
