@@ -113,9 +113,7 @@ def run(
         )
         loaded = maker.load(config)
         with closing(_source(config, directory, world, stop, loaded.detector)) as source:
-            _forget_cuts_of_another_model(source, loaded.detector.digest, maker.model_note)
-            alerting = maker.alerting(loaded, source)
-            running = Running(maker, loaded, source, alerting, outside, world.clock)
+            running = _prepared(maker, loaded, source, outside, world.clock)
             outside.started()
             logger.info("ready; state in %s", directory)
             _run(running, stop, stop_when_idle, outside)
@@ -251,6 +249,13 @@ def _source(
     model = Model(detector.manifest.name, detector.digest)
     around = Surroundings(directory, world.clock, stop.wait, world.stdin, model, stop.left)
     return open_source(config.source, around)
+
+
+def _prepared(
+    maker: Workshop, loaded: Loaded, source: Source, outside: Outside, clock: Callable[[], float]
+) -> Running:
+    _forget_cuts_of_another_model(source, loaded.detector.digest, maker.model_note)
+    return Running(maker, loaded, source, maker.alerting(loaded, source), outside, clock)
 
 
 def _forget_cuts_of_another_model(source: Source, digest: str, path: Path) -> None:

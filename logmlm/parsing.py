@@ -59,12 +59,11 @@ class Parsing:
 
     def parser(self) -> Parse:
         """A function that parses lines so, many by their shapes."""
-        return parser(get_format(self.format), KeyExtractor(self.key), Masks(self.masks))
+        return parser(*self._parts())
 
     def packer(self) -> Packer:
         """A function that parses so, for another process."""
-        line_format, key_of = get_format(self.format), KeyExtractor(self.key)
-        masks = Masks(self.masks)
+        line_format, key_of, masks = self._parts()
         parse = parser(line_format, key_of, masks)
 
         def pack(text: str, received_at: float) -> Packed:
@@ -81,6 +80,9 @@ class Parsing:
             return (fields.timestamp, fields.level, fields.message, *found, masked)
 
         return lambda texts, times: list(map(pack, texts, times))
+
+    def _parts(self) -> tuple[LineFormat, KeyExtractor, Masks]:
+        return get_format(self.format), KeyExtractor(self.key), Masks(self.masks)
 
 
 def unpacked(packed: Packed, text: str, line_format: LineFormat) -> Parsed | None:

@@ -89,15 +89,11 @@ def train(
         with collector_spared():
             learner.learn(parse(lines, Parsing(named, config.window.key, templates.masks)))
         lesson = learned(config, learner)
-        for problem in (*lesson.templates.problems(), *_keyless(lesson, config.window)):
-            session.say(f"warning: {problem}")
-        session.say(_learned(lesson))
+        _say_learned(lesson, config.window, session.say)
         task = _task(config, lesson)
         log = work / f"{task.identity()}.jsonl"
         fitted = fit(task, work, _logged(log, session.report))
-        if warning := fitted.calibration.warning():
-            session.say(f"warning: {warning}")
-        session.say(f"screen: {fitted.screen.measured if fitted.screen else NO_SCREEN}")
+        _say_fitted(fitted, session.say)
         with replaced(config.out) as directory:
             _copy_log(log, directory / LOG_FILE)
             manifest = _save(directory, config, line_format, lesson, fitted)
@@ -215,13 +211,21 @@ def _rule_windows(lesson: Lesson, fitted: Fitted, seed: int) -> TrainingWindows:
     )
 
 
-def _learned(lesson: Lesson) -> str:
+def _say_learned(lesson: Lesson, window: WindowConfig, say: Say) -> None:
+    for problem in (*lesson.templates.problems(), *_keyless(lesson, window)):
+        say(f"warning: {problem}")
     lines = f"learned {len(lesson.templates)} templates from {lesson.lines:,} lines"
     windows = f"{len(lesson.corpus):,} windows"
     left_out = f", {lesson.left_out} labelled windows left out" if lesson.left_out else ""
     discarded = sum(lesson.discarded.values())
     skipped = f", {discarded:,} lines discarded" if discarded else ""
-    return f"{lines}: {windows}{left_out}{skipped}"
+    say(f"{lines}: {windows}{left_out}{skipped}")
+
+
+def _say_fitted(fitted: Fitted, say: Say) -> None:
+    if warning := fitted.calibration.warning():
+        say(f"warning: {warning}")
+    say(f"screen: {fitted.screen.measured if fitted.screen else NO_SCREEN}")
 
 
 def _keyless(lesson: Lesson, window: WindowConfig) -> list[str]:

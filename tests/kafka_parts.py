@@ -1,12 +1,13 @@
 """A real Apache Kafka for tests: one KRaft node, or three, on free ports of 127.0.0.1."""
 
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
 ROOT = Path(__file__).parents[1]
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 5
+PORTS = range(28_000 + 200 * WORKER, 28_200 + 200 * WORKER)
+"""Each worker's own; the filters of warnings in pyproject.toml name them too."""
 JAVA = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 PASSWORD = "s3cr3t-of-alice"  # noqa: S105  the test broker's own
 PROPERTIES = """\
@@ -65,11 +69,16 @@ def kafka_home():
 
 
 def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports that the system gives to no connection, and by which pytest knows Kafka's sockets."""
+    found = []
+    with ExitStack() as held:
+        for port in random.sample(PORTS, len(PORTS)):
+            with suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise RuntimeError(f"less than {count} ports of {PORTS} are free")
 
 
 class Clients:
