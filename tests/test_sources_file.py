@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logmlm.errors import StorageError
@@ -939,6 +939,12 @@ ACTIONS = st.sampled_from(
 )
 
 
+# Five files to read in a turn of four: the last is truncated after it was met, before it is read.
+@example(
+    [World.append, *[World.rename] * 4, World.copytruncate, World.delete],
+    LONG_BANNER,
+    ("app.log", False),
+)
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(ACTIONS, max_size=30),

@@ -58,7 +58,8 @@ class Following:
 
     def was_replaced(self, partition: str) -> bool:
         """Whether a file lost the content that it was known by."""
-        return self.tails[partition].was_replaced(self._checkpoints[partition].fingerprint)
+        known = self._checkpoints[partition]
+        return self.tails[partition].was_replaced(known.fingerprint, known.mark)
 
     def lost(self) -> list[KnownFile]:
         """What is known, and neither open nor at hand."""

@@ -113,7 +113,7 @@ class PackedTail:
         """Whether nothing stands behind `position`, so that there is nothing to unpack."""
         return position % 2**32 == self.size
 
-    def was_replaced(self, fingerprint: Fingerprint) -> bool:  # noqa: ARG002  it is never written anew
+    def was_replaced(self, fingerprint: Fingerprint, mark: Mark | None) -> bool:  # noqa: ARG002  it is never written anew
         """No."""
         return False
 

@@ -82,11 +82,15 @@ class Tail:
             for at in {0, ends}
         )
 
-    def was_replaced(self, fingerprint: Fingerprint) -> bool:
-        """Whether the content that was read is gone: truncated, perhaps written anew."""
+    def was_replaced(self, fingerprint: Fingerprint, mark: Mark | None) -> bool:
+        """Whether content that was seen is gone: truncated, perhaps written anew.
+
+        `mark` is of what was seen when it was met, though it may not be read yet.
+        """
         start = self._searched - len(self._behind)
         return (
             self.size < self._searched
+            or (mark is not None and mark.end > self._searched and not self.has(mark))
             or os.pread(self._descriptor, len(self._behind), start) != self._behind
             or not fingerprint.matches(self.head(fingerprint.length))
         )
