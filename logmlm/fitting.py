@@ -38,6 +38,7 @@ VALIDATION_SHARE = 0.05
 MIN_WINDOWS = 20
 RECENT_WINDOWS = 200_000
 """Among so many of the latest, those that come again are looked for."""
+LEAST_GAIN = 0.05  # of a guess's errors; a model that avoids less has learned next to nothing
 KEPT = "model"
 """The name of the training whose model is kept."""
 EDITS = (1, 2, 4, 8)
@@ -95,7 +96,8 @@ class Fitted:
     """A trained model with its calibration.
 
     `folds[i]` tells which part window i was held out with; -1 where it never was. `metrics`
-    are those of the held-out windows: `perplexity`, `masked_accuracy`.
+    are `perplexity` and `masked_accuracy` on the held-out windows, and the `majority_accuracy` of
+    always saying the commonest event.
     """
 
     model: BertForMaskedLM
@@ -104,6 +106,18 @@ class Fitted:
     known: Known
     folds: Indices
     metrics: dict[str, float]
+
+    def warnings(self) -> list[str]:
+        """Sentences for the user where the data can't carry what was asked, or taught nothing."""
+        found = [self.calibration.warning()]
+        accuracy, majority = self.metrics["masked_accuracy"], self.metrics["majority_accuracy"]
+        if accuracy - majority < LEAST_GAIN * (1 - majority):
+            found.append(
+                f"the model knows {accuracy:.1%} of hidden lines, always saying the commonest knows"
+                f" {majority:.1%}: it found next to no order in these windows; keep lines together"
+                " that belong together (--key, --gap, --size), or train longer"
+            )
+        return [each for each in found if each]
 
 
 def fit(task: Task, work: Path | None, report: Report) -> Fitted:
@@ -123,8 +137,8 @@ def fit(task: Task, work: Path | None, report: Report) -> Fitted:
     held_out = max(1, round(count * HELD_OUT_SHARE))
     folds = folds_needed(count, held_out, task.rate, task.threshold.folds)
     requests = _cross_fit(task, work, folds) if folds else _hold_out(task, work, held_out)
-    side_by_side = resolve_device(task.model.device).type == "cpu" and Ranks.here().count == 1
-    workers = min(len(requests), available_cpus()) if side_by_side else 1
+    is_alone = resolve_device(task.model.device).type == "cpu" and Ranks.here().count == 1
+    workers = min(len(requests), available_cpus()) if is_alone else 1
     return _fitted(task, requests, run_all(_carry_out, requests, lambda e: report(*e), workers))
 
 
@@ -250,6 +264,7 @@ def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]
     metrics = {
         "perplexity": float(np.exp(sum(result.surprisal for result in results) / events)),
         "masked_accuracy": sum(result.guessed for result in results) / events,
+        "majority_accuracy": task.corpus.commonest_share(),
     }
     return Fitted(_model(task, results[0]), calibration, screen, results[0].known, folds, metrics)
 

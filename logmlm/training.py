@@ -223,7 +223,7 @@ def _say_learned(lesson: Lesson, window: WindowConfig, say: Say) -> None:
 
 
 def _say_fitted(fitted: Fitted, say: Say) -> None:
-    if warning := fitted.calibration.warning():
+    for warning in fitted.warnings():
         say(f"warning: {warning}")
     say(f"screen: {fitted.screen.measured if fitted.screen else NO_SCREEN}")
 

@@ -193,6 +193,8 @@ def test_what_can_not_be_done_on_ray_is_said(trained):
     assert (topic.code, "--engine ray reads files" in topic.err) == (64, True)
     piped = logmlm("score", trained.model, "-", "--engine", "ray")
     assert (piped.code, "which can be read twice; not -" in piped.err) == (64, True)
+    folder = logmlm("score", trained.model, trained.model, "--engine", "ray")
+    assert (folder.code, f"{trained.model} is a directory" in folder.err) == (74, True)
     nowhere = running("127.0.0.1:1")
     with pytest.raises(UnreachableError, match=r"can't use Ray at 127\.0\.0\.1:1"), nowhere:
         pass

@@ -121,6 +121,7 @@ def test_dead_letters_are_sent_again_when_that_is_asked(daemon, ask):
         (("alerts", "retry", "x", "--all"), 64, "name alerts, or give --all"),
         (("silence", "add", "a=b"), 64, "give either --for or --until"),
         (("silence", "add", "a=b", "--for", "soon"), 64, "--for: 'soon' is no duration"),
+        (("silence", "add", "a=b", "--for", "36526d"), 64, "is more than a hundred years"),
         (("silence", "add", "a=b", "--until", "soon"), 64, "--until: 'soon' is no time"),
         (("silence", "add", "a=b", "--until", "2001-01-01"), 64, "end has to be after now"),
         (("silence", "add", "a~b", "--for", "2h"), 64, "'a~b' is no matcher"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,18 @@ def test_with_enough_windows_the_latest_part_calibrates() -> None:
     expected = Calibration.fit(found, 0.1, 100.0)
     assert fitted.calibration == expected
     check_metrics(fitted, readings)
+
+
+def test_a_model_that_knows_no_more_than_the_commonest_event_is_told_of() -> None:
+    fitted = fit(task_of(60), None, silent)
+    counts = Counter(token for i in range(60) for token in task_of(60).corpus[i].tolist())
+    majority = fitted.metrics["majority_accuracy"]
+    assert majority == pytest.approx(max(counts.values()) / counts.total())
+    for accuracy, is_told in ((majority, True), (majority + 0.06 * (1 - majority), False)):
+        metrics = fitted.metrics | {"masked_accuracy": accuracy}
+        said = dataclasses.replace(fitted, metrics=metrics).warnings()
+        assert any("found next to no order" in each for each in said) == is_told
+        assert fitted.calibration.warning() in said
 
 
 def test_cross_fitting_holds_every_window_out_once_from_a_model_that_did_not_see_it() -> None:

@@ -42,6 +42,13 @@ def test_the_digest_tells_where_windows_end_and_in_which_order_they_come() -> No
     assert Corpus.of([[7, 8], [9]]).digest() == Corpus.of(([7, 8], [9])).digest()
 
 
+def test_the_commonest_token_is_found_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logmlm.mlm.data.PIECE_TOKENS", 3)
+    assert Corpus.of([[7, 8, 9], [7, 30, 7], [29, 8]]).commonest_share() == 3 / 8
+    assert Corpus.of([[30, 8, 9], [7, 8]]).commonest_share() == 2 / 5
+    assert Corpus.of([]).commonest_share() == 0.0
+
+
 def test_a_memory_mapped_corpus_travels_as_the_name_of_its_file(tmp_path: Path) -> None:
     tokens = np.arange(7, 100_007, dtype=np.int32)
     tokens.tofile(tmp_path / "tokens.i32")

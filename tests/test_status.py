@@ -160,9 +160,12 @@ def test_the_command_asks_where_the_config_says(daemon, tmp_path):
         )
         told = logmlm("status", "--config", config, "--interval", "0.1", "--output", "json")
         by_url = logmlm("status", "--url", url + "/", "--interval", "0.1")
+        as_json = logmlm("status", "--url", url, "--interval", "0.1", "--output", "json")
     assert (told.code, told.err) == (0, "")
     assert json.loads(told.out)["lines"] == 7
     assert by_url.out.startswith(f"logmlm 1.2.3 at {url}: ready")
+    assert by_url.out.endswith("\nlast alerts are in its state: --state-dir DIR\n")
+    assert json.loads(as_json.out)["last_alerts"] == []
 
 
 def test_the_last_alerts_are_told_where_their_state_is(daemon, tmp_path):

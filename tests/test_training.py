@@ -85,7 +85,7 @@ def test_the_manifest_says_what_was_learned_and_how(manifest, config, log):
     assert data.files == (str(log),)
     assert (data.lines, data.windows) == (len(log.read_text().splitlines()), 60)
     assert BEGIN.timestamp() < data.first_event < data.last_event
-    assert set(manifest.metrics) == {"perplexity", "masked_accuracy"}
+    assert set(manifest.metrics) == {"perplexity", "masked_accuracy", "majority_accuracy"}
     assert manifest.metrics["perplexity"] > 1.0
 
 

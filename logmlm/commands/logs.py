@@ -58,7 +58,7 @@ def refuse_streams(logs: Sequence[str]) -> None:
     for log in logs:
         if is_kafka(log):
             raise UsageError("--engine ray reads files; take topics of Kafka without it")
-        if log == STDIN or (Path(log).exists() and not Path(log).is_file()):
+        if log == STDIN or Path(log).is_fifo() or Path(log).is_char_device():
             raise UsageError(f"--engine ray reads files, which can be read twice; not {log}")
 
 

@@ -42,7 +42,12 @@ logger = logging.getLogger(__name__)
     type=click.Choice(["auto", "json", "text"]),
     help="The log on standard error. [default: auto, text on a terminal and JSON elsewhere]",
 )
-@click.option("--stop-when-idle", type=float, metavar="S", help="End when no line came for S s.")
+@click.option(
+    "--stop-when-idle",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="End when no line came for S s, as if the input had ended.",
+)
 def run(
     config_file: Path | None,
     stop_when_idle: float | None,

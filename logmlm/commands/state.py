@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from logmlm.runconfig import RunConfig
     from logmlm.state import State
 
+CENTURY_S = 100 * 365.25 * 86400.0
+
 output_option = click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
@@ -56,14 +58,16 @@ def daemon_config(path: Path) -> RunConfig:
 
 
 def seconds(option: str, text: str) -> float:
-    """Seconds of a duration such as 2h."""
+    """Seconds of a duration such as 2h, of a century at most: what ends has a date."""
     from logmlm.config import parse_duration
 
     try:
-        found = parse_duration(text)
+        found = float(str(parse_duration(text)))
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from error
-    return float(str(found))
+    if found > CENTURY_S:
+        raise UsageError(f"{option}: '{text}' is more than a hundred years")
+    return found
 
 
 def moment(option: str, text: str) -> float:

@@ -27,7 +27,7 @@ LAST_ALERTS = 5
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
-    help="Where its last alerts are. [default: the config's, or as run has it]",
+    help="Where its last alerts are. [default: the config's, or as run has it; with --url nowhere]",
 )
 @click.option(
     "--interval",
@@ -54,13 +54,16 @@ def status(
     if config_file is not None and url is not None:
         raise UsageError("give either --config or --url")
     found = look(_url(config_file) if url is None else url.rstrip("/"), interval, time.sleep)
-    latest = _latest(state_dir, config_file)
+    # Of a daemon at an address nobody knows where its state is; that of another would mislead.
+    is_known = url is None or state_dir is not None
+    latest = _latest(state_dir, config_file) if is_known else []
     if output == "json":
         last = [json.loads(as_json(known)) for known in latest]
         click.echo(json.dumps(found.as_dict() | {"last_alerts": last}, ensure_ascii=False))
     else:
+        title = "last alerts" if is_known else "last alerts are in its state: --state-dir DIR"
         click.echo(render(found), nl=False)
-        click.echo("\n".join(["last alerts", *(f"  {as_row(known)}" for known in latest)]))
+        click.echo("\n".join([title, *(f"  {as_row(known)}" for known in latest)]))
 
 
 def _latest(state_dir: Path | None, config: Path | None) -> list[KnownAlert]:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from logmlm.mlm.masking import Tokens
 
+PIECE_TOKENS = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
@@ -50,6 +52,15 @@ class Corpus:
         """A 64-bit hash of one window's tokens: equal windows have equal hashes."""
         digest = hashlib.blake2b(self._stored(index).tobytes(), digest_size=8).digest()
         return int.from_bytes(digest, "little")
+
+    def commonest_share(self) -> float:
+        """The share of all tokens that the commonest one has; 0 of none."""
+        counts = np.zeros(1, dtype=np.int64)
+        for start in range(0, len(self.tokens), PIECE_TOKENS):
+            found = np.bincount(self.tokens[start : start + PIECE_TOKENS], minlength=len(counts))
+            found[: len(counts)] += counts
+            counts = found
+        return float(counts.max() / max(1, len(self.tokens)))
 
     def digest(self) -> str:
         """SHA-256 of all windows in order, as hex."""
