@@ -107,7 +107,7 @@ class Clients:
         client = KafkaProducer(bootstrap_servers=self.address, linger_ms=5, **options)
         try:
             yield client
-            client.flush(30)
+            client.flush(90)
         finally:
             client.close(timeout=10)
 
