@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTED := $(VENV)/.tested
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+# Where this is set, each process that is started compiles anew all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo demo-kafka kafka soak test lint types pytest clean help
 
