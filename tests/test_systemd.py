@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from logmlm.configfile import read_run_config
-from logmlm.errors import ConfigError
+from logmlm.errors import ConfigError, DataError
 from logmlm.outside import HEALTHY_WITHIN_S
 from logmlm.signals import GRACE_S
 
@@ -93,9 +93,10 @@ def test_waiting_for_the_end_of_a_reload_is_for_newer_ones(instance):
     assert (told.stderr == "") == (version >= 253)
 
 
-def test_a_wrong_configuration_is_not_started_again():
+def test_what_a_start_would_not_mend_is_not_started_again():
     """systemd heeds the main process's code alone, and would start again what fails before it."""
-    assert service()["RestartPreventExitStatus"] == [str(ConfigError.exit_code)]
+    hopeless = [str(each.exit_code) for each in (DataError, ConfigError)]
+    assert service()["RestartPreventExitStatus"] == [" ".join(hopeless)]
     logmlm = "/opt/logmlm/bin/logmlm"
     assert service()["ExecStartPre"] == [f"-{logmlm} validate /etc/logmlm/%i.yaml"]
     assert service()["ExecStart"] == [f"{logmlm} run --config /etc/logmlm/%i.yaml"]
