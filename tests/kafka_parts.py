@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 5
 PORTS = range(28_000 + 200 * WORKER, 28_200 + 200 * WORKER)
 """Each worker's own; the filters of warnings in pyproject.toml name them too."""
+ROUND = cycle(random.sample(PORTS, len(PORTS)))
 JAVA = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 PASSWORD = "s3cr3t-of-alice"  # noqa: S105  the test broker's own
 PROPERTIES = """\
@@ -69,15 +71,16 @@ def kafka_home():
 
 
 def free_ports(count):
-    """Ports that the system gives to no connection, and by which pytest knows Kafka's sockets."""
+    """Ports that the system gives to no connection, and by which pytest knows Kafka's sockets.
+
+    Each is given once in a round, as who got it may not listen there yet.
+    """
     found = []
-    with ExitStack() as held:
-        for port in random.sample(PORTS, len(PORTS)):
-            with suppress(OSError):
-                held.enter_context(socket.create_server(("127.0.0.1", port)))
-                found.append(port)
-            if len(found) == count:
-                return found
+    for port in islice(ROUND, len(PORTS)):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        if len(found) == count:
+            return found
     raise RuntimeError(f"less than {count} ports of {PORTS} are free")
 
 
