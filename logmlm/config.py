@@ -62,7 +62,7 @@ Strings = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValid
 class Section(BaseModel):
     """A part of a config: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class OneOf(Section):

@@ -205,7 +205,7 @@ def test_what_can_not_be_done_on_ray_is_said(trained):
     [
         ("-", None, 64, "--engine ray reads files, which can be read twice; not -"),
         ("kafka://127.0.0.1:1/t", None, 64, "--engine ray reads files; take topics of Kafka"),
-        ("a.log", "127.0.0.1:1", 69, "can't use Ray at 127.0.0.1:1"),
+        (__file__, "127.0.0.1:1", 69, "can't use Ray at 127.0.0.1:1"),
     ],
 )
 def test_training_says_what_can_not_be_done_on_ray_and_leaves_nothing(

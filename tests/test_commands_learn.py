@@ -179,6 +179,7 @@ def test_a_key_beside_a_config_of_time_windows_implies_sessions(config, tmp_path
         (["LOG", "--out", "OUT", "--epochs", "x"], "logmlm: --epochs should be "),
         (["LOG", "--out", "OUT", "--folds", "x"], "--folds should be 'auto' or should be a valid"),
         (["LOG", "--out", "OUT", "--false-alarm-rate", "2"], "--false-alarm-rate should be less"),
+        (["LOG", "--out", "OUT", "--alerts-per-day", "inf"], "--alerts-per-day should be a finite"),
         (["LOG", "--out", "OUT", "--seed", "-1"], "--seed should be greater than or equal to 0, n"),
         (
             ["LOG", "--out", "OUT", "--false-alarm-rate", ".1", "--alerts-per-day", "1"],

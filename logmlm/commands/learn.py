@@ -16,6 +16,7 @@ from logmlm.commands.logs import (
     expanded,
     read_logs,
     reading_options,
+    refuse_missing,
     refuse_streams,
 )
 from logmlm.errors import ConfigError, UsageError
@@ -45,7 +46,7 @@ _MODEL = ("preset", "epochs", "patience", "seed", "device")
 @click.option("--gap", help="Idle time that ends a session, such as 30s. [default: 60s]")
 @click.option("--size", help="Lines a window at most (time windows: a duration, such as 10s).")
 @click.option("--preset", type=click.Choice(["tiny", "small", "base"]), help="Encoder size.")
-@click.option("--epochs", help="Passes over the training windows.")
+@click.option("--epochs", help="Passes over the windows, or auto. [default: auto]")
 @click.option("--patience", type=int, help="Epochs without a better validation loss. [default: 0]")
 @click.option("--seed", type=int, help="Same seed, same CPU, same weights. [default: 0]")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, … [default: auto]")
@@ -64,6 +65,8 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
     --nproc-per-node N -m logmlm train …. With --engine ray the LOGS are read and parsed there.
     """
     config = _config(logs, config_file, options)
+    config = config.model_copy(update={"logs": expanded(config.logs)})
+    refuse_missing(config.logs)
     from logmlm.mlm.ranks import joined
     from logmlm.mlm.train import follow
 
@@ -80,7 +83,6 @@ def _lead(config: TrainingConfig, told: dict[str, Any], quiet: bool) -> None:
     from logmlm.training import Session, in_processes
     from logmlm.training import train as train_model
 
-    config = config.model_copy(update={"logs": expanded(config.logs)})
     with Progress(quiet) as progress, ExitStack() as ray:
         session = Session(progress.say, progress.report)
         if told["engine"] == "ray":

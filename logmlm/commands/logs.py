@@ -62,6 +62,20 @@ def refuse_streams(logs: Sequence[str]) -> None:
             raise UsageError(f"--engine ray reads files, which can be read twice; not {log}")
 
 
+def refuse_missing(logs: Sequence[str]) -> None:
+    """See that files are there and hold something, before much is imported for them.
+
+    Raises:
+        DataError: all are empty.
+        StorageError: one is missing or can't be read.
+
+    """
+    from logmlm.sources.archive import refuse_empty
+
+    if not any(map(is_kafka, logs)):
+        refuse_empty(logs)
+
+
 def expanded(logs: Sequence[str]) -> tuple[str, ...]:
     """Files for paths and globs; addresses of Kafka stay as they are.
 
