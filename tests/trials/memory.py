@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 from daemon_process import PATIENCE_S, stop
 from offline_parts import ODD
-from trials.receiver import resident
+from trials.receiver import anonymous, resident
 from trials.service import endless
 
 from logmlm.config import FormatConfig, WindowConfig
@@ -31,7 +31,11 @@ NOISE = 1.0
 
 
 def full_speed(process, model, *, seconds):
-    """The slope of the resident memory after the warm-up: a storm, and a fifth of the time."""
+    """The slope of the resident memory after the warm-up: a storm, and a fifth of the time.
+
+    Its anonymous part is told beside it: what is mapped from libraries comes and goes with the
+    system's memory.
+    """
     lines = endless(odd_every=ODD_EVERY, odd_first=STORM)
     process.configure(model=model)
     with process.running() as child:
@@ -40,14 +44,15 @@ def full_speed(process, model, *, seconds):
         sizes, storm, began = [], process.written, time.monotonic()
         while (now := time.monotonic() - began) < seconds:
             _write(process, lines)
-            sizes.append((now, resident(child.pid)))
+            sizes.append((now, resident(child.pid), anonymous(child.pid)))
         alerts = len(process.alerts())
         stop(child)
     assert alerts >= STORM, f"{alerts} alerts"
-    warm = [(at, size) for at, size in sizes if at > seconds / 5]
-    slope = float(np.polyfit(*np.array(warm).T, 1)[0]) * 3600 / MIB
+    times, total, own = np.array([each for each in sizes if each[0] > seconds / 5]).T
+    slope, own_slope = (np.polyfit(times, size, 1)[0] * 3600 / MIB for size in (total, own))
     hours, rate = seconds / 3600, (process.written - storm) / seconds
-    said = f"{hours:.2f} h at {rate:,.0f} lines/s, {warm[-1][1] / MIB:.0f} MiB, {slope:.2f} MiB/h"
+    said = f"{hours:.2f} h at {rate:,.0f} lines/s, {total[-1] / MIB:.0f} MiB, {slope:.2f} MiB/h"
+    said += f" ({own_slope:.2f} anonymous)"
     assert slope * hours < max(SLOPE_ASKED * hours, NOISE), said
     return f"{said}, {alerts:,} alerts"
 

@@ -90,8 +90,17 @@ def an_hour(state, *, every_s):
 
 def resident(pid="self"):
     """Bytes of memory that a process takes."""
+    return _status(pid, "VmRSS")
+
+
+def anonymous(pid):
+    """Those of them that no file holds too."""
+    return _status(pid, "RssAnon")
+
+
+def _status(pid, name):
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (line,) = [line for line in status if line.startswith("VmRSS")]
+    (line,) = [line for line in status if line.startswith(name)]
     return int(line.split()[1]) * 1024
 
 
