@@ -96,8 +96,7 @@ class Fitted:
     """A trained model with its calibration.
 
     `folds[i]` tells which part window i was held out with; -1 where it never was. `metrics`
-    are `perplexity` and `masked_accuracy` on the held-out windows, and the `majority_accuracy` of
-    always saying the commonest event.
+    are `perplexity` and `masked_accuracy` on held-out windows, `majority_accuracy` the commonest's.
     """
 
     model: BertForMaskedLM
@@ -137,8 +136,8 @@ def fit(task: Task, work: Path | None, report: Report) -> Fitted:
     held_out = max(1, round(count * HELD_OUT_SHARE))
     folds = folds_needed(count, held_out, task.rate, task.threshold.folds)
     requests = _cross_fit(task, work, folds) if folds else _hold_out(task, work, held_out)
-    is_alone = resolve_device(task.model.device).type == "cpu" and Ranks.here().count == 1
-    workers = min(len(requests), available_cpus()) if is_alone else 1
+    side_by_side = resolve_device(task.model.device).type == "cpu" and Ranks.here().count == 1
+    workers = min(len(requests), available_cpus()) if side_by_side else 1
     return _fitted(task, requests, run_all(_carry_out, requests, lambda e: report(*e), workers))
 
 

@@ -2,6 +2,8 @@
 
 import gzip
 import lzma
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -295,3 +297,18 @@ def test_a_directory_that_is_no_model_is_not_replaced(log, tmp_path):
     assert outcome.code == 74
     assert "exists and is no model directory; choose another --out" in outcome.err
     assert names(tmp_path) == ["thesis.txt"]
+
+
+def test_a_missing_log_is_told_before_torch_is_imported(tmp_path):
+    code = (
+        "import sys; from logmlm.cli import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    words = ["train", tmp_path / "none.log", "--out", tmp_path / "m"]
+    told = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stdout) == (74, "False\n"), told.stderr
+    assert "there is no file" in told.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from itertools import islice
@@ -66,7 +67,8 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
     """
     config = _config(logs, config_file, options)
     config = config.model_copy(update={"logs": expanded(config.logs)})
-    refuse_missing(config.logs)
+    if os.environ.get("RANK", "0") == "0":  # torchrun's others need no logs
+        refuse_missing(config.logs)
     from logmlm.mlm.ranks import joined
     from logmlm.mlm.train import follow
 

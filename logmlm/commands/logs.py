@@ -58,7 +58,8 @@ def refuse_streams(logs: Sequence[str]) -> None:
     for log in logs:
         if is_kafka(log):
             raise UsageError("--engine ray reads files; take topics of Kafka without it")
-        if log == STDIN or Path(log).is_fifo() or Path(log).is_char_device():
+        path = Path(log)  # of a directory the reading says what to do
+        if log == STDIN or (path.exists() and not (path.is_file() or path.is_dir())):
             raise UsageError(f"--engine ray reads files, which can be read twice; not {log}")
 
 
