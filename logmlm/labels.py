@@ -25,6 +25,7 @@ _VERDICTS = MappingProxyType(
     | dict.fromkeys(("anomaly", "anomalous", "abnormal"), True)
 )
 _VERDICT_COLUMNS = ("label", "anomaly", "is_anomaly", "anomalous", "abnormal", "class")
+_REST_OF_SECOND = 1 - 1e-6
 _LAST_SECOND = 253_402_300_799.0
 """The end of the year 9999, the latest moment that has a date."""
 
@@ -94,18 +95,19 @@ class Labels:
     def is_anomaly(self, window: Window) -> bool:
         """Whether the window is labelled anomalous.
 
-        By time: it overlaps an interval. By key: its key's verdict, normal where the key is
-        not listed. In line: any event's label is something else than "-".
+        By time: it overlaps an interval; where its times have no fraction, such as those of an
+        access log, its last one stands for all of that second. By key: its key's verdict, normal
+        where the key is not listed. In line: any event's label is something else than "-".
         """
         if self.intervals:
-            return self._spans.overlap(window.start, window.end)
+            return self._spans.overlap(*_span(window))
         if self.keys is not None:
             return self.keys.get(window.key, False)
         return any(event.fields.label not in (None, "-") for event in window.events)
 
     def caught(self, windows: Iterable[Window]) -> tuple[Interval, ...]:
         """Return the intervals that at least one of `windows` overlaps, in order of start."""
-        spans = _Spans((window.start, window.end) for window in windows)
+        spans = _Spans(map(_span, windows))
         return tuple(i for i in self.intervals if spans.overlap(i.start, i.end))
 
     def check(self, windows: Sequence[Window]) -> None:
@@ -160,6 +162,13 @@ class _Spans:
         """Whether any span overlaps the closed span from `start` to `end`."""
         begun = bisect_right(self._starts, end)
         return begun > 0 and self._reach[begun - 1] >= start
+
+
+def _span(window: Window) -> tuple[float, float]:
+    """A window's first and last moment."""
+    start, end = window.start, window.end
+    is_whole = start % 1 == end % 1 == 0
+    return start, end + _REST_OF_SECOND * is_whole
 
 
 def _rows(path: Path) -> Iterator[_Row]:

@@ -91,6 +91,15 @@ def test_a_window_is_anomalous_if_it_overlaps_an_interval_and_the_ends_count(
         assert labels.is_anomaly(a_window(start, end)) == bool(expected), (start, end)
 
 
+def test_a_time_without_a_fraction_stands_for_its_whole_second(tmp_path: Path) -> None:
+    labels = Labels.read(a_file(tmp_path, "start,end\n100.634,102.5\n"))
+    spans = {(99, 100): 1, (99, 100.1): 0, (99.5, 100): 0, (102, 102): 1, (103, 104): 0}
+    for (start, end), expected in spans.items():
+        window = a_window(start, end)
+        assert labels.is_anomaly(window) == bool(expected), (start, end)
+        assert len(labels.caught([window])) == expected
+
+
 spans = st.tuples(st.integers(0, 50), st.integers(0, 10)).map(lambda s: (s[0], s[0] + s[1]))
 
 
