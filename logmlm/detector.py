@@ -125,8 +125,8 @@ class Detector:
     def score(self, windows: Sequence[Window]) -> list[Score]:
         """Score windows, in the order given, each by itself."""
         tokens = [self._tokens(window) for window in windows]
-        checked = [is_checked(window) for window in windows]
-        return list(map(_score, windows, self._ladder.judge(tokens, checked)))
+        verdicts = self._ladder.judge(tokens, lambda place: is_checked(windows[place]))
+        return list(map(_score, windows, verdicts))
 
     def exactly(self, score: Score) -> Score:
         """The same score with exact numbers; the surge that it tells of stays."""
@@ -200,8 +200,8 @@ class Detector:
 def _score(window: Window, verdict: Verdict) -> Score:
     return Score(
         window,
-        tuple(verdict.surprisals.tolist()),
-        tuple(verdict.bag_surprisals.tolist()),
+        verdict.surprisals,
+        verdict.bag_surprisals,
         verdict.value,
         verdict.p_value,
         rung=verdict.rung,

@@ -1,4 +1,4 @@
-"""Records of which there is one for every line: frozen, for the type checker alone.
+"""Records of which there is one for every line or window: frozen, for the type checker alone.
 
 A class that watches over itself while the program runs takes four times as long to make.
 """

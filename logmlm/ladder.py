@@ -6,7 +6,7 @@ Only these are scored exactly, so every alert is; the rest has the screen's numb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,8 +34,8 @@ OVERHEAD = 16
 class Verdict:
     """What is said of a window: surprisals in nats in both readings, value, p-value, and how."""
 
-    surprisals: Surprisals
-    bag_surprisals: Surprisals
+    surprisals: tuple[float, ...]
+    bag_surprisals: tuple[float, ...]
     value: float
     p_value: float
     rung: Rung
@@ -74,25 +74,21 @@ class Ladder:
         """One verdict a window, each event hidden by itself."""
         return self._read(windows, EXACT, "exact")
 
-    def judge(self, windows: Sequence[Window], checked: Sequence[bool]) -> list[Verdict]:
-        """One verdict a window; those `checked` are scored exactly, whatever the screen says.
+    def judge(
+        self, windows: Sequence[Window], is_checked: Callable[[int], bool] = lambda _: False
+    ) -> list[Verdict]:
+        """One verdict a window; `is_checked` says of a place whether it is scored exactly anyway.
 
         What a check finds is not kept for the next such window, so that a verdict hangs on nothing
         that came before, and a replay makes the same alerts.
         """
-        verdicts = self._once(windows)
-        doubted = [
-            window
-            for window, is_checked in zip(windows, checked, strict=True)
-            if is_checked and verdicts[window].rung == "screened"
-        ]
-        exact = dict(zip(doubted, self.exact(doubted), strict=True))
-        return [
-            replace(exact[window], rung="checked")
-            if is_checked and window in exact
-            else verdicts[window]
-            for window, is_checked in zip(windows, checked, strict=True)
-        ]
+        known = self._once(windows)
+        verdicts = [known[window] for window in windows]
+        doubted = [i for i, one in enumerate(verdicts) if one.rung == "screened" and is_checked(i)]
+        exact = self.exact([windows[i] for i in doubted])
+        for i, verdict in zip(doubted, exact, strict=True):
+            verdicts[i] = replace(verdict, rung="checked")
+        return verdicts
 
     def _once(self, windows: Sequence[Window]) -> dict[Window, Verdict]:
         """Verdicts of the distinct windows; what is new is remembered."""
@@ -155,9 +151,11 @@ def seen(scorer: Scorer, windows: Sequence[Window], look: Look) -> list[Pair]:
 
 
 def _verdicts(calibration: Calibration, pairs: Sequence[Pair], rung: Rung) -> list[Verdict]:
+    if not pairs:
+        return []
     values, p_values = calibration.values(_statistics(pairs))
     return [
-        Verdict(in_order, bag, value, p_value, rung)
+        Verdict(tuple(in_order.tolist()), tuple(bag.tolist()), value, p_value, rung)
         for (in_order, bag), value, p_value in zip(
             pairs, values.tolist(), p_values.tolist(), strict=True
         )

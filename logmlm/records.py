@@ -81,7 +81,7 @@ class Event:
     template_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Window:
     """Events of one key that are scored together, in the order of their lines.
 
@@ -131,7 +131,7 @@ def is_checked(window: Window) -> bool:
     return zlib.crc32(place.encode("utf-8", "backslashreplace")) % CHECKED_OF == 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Rise:
     """How far evidence for a surge of odd windows has risen in a partition.
 
@@ -145,7 +145,7 @@ class Rise:
     odd: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Score:
     """A window's score.
 

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from logmlm.records import Event, Fields, LogLine, Score, Window, window_id
+from logmlm.records import Checkpoint, Event, Fields, LogLine, Score, Window, window_id
 
 
 def event(start, timestamp):
@@ -49,6 +49,7 @@ def test_pll_is_minus_the_sum_of_the_surprisals_and_1_is_the_threshold():
     assert not replace(score, value=0.9999).is_anomaly
 
 
-def test_records_that_are_not_one_a_line_are_frozen():
+def test_records_that_are_not_one_a_line_or_window_are_frozen():
+    checkpoint = Checkpoint(5, 9, None)
     with pytest.raises(FrozenInstanceError):
-        WINDOW.key = "other"
+        checkpoint.safe = 9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from logmlm.formats.line_format import LineFormat
 from logmlm.formats.timestamps import DAY_S, HALF_YEAR_S
@@ -62,7 +62,7 @@ class Assembler:
         pending = self._pending.get(line.partition)
         if pending is None:
             complete = []
-        elif pending.goes_on_with(fields):
+        elif pending.fields.partial and pending.goes_on_with(fields):
             self._extend(pending, line, fields)
             return [] if fields.partial else self.flush(line.partition)
         else:
@@ -144,15 +144,13 @@ def _lines_in(line: LogLine) -> int:
 class _Pending:
     """An event whose last line may still be to come."""
 
-    __slots__ = ("chars", "fields", "last", "line", "messages", "texts", "timestamp")
+    __slots__ = ("fields", "last", "line", "rest", "timestamp")
 
     def __init__(self, line: LogLine, fields: Fields, timestamp: float) -> None:
         self.line = self.last = line
         self.fields = fields
         self.timestamp = timestamp
-        self.chars = len(line.text)
-        self.texts: list[str] = []
-        self.messages: list[str] = []
+        self.rest: _Rest | None = None
 
     @property
     def received_at(self) -> float:
@@ -160,31 +158,41 @@ class _Pending:
         return self.last.received_at
 
     def goes_on_with(self, fields: Fields) -> bool:
-        """Whether this is the first part of a line that `fields` is the next part of."""
-        if not self.fields.partial:
-            return False
+        """Whether this, a part of a line, is followed by `fields` as its next part."""
         streams = [one.attributes.get("log.iostream") for one in (self.fields, fields)]
         return streams[0] == streams[1]
 
     def extend(self, line: LogLine, fields: Fields | None, max_lines: int, max_chars: int) -> bool:
         """Join a line to it, if it does not grow too long."""
         self.last = line
-        chars = self.chars + 1 + len(line.text)
-        if len(self.texts) + 1 >= max_lines or chars > max_chars:
+        rest = self.rest or _Rest(len(self.line.text))
+        chars = rest.chars + 1 + len(line.text)
+        if len(rest.texts) + 1 >= max_lines or chars > max_chars:
             return False
-        self.texts.append(line.text)
-        self.chars = chars
+        self.rest = rest
+        rest.chars = chars
+        rest.texts.append(line.text)
         if fields is not None:
-            self.messages.append(fields.message)
+            rest.messages.append(fields.message)
         return True
 
     def assembled(self) -> Assembled:
         """Return the event as far as it came."""
         line, fields = self.line, self.fields
-        if self.texts:
-            line = replace(line, text="\n".join((line.text, *self.texts)))
-        if self.last is not self.line:
-            line = replace(line, end=self.last.end)
+        if self.last is line and not fields.partial:
+            return line, fields, self.timestamp
+        rest = self.rest or _Rest(0)
+        text = "\n".join((line.text, *rest.texts))
+        line = replace(line, text=text, end=self.last.end)
         if fields.partial:
-            fields = replace(fields, message="".join((fields.message, *self.messages)).strip())
+            fields = replace(fields, message="".join((fields.message, *rest.messages)).strip())
         return line, fields, self.timestamp
+
+
+@dataclass(slots=True)
+class _Rest:
+    """What was joined to an event's first line; `chars` counts the first line too."""
+
+    chars: int
+    texts: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
