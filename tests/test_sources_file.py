@@ -20,6 +20,7 @@ from logmlm.records import Checkpoint
 from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import BATCH_BYTES, FORGET_AFTER_S, FileSource
+from logmlm.sources.tail import CHUNK_BYTES
 
 LONG_BANNER = "#" * 1100 + "\n"
 """More than a fingerprint is of."""
@@ -137,7 +138,7 @@ def test_a_lone_carriage_return_does_not_end_a_line(tmp_path):
 def test_a_line_over_the_limit_is_cut_and_counted(tmp_path, length, cut, end):
     desk = Desk(tmp_path, max_line_bytes=10)
     desk.write("x" * length + end + "next\n")
-    lines = desk.poll(3)
+    lines = desk.poll(6)
     assert [line.text for line in lines] == ["x" * min(length, 10), "next"]
     assert lines[0].end == lines[1].start == length + len(end)
     assert desk.source.discarded["cut"] == cut
@@ -150,7 +151,7 @@ def test_a_long_line_that_is_not_too_long_is_whole_though_it_comes_in_pieces(tmp
     desk.write("y" * 100_000)
     assert desk.texts() == []
     desk.write("\nz\n")
-    assert desk.texts(2) == ["x" * 100_000 + "y" * 100_000, "z"]
+    assert desk.texts(4) == ["x" * 100_000 + "y" * 100_000, "z"]
 
 
 def test_a_file_renamed_away_is_read_to_its_end_and_the_new_one_from_its_beginning(desk):
@@ -380,12 +381,12 @@ def test_an_archive_that_is_still_written_is_read_on_as_it_grows(tmp_path, caplo
     whole = gzip.compress("".join(line + "\n" for line in lines).encode())
     archive, half = tmp_path / "app.log.gz", len(whole) // 2
     desk.write(whole[:half], archive)
-    found = desk.texts(8)
+    found = desk.texts(14)
     assert 1000 < len(found) < 4000
     assert desk.source.discarded["damaged_archive"] == 1
     assert "ends in its midst, or is still being written" in caplog.text
     desk.write(whole[half:], archive)
-    assert found + desk.texts(8) == lines
+    assert found + desk.texts(14) == lines
     desk.write(gzip.compress(b"another member\n") + b"\0\0", archive)
     assert desk.texts(2) == ["another member"]
     assert desk.source.discarded["damaged_archive"] == 1
@@ -533,8 +534,8 @@ def test_what_lies_beside_and_lost_its_end_is_no_file_of_ours(tmp_path):
 def test_a_great_archive_is_unpacked_piece_by_piece_and_not_waited_for(tmp_path):
     desk = Desk(tmp_path, include=[str(tmp_path / "app.log")])
     line = "x" * 99 + "\n"
-    desk.write("first\n" + line * (5 * BATCH_BYTES // len(line)))
-    lines = desk.poll(10)
+    desk.write("first\n" + line * (5 * CHUNK_BYTES // len(line)))
+    lines = desk.poll(12)
     desk.commit(lines)
     desk.write("the rest\n")
     desk.log.rename(tmp_path / "app.log.1")
@@ -573,7 +574,7 @@ def test_what_a_damaged_archive_still_holds_is_read_and_the_damage_counted(tmp_p
     desk.log.unlink()
     (tmp_path / "app.log.1.gz").write_bytes(whole[: len(whole) // 2])
     desk.start()
-    found = desk.texts(12)
+    found = desk.texts(24)
     assert 100 < len(found) < 900
     assert found[:-1] == lines[: len(found) - 1]
     assert desk.source.discarded["damaged_archive"] == 1
@@ -646,13 +647,20 @@ def test_the_lag_is_what_was_not_handed_over_yet(desk):
 
 def test_many_files_are_read_in_turn(desk):
     line = "x" * 99 + "\n"
-    count = 2 * BATCH_BYTES // len(line)
+    count = 2 * CHUNK_BYTES // len(line)
     for name in ("app.log.1", "app.log.2", "app.log.3"):
         desk.write(name + "\n" + line * count, desk.directory / name)
-    batch = desk.poll()
-    assert len({line.partition for line in batch}) == 3
-    assert sum(line.end - line.start for line in batch) <= BATCH_BYTES
-    assert len(batch) + len(desk.poll(20)) == 3 * (count + 1)
+    batches = [desk.poll() for _ in range(3)]
+    assert len({line.partition for batch in batches for line in batch}) == 3
+    for batch in batches:
+        assert BATCH_BYTES <= sum(line.end - line.start for line in batch) <= CHUNK_BYTES
+    assert sum(map(len, batches)) + len(desk.poll(20)) == 3 * (count + 1)
+
+
+def test_small_files_are_read_many_at_once(desk):
+    for number in range(30):
+        desk.write("one\n" * number + "end\n", desk.directory / f"app.log.{number + 1}")
+    assert sum(line.text == "end" for line in desk.poll()) == 30
 
 
 def test_what_was_not_seen_for_a_week_is_forgotten(desk):

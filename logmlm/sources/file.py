@@ -20,7 +20,8 @@ from logmlm.sources.packed import AnyTail, PackedTail
 from logmlm.sources.tail import CHUNK_BYTES
 
 SCAN_EVERY_S = 1.0
-BATCH_BYTES = 4 * CHUNK_BYTES
+BATCH_BYTES = CHUNK_BYTES // 2
+"""With so many or more, a poll ends: the fewer lines are held at once, the less memory it takes."""
 FORGET_AFTER_S = 7 * 86400.0
 
 
@@ -137,15 +138,16 @@ class FileSource(Steady):
             self._scan(now)
             self._next_scan = now + SCAN_EVERY_S
         lines, self._last_words = self._last_words, []
-        budget, idle = BATCH_BYTES, 0
-        while budget > 0 and idle < len(self._following):
+        read = idle = 0
+        while read < BATCH_BYTES and idle < len(self._following):
             partition = self._following.next_turn()
             if self._following.tails[partition].at_end:
                 idle += 1
                 continue
-            lines += self._lines(partition, self._read_tail(partition), now)
-            budget, idle = budget - CHUNK_BYTES, 0
-        self._is_idle = budget > 0
+            raw = self._read_tail(partition)
+            lines += self._lines(partition, raw, now)
+            read, idle = read + (raw[-1].end - raw[0].start if raw else CHUNK_BYTES), 0
+        self._is_idle = read < BATCH_BYTES
         return lines
 
     def _read_tail(self, partition: str) -> list[RawLine]:
