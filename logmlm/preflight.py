@@ -26,6 +26,7 @@ from logmlm.secretfile import read_secret
 from logmlm.sourceconfig import SourceConfig
 from logmlm.sources import journalctl
 from logmlm.sources.archive import STDIN, refuse_empty
+from logmlm.sources.discovery import refuse_directories
 from logmlm.sources.listeners import bind, unbind
 from logmlm.templates import Templates
 
@@ -135,7 +136,10 @@ def _check_source(path: Path, config: SourceConfig) -> list[str]:
     except StorageError as error:
         raise ConfigError(f"{path}: 'source.{config.kind}': {error}") from error
     notes = []
-    for pattern in config.file.include if config.file else ():
+    patterns = config.file.include if config.file else ()
+    with _named(path, "source.file.include"):
+        refuse_directories(patterns)
+    for pattern in patterns:
         logs = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
         notes += [] if logs else [f"note: no file matches {pattern} yet; it will be waited for"]
         for log in logs:

@@ -12,7 +12,7 @@ from logmlm.errors import UsageError
 from logmlm.explanation import END_OF_WINDOW
 from logmlm.jsontext import Writer, writable
 from logmlm.records import LogLine, Score, Window
-from logmlm.storage import atomic_path
+from logmlm.storage import atomic_path, is_special
 
 IdOf = Callable[[Window], str]
 
@@ -82,10 +82,12 @@ def check_target(output: str, out: Path | None) -> None:
     """See that Parquet, which is no text, goes to a file.
 
     Raises:
-        UsageError: it would go to standard output.
+        UsageError: it would go to standard output, or into a pipe or a device.
     """
     if output == "parquet" and out is None:
         raise UsageError("Parquet can't be written to standard output; name a file with --out")
+    if output == "parquet" and out is not None and is_special(out):
+        raise UsageError(f"Parquet can't be written into {out}, which is no regular file")
 
 
 _COLUMNS = (

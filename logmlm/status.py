@@ -156,6 +156,12 @@ def _status(
     )
 
 
+def _config(status: Status) -> str:
+    if status.last_reload_took_effect:
+        return "in force"
+    return "LAST RELOAD REFUSED; see the log" if status.model else "being read; it starts"
+
+
 def _whole(values: Mapping[str, float]) -> dict[str, int]:
     return {name: int(value) for name, value in values.items()}
 
@@ -202,8 +208,7 @@ def render(status: Status) -> str:
         f"windows    {status.windows:,} scored, {status.windows_per_s:,.1f}/s,"
         f" {status.unknown_share:.1%} of the last lines unknown",
         f"positions  committed {status.committed_s_ago:,.0f} s ago",
-        "config     "
-        + ("in force" if status.last_reload_took_effect else "LAST RELOAD REFUSED; see the log"),
+        "config     " + _config(status),
         f"alerts     {status.alerts.get('firing', 0):,} began,"
         f" {status.alerts.get('resolved', 0):,} ended",
         "",

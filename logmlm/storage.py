@@ -22,24 +22,39 @@ logger = logging.getLogger(__name__)
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and takes its place.
 
-    On any error the temporary file is removed and the old file stays as it was.
+    A link stays one: what it names is replaced. On any error the temporary file is removed and
+    the old file stays as it was.
 
     Raises:
         StorageError: the file can't be written (disk full, missing rights).
 
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    place = path.resolve()
+    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        raise StorageError(f"can't write {path}: {error.strerror or error}") from error
+        with writing(path):
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            yield temporary
+            sync(temporary)
+            temporary.replace(place)
+            sync(place.parent)
     finally:
         with suppress(OSError):  # it is gone, or its directory was never there
             temporary.unlink()
+
+
+def is_special(path: Path) -> bool:
+    """Whether a pipe, a device or a socket is there, which nothing can take the place of."""
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say of what fails meanwhile that it was writing `path`, as a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"can't write {path}: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

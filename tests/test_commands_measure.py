@@ -4,8 +4,11 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import offline_parts
 import pyarrow.parquet as pq
@@ -89,6 +92,42 @@ def test_scores_can_go_to_a_file(trained, scored, tmp_path):
     outcome = logmlm("score", trained.model, trained.odd_log, "--out", tmp_path / "s.jsonl")
     assert (outcome.code, outcome.out) == (0, "")
     assert (tmp_path / "s.jsonl").read_text() == scored
+
+
+def test_scores_go_into_a_pipe_and_through_a_link(trained, scored, tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    (tmp_path / "target").write_text("old\n")
+    outcome = logmlm("score", trained.model, trained.odd_log, "--out", tmp_path / "link")
+    assert outcome.code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == scored
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor() as reader:
+        read = reader.submit((tmp_path / "pipe").read_text)
+        outcome = logmlm("score", trained.model, trained.odd_log, "--out", tmp_path / "pipe")
+        assert outcome.code == 0
+        assert read.result() == scored
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_device_that_takes_nothing_is_told_and_stays_one(trained, tmp_path):
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    outcome = logmlm("score", trained.model, trained.odd_log, "--out", full)
+    assert outcome.code == 74
+    assert outcome.err == f"logmlm: can't write {full}: No space left on device\n"
+    assert Path("/dev/full").is_char_device()
+    words = ("score", trained.model, trained.odd_log, "--output", "parquet", "--out", full)
+    outcome = logmlm(*words)
+    assert (outcome.code, "which is no regular file" in outcome.err) == (64, True)
+
+
+@pytest.mark.parametrize("command", ["score", "train"])
+def test_a_cluster_is_named_for_ray_alone(trained, command):
+    words = [trained.model, trained.odd_log] if command == "score" else [trained.odd_log]
+    outcome = logmlm(command, *words, "--ray-address", "127.0.0.1:1")
+    assert outcome.code == 64
+    assert "--ray-address counts with --engine ray alone" in outcome.err
 
 
 def test_only_anomalies_and_fail_on_alert(trained, tmp_path):
@@ -180,6 +219,8 @@ def test_explain_shows_any_window_by_its_id_or_the_beginning_of_it(trained, rows
     assert outcome.err == (
         "logmlm: no window of these logs has the id 0123456789ab; logmlm score lists them\n"
     )
+    outcome = logmlm("explain", trained.model, trained.odd_log, "--window", "")
+    assert (outcome.code, "--window is empty" in outcome.err) == (64, True)
 
 
 def test_explain_says_where_nothing_alarms(trained):

@@ -43,6 +43,12 @@ def test_logs_that_are_not_there_yet_are_noted_but_no_mistake(write):
     assert check(write(RUN))[2] == "note: no file matches *.log yet; it will be waited for"
 
 
+def test_a_directory_is_no_file_to_follow(write, tmp_path):
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(ConfigError, match=r"'source.file.include': logs/ is a directory; name the"):
+        check(write(RUN.replace("*.log", "logs/")))
+
+
 def test_standard_input_needs_no_files(write):
     assert len(check(write("model: {path: m}\nsource: {stdin: }\n"))) == 3
 

@@ -222,7 +222,7 @@ def test_a_source_that_is_held_hands_over_nothing_tells_its_lag_and_stays_in_the
 
 
 def test_unreadable_records_go_to_the_dead_letter_topic_before_they_are_passed(
-    broker, topic, open_source
+    broker, topic, open_source, caplog
 ):
     broker.produce(topic, ['{"log": "a"}', "no json", None, '{"log": "b"}'])
     source = open_source(value="json", message_field="log")
@@ -238,6 +238,8 @@ def test_unreadable_records_go_to_the_dead_letter_topic_before_they_are_passed(
         "logmlm.offset": b"1",
     }
     assert dict(letters[1].headers)["logmlm.error"] == b"no value"
+    said = f"2 records can't be read, the last of them in {topic}/0 at offset 2 (no value); topic"
+    assert f"{said} {topic}.logmlm.dlq has them" in caplog.text
 
 
 def test_while_dead_letters_can_not_be_written_nothing_passes_them(

@@ -110,8 +110,11 @@ def test_a_daemon_that_just_began_and_one_in_trouble_are_told_too(daemon):
     daemon.made.reloaded(False)
     with daemon.served() as url:
         text = render(look(url, 1.0, lambda _: None))
-    for words in ("NOT READY", "model      none yet", "lag unknown", "  none yet", "REFUSED"):
+    for words in ("NOT READY", "model      none yet", "lag unknown", "  none yet", "it starts"):
         assert words in text
+    daemon.made.model("m", "d" * 64, 3)
+    with daemon.served() as url:
+        assert "config     LAST RELOAD REFUSED" in render(look(url, 1.0, lambda _: None))
 
 
 def test_bars_are_as_long_as_their_counts_and_none_that_counts_is_invisible(daemon):

@@ -17,6 +17,7 @@ from logmlm.commands.logs import (
     expanded,
     read_logs,
     reading_options,
+    refuse_idle_address,
     refuse_missing,
     refuse_streams,
 )
@@ -65,6 +66,7 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
     Whatever --config FILE says, the options beside it win. On several GPUs: torchrun
     --nproc-per-node N -m logmlm train …. With --engine ray the LOGS are read and parsed there.
     """
+    refuse_idle_address(options["engine"], options["ray_address"])
     config = _config(logs, config_file, options)
     config = config.model_copy(update={"logs": expanded(config.logs)})
     if os.environ.get("RANK", "0") == "0":  # torchrun's others need no logs

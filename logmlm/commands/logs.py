@@ -46,6 +46,17 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def refuse_idle_address(engine: str, address: str | None) -> None:
+    """See that a cluster is named for Ray alone.
+
+    Raises:
+        UsageError: one is named, and the work is done here.
+
+    """
+    if engine != "ray" and address is not None:
+        raise UsageError("--ray-address counts with --engine ray alone; say both, or neither")
+
+
 def refuse_streams(logs: Sequence[str]) -> None:
     """See that all are files, which several machines can read, as often as they like.
 

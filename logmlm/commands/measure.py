@@ -17,6 +17,7 @@ from logmlm.commands.logs import (
     is_kafka,
     read_logs,
     reading_options,
+    refuse_idle_address,
     refuse_streams,
 )
 
@@ -110,6 +111,7 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
     from logmlm.scoretable import check_target, write_csv, write_json_lines, write_parquet
 
     check_target(output, out)
+    refuse_idle_address(rest["engine"], rest["ray_address"])
     logs = expanded(logs)
     if rest["engine"] == "ray":
         identify, scores = _on_ray(model, logs, rest)
@@ -143,6 +145,8 @@ def explain(
     from logmlm.explanation import render
     from logmlm.jsontext import writable
 
+    if wanted == "":
+        raise UsageError("--window is empty; give a window's id, or leave the option out")
     logs = expanded(logs)
     detector = _detector(model, device, exact)
     colour = sys.stdout.isatty()
@@ -239,10 +243,14 @@ def _scores(detector: Detector, windows: Iterator[Window]) -> Iterator[Score]:
 
 @contextmanager
 def _target(out: Path | None) -> Iterator[TextIO]:
-    from logmlm.storage import atomic_path
+    from logmlm.storage import atomic_path, is_special, writing
 
     if out is None:
         yield sys.stdout
+        return
+    if is_special(out):
+        with writing(out), out.open("w", encoding="utf-8") as stream:
+            yield stream
         return
     with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
         yield stream

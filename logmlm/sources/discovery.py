@@ -11,9 +11,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from logmlm.errors import ConfigError
 from logmlm.sources.fingerprint import FileId
 
 logger = logging.getLogger(__name__)
+
+
+def refuse_directories(patterns: Iterable[str]) -> None:
+    """See that no pattern is the name of a directory, of which nothing would be read.
+
+    Raises:
+        ConfigError: one is.
+
+    """
+    for pattern in patterns:
+        if Path(pattern).is_dir():
+            within = f"{pattern.rstrip('/')}/*.log"
+            raise ConfigError(f"{pattern} is a directory; name the files in it, such as {within}")
 
 
 class Discovery:
@@ -23,6 +37,7 @@ class Discovery:
     """
 
     def __init__(self, include: Sequence[str], exclude: Sequence[str]) -> None:
+        refuse_directories(include)
         self._include = include
         self._exclude = exclude
         self._awaited: set[str] = set()

@@ -56,6 +56,7 @@ class LetterBox:
         self._left = left
         self._make = make
         self._producer: Any = None
+        self._written = 0
 
     def put(self, letters: Sequence[Letter]) -> bool:
         """Write letters; say whether all of them are safe. Gives up after a few seconds.
@@ -84,6 +85,7 @@ class LetterBox:
             logger.warning("dead letters can't be written now (%s)", type(error).__name__)
             self.close()
             return False
+        self._tell(letters)
         return True
 
     def close(self) -> None:
@@ -92,6 +94,18 @@ class LetterBox:
             close = partial(self._producer.close, timeout=2 * FLUSH_TIMEOUT_S)
             let_go(close, min(CLOSE_TIMEOUT_S, self._left()))
             self._producer = None
+
+    def _tell(self, letters: Sequence[Letter]) -> None:
+        """Log the first letter, and whenever there are twice as many."""
+        before, self._written = self._written, self._written + len(letters)
+        if before.bit_length() < self._written.bit_length():
+            record, reason = letters[-1]
+            logger.warning(
+                "%d records can't be read, the last of them in %s/%d at offset %d (%s); topic %s"
+                " has them",
+                *(self._written, record.topic, record.partition, record.offset, reason),
+                self._config.dead_letter_topic_of(record.topic),
+            )
 
     def _open(self) -> Any:
         if self._producer is None:
