@@ -34,6 +34,8 @@ MARGIN = 1e-3
 """A threshold lies this much evidence above where the held-out windows put it."""
 MEAN_WEIGHT = 0.5
 """The oddest statistic leads, as an anomaly may show in one alone; the others are heard."""
+MOST_FOR_SURGES = 0.02
+"""Who asks for more has each window flagged that is a little odd; many of them are no news."""
 VAGUE = 3.0
 """A rate whose interval ends past so many times what was asked is warned of."""
 MOST_EVIDENCE = 700.0
@@ -103,8 +105,9 @@ class Calibration:
         """Calibrate on statistics [N, 5] of normal windows that the model did not see.
 
         `in_order` says that they are in the order of their time: surges are watched for then,
-        and have a share of the rate.
+        and have a share of the rate, unless that is over `MOST_FOR_SURGES`.
         """
+        in_order = in_order and rate <= MOST_FOR_SURGES
         tails = {name: Tail.fit(held_out[:, i]) for i, name in enumerate(STATISTICS)}
         each = [tails[name].among_others(held_out[:, i]) for i, name in enumerate(STATISTICS)]
         joined = _join(each)

@@ -133,6 +133,7 @@ def test_a_calibration_shares_the_rate_between_windows_alone_and_surges():
     shared = Calibration.fit(statistics, 0.01, 100.0, in_order=True)
     assert plain.surge is None
     assert shared.surge is not None
+    assert Calibration.fit(statistics, 0.021, 100.0, in_order=True).surge is None
     assert shared.surge.least_p == pytest.approx(0.01 * RATE_SHARE)
     assert shared.threshold > plain.threshold
     fewer = Calibration.fit(statistics, 0.01 * (1 - RATE_SHARE), 100.0)
