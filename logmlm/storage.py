@@ -29,7 +29,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         StorageError: the file can't be written (disk full, missing rights).
 
     """
-    place = path.resolve()
+    place = Path(os.path.realpath(path))  # resolve() gives up on links that go round
     temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     try:
         with writing(path):

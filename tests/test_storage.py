@@ -40,6 +40,21 @@ def test_what_is_written_takes_the_old_files_place(tmp_path: Path) -> None:
     assert names(tmp_path) == ["state.json"]
 
 
+def test_a_link_stays_one_and_what_it_names_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "target", tmp_path / "link"
+    link.symlink_to("there/target")
+    for text in ("first", "second"):
+        write_text(link, text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+    assert [each.name for each in target.parent.iterdir()] == ["target"]
+    round_and_round = tmp_path / "loop"
+    round_and_round.symlink_to("loop")
+    write_text(round_and_round, "text")
+    assert round_and_round.read_text() == "text"
+
+
 def test_who_has_the_old_file_open_reads_the_old_file_to_its_end(tmp_path: Path) -> None:
     write_text(tmp_path / "state.json", "old")
     with (tmp_path / "state.json").open(encoding="utf-8") as file:
