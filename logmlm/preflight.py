@@ -114,11 +114,13 @@ def _named(config: Path, key: str) -> Iterator[None]:
 
 def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]) -> list[str]:
     notes = _check_source(path, config.source)
-    receivers(config, sys.stdout, clock=lambda: 0.0)
+    with _named(path, "sinks"):
+        receivers(config, sys.stdout, clock=lambda: 0.0)
     for sink in config.sinks:
         if sink.file is not None:
             _need_folder(path, "sinks.file.path", sink.file.path)
-    _check_kafka(config.source)
+    with _named(path, "source.kafka"):
+        _check_kafka(config.source)
     if config.http.token_file is not None:
         with _named(path, "http.token_file"):
             read_secret(config.http.token_file)
