@@ -66,7 +66,7 @@ def test_two_members_share_a_new_topic_of_their_pattern(broker, topic, open_sour
     with polled(second):
         until(lambda: len(given(first)) == len(given(second)) == 1, first)
         broker.topic(f"{topic}-more", 2)
-        until(lambda: len(given(first)) == len(given(second)) == 2, first, seconds=20)
+        until(lambda: len(given(first)) == len(given(second)) == 2, first)
 
 
 def test_a_member_that_came_back_by_its_name_finds_new_partitions(broker, topic, open_source):

@@ -135,7 +135,7 @@ LINE_BYTES = 100 * 1024
 """What a line may have, where nothing else is told: such a bomb is read whole."""
 WHOLE = (LINE_BYTES - 4096, LINE_BYTES)
 LONG = 10 * 2**20
-BATCH = 2**17
+BATCH = 2**15
 
 
 def bombs(*, rounds, seed=2):
