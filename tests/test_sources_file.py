@@ -19,6 +19,7 @@ from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
 from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints
+from logmlm.sources.discovery import Discovery, beside
 from logmlm.sources.file import BATCH_BYTES, FORGET_AFTER_S, FileSource
 from logmlm.sources.tail import CHUNK_BYTES
 
@@ -655,6 +656,16 @@ def test_many_files_are_read_in_turn(desk):
     for batch in batches:
         assert BATCH_BYTES <= sum(line.end - line.start for line in batch) <= CHUNK_BYTES
     assert sum(map(len, batches)) + len(desk.poll(20)) == 3 * (count + 1)
+
+
+def test_no_path_is_made_anew_with_each_look(tmp_path):
+    for name in ("app.log", "app.log.1"):
+        (tmp_path / name).touch()
+    found = Discovery([f"{tmp_path}/*.log"], ["*.gz"])
+    for look in (found.files, lambda: beside([f"{tmp_path}/app.log"])):
+        before, again = look(), look()
+        assert [*before] == [*again] != []
+        assert all(again[file_id] is path for file_id, path in before.items())
 
 
 def test_small_files_are_read_many_at_once(desk):

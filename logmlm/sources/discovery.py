@@ -9,11 +9,13 @@ import stat
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 
 from logmlm.errors import ConfigError
 from logmlm.sources.fingerprint import FileId
 
+_ROOT = Path("/")
 logger = logging.getLogger(__name__)
 
 
@@ -51,12 +53,11 @@ class Discovery:
             if not matches and pattern not in self._awaited:
                 self._awaited.add(pattern)
                 logger.warning("no file matches %s yet; waiting for one", pattern)
-        return _regular(Path(path) for path in sorted(found) if not self._is_excluded(path))
+        return _regular(_path(path) for path in sorted(found) if not self._is_excluded(path))
 
     def _is_excluded(self, path: str) -> bool:
-        return any(
-            fnmatch(path, pattern) or fnmatch(Path(path).name, pattern) for pattern in self._exclude
-        )
+        name = path.rpartition("/")[2]
+        return any(fnmatch(path, pattern) or fnmatch(name, pattern) for pattern in self._exclude)
 
 
 def beside(paths: Iterable[str]) -> dict[FileId, Path]:
@@ -65,10 +66,10 @@ def beside(paths: Iterable[str]) -> dict[FileId, Path]:
     They have the same name up to its last dot: `app.log.1`, `app-20260101.log.gz`.
     """
     stems: dict[Path, set[str]] = defaultdict(set)
-    for path in map(Path, paths):
+    for path in map(_path, paths):
         stems[path.parent].add(path.stem)
     return _regular(
-        parent / name
+        _path(f"{parent}/{name}" if parent != _ROOT else f"/{name}")
         for parent, wanted in sorted(stems.items())
         for name in _names(parent)
         if any(name[:end] in wanted for end in range(1, len(name) + 1))
@@ -83,6 +84,16 @@ def newest_first(files: Mapping[FileId, Path]) -> list[tuple[FileId, Path]]:
 def printable(path: Path) -> str:
     """Text of an absolute path; bytes that are no UTF-8 are written out."""
     return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
+
+
+@lru_cache(maxsize=4096)
+def _path(text: str) -> Path:
+    """Make a path, and keep it.
+
+    pathlib interns the parts of each new path. Made anew with each look, they fill Python's table
+    of interned strings, which is then rebuilt, 4 MB, elsewhere in memory: a step in what is taken.
+    """
+    return Path(text)
 
 
 def _written_at(path: Path) -> float:
