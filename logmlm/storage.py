@@ -30,6 +30,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     """
     place = Path(os.path.realpath(path))  # resolve() gives up on links that go round
+    if is_special(place):
+        raise StorageError(f"can't write {path}: it is no regular file, and is left as it is")
     temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     try:
         with writing(path):

@@ -55,6 +55,15 @@ def test_a_link_stays_one_and_what_it_names_is_replaced(tmp_path: Path) -> None:
     assert round_and_round.read_text() == "text"
 
 
+def test_a_pipe_or_a_device_is_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(StorageError, match="pipe: it is no regular file"):
+        write_text(pipe, "text")
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
 def test_who_has_the_old_file_open_reads_the_old_file_to_its_end(tmp_path: Path) -> None:
     write_text(tmp_path / "state.json", "old")
     with (tmp_path / "state.json").open(encoding="utf-8") as file:
