@@ -19,10 +19,11 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from logmlm.assessment import assess
+from logmlm.assessment import Assessment, assess
 from logmlm.configfile import read_training_config
 from logmlm.detector import Detector
 from logmlm.evaluation import Evaluation
@@ -33,6 +34,7 @@ from logmlm.training import Session, train
 
 SYSTEMS = ("postgresql", "nginx", "redis")
 SAMPLES = Path("sample_logs")
+ODD = 0.01
 
 
 def main() -> None:
@@ -65,7 +67,20 @@ def _evaluation(system: str, model: Path, exact: bool) -> Evaluation:
     detector = Detector.load(model, "auto", exact=exact)
     windows = later_windows(detector, system)
     labels = Labels.read(SAMPLES / system / "incidents.csv")
-    return assess(detector, model, windows, labels, oracle=False).evaluation
+    found = assess(detector, model, windows, labels, oracle=False)
+    _say("\n".join(_by_fault(found, windows, labels)))
+    return found.evaluation
+
+
+def _by_fault(found: Assessment, windows: Sequence[Window], labels: Labels) -> Iterator[str]:
+    """Of each fault, how many windows overlap it, and how many of these each detector flags."""
+    for fault in labels.intervals:
+        alone = Labels(labels.source, (fault,))
+        at = [i for i, window in enumerate(windows) if alone.is_anomaly(window)]
+        flagged = ", ".join(f"{v.name} {int(v.flagged[at].sum())}" for v in found.verdicts)
+        surges = sum(found.scores[i].surge is not None for i in at)
+        odd = sum(found.scores[i].p_value <= ODD for i in at)
+        yield f"{fault.name}: {len(at)} windows; {flagged}; {surges} surges; {odd} at p <= {ODD}"
 
 
 def later_windows(detector: Detector, system: str) -> list[Window]:
