@@ -88,7 +88,10 @@ def test_alerts_are_listed_shown_and_exported_with_what_became_of_them(daemon, a
     assert found[1]["annotations"]["lines"] == f"> {ODD}"
     assert rows(ask("alerts", "list", "--dead", "--output", "json")) == found[1:]
     assert rows(ask("alerts", "list", "--waiting", "--output", "json")) == []
-    assert len(rows(ask("alerts", "list", "--limit", 1, "--output", "json"))) == 1
+    assert listed.err == ""
+    latest = ask("alerts", "list", "--limit", 1)
+    assert latest.out.splitlines() == [later]
+    assert latest.err == "the latest 1 are shown; --limit shows more\n"
     shown = ask("alerts", "show", first.id[:8]).out
     assert "dead letter of bad: HTTP 401 Unauthorized" in shown
     assert "model: m" in shown

@@ -60,6 +60,19 @@ def test_a_first_member_is_given_all_at_once(topic, open_source):
     assert made[0].group_metadata().generation_id == 1
 
 
+def test_what_it_reads_from_where_and_what_it_reads_no_longer_is_said(topic, open_source, caplog):
+    caplog.set_level("INFO", "logmlm")
+    first = open_source()
+    until(lambda: len(given(first)) == 2, first)
+    for number in (0, 1):
+        assert f"reading {topic}/{number} from offset 0 on" in caplog.text
+    assert "no longer" not in caplog.text
+    with polled(open_source()) as second:
+        until(lambda: len(given(first)) == len(given(second)) == 1, first)
+    (moved,) = given(second)
+    assert f"{moved} is read by us no longer" in caplog.text
+
+
 def test_two_members_share_a_new_topic_of_their_pattern(broker, topic, open_source):
     told = {"pattern": f"{topic}.*", "metadata_max_age": 1.0}
     first, second = open_source(**told), open_source(**told)

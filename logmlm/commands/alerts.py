@@ -36,9 +36,12 @@ def list_(
 
     wanted = [status for status, given in only.items() if given]
     with opened(state_dir, config) as state:
-        every = known_alerts(state, None if wanted else limit)
-        for known in islice((k for k in every if _is_one_of(k, wanted)), limit):
+        every = known_alerts(state, None if wanted else limit + 1)
+        found = (known for known in every if _is_one_of(known, wanted))
+        for known in islice(found, limit):
             click.echo(as_json(known) if output == "json" else as_row(known))
+        if next(found, None) is not None:
+            click.echo(f"the latest {limit} are shown; --limit shows more", err=True)
 
 
 @alerts.command()

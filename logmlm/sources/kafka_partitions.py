@@ -115,11 +115,13 @@ class Partitions:
         self._unplaced.discard(partition)
         if self._next.pop(partition, None) is not None:
             name = str_of(partition)
+            logger.info("%s is read by us no longer", name)
             del self._at[name]
             if self._gained.pop(name, None) is None:
                 self._lost.add(name)
 
     def _set(self, partition: TopicPartition, start: Checkpoint) -> None:
+        logger.info("reading %s from offset %d on", str_of(partition), start.safe)
         self._unplaced.discard(partition)
         self._next[partition] = start.safe
         self._at[str_of(partition)] = self._gained[str_of(partition)] = start
