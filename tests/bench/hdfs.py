@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -99,10 +99,7 @@ def _raw(options: argparse.Namespace, folder: Path, kind: str) -> Any:
     began = time.monotonic()
     labels_file = options.data / "labels_2pct.csv"
     labels = Labels.read(labels_file)
-    rate, epochs, folds = options.false_alarm_rate, options.epochs or "auto", "auto"
-    rate = rate or round(FALSE_TO_TRUE * _anomalous(folder / "train.log", labels), 4)
-    if kind == "as-it-came":
-        rate, epochs, folds = options.contaminated_rate, options.contaminated_epochs, 4
+    rate, epochs, folds = _asked(options, folder / "train.log", labels, kind)
     config = TrainingConfig(
         logs=(str(folder / "train.log"),),
         out=folder / f"model-{kind}",
@@ -120,6 +117,16 @@ def _raw(options: argparse.Namespace, folder: Path, kind: str) -> Any:
     rates = _by_rate(found.scores, labels)
     _say("\n".join(f"p at most {rate}: {line}" for rate, line in rates.items()))
     return found.evaluation.as_json() | {"by_rate": rates}
+
+
+def _asked(
+    options: argparse.Namespace, log: Path, labels: Labels, kind: str
+) -> tuple[float, int | Literal["auto"], int | Literal["auto"]]:
+    """The rate of false alarms, epochs and folds."""
+    if kind == "as-it-came":
+        return options.contaminated_rate, options.contaminated_epochs, 4
+    rate = options.false_alarm_rate or round(FALSE_TO_TRUE * _anomalous(log, labels), 4)
+    return rate, options.epochs or "auto", "auto"
 
 
 def _anomalous(log: Path, labels: Labels) -> float:
