@@ -20,6 +20,7 @@ from math import ceil
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from logmlm.errors import ModelError
 from logmlm.surges import RATE_SHARE, SurgeRule
@@ -201,6 +202,11 @@ def folds_needed(windows: int, held_out: int, rate: float, asked: int | Literal[
     if asked != "auto":
         return 0 if asked < 2 else min(asked, windows)
     return 0 if held_out >= 5 / rate else min(4, windows)
+
+
+def fold_numbers(windows: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """The fold, from 0, of each window: of equal size, and drawn by lot."""
+    return np.random.default_rng(seed).permutation(np.arange(windows) % count)
 
 
 def clopper_pearson(count: int, total: int, level: float = 0.95) -> tuple[float, float]:

@@ -208,6 +208,9 @@ class ThresholdConfig(Section):
     alerts_per_day: Annotated[float, Field(gt=0)] | None = None
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     folds: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    contamination: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """The share of windows that may be anomalies which nobody labelled: so many of the oddest are
+    left out of what is learned."""
     exactness: Annotated[float, Field(gt=0, lt=1)] = 0.9999
     """Of the alerts that exact scoring makes, the share that are made too when a cheaper look
     decides which windows are scored exactly."""

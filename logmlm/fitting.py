@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.calibration import Calibration, folds_needed
+from logmlm.calibration import Calibration, fold_numbers, folds_needed
 from logmlm.config import ModelConfig, ThresholdConfig
 from logmlm.edits import edited
 from logmlm.errors import DataError
@@ -21,13 +21,11 @@ from logmlm.ladder import looks
 from logmlm.looks import Looks
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.data import Corpus
-from logmlm.mlm.model import build_model, resolve_device, set_weights, weights_of
+from logmlm.mlm.model import build_model, set_weights, weights_of
 from logmlm.mlm.pll import Scorer
-from logmlm.mlm.ranks import Ranks
 from logmlm.mlm.tokenizer import END
 from logmlm.mlm.train import EpochReport, Job, train
-from logmlm.mlm.workers import run_all
-from logmlm.processes import available_cpus
+from logmlm.mlm.workers import run_all, side_by_side
 from logmlm.screen import Screen
 
 if TYPE_CHECKING:
@@ -136,8 +134,7 @@ def fit(task: Task, work: Path | None, report: Report) -> Fitted:
     held_out = max(1, round(count * HELD_OUT_SHARE))
     folds = folds_needed(count, held_out, task.rate, task.threshold.folds)
     requests = _cross_fit(task, work, folds) if folds else _hold_out(task, work, held_out)
-    side_by_side = resolve_device(task.model.device).type == "cpu" and Ranks.here().count == 1
-    workers = min(len(requests), available_cpus()) if side_by_side else 1
+    workers = side_by_side(task.model.device, len(requests))
     return _fitted(task, requests, run_all(_carry_out, requests, lambda e: report(*e), workers))
 
 
@@ -213,7 +210,7 @@ def _cross_fit(task: Task, work: Path | None, count: int) -> list[_Request]:
     """The model that is kept first, as it takes longest; then one for each fold."""
     total = len(task.corpus)
     nothing = np.empty(0, dtype=np.int64)
-    folds = np.random.default_rng(task.model.seed).permutation(np.arange(total) % count)
+    folds = fold_numbers(total, count, task.model.seed)
     requests = [_request(task, work, KEPT, _split(task, np.arange(total)), nothing)]
     for fold in range(count):
         seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)

@@ -137,6 +137,11 @@ def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
     )
 
 
+def exact_statistics(scorer: Scorer, windows: Sequence[Window]) -> Surprisals:
+    """The exact statistics [N, 5] of N windows."""
+    return _statistics(seen(scorer, windows, EXACT))
+
+
 def seen(scorer: Scorer, windows: Sequence[Window], look: Look) -> list[Pair]:
     """Surprisals of each window in both readings, as a look sees them."""
     if look.in_order is None:

@@ -10,6 +10,7 @@ Times are UTC epoch seconds; surprisal is in nats, and high means odd.
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -115,11 +116,23 @@ class Window:
         return max(event.line.start for event in self.events)
 
 
+_FILE_NUMBER = re.compile("-[0-9]+$")
+"""Tells files apart that begin alike, by which was met first; a topic's partition has none."""
+
+
 def window_id(model_digest: str, window: Window) -> str:
-    """16 hex digits of the SHA-256 of model digest, partition, key, first and last position."""
-    first, last = window.first_position, window.last_position
-    parts = [model_digest, window.partition, window.key, str(first), str(last)]
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    """16 hex digits of the SHA-256 of the model's digest and of a window's place and lines.
+
+    It counts the partition, but not the number of one of several files that begin alike, then the
+    key, the first and last position, and the first line of each event (more may come late). So it
+    is the same on every replay, and another where other lines came in the same place, such as
+    those of a topic that was made anew.
+    """
+    place = _FILE_NUMBER.sub("", window.partition), window.key
+    positions = str(window.first_position), str(window.last_position)
+    lines = (event.line.text.partition("\n")[0] for event in window.events)
+    parts = "\0".join((model_digest, *place, *positions, *lines))
+    return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def is_checked(window: Window) -> bool:
@@ -199,10 +212,9 @@ class Expectation:
 class Alert:
     """A window that operators should look at.
 
-    `id` is a hash of (model digest, partition, key, first and last position), so a replay
-    makes the same id; `fingerprint` is a hash of the labels alone. `ends_at` is None while
-    the alert fires. `score` is None for an alert that was read back from the outbox: what is
-    sent stands in its labels and annotations.
+    `id` is that of its window (`window_id`), so a replay makes the same id; `fingerprint` is a
+    hash of the labels alone. `ends_at` is None while the alert fires. `score` is None for an
+    alert that was read back from the outbox: what is sent stands in its labels and annotations.
     """
 
     id: str

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample
 from logmlm.parsing import Batch, Found, Parsing
 from logmlm.processes import collector_spared
 from logmlm.records import LogLine
+from logmlm.sifting import sifted
 from logmlm.sources.archive import refuse_damaged
 from logmlm.storage import restore
 from logmlm.templates import Templates
@@ -90,7 +91,8 @@ def train(
             learner.learn(parse(lines, Parsing(named, config.window.key, templates.masks)))
         lesson = learned(config, learner)
         _say_learned(lesson, config.window, session.say)
-        task = _task(config, lesson)
+        task = sifted(_task(config, lesson), work, session.report, session.say)
+        lesson = replace(lesson, corpus=task.corpus)
         log = work / f"{task.identity()}.jsonl"
         fitted = fit(task, work, _logged(log, session.report))
         _say_fitted(fitted, session.say)

@@ -134,6 +134,14 @@ def test_a_replayed_alert_is_not_sent_again(desk, hook):
     assert len(hook.ids) == 1
 
 
+def test_other_lines_in_the_same_place_are_no_replay(desk, hook):
+    for text in ("ODD on Monday", "ODD on Tuesday"):  # of a topic or a file that was made anew
+        desk.alerting.update([score(text)], 0.0)
+        desk.alerting.deliver(0.0)
+        desk.start()
+    assert len(set(hook.ids)) == 2
+
+
 def test_a_failure_is_a_later_time_and_each_wait_is_longer(desk, hook):
     hook.answers = [LATER, LATER, LATER]
     desk.alerting.update([score("ODD")], 0.0)

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -278,6 +279,22 @@ def test_labels_that_can_not_be_used_are_said(rows, code, said, log, tmp_path):
     assert outcome.code == code
     assert said in outcome.err
     assert set(names(tmp_path)) <= {"labels.csv"}
+
+
+def test_a_contamination_leaves_the_oddest_windows_out(log, tmp_path, monkeypatch):
+    monkeypatch.setattr("logmlm.sifting.BRIEF_STEPS", 2)
+    told = ("--out", tmp_path / "m", *QUICK)
+    everything = logmlm("train", log, *told)
+    (windows,) = re.findall(r": (\d+) windows", everything.err)
+    outcome = logmlm("train", log, *told, "--contamination", "0.1")
+    assert outcome.code == 0, outcome.err
+    left_out = round(int(windows) * 0.1)
+    assert f"leaving out the oddest {left_out} of {windows} windows (0.1 of all)" in outcome.err
+    manifest = Manifest.read(tmp_path / "m")
+    assert manifest.data.windows == int(windows) - left_out
+    assert manifest.threshold.contamination == 0.1
+    refused = logmlm("train", log, *told, "--contamination", "0.5")
+    assert (refused.code, "--contamination" in refused.err) == (64, True)
 
 
 def test_labels_leave_windows_out(log, tmp_path):

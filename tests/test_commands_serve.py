@@ -7,7 +7,7 @@ from pathlib import Path
 import offline_parts
 import pytest
 from http_parts import served
-from offline_parts import logmlm
+from offline_parts import logmlm, write_log
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,26 @@ def test_run_follows_a_log_and_prints_its_alerts(trained, tmp_path):
         assert explained.out.startswith(f"window {identity}, ")
     again = logmlm("run", "--model", trained.model, "--follow", trained.odd_log, *words)
     assert (again.code, again.out) == (0, "")
+
+
+def test_alerts_have_the_same_ids_beside_a_file_that_begins_alike(trained, tmp_path):
+    first, *rest = Path(trained.odd_log).read_text(encoding="utf-8").splitlines()
+    logs = tmp_path / "a.log", tmp_path / "b.log"
+    for log, name in zip(logs, ("req-50", "req-70"), strict=True):
+        write_log(log, [first, *(line.replace("req-50", name) for line in rest)])
+    words = ("--stop-when-idle", "0.5", "--from-beginning")
+    told = {}
+    for state, followed in (("both", logs), ("alone", logs[1:])):
+        places = (word for log in followed for word in ("--follow", log))
+        outcome = logmlm(
+            *("run", "--model", trained.model, *places, "--state-dir", tmp_path / state, *words)
+        )
+        told[state] = {json.loads(line)["id"] for line in outcome.out.splitlines()}
+    assert len(told["alone"]) >= 2
+    assert told["alone"] < told["both"]
+    for identity in told["alone"]:
+        explained = logmlm("explain", trained.model, logs[1], "--window", identity)
+        assert explained.out.startswith(f"window {identity}, ")
 
 
 def test_a_secret_address_stands_in_a_file_and_in_no_argument(trained, tmp_path):

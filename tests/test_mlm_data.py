@@ -43,10 +43,19 @@ def test_the_digest_tells_where_windows_end_and_in_which_order_they_come() -> No
 
 
 def test_the_commonest_token_is_found_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logmlm.mlm.data.PIECE_TOKENS", 3)
+    monkeypatch.setattr("logmlm.mlm.data.PIECE_WINDOWS", 2)
     assert Corpus.of([[7, 8, 9], [7, 30, 7], [29, 8]]).commonest_share() == 3 / 8
     assert Corpus.of([[30, 8, 9], [7, 8]]).commonest_share() == 2 / 5
     assert Corpus.of([]).commonest_share() == 0.0
+
+
+def test_a_part_of_a_corpus_is_a_corpus_of_these_windows() -> None:
+    whole = Corpus.of([[7, 7, 7], [8, 9], [30], [8, 31]])
+    part, same = whole.only(np.array([1, 3])), Corpus.of([[8, 9], [8, 31]])
+    assert [part[i].tolist() for i in range(len(part))] == [[8, 9], [8, 31]]
+    assert part.digest() == same.digest()
+    assert part.commonest_share() == 2 / 4
+    assert part.tokens is whole.tokens
 
 
 def test_a_memory_mapped_corpus_travels_as_the_name_of_its_file(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"})
 """Options that are not called as what they set."""
+_THRESHOLD = ("alerts_per_day", "false_alarm_rate", "contamination", "folds", "exactness")
 _MODEL = ("preset", "epochs", "patience", "seed", "device")
 
 
@@ -54,6 +55,7 @@ _MODEL = ("preset", "epochs", "patience", "seed", "device")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, … [default: auto]")
 @click.option("--alerts-per-day", type=float, help="False alarms a day. [default: 1]")
 @click.option("--false-alarm-rate", type=float, help="Share of normal windows that alarm.")
+@click.option("--contamination", type=float, help="Share of odd windows to leave out. [default: 0]")
 @click.option("--exactness", type=float, help="Share of exact alerts kept. [default: 0.9999]")
 @click.option("--folds", help="Cross-fit with this many models; 0 never. [default: auto]")
 @click.option("--labels", help="CSV of windows to leave out, or in-line for a label column.")
@@ -196,10 +198,7 @@ def _sections(
             size_name: options["size"],
         },
         "model": {name: options[name] for name in _MODEL},
-        "threshold": {
-            name: options[name]
-            for name in ("alerts_per_day", "false_alarm_rate", "folds", "exactness")
-        },
+        "threshold": {name: options[name] for name in _THRESHOLD},
     }
     return _given(sections)
 

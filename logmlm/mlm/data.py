@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from logmlm.mlm.masking import Tokens
 
-PIECE_TOKENS = 1 << 20
+PIECE_WINDOWS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,10 @@ class Corpus:
         """Token ids of one window."""
         return self._stored(index).astype(np.int64)
 
+    def only(self, indices: npt.NDArray[np.int64]) -> Corpus:
+        """The windows of these numbers, in their order; their tokens stay where they are."""
+        return Corpus(self.tokens, self.starts[indices], self.lengths[indices])
+
     def content(self, index: int) -> int:
         """A 64-bit hash of one window's tokens: equal windows have equal hashes."""
         digest = hashlib.blake2b(self._stored(index).tobytes(), digest_size=8).digest()
@@ -56,11 +60,12 @@ class Corpus:
     def commonest_share(self) -> float:
         """The share of all tokens that the commonest one has; 0 of none."""
         counts = np.zeros(1, dtype=np.int64)
-        for start in range(0, len(self.tokens), PIECE_TOKENS):
-            found = np.bincount(self.tokens[start : start + PIECE_TOKENS], minlength=len(counts))
-            found[: len(counts)] += counts
-            counts = found
-        return float(counts.max() / max(1, len(self.tokens)))
+        for first in range(0, len(self), PIECE_WINDOWS):
+            windows = range(first, min(first + PIECE_WINDOWS, len(self)))
+            found = np.bincount(np.concatenate([self._stored(i) for i in windows]))
+            counts = np.pad(counts, (0, max(0, len(found) - len(counts))))
+            counts[: len(found)] += found
+        return float(counts.max() / max(1, self.lengths.sum()))
 
     def digest(self) -> str:
         """SHA-256 of all windows in order, as hex."""

@@ -19,11 +19,20 @@ from typing import Any, TypeVar
 import torch
 
 from logmlm.errors import LogmlmError
-from logmlm.processes import interrupts_ignored
+from logmlm.mlm.model import resolve_device
+from logmlm.mlm.ranks import Ranks
+from logmlm.processes import available_cpus, interrupts_ignored
 
 T = TypeVar("T")
 R = TypeVar("R")
 Report = Callable[[Any], None]
+
+
+def side_by_side(device: str, count: int) -> int:
+    """How many of `count` trainings run at once: one a CPU, and one alone on a GPU or in ranks."""
+    if resolve_device(device).type != "cpu" or Ranks.here().count > 1:
+        return 1
+    return min(count, available_cpus())
 
 
 def run_all(

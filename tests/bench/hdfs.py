@@ -4,11 +4,9 @@
 
 DIR holds `HDFS_2pct.log.gz`, `labels_2pct.csv` and the three `deeplog_*` files. The raw log is
 cut at 60 % of its time: blocks that begin before are for training, the others for testing.
-Training sees once the normal blocks only, and once everything as it came, anomalies included. The
-first asks for a tenth of the share of anomalies that the labels of the training part say: found all
-of them, about one alert in ten would be false. The second
-is short (`--contaminated-epochs`), as a model that trains for long learns anomalies that come
-in dozens by heart too, and cross-fitted, as the share of anomalies changes with time.
+Training sees once the normal blocks only, and once everything as it came, anomalies included, of
+which it is told their share alone (`threshold.contamination`, by the labels of the training part).
+Both ask for a tenth of that share: found all of them, about one alert in ten would be false.
 A block is a session that a pause of `--gap` cuts (blocks lie untouched for hours before they are
 deleted, and many are not deleted yet when the log ends); each block counts once, judged by its
 oddest window. Beside the asked rate, what the p-values would flag at others. Prints one JSON
@@ -29,7 +27,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -54,10 +52,7 @@ GAP = "4h"
 """Longer than the pauses between a block's reads (about an hour in the first 60 % of the time),
 shorter than the wait until it is deleted."""
 NORMAL_TEST_SESSIONS = 553_366
-RATES = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.007, 0.01, 0.02, 0.025, 0.03)
-CONTAMINATED_RATE = 0.022
-"""Three quarters of the share of anomalous windows, 249 of 8,464, in the training part: asked for
-all of it, the threshold would lie among the oddest normal windows."""
+RATES = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.007, 0.01, 0.02)
 FALSE_TO_TRUE = 0.1
 """So many false alarms are put up with for each anomaly that is expected."""
 NAMES = ("sequences", "normal", "as-it-came")
@@ -99,15 +94,17 @@ def _raw(options: argparse.Namespace, folder: Path, kind: str) -> Any:
     began = time.monotonic()
     labels_file = options.data / "labels_2pct.csv"
     labels = Labels.read(labels_file)
-    rate, epochs, folds = _asked(options, folder / "train.log", labels, kind)
+    share = options.share or _anomalous(folder / "train.log", labels)
+    rate = options.false_alarm_rate or round(FALSE_TO_TRUE * share, 4)
+    contamination = 0.0 if kind == "normal" else share
     config = TrainingConfig(
         logs=(str(folder / "train.log"),),
         out=folder / f"model-{kind}",
         labels=labels_file if kind == "normal" else None,
         format=FormatConfig(name="hdfs"),
         window=WindowConfig(kind="session", key=BLOCK.pattern, gap=options.gap, max_age="365d"),
-        model=ModelConfig(seed=options.first_seed, epochs=epochs),
-        threshold=ThresholdConfig(false_alarm_rate=rate, folds=folds),
+        model=ModelConfig(seed=options.first_seed, epochs=options.epochs or "auto"),
+        threshold=ThresholdConfig(false_alarm_rate=rate, contamination=contamination),
     )
     train(config, read_lines(config.logs, time.time()), Session(_say, _report))
     detector = Detector.load(config.out, "auto")
@@ -117,16 +114,6 @@ def _raw(options: argparse.Namespace, folder: Path, kind: str) -> Any:
     rates = _by_rate(found.scores, labels)
     _say("\n".join(f"p at most {rate}: {line}" for rate, line in rates.items()))
     return found.evaluation.as_json() | {"by_rate": rates}
-
-
-def _asked(
-    options: argparse.Namespace, log: Path, labels: Labels, kind: str
-) -> tuple[float, int | Literal["auto"], int | Literal["auto"]]:
-    """The rate of false alarms, epochs and folds."""
-    if kind == "as-it-came":
-        return options.contaminated_rate, options.contaminated_epochs, 4
-    rate = options.false_alarm_rate or round(FALSE_TO_TRUE * _anomalous(log, labels), 4)
-    return rate, options.epochs or "auto", "auto"
 
 
 def _anomalous(log: Path, labels: Labels) -> float:
@@ -199,8 +186,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0, help="for the raw log")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--false-alarm-rate", type=float, help="of the raw log's normal windows")
-    parser.add_argument("--contaminated-rate", type=float, default=CONTAMINATED_RATE)
-    parser.add_argument("--contaminated-epochs", type=int, default=12)
+    parser.add_argument("--share", type=float, help="of anomalies [default: as the labels say]")
     parser.add_argument("--gap", default=GAP, help="for the raw log")
     parser.add_argument("--oracle", action="store_true", help="F1 with a threshold from the labels")
     options = parser.parse_args()
