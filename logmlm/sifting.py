@@ -24,14 +24,15 @@ from logmlm.mlm.workers import run_all, side_by_side
 from logmlm.tails import Array
 
 FOLDS = 4
-BRIEF_STEPS = 1_600
-"""Optimizer steps after which an anomaly that is one window in two hundred is not known yet."""
+BRIEF_WINDOWS = 50_000
+"""So many windows are shown to a brief model, the same ones again where there are fewer: then an
+anomaly that is one window in two hundred is not known yet (`tests/bench/RESULTS.md`)."""
 
 
 def sifted(task: Task, work: Path | None, report: Report, say: Callable[[str], None]) -> Task:
     """The task without the oddest of its windows, as many as its `threshold.contamination` asks.
 
-    The brief trainings take as long for many windows as for `BRIEF_STEPS` batches.
+    The brief trainings take no longer for many windows than for `BRIEF_WINDOWS`.
     """
     windows, share = len(task.corpus), task.threshold.contamination
     left_out = round(share * windows)
@@ -69,10 +70,10 @@ class _Part:
 def _part(task: Task, work: Path | None, fold: int) -> _Part:
     folds = fold_numbers(len(task.corpus), FOLDS, task.model.seed)
     seen = np.flatnonzero(folds != fold)
-    batch, luck = task.model.batch_size, np.random.default_rng((task.model.seed, fold))
-    if len(seen) > BRIEF_STEPS * batch:
-        seen = np.sort(luck.choice(seen, BRIEF_STEPS * batch, replace=False))
-    epochs = max(1, round(BRIEF_STEPS * batch / len(seen)))
+    if len(seen) > BRIEF_WINDOWS:
+        luck = np.random.default_rng((task.model.seed, fold))
+        seen = np.sort(luck.choice(seen, BRIEF_WINDOWS, replace=False))
+    epochs = max(1, round(BRIEF_WINDOWS / len(seen)))
     job = Job(
         corpus=task.corpus,
         training=seen,

@@ -13,6 +13,15 @@ NUMBERS = count()
 settings.load_profile("shared")  # on a busy machine an example may take long
 
 
+@pytest.fixture
+def one_cpu():
+    """Trainings side by side would each start a process that imports torch."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A small model, trained once in the session, and its logs."""

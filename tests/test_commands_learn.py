@@ -281,8 +281,9 @@ def test_labels_that_can_not_be_used_are_said(rows, code, said, log, tmp_path):
     assert set(names(tmp_path)) <= {"labels.csv"}
 
 
+@pytest.mark.usefixtures("one_cpu")
 def test_a_contamination_leaves_the_oddest_windows_out(log, tmp_path, monkeypatch):
-    monkeypatch.setattr("logmlm.sifting.BRIEF_STEPS", 2)
+    monkeypatch.setattr("logmlm.sifting.BRIEF_WINDOWS", 64)
     told = ("--out", tmp_path / "m", *QUICK)
     everything = logmlm("train", log, *told)
     (windows,) = re.findall(r": (\d+) windows", everything.err)

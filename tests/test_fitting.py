@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,15 +52,6 @@ def check_metrics(fitted: Fitted, readings: list[Reading]) -> None:
     guessed = np.concatenate([reading.guessed for reading in readings])
     assert fitted.metrics["perplexity"] == pytest.approx(np.exp(surprisals.mean()), rel=1e-5)
     assert fitted.metrics["masked_accuracy"] == pytest.approx(guessed.mean())
-
-
-@pytest.fixture
-def one_cpu() -> Iterator[None]:
-    """All trainings in this process, one after another."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    yield
-    os.sched_setaffinity(0, before)
 
 
 def silent(_name: str, _epoch: EpochReport) -> None:

@@ -15,6 +15,8 @@ from logmlm.mlm.data import Corpus
 from logmlm.mlm.train import EpochReport
 from logmlm.sifting import sifted
 
+pytestmark = pytest.mark.usefixtures("one_cpu")
+
 COMMON, ODD = ("ABCD", "ABC", "BCDE"), "HGF"
 EVERY = 25
 
@@ -33,7 +35,7 @@ def task_of(windows: list[str], contamination: float, **model: object) -> Task:
 
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sifting, "BRIEF_STEPS", 60)
+    monkeypatch.setattr(sifting, "BRIEF_WINDOWS", 480)
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_anomalies_that_come_by_the_dozen_are_left_out_and_the_others_stay_in_or
     kept, said, reports = run(task)
     assert texts(kept) == [list(ids(window)) for window in windows if window != ODD]
     assert said == ["leaving out the oddest 8 of 200 windows (0.04 of all)"]
-    # 150 windows are seen by each; 60 steps of 8 windows are about 3 epochs, whatever is asked.
+    # Each is shown 150 windows, 480 in all: about 3 epochs, whatever is asked.
     assert set(reports) == {(f"sift {fold} of 4", 3) for fold in range(1, 5)}
 
 
@@ -72,10 +74,10 @@ def test_without_a_contamination_all_stays_and_nothing_is_trained(windows: list[
     assert run(task) == (task, [], [])
 
 
-def test_of_many_windows_the_brief_models_see_no_more_than_their_steps_need(
+def test_of_many_windows_the_brief_models_see_no_more_than_they_need(
     windows: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sifting, "BRIEF_STEPS", 10)
+    monkeypatch.setattr(sifting, "BRIEF_WINDOWS", 80)
     parts = [sifting._part(task_of(windows, 0.1), None, fold) for fold in range(4)]
     assert [len(part.job.training) for part in parts] == [80] * 4
     assert all(part.job.config.epochs == 1 for part in parts)

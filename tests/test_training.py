@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -138,15 +137,6 @@ def test_packing_and_parts_make_no_difference(manifest, log, tmp_path):
     packed = tmp_path / "a.log.gz"
     subprocess.run(f"gzip -c '{log}' > '{packed}'", shell=True, check=True)  # noqa: S602  a shell's redirection
     assert run(config_of(packed, tmp_path / "m")).files[WEIGHTS] == manifest.files[WEIGHTS]
-
-
-@pytest.fixture
-def one_cpu():
-    """Trainings side by side would each start a process that imports torch."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    yield
-    os.sched_setaffinity(0, before)
 
 
 @pytest.mark.usefixtures("one_cpu")
