@@ -48,6 +48,15 @@ class _Group(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and see that none of its words is empty."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            _refuse_empty(click.Context(command, ctx, name), rest)
+        return name, command, rest
+
     def invoke(self, ctx: click.Context) -> None:
         """Run the command; click would end with 1, an alert's code, where nobody reads on."""
         try:
@@ -77,6 +86,18 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except Exception as error:  # whatever else went wrong: a sentence, no traceback
         sys.exit(_explained(error))
+
+
+def _refuse_empty(context: click.Context, args: list[str]) -> None:
+    """See that no word is empty, before a path makes the working directory of it."""
+    given, _, _ = context.command.make_parser(context).parse_args(list(args))
+    for parameter in context.command.params:
+        value = given.get(parameter.name or "")
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            what = parameter.human_readable_name.upper()
+            what = parameter.opts[0] if isinstance(parameter, click.Option) else what
+            what = f"one of {what}" if parameter.nargs == -1 else what
+            raise UsageError(f"{what} is empty; give it a value (is a shell variable not set?)")
 
 
 def _explained(error: Exception) -> int:

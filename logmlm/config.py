@@ -47,6 +47,12 @@ def _regex(pattern: str | None) -> str | None:
     return pattern
 
 
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("the path is empty; give one")
+    return value
+
+
 def one_or_many(value: object) -> object:
     """A list of the one word that `value` is; anything else as it is."""
     return (value,) if isinstance(value, str) else value
@@ -57,6 +63,8 @@ Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Regex = Annotated[str, Field(min_length=1), BeforeValidator(_regex)]
 Strings = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(one_or_many)]
 """A list of words; one word alone is a list of one."""
+Place = Annotated[Path, BeforeValidator(_not_empty)]
+"""A path; an empty one, which would be the working directory, is refused."""
 
 
 class Section(BaseModel):
@@ -231,11 +239,18 @@ class TrainingConfig(Section):
     """
 
     logs: Annotated[Strings, Field(min_length=1)]
-    out: Path
+    out: Place
     name: Annotated[str, Field(min_length=1)] | None = None
-    labels: Path | None = None
+    labels: Place | None = None
     format: FormatConfig = Field(default_factory=FormatConfig)
     templates: TemplateConfig = Field(default_factory=TemplateConfig)
     window: WindowConfig = Field(default_factory=WindowConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     threshold: ThresholdConfig = Field(default_factory=ThresholdConfig)
+
+    @field_validator("threshold")
+    @classmethod
+    def _folds_are_several(cls, threshold: ThresholdConfig) -> ThresholdConfig:
+        if threshold.folds == 1:  # model directories of older versions may say so
+            raise ValueError("folds 1 leaves nothing to train on; give 2 or more, 0 or auto")
+        return threshold

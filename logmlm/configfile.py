@@ -158,6 +158,8 @@ def _complaint(
     complaint = details["msg"].removeprefix("Input ")
     if details["type"] in _SHOWN:
         complaint += f", not {details['input']!r}"
+    if details["type"] == "string_too_short" and details["input"] == "":
+        complaint = "is empty; give it a value"
     return line, f"'{_dotted(place)}' ", complaint
 
 

@@ -105,6 +105,18 @@ class Labels:
             return self.keys.get(window.key, False)
         return any(event.fields.label not in (None, "-") for event in window.events)
 
+    def tell_of(self, window: Window) -> bool:
+        """Whether the labels say something of the window, be it that it is normal.
+
+        By time: it overlaps an interval. By key: its key is listed. In line: a line of it has a
+        label column.
+        """
+        if self.intervals:
+            return self.is_anomaly(window)
+        if self.keys is not None:
+            return window.key in self.keys
+        return any(event.fields.label is not None for event in window.events)
+
     def caught(self, windows: Iterable[Window]) -> tuple[Interval, ...]:
         """Return the intervals that at least one of `windows` overlaps, in order of start."""
         spans = _Spans(map(_span, windows))
@@ -120,17 +132,16 @@ class Labels:
         """
         if not windows:
             raise DataError(f"no windows to label with {self.source}: the logs make none")
+        if any(map(self.tell_of, windows)):
+            return
         if self.intervals:
-            if not self.caught(windows):
-                raise DataError(self._no_interval_matches(windows))
-        elif self.keys is not None:
-            if not any(window.key in self.keys for window in windows):
-                raise DataError(self._no_key_matches(windows))
-        elif all(event.fields.label is None for window in windows for event in window.events):
-            raise DataError(
-                "no line has a label column; give labels as a CSV file, or a line format that"
-                " has the column (bgl, thunderbird, or a custom one with a group 'label')"
-            )
+            raise DataError(self._no_interval_matches(windows))
+        if self.keys is not None:
+            raise DataError(self._no_key_matches(windows))
+        raise DataError(
+            "no line has a label column; give labels as a CSV file, or a line format that"
+            " has the column (bgl, thunderbird, or a custom one with a group 'label')"
+        )
 
     def _no_interval_matches(self, windows: Sequence[Window]) -> str:
         first, last = min(w.start for w in windows), max(w.end for w in windows)

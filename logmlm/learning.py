@@ -34,6 +34,7 @@ DISTINCT_MESSAGES = 1_000_000
 END_NUMBER = -1
 """Stands for the end token in the file of message numbers."""
 SHOWN_WINDOWS = 1_000
+"""Of windows that the labels tell nothing of, so many are kept, to say which these are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Learner:
         self._first_event = float("inf")
         self._left_out = 0
         self._keyless = 0
+        self._labels_fit = False
         self._shown: list[Window] = []
 
     def learn(self, parsed: Iterable[tuple[Batch, Found]]) -> None:
@@ -107,7 +109,7 @@ class Learner:
                         self._windower.drop(batch.lines[0].partition)
         except OSError as error:
             raise StorageError(f"can't write {self._numbers_path}: {error.strerror}") from error
-        if self._labels is not None and not self._left_out:
+        if self._labels is not None and not self._labels_fit:
             self._labels.check(self._shown)
 
     def lesson(self, min_count: int) -> Lesson:
@@ -132,9 +134,7 @@ class Learner:
 
     def _keep(self, windows: Sequence[Window], file: BinaryIO) -> None:
         for window in windows:
-            if len(self._shown) < SHOWN_WINDOWS and self._labels is not None:
-                self._shown.append(window)
-            if self._labels is not None and self._labels.is_anomaly(window):
+            if self._labels is not None and self._is_left_out(window, self._labels):
                 self._left_out += 1
                 continue
             numbers = array("i", (int(event.template_id) for event in window.events))
@@ -145,6 +145,13 @@ class Learner:
             self._ends.append(window.end)
             self._keyless += 0 if window.key else len(window.events)
             self._first_event = min(self._first_event, window.start)
+
+    def _is_left_out(self, window: Window, labels: Labels) -> bool:
+        """Whether it is labelled anomalous; until one is labelled at all, the last is kept too."""
+        if not self._labels_fit:
+            self._labels_fit = labels.tell_of(window)
+            self._shown[SHOWN_WINDOWS:] = [window]
+        return labels.is_anomaly(window)
 
     def _translated(
         self, numbers: npt.NDArray[np.int32], table: npt.NDArray[np.int32]

@@ -19,6 +19,7 @@ from logmlm.records import Event, Fields, LogLine
 
 SUSPICIOUS_SHARE = 0.1
 """With more lines than this left out, the logs and the model hardly belong together."""
+NO_LINES = "the logs hold no lines; name a log that does"
 logger = logging.getLogger(__name__)
 
 
@@ -164,7 +165,7 @@ def refuse_foreign(misfits: int, lines: int, name: str) -> None:
 
     """
     if not lines:
-        raise DataError("the logs hold no lines; name a log that does")
+        raise DataError(NO_LINES)
     if lines <= misfits:
         raise FormatError(
             f"none of the {lines} lines is of the format '{name}' that the model was trained on;"

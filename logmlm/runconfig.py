@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from logmlm.alertingconfig import AlertingConfig
-from logmlm.config import Section
+from logmlm.config import Place, Section
 from logmlm.serviceconfig import HttpConfig, LogConfig
 from logmlm.sinkconfig import SinkConfig, StdoutConfig
 from logmlm.sourceconfig import SourceConfig
@@ -29,7 +28,7 @@ class RunModelConfig(Section):
     does not clear.
     """
 
-    path: Path
+    path: Place
     device: Annotated[str, Field(min_length=1)] = "auto"
     exact: bool = False
 
@@ -46,7 +45,7 @@ class RunConfig(Section):
     sinks: Annotated[tuple[SinkConfig, ...], Field(min_length=1)] = (
         SinkConfig(stdout=StdoutConfig()),
     )
-    state_dir: Path | None = None
+    state_dir: Place | None = None
     labels: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
     alerting: AlertingConfig = Field(default_factory=AlertingConfig)
     http: HttpConfig = HttpConfig()

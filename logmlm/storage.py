@@ -45,6 +45,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def check_folder(path: Path) -> None:
+    """See that the folder `path` can be written into, or made; it is not.
+
+    Raises:
+        StorageError: it can't.
+
+    """
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise StorageError(f"can't make the folder {path}: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StorageError(f"can't write into {there}: this user has no right to")
+
+
 def is_special(path: Path) -> bool:
     """Whether a pipe, a device or a socket is there, which nothing can take the place of."""
     return path.exists() and not (path.is_file() or path.is_dir())

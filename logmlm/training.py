@@ -12,13 +12,14 @@ from itertools import chain, islice
 from pathlib import Path
 
 from logmlm import __version__
-from logmlm.config import FormatConfig, TrainingConfig, WindowConfig
+from logmlm.config import FormatConfig, TrainingConfig
 from logmlm.crew import Crew
 from logmlm.errors import DataError, FormatError, StorageError
 from logmlm.fitting import MIN_WINDOWS, Fitted, Report, Task, fit
 from logmlm.formats import LineFormat, detect_format, get_format, joined
 from logmlm.labels import Labels
 from logmlm.learning import Learner, Lesson
+from logmlm.lessonadvice import problems, too_few
 from logmlm.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
 from logmlm.mlm.model import resolve_device
 from logmlm.mlm.store import save_model
@@ -26,6 +27,7 @@ from logmlm.mlm.train import EpochReport
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
 from logmlm.parsing import Batch, Found, Parsing
 from logmlm.processes import collector_spared
+from logmlm.reader import NO_LINES
 from logmlm.records import LogLine
 from logmlm.sifting import sifted
 from logmlm.sources.archive import refuse_damaged
@@ -35,8 +37,6 @@ from logmlm.templates import Templates
 DETECTION_LINES = 1_000
 RULE_WINDOWS = 50_000
 LOG_FILE = "training.jsonl"
-KEYLESS_SHARE = 0.5
-"""With more lines than this without a key, sessions are hardly what was meant."""
 
 NO_SCREEN = "none that pays; all windows are scored exactly"
 
@@ -89,8 +89,8 @@ def train(
         named = config.format.model_copy(update={"name": line_format.name})
         with collector_spared():
             learner.learn(parse(lines, Parsing(named, config.window.key, templates.masks)))
-        lesson = learned(config, learner)
-        _say_learned(lesson, config.window, session.say)
+        lesson = learned(config, learner, named.name)
+        _say_learned(lesson, problems(lesson, config.window, named.name), session.say)
         task = sifted(_task(config, lesson), work, session.report, session.say)
         lesson = replace(lesson, corpus=task.corpus)
         log = work / f"{task.identity()}.jsonl"
@@ -110,25 +110,28 @@ def choose_format(
 
     Raises:
         FormatError: no format fits well.
-        DataError: there are no lines, or no format fits and an archive among the logs is damaged.
+        DataError: there are no lines but blank ones, or no format fits and an archive among the
+            logs is damaged.
 
     """
     rest = iter(lines)
     first = list(islice(rest, DETECTION_LINES))
     if not first:
-        raise DataError("the logs hold no lines")
+        raise DataError(NO_LINES)
     if config.name != "auto":
         return get_format(config), chain(first, rest)
     try:
         found = detect_format([line.text for line in joined(first, config.multiline)], config)
     except FormatError:
         refuse_damaged({line.partition for line in first})
+        if not any(line.text.strip() for line in chain(first, rest)):
+            raise DataError(NO_LINES) from None
         raise
     say(f"format: {found.format.name} (matches {found.share:.1%} of the first {found.lines} lines)")
     return found.format, chain(first, rest)
 
 
-def learned(config: TrainingConfig, learner: Learner) -> Lesson:
+def learned(config: TrainingConfig, learner: Learner, line_format: str) -> Lesson:
     """What the learner made of the logs.
 
     Raises:
@@ -137,7 +140,7 @@ def learned(config: TrainingConfig, learner: Learner) -> Lesson:
     """
     lesson = learner.lesson(config.model.min_count)
     if len(lesson.corpus) < MIN_WINDOWS:
-        raise DataError(_too_few(lesson, config.window, config.format.name))
+        raise DataError(too_few(lesson, config.window, line_format))
     return lesson
 
 
@@ -213,8 +216,8 @@ def _rule_windows(lesson: Lesson, fitted: Fitted, seed: int) -> TrainingWindows:
     )
 
 
-def _say_learned(lesson: Lesson, window: WindowConfig, say: Say) -> None:
-    for problem in (*lesson.templates.problems(), *_keyless(lesson, window)):
+def _say_learned(lesson: Lesson, doubts: Iterable[str], say: Say) -> None:
+    for problem in doubts:
         say(f"warning: {problem}")
     lines = f"learned {len(lesson.templates)} templates from {lesson.lines:,} lines"
     windows = f"{len(lesson.corpus):,} windows"
@@ -230,39 +233,6 @@ def _say_fitted(fitted: Fitted, say: Say) -> None:
     say(f"screen: {fitted.screen.measured if fitted.screen else NO_SCREEN}")
 
 
-def _keyless(lesson: Lesson, window: WindowConfig) -> list[str]:
-    if window.kind == "count" and window.key is not None:
-        return [
-            f"windows of {window.size} lines are cut whatever their keys, so the key '{window.key}'"
-            " is not used; --window session or time goes by it"
-        ]
-    if window.kind != "session" or lesson.keyless <= KEYLESS_SHARE * lesson.lines:
-        return []
-    return [
-        f"{lesson.keyless:,} of {lesson.lines:,} lines have no key '{window.key}', and were cut by"
-        " time and number alone; name a field that this line format has, or a regular expression"
-    ]
-
-
-def _too_few(lesson: Lesson, window: WindowConfig, line_format: str) -> str:
-    blank = lesson.discarded["blank"]
-    if blank < lesson.lines <= lesson.discarded.total():
-        return (
-            f"none of the {lesson.lines} lines is of the format '{line_format}'; take --format"
-            " auto, or the one that these logs have"
-        )
-    advice = {
-        "session": f"a --gap below {window.gap:g}s, a --key of more values, or --window count",
-        "count": f"a --size below {window.size}",
-        "time": f"a --size below {window.span:g}s",
-    }[window.kind]
-    left_out = f" ({lesson.left_out} labelled ones left out)" if lesson.left_out else ""
-    return (
-        f"{lesson.lines} lines make {len(lesson.corpus)} windows{left_out}, and {MIN_WINDOWS} are"
-        f" needed to train; give more logs, or {advice}"
-    )
-
-
 @contextmanager
 def _workplace(out: Path) -> Iterator[Path]:
     """A directory to train in; it stays after an error if a training can go on there."""
@@ -274,8 +244,9 @@ def _workplace(out: Path) -> Iterator[Path]:
         raise StorageError(f"can't write to {out.parent}: {error.strerror}") from error
     try:
         yield work
-    except DataError:
-        if is_new:
+    except (DataError, KeyboardInterrupt):
+        has_epochs = any(log.stat().st_size for log in work.glob("*.jsonl"))
+        if is_new and not has_epochs:
             shutil.rmtree(work, ignore_errors=True)
         raise
 

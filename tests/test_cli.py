@@ -205,3 +205,24 @@ def test_data_goes_to_standard_output_and_nothing_else_does(trained):
     outcome = logmlm("score", trained.model, trained.odd_log)
     assert len([json.loads(line) for line in outcome.out.splitlines()]) == 30
     assert outcome.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["train", "", "--out", "o"], "one of LOGS"),
+        (["train", "a.log", "--out", ""], "--out"),
+        (["run", "--model", "m", "--follow", "a.log", "--follow="], "--follow"),
+        (["score", "m", "a.log", ""], "one of LOGS"),
+        (["explain", "", "a.log"], "MODEL"),
+        (["evaluate", "m", "a.log", "--labels", ""], "--labels"),
+        (["evaluate", "m", "a.log", "--labels", "l.csv", "--report", ""], "--report"),
+        (["templates", ""], "MODEL"),
+        (["validate", ""], "FILE"),
+    ],
+)
+def test_an_empty_word_as_of_a_variable_that_is_not_set_is_named(words, named):
+    outcome = logmlm(*words)
+    assert outcome.code == 64
+    said = f"logmlm: {named} is empty; give it a value (is a shell variable not set?)\n"
+    assert outcome.err == said

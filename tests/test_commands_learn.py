@@ -181,6 +181,7 @@ def test_a_key_beside_a_config_of_time_windows_implies_sessions(config, tmp_path
         (["LOG", "--out", "OUT", "--epochs", "0"], "greater than or equal to 1, not '0'"),
         (["LOG", "--out", "OUT", "--epochs", "x"], "logmlm: --epochs should be "),
         (["LOG", "--out", "OUT", "--folds", "x"], "--folds should be 'auto' or should be a valid"),
+        (["LOG", "--out", "OUT", "--folds", "1"], "folds 1 leaves nothing to train on; give 2"),
         (["LOG", "--out", "OUT", "--false-alarm-rate", "2"], "--false-alarm-rate should be less"),
         (["LOG", "--out", "OUT", "--alerts-per-day", "inf"], "--alerts-per-day should be a finite"),
         (["LOG", "--out", "OUT", "--seed", "-1"], "--seed should be greater than or equal to 0, n"),

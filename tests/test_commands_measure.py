@@ -262,12 +262,12 @@ def test_evaluate_by_time_counts_the_incidents_found(trained, rows, tmp_path):
 
 
 def test_what_was_measured_is_shown_even_where_the_report_can_not_be_written(trained, tmp_path):
-    (tmp_path / "file").touch()
+    (tmp_path / "pr_curve.png").mkdir()
     words = ("evaluate", trained.model, trained.odd_log, "--labels", trained.labels)
-    outcome = logmlm(*words, "--report", tmp_path / "file" / "report")
+    outcome = logmlm(*words, "--report", tmp_path)
     assert outcome.code == 74
     assert "logmlm  " in outcome.out
-    assert "logmlm: can't make " in outcome.err
+    assert "logmlm: can't write " in outcome.err
 
 
 LABELLED = """\
@@ -317,6 +317,11 @@ def test_labels_in_the_line_are_left_out_of_training_and_measured(trained, tmp_p
         (["score", "MODEL", "LOG", "--output", "parquet"], 64, "name a file with --out"),
         (["score", "MODEL", "LOG", "--out", "UNDER"], 74, "can't write "),
         (["score", "MODEL", "LOG", "--output", "parquet", "--out", "UNDER"], 74, "can't write "),
+        (
+            # No model is opened before the folder is looked at.
+            ["evaluate", "NOWHERE", "LOG", "--labels", "OTHERS", "--report", "UNDER"],
+            *(74, "empty.log is no folder"),
+        ),
         (["score", "MODEL", "LOG", "--device", "abacus"], 64, "device 'abacus' can't be used"),
         (["score", "NEWER", "LOG"], 65, "was made by a newer logmlm (model version 2, "),
         (["explain", "HALF", "LOG"], 65, "model.safetensors is missing: the model directory is"),

@@ -148,13 +148,22 @@ def test_elsewhere_the_last_epoch_and_one_now_and_then_have_a_line(monkeypatch):
     assert out.getvalue().count("validation 1.2500\n") == 2
 
 
-def _interrupted():
-    with Progress(quiet=True):
+def _interrupted(*epochs):
+    with Progress(quiet=True) as shown:
+        for each in epochs:
+            shown.report("model", each)
         raise KeyboardInterrupt
 
 
-def test_who_interrupts_a_training_is_told_how_to_go_on():
+@pytest.mark.parametrize(
+    ("epochs", "said"),
+    [
+        ((epoch(1),), "the same command goes on from the last epoch"),
+        ((), "no epoch was done yet"),
+    ],
+)
+def test_who_interrupts_a_training_is_told_whether_there_is_an_epoch_to_go_on_from(epochs, said):
     out = io.StringIO()
     with redirect_stderr(out), pytest.raises(KeyboardInterrupt):
-        _interrupted()
-    assert out.getvalue() == "\nstopped; the same command goes on from the last epoch\n"
+        _interrupted(*epochs)
+    assert out.getvalue() == f"\nstopped; {said}\n"

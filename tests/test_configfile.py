@@ -246,3 +246,17 @@ def test_any_text_is_read_or_refused_but_never_crashes(tmp_path, text):
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     with pytest.raises(ConfigError):
         read_config(path, {})
+
+
+def test_what_is_empty_is_said_to_be_so(write):
+    said = refused(write("logs: ['']\nout: ''\nlabels: ''\n"), read_training_config)
+    assert [line.partition(".yaml:")[2] for line in said.splitlines()] == [
+        "1: 'logs[0]' is empty; give it a value",
+        "2: 'out': the path is empty; give one",
+        "3: 'labels': the path is empty; give one",
+    ]
+
+
+def test_a_cross_fit_of_one_part_is_refused(write):
+    said = refused(write("logs: a\nout: b\nthreshold:\n  folds: 1\n"), read_training_config)
+    assert ":3: 'threshold': folds 1 leaves nothing to train on" in said

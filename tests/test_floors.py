@@ -53,7 +53,7 @@ FLOORS = (
     ("evaluation",),
     ("handover", "outside", "shards", "cluster"),
     ("detector", "learning", "report", "pipeline"),
-    ("reloading",),
+    ("reloading", "lessonadvice"),
     ("training", "assessment", "daemon", "clusterscores", "clusterparsing"),
     ("preflight",),
     ("commands",),

@@ -145,6 +145,16 @@ def test_labels_that_match_nothing_are_an_error_even_where_none_is_anomalous(tmp
     assert len(lesson_of(lines(texts), tmp_path, labels=good).corpus) == 1
 
 
+def test_a_label_counts_wherever_in_the_logs_its_window_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(learning, "SHOWN_WINDOWS", 2)
+    texts = stamped(*(f"req-{number} started" for number in range(9)))
+    late = Labels("labels.csv", keys={"req-8": False})
+    assert len(lesson_of(lines(texts), tmp_path, labels=late).corpus) == 9
+    past = Labels("labels.csv", intervals=(Interval(0.0, 1.0, "old"),))
+    with pytest.raises(DataError, match=r"logs \(2024\S+ 07:00:00\+00:00 to 2024\S+ 07:00:08"):
+        lesson_of(lines(texts), tmp_path, labels=past)
+
+
 def test_past_so_many_distinct_messages_what_was_learned_at_the_line_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(learning, "DISTINCT_MESSAGES", 2)
     texts = service_log(40)

@@ -328,6 +328,18 @@ def test_too_many_templates_are_named_with_a_mask_that_helps() -> None:
     assert [template.text for template in helped] == ["starting service <WORD>"]
 
 
+def test_a_mask_is_proposed_where_two_words_vary() -> None:
+    lines = [f"user u{n}x logged in from place p{n}q" for n in range(1_500)]
+    _, said = learned(lines).problems()
+    assert said.startswith(
+        "1000 or more templates differ only in '…' of 'user … logged in from place …', such as"
+    )
+    pattern = said.split("pattern: '")[1].removesuffix("'}")
+    config = TemplateConfig(extra_masks=(MaskConfig(name="WORD", pattern=pattern),))
+    (found,) = learned(lines, config)
+    assert found.text == "user <WORD> logged in from place <WORD>"
+
+
 def test_templates_seen_once_are_named() -> None:
     lines = ["tick"] * 200 + [f"gone is {'ab'[n % 2]}{'y' * n}" for n in range(20)]
     problems = learned(lines).problems()

@@ -188,6 +188,17 @@ def test_a_key_that_no_line_has_is_warned_of(log, tmp_path, key, warned):
     assert any(text.startswith(sentence) for text in said) == warned
 
 
+def test_lines_of_no_known_format_are_warned_of_where_they_are_many(log, tmp_path):
+    rows = [*log.read_text().splitlines(), *["no line of any format"] * 400]
+    mixed, said = write_log(tmp_path / "mixed.log", rows), []
+    own = {"pattern": r"(?P<timestamp>\S+Z) INFO (?P<message>.*)", "continuation": "discard"}
+    chosen = {"name": "own", "custom": {"own": own}}
+    run(config_of(mixed, tmp_path / "m", format=chosen, model={"epochs": 1}), said)
+    assert said[0].startswith(
+        f"warning: 400 of {len(rows)} lines are not of the line format 'own' and were left out"
+    )
+
+
 def test_a_key_that_windows_of_so_many_lines_do_not_go_by_is_warned_of(log, tmp_path):
     said = []
     window = {"kind": "count", "key": KEY, "size": 8}
@@ -216,10 +227,11 @@ def test_templates_that_do_not_hold_are_warned_of(tmp_path):
         ({"kind": "count", "size": 100}, "make 1 windows, and 20 are needed to train; give more"),
         ({"kind": "count", "size": 100}, "give more logs, or a --size below 100"),
         ({"kind": "time", "span": "1h"}, "give more logs, or a --size below 3600s"),
+        ({"kind": "session", "key": "nokey", "size": 4}, "needed to train; 66 of 66 lines have no"),
     ],
 )
 def test_too_few_windows_are_counted_with_advice(tmp_path, window, said):
-    log = write_log(tmp_path / "few.log", service_log(5))
+    log = write_log(tmp_path / "few.log", service_log(15))
     with pytest.raises(DataError, match=said):
         run(config_of(log, tmp_path / "m", window=window))
     assert names(tmp_path) == ["few.log"]
@@ -236,6 +248,40 @@ def test_too_few_windows_because_of_labels_say_so(tmp_path):
     labels = write_log(tmp_path / "l.csv", ["key,label", "req-1003,1", "req-1004,1"])
     with pytest.raises(DataError, match=r"make 19 windows \(2 labelled ones left out\), and 20"):
         run(config_of(log, tmp_path / "m", labels=labels))
+
+
+def test_too_few_lines_for_any_setting_are_said_to_be_so(tmp_path):
+    log = write_log(tmp_path / "few.log", service_log(5)[:20])
+    alone = "20 lines make 1 windows, and 20 are needed to train; give more logs, as no setting"
+    with pytest.raises(DataError, match=alone):
+        run(config_of(log, tmp_path / "m", window={"kind": "count"}))
+
+
+def test_labels_of_all_that_there_is_are_named_as_what_leaves_too_little(tmp_path):
+    log = write_log(tmp_path / "few.log", service_log(25))
+    labels = write_log(tmp_path / "l.csv", ["start,end", "2001-01-01,2031-01-01"])
+    said = r"make 0 windows \(25 labelled ones left out\).* it is the labels that leave too few"
+    with pytest.raises(DataError, match=said):
+        run(config_of(log, tmp_path / "m", labels=labels))
+
+
+@pytest.mark.parametrize("name", ["auto", "iso8601"])
+@pytest.mark.parametrize("blank", [30, 2_000])
+def test_blank_lines_alone_are_said_to_be_no_lines(tmp_path, name, blank):
+    log = write_log(tmp_path / "blank.log", [""] * blank)
+    with pytest.raises(DataError, match="the logs hold no lines; name a log that does"):
+        run(config_of(log, tmp_path / "m", format={"name": name}))
+    assert names(tmp_path) == ["blank.log"]
+
+
+def test_a_training_that_is_interrupted_before_its_first_epoch_leaves_nothing(log, tmp_path):
+    def interrupted():
+        yield from read_lines((str(log),), 0.0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config_of(log, tmp_path / "m"), interrupted(), Session(print, print))
+    assert names(tmp_path) == []
 
 
 def test_what_can_not_work_is_found_before_the_logs_are_read(log, tmp_path):

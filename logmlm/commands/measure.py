@@ -77,7 +77,10 @@ def evaluate(
 
     from logmlm.assessment import assess
     from logmlm.labels import Labels
+    from logmlm.storage import check_folder
 
+    if report is not None:
+        check_folder(report)
     logs = expanded(logs)
     known = Labels.in_line() if labels == "in-line" else Labels.read(Path(labels))
     detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
@@ -145,8 +148,6 @@ def explain(
     from logmlm.explanation import render
     from logmlm.jsontext import writable
 
-    if wanted == "":
-        raise UsageError("--window is empty; give a window's id, or leave the option out")
     logs = expanded(logs)
     detector = _detector(model, device, exact)
     colour = sys.stdout.isatty()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 15.0
 COUNT_EVERY_LINES = 100
+GOES_ON = "the same command goes on from the last epoch"
+NOTHING_DONE = "no epoch was done yet"
 
 
 class Progress:
@@ -29,6 +31,7 @@ class Progress:
         """By name, in the order of their rows. All stay until the last is done: closing one by
         one would move the rows of the others."""
         self._last_line = 0.0
+        self._has_epochs = False
 
     def __enter__(self) -> Progress:
         return self
@@ -41,7 +44,7 @@ class Progress:
     ) -> None:
         self._close()
         if kind is KeyboardInterrupt:
-            click.echo("\nstopped; the same command goes on from the last epoch", err=True)
+            click.echo(f"\nstopped; {GOES_ON if self._has_epochs else NOTHING_DONE}", err=True)
 
     def say(self, sentence: str) -> None:
         """A sentence on a line of its own; warnings are shown even when quiet."""
@@ -66,6 +69,7 @@ class Progress:
 
     def report(self, name: str, epoch: EpochReport) -> None:
         """One epoch of the training called `name`; several may go on side by side."""
+        self._has_epochs = True
         if self.is_quiet:
             return
         if sys.stderr.isatty():

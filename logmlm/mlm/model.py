@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -103,8 +103,3 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device '{name}' can't be used: {reason}; try --device auto") from error
     return device
-
-
-def parameter_count(model: Any) -> int:
-    """Number of trained numbers."""
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,83 @@
+"""What to say of a lesson: what looks wrong with it, and why it is too little to train on."""
+
+from __future__ import annotations
+
+from logmlm.config import WindowConfig
+from logmlm.fitting import MIN_WINDOWS
+from logmlm.learning import Lesson
+from logmlm.reader import NO_LINES, SUSPICIOUS_SHARE
+
+KEYLESS_SHARE = 0.5
+"""With more lines than this without a key, sessions are hardly what was meant."""
+_LEAST_SIZE = 2
+
+
+def problems(lesson: Lesson, window: WindowConfig, line_format: str) -> list[str]:
+    """Sentences on what is there to learn from, but is hardly what was meant."""
+    found = _doubts(lesson, window, line_format)
+    if window.kind == "count" and window.key is not None:
+        found.append(
+            f"windows of {window.size} lines are cut whatever their keys, so the key '{window.key}'"
+            " is not used; --window session or time goes by it"
+        )
+    return [*lesson.templates.problems(), *found]
+
+
+def too_few(lesson: Lesson, window: WindowConfig, line_format: str) -> str:
+    """Say why there are less windows than `MIN_WINDOWS`, and what helps."""
+    misfits, lines = _misfits(lesson)
+    if not lines:
+        return NO_LINES
+    if misfits >= lines:
+        return (
+            f"none of the {lesson.lines} lines is of the format '{line_format}'; take --format"
+            " auto, or the one that these logs have"
+        )
+    left_out = f" ({lesson.left_out} labelled ones left out)" if lesson.left_out else ""
+    return (
+        f"{lesson.lines} lines make {len(lesson.corpus)} windows{left_out}, and {MIN_WINDOWS} are"
+        f" needed to train; {_help(lesson, window, line_format)}"
+    )
+
+
+def _help(lesson: Lesson, window: WindowConfig, line_format: str) -> str:
+    if len(lesson.corpus) + lesson.left_out >= MIN_WINDOWS:
+        return (
+            "it is the labels that leave too few: see that they name anomalies alone, or give"
+            " more normal logs"
+        )
+    advice = {
+        "session": f"a --gap below {window.gap:g}s, a --key of more values, or --window count",
+        "count": f"a --size below {window.size}",
+        "time": f"a --size below {window.span:g}s",
+    }[window.kind]
+    lines = lesson.lines - lesson.discarded.total()
+    least = _LEAST_SIZE if window.kind == "count" else 1
+    doubts = _doubts(lesson, window, line_format)
+    if lines < least * MIN_WINDOWS:
+        return "; ".join(["give more logs, as no setting makes so many windows of these", *doubts])
+    return "; ".join(doubts) or f"give more logs, or {advice}"
+
+
+def _doubts(lesson: Lesson, window: WindowConfig, line_format: str) -> list[str]:
+    """What may well be why there is little to learn from."""
+    found = []
+    misfits, lines = _misfits(lesson)
+    if misfits > SUSPICIOUS_SHARE * lines:
+        found.append(
+            f"{misfits:,} of {lines:,} lines are not of the line format '{line_format}' and were"
+            " left out; train on logs of one format, and name it with --format"
+        )
+    if window.kind == "session" and lesson.keyless > KEYLESS_SHARE * lesson.lines:
+        found.append(
+            f"{lesson.keyless:,} of {lesson.lines:,} lines have no key '{window.key}', and were cut"
+            " by time and number alone; name a field that this line format has, or a regular"
+            " expression"
+        )
+    return found
+
+
+def _misfits(lesson: Lesson) -> tuple[int, int]:
+    """How many lines were not of the line format, and of how many; blank ones aside."""
+    blank = lesson.discarded["blank"]
+    return lesson.discarded.total() - blank, lesson.lines - blank
