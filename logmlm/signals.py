@@ -73,10 +73,9 @@ class Stop:
         return max(0.0, self._deadline - time.monotonic())
 
     def work_is_over(self) -> None:
-        """From now on nothing is ended by `OutOfTime`; without a signal too, time is counted."""
+        """From now on nothing is ended by `OutOfTime`; time is counted once a signal came."""
         self._grace_s = 0.0  # also of a signal that comes only now: 0 sets no alarm
         signal.setitimer(signal.ITIMER_REAL, 0)
-        self._count()
 
     def take_reload(self) -> bool:
         """Whether a reload was wished for since this was asked last."""
