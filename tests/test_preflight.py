@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -110,6 +111,20 @@ def test_what_would_not_be_followed_is_no_mistake(write, tmp_path):
     (tmp_path / "secret" / "b.log").symlink_to("../nowhere")
     both = RUN.replace("'*.log'", "'**/*.log', exclude: [secret/*, go*, loop.log]")
     assert len(check(write(both))) == 3
+
+
+def test_a_link_whose_target_is_in_a_closed_directory_is_told(write, tmp_path, monkeypatch):
+    (tmp_path / "a.log").symlink_to("nowhere")
+    stat = Path.stat
+
+    def closed(path, **told):
+        if path.name == "a.log":
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **told)
+
+    monkeypatch.setattr("pathlib.Path.stat", closed)
+    with pytest.raises(ConfigError, match=r"'source.file.include': a.log can't be read by this"):
+        check(write(RUN))
 
 
 def test_a_log_that_is_excluded_need_not_be_readable(write, tmp_path, monkeypatch):
