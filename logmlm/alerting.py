@@ -121,7 +121,7 @@ class Alerting:
         self._post.deliver(now)
 
     def close(self, now: float, flush: bool = True) -> None:
-        """Send what waits, as far as receivers take it within a few seconds, and end.
+        """Send what waits, as far as receivers take it in the time that `post` gives, and end.
 
         Groups do not wait for more alerts any longer. Without `flush`, `Threads` send nothing
         more, and another `Alerting` over the same state goes on. What fails stays in the outbox.

@@ -14,6 +14,7 @@ from logmlm.config import Section, TrainingConfig
 from logmlm.configdocument import Document, Location
 from logmlm.errors import ConfigError, UsageError
 from logmlm.kafkaconfig import KafkaSourceConfig
+from logmlm.loops import loops
 from logmlm.runconfig import RunConfig
 
 _SHOWN = ("literal_error", "greater_than", "greater_than_equal", "less_than", "less_than_equal")
@@ -112,7 +113,7 @@ def _kind(document: Document) -> type[TrainingConfig] | type[RunConfig] | None:
 
 def _check(document: Document, kind: type[AnySection]) -> AnySection:
     try:
-        return kind.model_validate(document.data)
+        config = kind.model_validate(document.data)
     except ValidationError as error:
         found: dict[tuple[int, str], list[str]] = {}
         every = error.errors(include_url=False)
@@ -121,12 +122,25 @@ def _check(document: Document, kind: type[AnySection]) -> AnySection:
                 continue  # its entries are there, and wrong
             line, subject, complaint = _complaint(document, kind, details)
             found.setdefault((line, subject), []).append(complaint)
+    else:
+        found = _loops(document, config)
+        if not found:
+            return config
     raise ConfigError(
         "\n".join(
             f"{document.path}:{line}: {subject}{' or '.join(complaints)}"
             for (line, subject), complaints in sorted(found.items())
         )
     )
+
+
+def _loops(document: Document, config: Section) -> dict[tuple[int, str], list[str]]:
+    """Complaints by line and subject, if what is written would be read again."""
+    found: dict[tuple[int, str], list[str]] = {}
+    for location, complaint in loops(config) if isinstance(config, RunConfig) else ():
+        place, line = document.place(location)
+        found.setdefault((line, f"'{_dotted(place)}': "), []).append(complaint)
+    return found
 
 
 def _is_inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:

@@ -24,7 +24,7 @@ MAX_RETRY_AFTER_S = 3600.0
 LOOK_EVERY_S = 2.0
 """How soon a courier sees what another process queued (`logmlm alerts retry`)."""
 DRAIN_S = 4.0
-"""How long a stop waits for what is due."""
+"""How long a stop waits for what is due; without a signal, for a receiver that takes nothing."""
 MOMENT_S = 0.3
 """How long it is waited for what is on its way, where nothing more is sent."""
 AFTERWARDS_S = 2.5
@@ -159,7 +159,9 @@ class Threads:
 
     It begins when no earlier one sends to the same sink any more, so that no two send the same.
     An error that ends a courier is raised by the next `deliver`. A `close` takes `drain_s` true
-    seconds at most, and less where so much is not `left` for all of the stop.
+    seconds at most once a stop is asked for, which is when what is `left` for all of it is finite,
+    and less where so much is not left. Before that it waits for each receiver that goes on
+    answering, and for one that is silent `drain_s`.
     """
 
     def __init__(
@@ -175,6 +177,7 @@ class Threads:
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._errors: list[BaseException] = []
+        self._answered_at: dict[str, float] = {}
         self._wakers = [threading.Event() for _ in couriers]
         self._threads = [
             threading.Thread(
@@ -207,19 +210,26 @@ class Threads:
         if not flush:
             self._over.set()
         self._wake()
-        drain_s = min(self._drain_s, self._left() - AFTERWARDS_S)
-        self._wait(drain_s if flush else min(drain_s, MOMENT_S), flush)
+        self._wait(flush)
         if self._errors:
             raise self._errors[0]
 
-    def _wait(self, seconds: float, flush: bool) -> None:
-        deadline = time.monotonic() + seconds
+    def _wait(self, flush: bool) -> None:
+        began = time.monotonic()
         for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            while thread.is_alive() and (seconds := self._patience(thread.name, began, flush)) > 0:
+                thread.join(min(seconds, MOMENT_S))
         self._over.set()
         late = [thread.name for thread in self._threads if thread.is_alive()]
         if late and flush:
             logger.warning("%s: not done in time; it goes on at the next start", ", ".join(late))
+
+    def _patience(self, name: str, began: float, flush: bool) -> float:
+        """How many more seconds are waited for a courier; a signal to stop may end them."""
+        left = self._left()
+        since = began if left < math.inf else max(began, self._answered_at.get(name, began))
+        wait_s = self._drain_s if flush else min(self._drain_s, MOMENT_S)
+        return min(since + wait_s - time.monotonic(), left - AFTERWARDS_S)
 
     def _wake(self) -> None:
         for waker in self._wakers:
@@ -243,6 +253,7 @@ class Threads:
                 waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
         while not self._over.is_set():
             due = courier.step(self._clock(), flush=True)
+            self._answered_at[f"sink {courier.name}"] = time.monotonic()
             if due is None or due > self._clock():
                 break
 

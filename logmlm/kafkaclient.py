@@ -111,8 +111,12 @@ def connect(make: Callable[..., Any], connection: KafkaConnection, **options: An
     begun: list[Any] = []
 
     def begin(**settings: Any) -> Any:
-        begun.append(KafkaNetClient(**settings))
-        return begun[-1]
+        client = KafkaNetClient(**settings)
+        # kafka-python 3.0 does not hand this on, and who asks for a topic makes it.
+        key = "allow_auto_create_topics"
+        client.cluster.config[key] = settings[key]
+        begun.append(client)
+        return client
 
     try:
         return make(**client_options(connection) | options | {"kafka_client": begin})

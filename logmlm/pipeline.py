@@ -60,6 +60,7 @@ class Pipeline:
         self._tried_at = self._active_at = clock()
         self._safe = SafePoints(self._is_settled)
         self._ending: set[str] = set()
+        self._waiting = 0
         self._take(Changes(gained=source.checkpoints()))
 
     def run(
@@ -96,10 +97,11 @@ class Pipeline:
         windows = self._windower.add(events) + self._windower.close_due(now) + self._close_ended()
         self._pass_by()
         self._handle(windows, now)
-        if lines:
+        is_behind = self._alerting.is_behind(now)
+        if lines or (is_behind and self._is_catching_up()):
             self._active_at = self._clock()  # scoring took its time; more may have come meanwhile
         self._source.note(self._positions())
-        self._source.hold(self._alerting.is_behind(now))
+        self._source.hold(is_behind)
         is_due = not 0 <= now - self._tried_at < COMMIT_EVERY_S
         return Turn(len(lines), is_due and self.commit())
 
@@ -117,6 +119,11 @@ class Pipeline:
         self._safe.distrust()
         self._handle(windows, self._clock())
         self.commit()
+
+    def _is_catching_up(self) -> bool:
+        """Whether less waits for the receivers than when this was asked last."""
+        before, self._waiting = self._waiting, sum(self._alerting.waiting().values())
+        return self._waiting < before
 
     def _take(self, changes: Changes) -> None:
         self._drop(changes.lost)

@@ -26,7 +26,7 @@ from logmlm.secretfile import read_secret
 from logmlm.sourceconfig import SourceConfig
 from logmlm.sources import journalctl
 from logmlm.sources.archive import STDIN, refuse_empty
-from logmlm.sources.discovery import refuse_directories
+from logmlm.sources.discovery import is_excluded, refuse_directories
 from logmlm.sources.listeners import bind, unbind
 from logmlm.templates import Templates
 
@@ -138,15 +138,28 @@ def _check_source(path: Path, config: SourceConfig) -> list[str]:
     except StorageError as error:
         raise ConfigError(f"{path}: 'source.{config.kind}': {error}") from error
     notes = []
-    patterns = config.file.include if config.file else ()
+    patterns, exclude = (config.file.include, config.file.exclude) if config.file else ((), ())
     with _named(path, "source.file.include"):
         refuse_directories(patterns)
     for pattern in patterns:
-        logs = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
+        logs = [log for log in _there(pattern) if not is_excluded(log, exclude)]
         notes += [] if logs else [f"note: no file matches {pattern} yet; it will be waited for"]
         for log in logs:
             _need_readable(path, "source.file.include", Path(log))
     return notes
+
+
+def _there(pattern: str) -> Iterator[str]:
+    """What matches a pattern; a link to nothing is passed over, as it is when it is followed."""
+    for found in glob.iglob(pattern, recursive=True):  # noqa: PTH207  Path.glob wants a root
+        try:
+            Path(found).stat()
+        except PermissionError:
+            yield found  # this is told by whoever wants to read it
+        except OSError:
+            continue
+        else:
+            yield found
 
 
 def _check_kafka(config: SourceConfig) -> None:
@@ -159,8 +172,7 @@ def _check_kafka(config: SourceConfig) -> None:
 
 def _need_readable(config: Path, key: str, path: Path) -> None:
     if not os.access(path, os.R_OK):
-        problem = "can't be read by this user" if path.exists() else "does not exist"
-        raise ConfigError(f"{config}: '{key}': {path} {problem}")
+        raise ConfigError(f"{config}: '{key}': {path} can't be read by this user")
 
 
 def _need_folder(config: Path, key: str, path: Path) -> None:

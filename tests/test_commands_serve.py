@@ -1,7 +1,11 @@
 """`logmlm run` and `validate` from the command line."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import offline_parts
@@ -91,6 +95,15 @@ def test_a_port_that_is_taken_is_told_and_the_exit_code_lets_systemd_try_again(t
     assert outcome.code == 69
     (said,) = outcome.err.splitlines()
     assert json.loads(said)["message"].startswith(f"another program listens on {address} already")
+
+
+def test_a_signal_while_the_command_is_loaded_ends_it_in_good_order(tmp_path):
+    config = tmp_path / "run.yaml"
+    os.mkfifo(config)
+    command = [sys.executable, "-m", "logmlm", "run", "--config", str(config)]
+    with subprocess.Popen(command) as child, config.open("w"):  # which it reads now, for ever
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(30) == 0
 
 
 def test_the_log_may_be_plain_where_no_person_watches(tmp_path):

@@ -1,5 +1,6 @@
 """No receiver holds up another, whatever it does; nothing is lost; all is caught up with."""
 
+import math
 import threading
 import time
 from contextlib import closing
@@ -132,8 +133,9 @@ def test_a_stop_that_has_little_time_left_waits_for_no_receiver_any_longer(state
     release = threading.Event()
     office = Office(state, Receiver("hangs", lambda _: release.wait(20) and ACCEPTED))
     office.store(1, time.time())
-    post = Threads(office.couriers, time.time, drain_s=20, left=lambda: AFTERWARDS_S + 0.3)
     began = time.monotonic()
+    end = began + AFTERWARDS_S + 0.3
+    post = Threads(office.couriers, time.time, drain_s=20, left=lambda: end - time.monotonic())
     post.close(time.time(), flush=True)
     assert 0.2 < time.monotonic() - began < 5
     post = Threads([], time.time, left=lambda: 0.0)
@@ -141,6 +143,45 @@ def test_a_stop_that_has_little_time_left_waits_for_no_receiver_any_longer(state
     assert "sink hangs: not done in time" in caplog.text
     release.set()
     wait_until(lambda: not any(t.name == "sink hangs" for t in threading.enumerate()))
+
+
+def test_at_the_end_of_the_input_all_is_sent_however_long_it_takes(state, caplog):
+    sent = []
+
+    def slow(notification):
+        time.sleep(0.1)
+        sent.append(notification)
+        return ACCEPTED
+
+    release = threading.Event()
+    hangs = Receiver("hangs", lambda _: release.wait(20) and ACCEPTED)
+    office = Office(state, hangs, Receiver("slow", slow))
+    office.store(40, time.time())
+    Threads(office.couriers, time.time, drain_s=2.0).close(time.time(), flush=True)
+    assert len(sent) == 40
+    assert state.count("queue", "sink = 'slow'") == 0
+    assert "sink hangs: not done in time" in caplog.text
+    release.set()
+    wait_until(lambda: not any(t.name == "sink hangs" for t in threading.enumerate()))
+
+
+def test_a_signal_to_stop_ends_the_wait_for_what_is_due(state, caplog):
+    sent, left = [], [math.inf]
+
+    def slow(notification):
+        time.sleep(0.05)
+        sent.append(notification)
+        if len(sent) == 20:
+            left[0] = 8.0
+        return ACCEPTED
+
+    office = Office(state, Receiver("slow", slow))
+    office.store(400, time.time())
+    post = Threads(office.couriers, time.time, drain_s=3.0, left=lambda: left[0])
+    post.close(time.time(), flush=True)
+    assert "sink slow: not done in time" in caplog.text
+    wait_until(lambda: not any(t.name == "sink slow" for t in threading.enumerate()))
+    assert 20 <= len(sent) < 200
 
 
 def test_what_fails_at_a_stop_stays_for_the_next_start(state):

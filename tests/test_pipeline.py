@@ -62,6 +62,7 @@ class ListAlerting:
     def __init__(self, steps):
         self.steps = steps
         self.broken = False
+        self.queue = []
 
     def update(self, scores, _now):
         if self.broken:
@@ -78,7 +79,10 @@ class ListAlerting:
         return True
 
     def is_behind(self, _now):
-        return False
+        return bool(self.queue)
+
+    def waiting(self):
+        return {"sink": self.queue.pop(0)}
 
 
 class Desk:
@@ -207,6 +211,32 @@ def test_when_nothing_came_for_so_long_the_windows_are_closed_and_the_loop_ends(
         ("e", "end"),
     ]
     assert desk.source.clock == 100 + 4 * 0.5 + 3.0
+
+
+class HeldSource(ListSource):
+    """Hands over nothing while it is held, as Kafka's does."""
+
+    is_held = False
+
+    def hold(self, held):
+        self.is_held = held
+
+    def poll(self, timeout):
+        if not self.is_held:
+            return super().poll(timeout)
+        self.clock += timeout
+        return []
+
+
+@pytest.mark.parametrize(("queue", "made"), [([*range(20, 0, -1)], "length"), ([5] * 20, "end")])
+def test_a_source_that_is_held_is_idle_only_where_receivers_take_nothing(queue, made):
+    desk = Desk()
+    desk.source = HeldSource(desk.steps, [[(0, "a")], [(1, "b")]])
+    desk.alerting.queue = queue
+    parts = desk.windower, Judge(desk.detector.score), desk.alerting, lambda: desk.source.clock
+    pipeline = Pipeline(desk.source, desk.detector.reader(), *parts)
+    pipeline.run(lambda: False, stop_when_idle=3.0)
+    assert [step[2] for step in desk.told("store")] == [made]
 
 
 def test_slow_scoring_is_no_idleness():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -98,6 +99,39 @@ def test_a_log_that_can_not_be_read_is_told(write, tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, _: path.name != "a.log")
     with pytest.raises(ConfigError, match=r"'source.file.include': a.log can't be read"):
         check(write(RUN))
+
+
+def test_what_would_not_be_followed_is_no_mistake(write, tmp_path):
+    (tmp_path / "gone.log").symlink_to("nowhere")
+    (tmp_path / "loop.log").symlink_to("loop.log")
+    assert check(write(RUN))[2] == "note: no file matches *.log yet; it will be waited for"
+    (tmp_path / "a.log").touch()
+    assert len(check(write(RUN))) == 3
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "b.log").symlink_to("../nowhere")
+    both = RUN.replace("'*.log'", "'**/*.log', exclude: [secret/*, go*, loop.log]")
+    assert len(check(write(both))) == 3
+
+
+def test_a_link_whose_target_is_in_a_closed_directory_is_told(write, tmp_path, monkeypatch):
+    (tmp_path / "a.log").symlink_to("nowhere")
+    stat = Path.stat
+
+    def closed(path, **told):
+        if path.name == "a.log":
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **told)
+
+    monkeypatch.setattr("pathlib.Path.stat", closed)
+    with pytest.raises(ConfigError, match=r"'source.file.include': a.log can't be read by this"):
+        check(write(RUN))
+
+
+def test_a_log_that_is_excluded_need_not_be_readable(write, tmp_path, monkeypatch):
+    for name in ("a.log", "b.log"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("os.access", lambda path, _: path.name != "b.log")
+    assert len(check(write(RUN.replace("'*.log'", "'*.log', exclude: b.*")))) == 3
 
 
 def test_a_good_training_config_is_told_to_be_good(write, tmp_path):

@@ -8,8 +8,8 @@ import time
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
-from kafka_parts import PASSWORD, free_ports
-from kafka_sources import read, texts, until
+from kafka_parts import PASSWORD, free_ports, running_broker
+from kafka_sources import opener, read, texts, until
 
 from logmlm.errors import ConfigError, DataError, StorageError, UnreachableError
 from logmlm.kafkaclient import Clients
@@ -339,6 +339,47 @@ def test_a_quiet_topic_is_no_stall(broker, topic, open_source, caplog):
     read(source, 1)
     read(source, 1, seconds=2.0)
     assert "stalled" not in caplog.text
+
+
+def test_brokers_that_do_not_answer_are_noticed_though_nothing_is_to_be_committed(tmp_path):
+    with running_broker(tmp_path) as broker, opener(broker, broker.topic("quiet")) as make:
+        source = make(clock=lambda: 10 * time.monotonic())
+        broker.produce("quiet", ["a"])
+        read(source, 1)
+        assert source.commit({"quiet/0": Checkpoint(1, 1, None)})
+        until(lambda: source.lag() == {"quiet/0": 0}, source)
+        assert source.commit({})
+        broker.stop(kill=True)
+        until(lambda: not source.commit({}), source, seconds=20)
+        broker.start()
+        until(lambda: source.commit({}), source)
+        broker.produce("quiet", ["b"])
+        assert texts(read(source, 1)[0]) == ["b"]
+
+
+def topics_of(broker):
+    with broker.admin() as admin:
+        return admin.list_topics()
+
+
+def test_a_topic_that_is_not_there_is_not_made_but_told_and_waited_for(broker, open_source, caplog):
+    source = open_source(topics="never-made", metadata_max_age=1.0)
+    assert read(source, 1, seconds=3)[0] == []
+    assert "never-made" not in topics_of(broker)
+    assert "Kafka shows us no topic never-made; it is waited for" in caplog.text
+    broker.topic("never-made")
+    broker.produce("never-made", ["a"])
+    assert texts(read(source, 1)[0]) == ["a"]
+
+
+def test_a_topic_may_be_deleted_while_it_is_read(broker, topic, open_source):
+    source = open_source(metadata_max_age=1.0)
+    until(source.checkpoints, source)
+    with broker.admin() as admin:
+        admin.delete_topics([topic])
+    until(lambda: not source.checkpoints(), source)
+    read(source, 1, seconds=3)
+    assert topic not in topics_of(broker)
 
 
 def secret(tmp_path, text):

@@ -21,7 +21,7 @@ from logmlm.errors import DataError, UnreachableError
 from logmlm.kafkaclient import Clients
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sources.kafka import KafkaSource
+from logmlm.sources.kafka import LOOK_EVERY_S, KafkaSource
 
 P, NAME = TopicPartition("t", 0), "t/0"
 
@@ -33,6 +33,8 @@ class FakeConsumer:
         self.script, self.ends = list(script), ends
         self.commits, self.seeks, self.failing = [], [], []
         self.listener, self.state = None, MemberState.STABLE
+        self.topics = {"t": {0}}
+        self._cluster = SimpleNamespace(partitions_for_topic=self.topics.get)
 
     def bootstrap(self, **_):
         """The broker is reached."""
@@ -198,6 +200,44 @@ def test_a_commit_during_a_rebalance_is_tried_again_at_the_next(clock):
     assert not opened.commit({})
     assert opened.checkpoints() == at
     assert consumer.commits == [{P: 0}, {P: 3}]
+
+
+def test_a_quiet_topic_whose_brokers_do_not_answer_is_not_well_until_they_do(clock):
+    opened, (consumer,), _ = source(clock, [{}, {}])
+    opened.poll(0.1)
+    assert opened.commit({})
+    for step in (KafkaTimeoutError("x"), {}):
+        consumer.script = [step]
+        consumer.failing = [KafkaTimeoutError("x")]
+        clock.now += LOOK_EVERY_S
+        opened.poll(0.1)
+        assert not opened.commit({})
+    opened.poll(0.1)
+    assert not opened.commit({})  # nobody was asked again
+    clock.now += LOOK_EVERY_S
+    opened.poll(0.1)
+    assert opened.commit({})
+
+
+def test_a_broker_that_sends_records_has_answered(clock):
+    opened, _, _ = source(clock, [{}, KafkaTimeoutError("x"), [0]])
+    opened.poll(0.1)
+    opened.poll(0.1)
+    assert not opened.commit({})
+    opened.poll(0.1)
+    assert opened.commit({})
+
+
+def test_a_topic_that_is_missing_is_told_once_a_minute(clock, caplog):
+    opened, (consumer,), _ = source(clock, [], topics=["t", "u"])
+    for _ in range(20):
+        opened.poll(0.1)
+        clock.now += 6
+    assert caplog.text.count("Kafka shows us no topic u; it is waited for") == 2
+    consumer.topics["u"] = {0}
+    clock.now += 60
+    opened.poll(0.1)
+    assert caplog.text.count("no topic u") == 2
 
 
 def revoked(consumer):

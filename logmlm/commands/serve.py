@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from logmlm.errors import LogmlmError, UsageError
+from logmlm.signals import ending_at_once
 
 if TYPE_CHECKING:
     from logmlm.runconfig import RunConfig
@@ -60,22 +62,8 @@ def run(
     --webhook URL). A second start goes on where the first stopped. SIGHUP reads the config file,
     the secrets and the model anew.
     """
-    config = _config(config_file, options)
-    from logmlm.daemon import run as run_daemon
-    from logmlm.logs import logging_to
-
-    own = config.log if log_format is None else config.log.model_copy(update={"format": log_format})
-    with logging_to(sys.stderr, own):
-        try:
-            run_daemon(
-                config,
-                out=sys.stdout,
-                stop_when_idle=stop_when_idle,
-                reread=partial(_config, config_file, options),
-            )
-        except LogmlmError as error:
-            logger.error("%s", error)
-            sys.exit(error.exit_code)
+    with ending_at_once():
+        _run(partial(_config, config_file, options), stop_when_idle, log_format)
 
 
 @click.command(short_help="Check a config file.")
@@ -86,6 +74,24 @@ def validate(file: Path) -> None:
 
     for sentence in check(file, os.environ):
         click.echo(sentence)
+
+
+def _run(
+    read: Callable[[], RunConfig],
+    stop_when_idle: float | None,
+    log_format: Literal["auto", "json", "text"] | None,
+) -> None:
+    config = read()
+    from logmlm.daemon import run as run_daemon
+    from logmlm.logs import logging_to
+
+    own = config.log if log_format is None else config.log.model_copy(update={"format": log_format})
+    with logging_to(sys.stderr, own):
+        try:
+            run_daemon(config, out=sys.stdout, stop_when_idle=stop_when_idle, reread=read)
+        except LogmlmError as error:
+            logger.error("%s", error)
+            sys.exit(error.exit_code)
 
 
 def _config(config_file: Path | None, options: dict[str, Any]) -> RunConfig:

@@ -53,11 +53,15 @@ class Discovery:
             if not matches and pattern not in self._awaited:
                 self._awaited.add(pattern)
                 logger.warning("no file matches %s yet; waiting for one", pattern)
-        return _regular(_path(path) for path in sorted(found) if not self._is_excluded(path))
+        return _regular(
+            _path(path) for path in sorted(found) if not is_excluded(path, self._exclude)
+        )
 
-    def _is_excluded(self, path: str) -> bool:
-        name = path.rpartition("/")[2]
-        return any(fnmatch(path, pattern) or fnmatch(name, pattern) for pattern in self._exclude)
+
+def is_excluded(path: str, exclude: Iterable[str]) -> bool:
+    """Whether a pattern is that of the whole path, or of its name alone."""
+    name = path.rpartition("/")[2]
+    return any(fnmatch(path, pattern) or fnmatch(name, pattern) for pattern in exclude)
 
 
 def beside(paths: Iterable[str]) -> dict[FileId, Path]:

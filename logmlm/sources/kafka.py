@@ -11,10 +11,7 @@ from functools import partial
 
 from kafka import TopicPartition
 from kafka.errors import (
-    AuthorizationError,
     CorruptRecordError,
-    FencedInstanceIdError,
-    InconsistentGroupProtocolError,
     KafkaError,
     UnsupportedCodecError,
 )
@@ -24,17 +21,18 @@ from logmlm.kafkaclient import KAFKA, Clients, LibraryLog
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sources.base import Changes
-from logmlm.sources.kafka_group import Group
+from logmlm.sources.kafka_group import REFUSED, Group, refusal
 from logmlm.sources.kafka_letters import Cap, Letter, LetterBox
 from logmlm.sources.kafka_partitions import Partitions, str_of
 from logmlm.sources.kafka_records import Record, RecordReader
-from logmlm.sources.kafka_watchdog import Absence, Watchdog
+from logmlm.sources.kafka_watchdog import Absence, Pace, Watchdog
 
-_REFUSED = (AuthorizationError, FencedInstanceIdError, InconsistentGroupProtocolError)
 _UNREADABLE = (CorruptRecordError, UnsupportedCodecError)
 SAY_EVERY_S = 30.0
 LOOK_EVERY_S = 10.0
-"""While nothing is fetched, the brokers are asked so often how much has come."""
+"""While nothing comes, the brokers are asked so often how much is there, and so if they answer."""
+MISSING_EVERY_S = 60.0
+"""How often a topic that is not there is told."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +84,9 @@ class KafkaSource:
         self._absence = Absence(config.max_poll_interval + config.stall_timeout, clock)
         self._held = False
         self._partitions = Partitions(config, model)
-        self._said_at = self._looked_at = -SAY_EVERY_S
+        self._has_answers = True
+        self._saying, self._looking = Pace(SAY_EVERY_S, clock), Pace(LOOK_EVERY_S, clock)
+        self._missing = Pace(MISSING_EVERY_S, clock)
 
     def poll(self, timeout: float) -> list[LogLine]:
         """Lines that came within `timeout` seconds; trouble with the brokers is waited out.
@@ -131,13 +131,14 @@ class KafkaSource:
     def commit(self, checkpoints: Mapping[str, Checkpoint]) -> bool:
         """Commit positions of partitions that are placed here; what fails waits for the next.
 
-        Returns whether it went well. Nothing is well while the group is not joined.
+        Returns whether it went well. Nothing is well while the group is not joined, or when the
+        brokers gave no answer the last time they were asked for anything.
         """
         positions = self._partitions.positions(checkpoints)
         if self._group is None or not self._group.commit(positions):
             return False
         self._partitions.committed(checkpoints)
-        return self._group.is_joined
+        return self._group.is_joined and self._has_answers
 
     def model_changed(self, digest: str) -> None:
         """Write the digest into the metadata of what is committed."""
@@ -168,8 +169,8 @@ class KafkaSource:
     def _poll(self, group: Group, timeout: float) -> dict[TopicPartition, list[Record]]:
         try:
             return group.poll(timeout, held=self._held)
-        except _REFUSED as error:
-            raise UnreachableError(f"Kafka refuses: {_refusal(error)}") from error
+        except REFUSED as error:
+            raise UnreachableError(f"Kafka refuses: {refusal(error)}") from error
         except _UNREADABLE as error:
             # kafka-python gives nothing of such a batch, nor says where it ends.
             raise DataError(
@@ -177,7 +178,7 @@ class KafkaSource:
                 " and move the group's offset past it"
             ) from error
         except KafkaError as error:
-            self._say(error)
+            self._in_trouble(error)
             self._wait(timeout)
             return {}
 
@@ -187,14 +188,14 @@ class KafkaSource:
         try:
             yield
         except KafkaError as error:
-            self._say(error)
+            self._in_trouble(error)
 
     def _joined(self, timeout: float) -> Group | None:
         if self._group is None:
             try:
                 self._group = self._join()
             except UnreachableError as error:
-                self._say(error)
+                self._in_trouble(error)
                 self._wait(timeout)
         return self._group
 
@@ -246,7 +247,10 @@ class KafkaSource:
         if self._absence.is_too_long(group.is_joined and not self._partitions.unplaced):
             self._join_anew(group, f"has not joined its group for {self._absence.limit:.0f} s")
             return
-        if self._held:
+        self._tell_missing(group)
+        if came and not self._held:
+            self._has_answers = True
+        else:
             self._look(group, placed)
         if came or self._held or not placed:
             self._watchdog.rest()
@@ -258,11 +262,15 @@ class KafkaSource:
                 self._join_anew(group, f"has stalled at {names}")
 
     def _look(self, group: Group, placed: Sequence[TopicPartition]) -> None:
-        """Have the lag grow while nothing is fetched."""
-        now = self._clock()
-        if not 0 <= now - self._looked_at < LOOK_EVERY_S:
-            self._looked_at = now
+        """Have the lag grow while nothing is fetched, and a lost broker be noticed."""
+        if self._looking.is_due():
             group.ends(placed)
+            self._has_answers = True
+
+    def _tell_missing(self, group: Group) -> None:
+        if self._missing.is_due() and (topics := group.missing()):
+            names = ", ".join(topics)
+            logger.warning("Kafka shows us no topic %s; it is waited for", names)
 
     def _join_anew(self, group: Group, why: str) -> None:
         logger.error("Kafka's consumer %s; making a new one", why)
@@ -272,20 +280,11 @@ class KafkaSource:
         self._partitions.let_go_of_all()
         self._watchdog.rest()
 
-    def _say(self, error: Exception) -> None:
-        """Log trouble, now and then while it lasts."""
-        now = self._clock()
-        if not 0 <= now - self._said_at < SAY_EVERY_S:
-            self._said_at = now
+    def _in_trouble(self, error: Exception) -> None:
+        """Take it that the brokers do not answer; log it, now and then while it lasts."""
+        self._has_answers = False
+        if self._saying.is_due():
             library = LibraryLog.attached()
             name, cause = type(error).__name__, library.cause()
             logger.warning("trouble with Kafka (%s; %s); going on", name, cause)
             library.forget()
-
-
-def _refusal(error: KafkaError) -> str:
-    if isinstance(error, FencedInstanceIdError):
-        return "another process uses our group_instance_id; give each its own"
-    if isinstance(error, InconsistentGroupProtocolError):
-        return "the group is in use by a program of another kind; give 'group' another name"
-    return f"{type(error).__name__}: {error}"

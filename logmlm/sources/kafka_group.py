@@ -9,7 +9,12 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
-from kafka.errors import KafkaError
+from kafka.errors import (
+    AuthorizationError,
+    FencedInstanceIdError,
+    InconsistentGroupProtocolError,
+    KafkaError,
+)
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from logmlm.kafkaclient import connect, let_go
@@ -23,6 +28,8 @@ CALL_TIMEOUT_MS = 3_000
 CLOSE_TIMEOUT_S = 4.0
 MAX_POLL_RECORDS = 1_000
 FETCH_BYTES = 8 * 1024**2
+REFUSED = (AuthorizationError, FencedInstanceIdError, InconsistentGroupProtocolError)
+"""What no second try will change."""
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +102,12 @@ class Group:
     def is_joined(self) -> bool:
         """Whether this member knows its share of the partitions, be it none."""
         return bool(self._consumer.group_metadata().state is MemberState.STABLE)
+
+    def missing(self) -> list[str]:
+        """Topics by name of which the brokers showed us nothing when they were asked last."""
+        # Not the public call: it asks them again, and waits for their answer without end.
+        known = self._consumer._cluster.partitions_for_topic
+        return [topic for topic in self._config.topics if known(topic) is None]
 
     def end(self, partition: TopicPartition) -> int:
         """Offset of the next record to come, as the brokers said last; 0 if they did not yet."""
@@ -233,3 +246,12 @@ def _options(config: KafkaSourceConfig, group: str) -> dict[str, Any]:
 
 def _offsets(positions: Mapping[TopicPartition, Position]) -> dict[TopicPartition, Any]:
     return {name: OffsetAndMetadata(at.offset, at.metadata, -1) for name, at in positions.items()}
+
+
+def refusal(error: KafkaError) -> str:
+    """Say why the group does not take us, and what to do."""
+    if isinstance(error, FencedInstanceIdError):
+        return "another process uses our group_instance_id; give each its own"
+    if isinstance(error, InconsistentGroupProtocolError):
+        return "the group is in use by a program of another kind; give 'group' another name"
+    return f"{type(error).__name__}: {error}"

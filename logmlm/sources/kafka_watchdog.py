@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from kafka import TopicPartition
@@ -46,6 +47,23 @@ class Watchdog:
             for name, (position, _) in offsets.items()
             if name in before and before[name][0] == position < before[name][1]
         ]
+
+
+class Pace:
+    """Says when something is due: at first, and then every so many seconds."""
+
+    def __init__(self, every_s: float, clock: Callable[[], float]) -> None:
+        self._every_s = every_s
+        self._clock = clock
+        self._at = -math.inf
+
+    def is_due(self) -> bool:
+        """Say so, once for each time."""
+        now = self._clock()
+        is_due = not 0 <= now - self._at < self._every_s  # below 0: the clock was set back
+        if is_due:
+            self._at = now
+        return is_due
 
 
 class Absence:

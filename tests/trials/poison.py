@@ -5,10 +5,11 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from logmlm.config import FormatConfig, MultilineConfig, WindowConfig
+from logmlm.config import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.errors import DataError
 from logmlm.formats import FORMATS, get_format
 from logmlm.kafkaconfig import KafkaSourceConfig
@@ -17,6 +18,7 @@ from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource
 from logmlm.sources.kafka_records import RecordReader
+from logmlm.templates import Templates
 from logmlm.windows import Windower
 
 MAX_LINE_BYTES = 300
@@ -51,6 +53,15 @@ WINDOWS = (
 MULTILINE = MultilineConfig(start_pattern=r"^\S", condition_pattern=r"^\s", mode="continue_through")
 
 
+@lru_cache(maxsize=1)
+def templates():
+    """What the good lines teach, with the default masks; the daemon learns nothing more."""
+    learned = Templates(TemplateConfig())
+    for line in GOOD:
+        learned.learn(line.decode(errors="backslashreplace"))
+    return learned
+
+
 class Desk:
     """A log that is written, followed, read and windowed; the clock jumps as it is told."""
 
@@ -65,7 +76,8 @@ class Desk:
             config, Checkpoints(directory / "c"), clock=lambda: self.now, wait=lambda _: None
         )
         chosen = get_format(FormatConfig(name=form))
-        self.reader = EventReader(chosen, window.key, lambda message: message, multiline)
+        known = templates()
+        self.reader = EventReader(chosen, window.key, known.match, multiline, masks=known.masking)
         self.windower = Windower(window)
         self.windows = []
         self.limit, self.long = max_line_bytes, 0
