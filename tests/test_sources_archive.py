@@ -115,9 +115,10 @@ def test_binary_files_are_refused(tmp_path):
         (lzma.compress(b"a line\n"), r"packed by xz; unpack it, or name it \*\.xz"),
         (zstandard.compress(b"a line\n"), r"packed by zstd; unpack it, or name it \*\.zst"),
         (bz2.compress(b"a line\n"), "packed by bzip2, which is not read"),
+        (b"PK\x03\x04\x14\0", "packed by zip, which is not read"),
         ("a line\n".encode("utf-16"), "it is UTF-16"),
     ],
-    ids=["gzip", "xz", "zstd", "bzip2", "utf-16"],  # packed bytes hold the time
+    ids=["gzip", "xz", "zstd", "bzip2", "zip", "utf-16"],  # packed bytes hold the time
 )
 def test_what_is_taken_for_text_is_told_what_it_is(tmp_path, content, said):
     path = tmp_path / "app.log"

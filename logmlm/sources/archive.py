@@ -230,6 +230,7 @@ _OTHER_KINDS = (
     (b"\xfd7zXZ\0", "it is packed by xz; unpack it, or name it *.xz"),
     (b"\x28\xb5\x2f\xfd", "it is packed by zstd; unpack it, or name it *.zst"),
     (b"BZh", "it is packed by bzip2, which is not read; unpack it (bzcat)"),
+    (b"PK\x03\x04", "it is packed by zip, which is not read; unpack it (unzip -p)"),
     (b"\xff\xfe", "it is UTF-16; make it UTF-8 (iconv -f UTF-16)"),
     (b"\xfe\xff", "it is UTF-16; make it UTF-8 (iconv -f UTF-16)"),
 )
