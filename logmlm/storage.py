@@ -10,6 +10,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     place = Path(os.path.realpath(path))  # resolve() gives up on links that go round
     if is_special(place):
         raise StorageError(f"can't write {path}: it is no regular file, and is left as it is")
-    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    temporary = _temporary(place)
     try:
         with writing(path):
             os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
@@ -43,6 +44,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it is gone, or its directory was never there
             temporary.unlink()
+
+
+@lru_cache(maxsize=64)
+def _temporary(place: Path) -> Path:
+    """A path beside `place`, the same each time.
+
+    pathlib interns the names that it is given: a new one each time would fill Python's table of
+    interned strings until it is rebuilt, larger, elsewhere in memory.
+    """
+    return place.with_name(f".{place.name}.{secrets.token_hex(4)}")
 
 
 def check_folder(path: Path) -> None:

@@ -29,6 +29,17 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
+def test_a_file_that_is_replaced_again_and_again_makes_one_temporary_name(tmp_path):
+    names = []
+    for text in ("one", "two", "three"):
+        with atomic_path(tmp_path / "a.json") as temporary:
+            temporary.write_text(text)
+            names.append(temporary)
+    assert len(set(map(id, names))) == 1  # pathlib interns each new one
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "three"
+
+
 def test_what_is_written_takes_the_old_files_place(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     write_text(path, "old")
