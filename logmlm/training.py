@@ -91,7 +91,10 @@ def train(
             learner.learn(parse(lines, Parsing(named, config.window.key, templates.masks)))
         lesson = learned(config, learner, named.name)
         _say_learned(lesson, problems(lesson, config.window, named.name), session.say)
-        task = sifted(_task(config, lesson), work, session.report, session.say)
+        task = _task(config, lesson)
+        # Logged too, so that what was sifted stays when it is stopped.
+        report = _logged(work / f"{task.identity()}.jsonl", session.report)
+        task = sifted(task, work, report, session.say)
         lesson = replace(lesson, corpus=task.corpus)
         log = work / f"{task.identity()}.jsonl"
         fitted = fit(task, work, _logged(log, session.report))

@@ -299,6 +299,19 @@ def test_a_contamination_leaves_the_oddest_windows_out(log, tmp_path, monkeypatc
     assert (refused.code, "--contamination" in refused.err) == (64, True)
 
 
+@pytest.mark.usefixtures("one_cpu")
+def test_a_sifting_that_is_stopped_leaves_what_was_done(log, tmp_path, monkeypatch):
+    monkeypatch.setattr("logmlm.sifting.BRIEF_WINDOWS", 64)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("logmlm.training.fit", stop)
+    told = ("--out", tmp_path / "m", *QUICK, "--contamination", "0.1")
+    logmlm("train", log, *told)
+    assert list((tmp_path / "m.training").glob("sift-*"))
+
+
 def test_labels_leave_windows_out(log, tmp_path):
     labels = write_log(
         tmp_path / "labels.csv", ["start,end", "2024-05-06T07:00,2024-05-06T07:00:05"]
