@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from logmlm.explanation import line_text, printable, surge_text
 from logmlm.formats import attribute
-from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Score, window_id
+from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Score
 from logmlm.rfc3339 import rfc3339
+from logmlm.windowid import window_id
 
 ALERT_NAME = "LogAnomaly"
 MAX_LINES = 20

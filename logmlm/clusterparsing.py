@@ -18,7 +18,7 @@ from pathlib import Path
 from logmlm.cluster import SHARD_BYTES, Row, numbers, translated
 from logmlm.errors import LogmlmError
 from logmlm.formats import get_format
-from logmlm.parsing import Batch, Found, Packed, Packer, Parsing, batched, unpacked
+from logmlm.parsing import Again, Batch, Found, Packed, Packer, Parsing, batched, unpacked
 from logmlm.records import LogLine
 from logmlm.shards import Shard, ShardLines, cut_anywhere
 from logmlm.sources.archive import refuse_empty
@@ -117,14 +117,14 @@ def _unpacked(
     rows: Iterable[Row], logs: Sequence[str], work: Work, warn: Warn
 ) -> Iterator[tuple[str, Batch, Found]]:
     """Each part as a batch, with what was found in its lines and the log that it is of."""
-    line_format, before = get_format(work.parsing.format), Counter[str]()
+    again, before = Again(get_format(work.parsing.format)), Counter[str]()
     for number, group in groupby(rows, lambda row: row["shard"]):
         log, read = logs[number], 0
         for part in _parts(group, warn):
             batch = part.batch(log, before[log])
             read += part.read
             pairs = zip(part.packed, part.texts, strict=True)
-            yield log, batch, [unpacked(found, text, line_format) for found, text in pairs]
+            yield log, batch, [unpacked(found, text, again) for found, text in pairs]
         before[log] += read
 
 

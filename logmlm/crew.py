@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 
 from logmlm.errors import LogmlmError
 from logmlm.formats import get_format
-from logmlm.parsing import Batch, Found, Packed, Parsing, batched, unpacked
+from logmlm.parsing import Again, Batch, Found, Packed, Parsing, batched, unpacked
 from logmlm.processes import available_cpus, interrupts_ignored
 from logmlm.records import LogLine
 
@@ -38,7 +38,7 @@ class Crew:
         self._parsing = parsing
         self._workers = available_cpus() - 1 if workers is None else workers
         self._small = small
-        self._format = get_format(parsing.format)
+        self._again = Again(get_format(parsing.format))
         self._parse = parsing.parser()
 
     def read(self, lines: Iterable[LogLine]) -> Iterator[tuple[Batch, Found]]:
@@ -87,7 +87,7 @@ class Crew:
 
     def _unpacked(self, batch: Batch, packed: list[Packed]) -> Found:
         pairs = zip(batch.lines, packed, strict=True)
-        return [unpacked(found, line.text, self._format) for line, found in pairs]
+        return [unpacked(found, line.text, self._again) for line, found in pairs]
 
 
 def _until_error(batches: Iterator[Batch], errors: list[LogmlmError]) -> Iterator[Batch]:

@@ -35,7 +35,7 @@ from logmlm.metrics import Metrics
 from logmlm.outside import Outside
 from logmlm.processes import spare_collector
 from logmlm.receivers import receivers
-from logmlm.records import Alert, Score, window_id
+from logmlm.records import Alert, Score
 from logmlm.reloading import Loaded, Running
 from logmlm.runconfig import RunConfig, RunModelConfig
 from logmlm.signals import GRACE_S, OutOfTime, Stop
@@ -45,6 +45,7 @@ from logmlm.sources.kinds import Model, Surroundings, open_source
 from logmlm.state import State
 from logmlm.statedir import default_directory
 from logmlm.storage import write_json
+from logmlm.windowid import window_id
 
 if TYPE_CHECKING:
     from logmlm.detector import Detector

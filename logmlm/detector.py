@@ -21,9 +21,10 @@ from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration
 from logmlm.parsing import Parsing
 from logmlm.reader import EventReader
-from logmlm.records import Expectation, LogLine, Score, Window, is_checked, window_id
+from logmlm.records import Expectation, LogLine, Score, Window
 from logmlm.surges import Judge, ScoreAll
 from logmlm.templates import Templates
+from logmlm.windowid import is_checked, window_id
 from logmlm.windows import Windower
 
 if TYPE_CHECKING:

@@ -12,25 +12,13 @@ from dataclasses import dataclass
 
 from logmlm.formats import Attributes, LineFormat, PatternFormat, first_line
 from logmlm.formats.stamps import ReadStamp, stamp_reader
-from logmlm.frozen import record
 from logmlm.keys import KeyExtractor
 from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks
-from logmlm.records import Fields
+from logmlm.records import Fields, LineFields, Parsed
 from logmlm.shapes import Sight, has_digit, shape_of
 
-Parse = Callable[[str, float], Fields | None]
-"""As `LineFormat.parse`."""
-
-
-@record(frozen=True, slots=True)
-class Parsed(Fields):
-    """Fields with what else was found: the key, and what masks made of the message.
-
-    `masked` is None where that was not found out.
-    """
-
-    key: str = ""
-    masked: str | None = None
+Parse = Callable[[str, float], LineFields | None]
+"""As `LineFormat.parse`, but that some of the fields may wait until they are asked for."""
 
 
 def parser(line_format: LineFormat, key_of: KeyExtractor, masks: Masks | None = None) -> Parse:
@@ -60,13 +48,16 @@ class _Layouts:
         self._known: dict[bytes, _Layout] = {}
         self._stamps: dict[object, ReadStamp] = {}
 
-    def parse(self, text: str, now: float) -> Fields | None:
-        """See `LineFormat.parse`."""
+    def parse(self, text: str, now: float) -> LineFields | None:
+        """See `Parse`."""
         shape = shape_of(text)
         layout = self._known.get(shape)
-        return self._meet(text, shape, now) if layout is None else layout.read(text, now)
+        if layout is None:
+            return self._meet(text, shape, now)
+        stamp = layout.read_stamp(text[layout.stamp], now)
+        return Parsed(stamp, text[layout.message], text[layout.key], layout.masked, text, layout)
 
-    def _meet(self, text: str, shape: bytes, now: float) -> Fields | None:
+    def _meet(self, text: str, shape: bytes, now: float) -> LineFields | None:
         """Parse a line of a new shape, and keep where all is if that is of the shape alone."""
         fields = self._format.parse(text, now)
         match = None if fields is None else self._format.pattern.match(text)
@@ -75,8 +66,8 @@ class _Layouts:
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
             self._stamps.clear()
-        layout = self._known[shape] = self._layout(fields, match)
-        return layout.read(text, now)
+        self._known[shape] = self._layout(fields, match)
+        return self.parse(text, now)
 
     def _is_of_shape(self, text: str, fields: Fields, match: re.Match[str]) -> bool:
         """Whether what is the same in all lines of a layout holds no digit."""
@@ -122,17 +113,10 @@ class _Layout:
     key: slice
     masked: str | None
 
-    def read(self, text: str, now: float) -> Parsed:
-        return Parsed(
-            self.read_stamp(text[self.stamp], now),
-            self.level,
-            text[self.message],
-            Attributes(self.format, text),
-            self.label,
-            False,  # a line that goes on in the next has no layout
-            text[self.key],
-            self.masked,
-        )
+    def fields(self, parsed: Parsed) -> Fields:
+        """See `Rest`."""
+        attributes = Attributes(self.format, parsed.text)
+        return Fields(parsed.timestamp, self.level, parsed.message, attributes, self.label)
 
 
 def _message(fields: Fields, match: re.Match[str]) -> slice:

@@ -7,27 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from logmlm.config import FormatConfig, MultilineConfig
-from logmlm.formats import (
-    Attributes,
-    Joiner,
-    LineFormat,
-    PatternFormat,
-    attribute,
-    first_line,
-    get_format,
-)
+from logmlm.formats import Joiner, LineFormat, attribute, get_format
 from logmlm.keys import KeyExtractor
-from logmlm.layouts import Parse, Parsed, parser
+from logmlm.layouts import Parse, parser
 from logmlm.masks import Masks, Pair
-from logmlm.records import Fields, LogLine
+from logmlm.records import Fields, LineFields, LogLine, Parsed
 
 BATCH_LINES, BATCH_CHARS = 4_096, 4 << 20
 
-Packed = tuple[Any, ...] | None
-"""A line's `Parsed` as plain values, with None for attributes that its text says again."""
+Packed = tuple[float | None, str, str, str | None] | Fields | None
+"""A line's `Parsed` without its text; or all fields, of a line that goes on in the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +36,7 @@ class Batch:
 
 Packer = Callable[[Sequence[str], Sequence[float]], list[Packed]]
 """Parses texts, each with the time when it was received."""
-Found = list[Fields | None]
+Found = list[LineFields | None]
 """What was found in each line of a batch; None: it does not match the format."""
 
 
@@ -67,17 +58,17 @@ class Parsing:
         parse = parser(line_format, key_of, masks)
 
         def pack(text: str, received_at: float) -> Packed:
-            fields = parse(text, received_at)
-            if fields is None:
+            found = parse(text, received_at)
+            if found is None:
                 return None
-            waits = isinstance(fields.attributes, Attributes)
-            attributes = None if waits else fields.attributes
-            known = fields if isinstance(fields, Parsed) else None
-            key = key_of(fields, attribute) if known is None else known.key
-            masked = None if known is None else known.masked
-            found = (attributes, fields.label, fields.partial, key)
-            masked = masks.mask_message(fields.message) if masked is None else masked
-            return (fields.timestamp, fields.level, fields.message, *found, masked)
+            if isinstance(found, Parsed):
+                key, masked = found.key, found.masked
+            elif found.partial:
+                return replace(found, attributes=dict(found.attributes))
+            else:
+                key, masked = key_of(found, attribute), None
+            masked = masks.mask_message(found.message) if masked is None else masked
+            return found.timestamp, found.message, key, masked
 
         return lambda texts, times: list(map(pack, texts, times))
 
@@ -85,14 +76,21 @@ class Parsing:
         return get_format(self.format), KeyExtractor(self.key), Masks(self.masks)
 
 
-def unpacked(packed: Packed, text: str, line_format: LineFormat) -> Parsed | None:
-    """Give what `pack` found in a text, with the attributes again."""
-    if packed is None:
-        return None
-    timestamp, level, message, attributes, *rest = packed
-    if isinstance(line_format, PatternFormat):
-        attributes = Attributes(line_format, first_line(text))
-    return Parsed(timestamp, level, message, attributes, *rest)
+class Again:
+    """Parses a line once more for what another process left out."""
+
+    def __init__(self, line_format: LineFormat) -> None:
+        self._parse = line_format.parse
+
+    def fields(self, parsed: Parsed) -> Fields:
+        """See `Rest`."""
+        found = self._parse(parsed.text, parsed.timestamp or 0.0)
+        return replace(found or Fields(None, "", parsed.message), timestamp=parsed.timestamp)
+
+
+def unpacked(packed: Packed, text: str, rest: Again) -> LineFields | None:
+    """Give what `pack` found in a text."""
+    return Parsed(*packed, text, rest) if isinstance(packed, tuple) else packed
 
 
 def batched(lines: Iterable[LogLine], multiline: MultilineConfig | None) -> Iterator[Batch]:

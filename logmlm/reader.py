@@ -12,10 +12,10 @@ from logmlm.config import MultilineConfig
 from logmlm.errors import DataError, FormatError
 from logmlm.formats import ALIASES, Assembled, Assembler, Joiner, LineFormat, attribute
 from logmlm.keys import KeyExtractor
-from logmlm.layouts import Parsed, parser
+from logmlm.layouts import parser
 from logmlm.masks import Masks
 from logmlm.parsing import Batch
-from logmlm.records import Event, Fields, LogLine
+from logmlm.records import Event, LineFields, LogLine, Parsed
 
 SUSPICIOUS_SHARE = 0.1
 """With more lines than this left out, the logs and the model hardly belong together."""
@@ -100,7 +100,7 @@ class EventReader:
         self._lines += len(lines)
         return self._assemble(lines if self._joiner is None else self._joiner.add(lines))
 
-    def add_parsed(self, batch: Batch, found: Sequence[Fields | None]) -> list[Event]:
+    def add_parsed(self, batch: Batch, found: Sequence[LineFields | None]) -> list[Event]:
         """The events that the lines of a batch complete, by what was found in them.
 
         They are joined already (see `batched`). Where a partition ends with the batch, nothing is
@@ -143,12 +143,13 @@ class EventReader:
             for found in add(line, parse(line.text, line.received_at))
         ]
 
-    def _event(self, found: Assembled) -> Event:
-        line, fields, timestamp = found
-        if type(fields) is Parsed and not (fields.partial or line.attributes):
-            message, masked, of = fields.message, fields.masked, self._template_of
+    def _event(self, assembled: Assembled) -> Event:
+        line, found, timestamp = assembled
+        if isinstance(found, Parsed) and not line.attributes:
+            message, masked, of = found.message, found.masked, self._template_of
             template = of(message) if masked is None else of(message, masked)
-            return Event(line, fields, timestamp, fields.key, template)
+            return Event(line, found, timestamp, found.key, template)
+        fields = found.fields
         if line.attributes:
             known = {ALIASES.get(name, name): text for name, text in line.attributes.items()}
             fields = replace(fields, attributes={**fields.attributes, **known})

@@ -9,12 +9,9 @@ Times are UTC epoch seconds; surprisal is in nats, and high means odd.
 
 from __future__ import annotations
 
-import hashlib
-import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal, Protocol
 
 from logmlm.frozen import record
 
@@ -24,7 +21,6 @@ Rung = Literal["known", "screened", "strided", "exact", "checked"]
 """How a window was scored: its exact numbers came with the model; one look was
 enough; exactly; or the look would have been enough, but it was drawn to be scored exactly too."""
 END_TOKEN = "[END]"  # noqa: S105  a word of the model's vocabulary, not a password
-CHECKED_OF = 1_000
 UNKNOWN = ""
 """The template id of a line that matches no learned template."""
 
@@ -66,6 +62,44 @@ class Fields:
     label: str | None = None
     partial: bool = False
 
+    @property
+    def fields(self) -> Fields:
+        """Itself, as all is found already."""
+        return self
+
+
+class Rest(Protocol):
+    """Finds what is left of a line's fields."""
+
+    def fields(self, parsed: Parsed) -> Fields:
+        """All fields, those that are known already among them."""
+        ...
+
+
+@record(frozen=True, slots=True)
+class Parsed:
+    """What of a line is asked for at once; `rest` finds the other fields when an alert asks.
+
+    `key` is what windows group by; `masked` is what masks made of the message, None where that was
+    not found out. Only lines that end with themselves are parsed so.
+    """
+
+    timestamp: float | None
+    message: str
+    key: str
+    masked: str | None
+    text: str
+    rest: Rest = field(compare=False)
+    partial: ClassVar[bool] = False
+
+    @property
+    def fields(self) -> Fields:
+        """All that the line format finds in the text."""
+        return self.rest.fields(self)
+
+
+LineFields = Fields | Parsed
+
 
 @record(frozen=True, slots=True)
 class Event:
@@ -73,13 +107,19 @@ class Event:
 
     `timestamp` is the line's own, or that of the line before it, or `received_at`.
     `key` is what windows group by. `template_id` is `UNKNOWN` where nothing learned matches.
+    `found` is what was found in the line, which its text says again.
     """
 
     line: LogLine
-    fields: Fields
+    found: LineFields = field(compare=False)
     timestamp: float
     key: str
     template_id: str
+
+    @property
+    def fields(self) -> Fields:
+        """The line's fields."""
+        return self.found.fields
 
 
 @record(frozen=True, slots=True)
@@ -114,34 +154,6 @@ class Window:
     def last_position(self) -> int:
         """Position of the window's newest line."""
         return max(event.line.start for event in self.events)
-
-
-_FILE_NUMBER = re.compile("-[0-9]+$")
-"""Tells files apart that begin alike, by which was met first; a topic's partition has none."""
-
-
-def window_id(model_digest: str, window: Window) -> str:
-    """16 hex digits of the SHA-256 of the model's digest and of a window's place and lines.
-
-    It counts the partition, but not the number of one of several files that begin alike, then the
-    key, the first and last position, and the first line of each event (more may come late). So it
-    is the same on every replay, and another where other lines came in the same place, such as
-    those of a topic that was made anew.
-    """
-    place = _FILE_NUMBER.sub("", window.partition), window.key
-    positions = str(window.first_position), str(window.last_position)
-    lines = (event.line.text.partition("\n")[0] for event in window.events)
-    parts = "\0".join((model_digest, *place, *positions, *lines))
-    return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:16]
-
-
-def is_checked(window: Window) -> bool:
-    """Whether a window is one of about `CHECKED_OF` that are scored exactly whatever a screen says.
-
-    Its place decides, so that the same lines are checked each time.
-    """
-    place = f"{window.partition}\0{window.key}\0{window.events[0].line.start}"
-    return zlib.crc32(place.encode("utf-8", "backslashreplace")) % CHECKED_OF == 0
 
 
 @record(frozen=True, slots=True)

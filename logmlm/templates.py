@@ -28,7 +28,6 @@ _ID_LENGTH = 12
 _ENOUGH_LINES = 100
 _LINES_PER_TEMPLATE = 5
 _SEEN_ONCE = 0.6
-_NOT_KNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,8 @@ class Templates:
         self._matcher = Matcher()
         self._origins: list[_Origin] = []
         self._numbers: dict[str, int] = {}
-        self._known: dict[str, int | None] = {}
+        self._ids = [UNKNOWN]  # by the templates' numbers, which begin with 1
+        self._known: dict[str, int] = {}
 
     def mask(self, message: str) -> str:
         """Return the first line of `message` with what varies in it replaced by `<NAME>`."""
@@ -97,27 +97,27 @@ class Templates:
         """Learn what `mask` made of the message `example`, as `learn` does."""
         self.lines += 1
         number = self._find(masked)
-        if number is not None:
+        if number > 0:
             self._drain.id_to_cluster[number].size += 1
         else:
             number = self._fit(_tokens(masked), example)
-        if number is None:
-            self.refused += 1
-            return UNKNOWN
-        return self._origins[number - 1].id
+        self.refused += number == 0
+        return self._ids[number]
 
     def match(self, message: str, masked: str | None = None) -> str:
         """Return the id of the template that covers a message, `UNKNOWN` if none does.
 
-        Changes nothing, and depends on nothing but the templates as they stand. `masked` is
-        what `mask` makes of the message, where that is known.
+        Changes nothing, and hangs on the templates alone. `masked` is what `mask` makes of the
+        message, where that is known.
         """
-        return self.match_masked(self.mask(message) if masked is None else masked)
+        if masked is None:
+            masked = self.mask(message)
+        number = self._known.get(masked)
+        return self._ids[self._find(masked) if number is None else number]
 
     def match_masked(self, masked: str) -> str:
-        """Return the id for what `mask` made of a message, as `match` finds it."""
-        number = self._find(masked)
-        return UNKNOWN if number is None else self._origins[number - 1].id
+        """Return the id for what `mask` made of a message."""
+        return self.match("", masked)
 
     def get(self, template_id: str) -> Template | None:
         """Return the template of an id, None if there is none."""
@@ -206,27 +206,27 @@ class Templates:
         """
         return cls.load(read_state(path), str(path))
 
-    def _find(self, masked: str) -> int | None:
-        """The number of the template that covers a masked message, remembered until one changes."""
-        known = self._known.get(masked, _NOT_KNOWN)
-        if known != _NOT_KNOWN:
+    def _find(self, masked: str) -> int:
+        """The number of the template that covers a masked message, or 0; kept until one changes."""
+        known = self._known.get(masked)
+        if known is not None:
             return known
-        number = self._matcher.find(_tokens(masked))
+        number = self._matcher.find(_tokens(masked)) or 0
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
         if len(masked) <= LONGEST_KNOWN:
             self._known[masked] = number
         return number
 
-    def _fit(self, tokens: list[str], example: str) -> int | None:
-        """Widen the most similar template to cover `tokens`, or make one; its number from 1."""
+    def _fit(self, tokens: list[str], example: str) -> int:
+        """Widen the most similar template to cover `tokens`, or make one; its number, 0 if full."""
         self._known.clear()
         drain = self._drain
         similar = drain.tree_search(drain.root_node, tokens, drain.sim_th, include_params=False)
         if similar is not None:
             self._matcher.remove(similar.log_template_tokens, similar.cluster_id)
         elif len(self) >= self.config.max_templates:
-            return None
+            return 0
         cluster, _ = drain.add_log_message(" ".join(tokens))
         if similar is None:
             self._register(tuple(tokens), _clean(example.strip()[:_EXAMPLE_LENGTH]))
@@ -236,6 +236,7 @@ class Templates:
     def _register(self, tokens: tuple[str, ...], example: str) -> _Origin:
         origin = _Origin(template_id(tokens, self._numbers), tokens, example)
         self._origins.append(origin)
+        self._ids.append(origin.id)
         self._numbers[origin.id] = len(self._origins)
         return origin
 

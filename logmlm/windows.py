@@ -62,12 +62,12 @@ class Windower:
     def add(self, events: Iterable[Event]) -> list[Window]:
         """Take events, and return the windows that they close, in the order of closing."""
         windows: list[Window] = []
+        known = self._partitions
         for event in events:
-            name = event.line.partition
-            if name not in self._partitions:
-                self.resume(name, Checkpoint(0, 0, None))
-            closed = self._partitions[name].add(event)
-            if closed:
+            partition = known.get(event.line.partition)
+            if partition is None:
+                partition = self._started(event.line.partition)
+            if closed := partition.add(event):
                 windows += closed
         return windows
 
@@ -78,9 +78,8 @@ class Windower:
         stood with that line, has the windows of just these lines as if all had been added,
         provided that the part has all lines of a unit or none (`Rule.unit`).
         """
-        if partition not in self._partitions:
-            self.resume(partition, Checkpoint(0, 0, None))
-        return self._partitions[partition].pass_time(watermark)
+        state = self._partitions.get(partition) or self._started(partition)
+        return state.pass_time(watermark)
 
     def close_due(self, now: float) -> list[Window]:
         """Close the windows of partitions that have gone quiet, as if event time had gone on.
@@ -156,6 +155,10 @@ class Windower:
         """Forget a partition that was revoked; whoever has it now reads from `safe`."""
         self._partitions.pop(partition, None)
 
+    def _started(self, partition: str) -> _Partition:
+        self.resume(partition, Checkpoint(0, 0, None))
+        return self._partitions[partition]
+
 
 @dataclass(slots=True)
 class _Run:
@@ -189,14 +192,28 @@ class _Partition:
         self._by_last: OrderedDict[Group, _Run] = OrderedDict()
 
     def add(self, event: Event) -> list[Window]:
-        before = self._watermark
+        rule, before = self._rule, self._watermark
         line, watermark = event.line, event.timestamp
         if before is not None and before > watermark:
             watermark = before
         windows = self._end_over(watermark) if watermark > self._calm_until else []
-        windows += self._append(event, before, watermark)
-        self._watermark = watermark
-        self._position = line.end
+        group = rule.group(event)
+        run = self._by_start.get(group)
+        if run is not None and rule.is_cut(run.last, watermark):
+            windows += self._end([run], "age", complete=False)
+            run = None
+        if run is None:
+            run = _Run(group, line.start, before, watermark, [])
+            self._by_start[group] = self._by_last[group] = run
+        else:
+            run.last = watermark
+            self._by_last.move_to_end(group)
+        self.open_windows += not run.events
+        run.events.append(event)
+        if len(run.events) == self._size:
+            cut = self._take if rule.outlives_length else self._end
+            windows += cut([run], "length", complete=False)
+        self._watermark, self._position = watermark, line.end
         self._received_at = line.received_at
         return windows if line.start >= self._reached else []
 
@@ -235,26 +252,6 @@ class _Partition:
             over.append(run)
         self._calm_until = self._rule.lasts_until(oldest)
         return self._end(over, self._rule.ended, complete=True) if over else []
-
-    def _append(self, event: Event, before: float | None, watermark: float) -> list[Window]:
-        group = self._rule.group(event)
-        run = self._by_start.get(group)
-        windows: list[Window] = []
-        if run is not None and self._rule.is_cut(run.last, watermark):
-            windows, run = self._end([run], "age", complete=False), None
-        if run is None:
-            run = _Run(group, event.line.start, before, watermark, [])
-            self._by_start[group] = self._by_last[group] = run
-        events = run.events
-        if not events:
-            self.open_windows += 1
-        events.append(event)
-        run.last = watermark
-        self._by_last.move_to_end(group)
-        if len(events) == self._size:
-            cut = self._take if self._rule.outlives_length else self._end
-            windows += cut([run], "length", complete=False)
-        return windows
 
     def _end(self, runs: list[_Run], closed_by: ClosedBy, complete: bool) -> list[Window]:
         for run in runs:

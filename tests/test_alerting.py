@@ -9,8 +9,9 @@ from logmlm.alertlist import retry
 from logmlm.alerts import make_alert
 from logmlm.couriers import LAST_RETRY_S, MAX_RETRY_AFTER_S, Receiver, backoff
 from logmlm.errors import StorageError
-from logmlm.records import Delivery, window_id
+from logmlm.records import Delivery
 from logmlm.state import State
+from logmlm.windowid import window_id
 
 ACCEPTED, LATER = Delivery("accepted"), Delivery("later", "HTTP 503")
 

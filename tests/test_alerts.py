@@ -11,8 +11,9 @@ from logmlm.alerts import MAX_CHARACTERS, MAX_LINES, fingerprint, make_alert, se
 from logmlm.config import FormatConfig
 from logmlm.formats import get_format
 from logmlm.reader import EventReader
-from logmlm.records import UNKNOWN, LogLine, Rise, window_id
+from logmlm.records import UNKNOWN, LogLine, Rise
 from logmlm.sources.journal_entry import read_entry
+from logmlm.windowid import window_id
 
 LABELS = {"source": "file", "model": "m", "service": "s"}
 
@@ -160,7 +161,7 @@ def test_severity_asks_how_odd_the_window_is_and_whether_an_odd_line_is_an_error
 def test_an_error_line_that_is_not_odd_does_not_raise_the_severity():
     found = score("a", "ODD", value=1.0, level="ERROR")
     event = found.window.events[1]
-    odd = replace(event, fields=replace(event.fields, level="INFO"))
+    odd = replace(event, found=replace(event.fields, level="INFO"))
     window = replace(found.window, events=(found.window.events[0], odd))
     assert severity(replace(found, window=window), explain(found)) == "info"
 

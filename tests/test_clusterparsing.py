@@ -65,7 +65,7 @@ def told(found):
     for batch, fields in found:
         read, too_long = read + batch.read, too_long + batch.too_long
         for line, one in zip(batch.lines, fields, strict=True):
-            what = None if one is None else (one.timestamp, one.level, one.message, one.label)
+            what = None if one is None else (one.timestamp, one.message, one.fields)
             lines.append((line, what))
         if batch.last:
             ends.append(len(lines))
@@ -87,7 +87,7 @@ def test_a_line_has_its_key_and_its_mask_with_it(logs):
     work = work_of(logs, shard_bytes=300)
     shard = clusterparsing._cut(logs[0], work)[0][1]
     rows = [pickle.loads(row["outcome"]) for row in clusterparsing._parse([shard], work, n_(0))]  # noqa: S301  our own
-    *_, message, _, _, _, key, masked = rows[0].packed[0]
+    _, message, key, masked = rows[0].packed[0]
     assert (key, message[:8], masked) == ("req-1000", key, Masks(MASKS).mask_message(message))
 
 

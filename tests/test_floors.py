@@ -27,7 +27,7 @@ FLOORS = (
         "maskadvice",
         "tables",
     ),
-    ("kafkaconfig", "kafkaaddress", "surges", "windowrules", "tally"),
+    ("kafkaconfig", "kafkaaddress", "surges", "windowrules", "windowid", "tally"),
     ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),
     ("kafkatokens", "groupjson", "silences", "feedback", "deadletters"),
     ("kafkaclient",),

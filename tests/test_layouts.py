@@ -12,8 +12,9 @@ from logmlm import layouts
 from logmlm.config import CustomFormat, FormatConfig
 from logmlm.formats import attribute, get_format
 from logmlm.keys import KeyExtractor
-from logmlm.layouts import Parsed, parser
+from logmlm.layouts import parser
 from logmlm.masks import Masks, choose
+from logmlm.records import Parsed
 from logmlm.sources.archive import read_lines
 
 RECORDED = Path(__file__).parents[1] / "sample_logs/postgresql/normal.log.gz"
@@ -58,11 +59,9 @@ def found(fields, key_of):
         return None
     key = fields.key if isinstance(fields, Parsed) else key_of(fields, attribute)
     masked = fields.masked if isinstance(fields, Parsed) else None
-    return (
-        *(fields.timestamp, fields.level, fields.message, dict(fields.attributes)),
-        *(fields.label, fields.partial, key),
-        MASKS.mask_message(fields.message) if masked is None else masked,
-    )
+    assert (fields.timestamp, fields.message) == (fields.fields.timestamp, fields.fields.message)
+    masked = MASKS.mask_message(fields.message) if masked is None else masked
+    return fields.fields, fields.partial, key, masked
 
 
 def form(name):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import offline_parts
 import pytest
 
-from logmlm import records
+from logmlm import windowid
 from logmlm.detector import Detector
 from logmlm.metrics import Metrics
 from logmlm.modeldir import load_calibration
@@ -39,7 +39,7 @@ def windows(exact, trained):
 
 @pytest.fixture(autouse=True)
 def nobody_is_checked(monkeypatch):
-    monkeypatch.setattr(records, "CHECKED_OF", 10**12)
+    monkeypatch.setattr(windowid, "CHECKED_OF", 10**12)
 
 
 def test_training_says_what_the_screen_is_worth(trained):
@@ -71,7 +71,7 @@ def test_one_of_so_many_is_checked_by_its_place_and_by_every_detector_alike(
 ):
     let_pass = [score.window for score in detector.score(windows) if score.rung == "screened"]
     assert len(let_pass) > 5
-    monkeypatch.setattr(records, "CHECKED_OF", 2)
+    monkeypatch.setattr(windowid, "CHECKED_OF", 2)
     found = detector.score(let_pass)
     again = Detector.load(trained.model, "cpu").score(let_pass)
     assert [score.rung for score in again] == [score.rung for score in found]
@@ -83,7 +83,7 @@ def test_one_of_so_many_is_checked_by_its_place_and_by_every_detector_alike(
 
 
 def test_what_is_checked_is_counted(detector, windows, monkeypatch):
-    monkeypatch.setattr(records, "CHECKED_OF", 1)
+    monkeypatch.setattr(windowid, "CHECKED_OF", 1)
     metrics = Metrics("0")
     found = detector.judge(metrics.timed(detector.score)).judge(windows)
     checked = sum(score.rung == "checked" for score in found)

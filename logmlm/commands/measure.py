@@ -195,8 +195,8 @@ def _identify(digest: str, logs: tuple[str, ...]) -> Callable[[Window], str]:
     """Ids as `logmlm run` gives them to the windows of a file or topic that it follows."""
     from dataclasses import replace
 
-    from logmlm.records import window_id
     from logmlm.sources.archive import partition_of
+    from logmlm.windowid import window_id
 
     files = {log for log in logs if not is_kafka(log)}
     names = cache(lambda name: partition_of(name) if name in files else name)

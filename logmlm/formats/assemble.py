@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from logmlm.formats.line_format import LineFormat
 from logmlm.formats.timestamps import DAY_S, HALF_YEAR_S
-from logmlm.records import Fields, LogLine
+from logmlm.records import Fields, LineFields, LogLine
 
-Assembled = tuple[LogLine, Fields, float]
-"""A joined line, the fields of its first line, and its time in UTC epoch seconds."""
+Assembled = tuple[LogLine, LineFields, float]
+"""A joined line, what was found in its first line, and its time in UTC epoch seconds."""
 
 
 class Assembler:
@@ -40,11 +41,8 @@ class Assembler:
         self._joins = line_format.continuation == "join"
         self._max_lines = max_lines
         self._max_chars = max_chars
-        self._pending: dict[str, _Pending] = {}
-        self._last_timestamp: dict[str, float] = {}
+        self._partitions: dict[str, _Partition] = {}
         self._finished = finished
-        self._past: set[str] = set()
-        """Partitions that ran past the time by which their years are guessed."""
 
     def add(self, line: LogLine) -> list[Assembled]:
         """Return the events that `line` completes, in the order of their lines.
@@ -54,85 +52,86 @@ class Assembler:
         """
         return self.add_parsed(line, self._format.parse(line.text, line.received_at))
 
-    def add_parsed(self, line: LogLine, fields: Fields | None) -> list[Assembled]:
+    def add_parsed(self, line: LogLine, found: LineFields | None) -> list[Assembled]:
         """Do as `add` does, with what the format found in the line."""
-        if fields is None:
+        if found is None:
             self._continue(line)
             return []
-        pending = self._pending.get(line.partition)
-        if pending is None:
-            complete = []
-        elif pending.fields.partial and pending.goes_on_with(fields):
-            self._extend(pending, line, fields)
-            return [] if fields.partial else self.flush(line.partition)
+        partition = self._partitions.get(line.partition)
+        if partition is None:
+            partition = self._partitions[line.partition] = _Partition()
+        held = partition.event
+        if held is not None and held[1].partial and partition.goes_on_with(found):
+            self._extend(partition, line, found)
+            return [] if found.partial else self.flush(line.partition)
+        complete = [] if held is None else [partition.release(held)]
+        event = line, found, self._time_of(partition, line, found)
+        if self._joins or found.partial:
+            partition.event = event
         else:
-            complete = [pending.assembled()]
-        timestamp = self._time_of(line, fields)
-        if self._joins or fields.partial:
-            self._pending[line.partition] = _Pending(line, fields, timestamp)
-        else:
-            self._pending.pop(line.partition, None)
-            complete.append((line, fields, timestamp))
+            complete.append(event)
         return complete
 
     def flush(self, partition: str | None = None) -> list[Assembled]:
         """Release what is held back, of one partition or of all: at the end of the input."""
-        return self._release([partition] if partition is not None else list(self._pending))
+        asked = self._partitions.values() if partition is None else self._named(partition)
+        return _released(asked)
 
     def flush_due(self, now: float, quiet_s: float = 1.0) -> list[Assembled]:
         """Release what is held back and got its last line `quiet_s` before `now` or earlier."""
-        held = self._pending.items()
-        return self._release([name for name, one in held if one.received_at <= now - quiet_s])
+        held = self._partitions.values()
+        return _released(one for one in held if one.received_at <= now - quiet_s)
 
     def holds(self, partition: str) -> bool:
         """Whether something of a partition is held back."""
-        return partition in self._pending
+        return any(one.event is not None for one in self._named(partition))
 
     def drop(self, partition: str) -> None:
         """Forget a partition, with what is held back of it."""
-        self._pending.pop(partition, None)
-        self._last_timestamp.pop(partition, None)
-        self._past.discard(partition)
+        self._partitions.pop(partition, None)
 
-    def _release(self, partitions: Iterable[str]) -> list[Assembled]:
-        held = (self._pending.pop(partition, None) for partition in partitions)
-        return [one.assembled() for one in held if one is not None]
+    def _named(self, name: str) -> list[_Partition]:
+        partition = self._partitions.get(name)
+        return [] if partition is None else [partition]
 
-    def _time_of(self, line: LogLine, fields: Fields) -> float:
-        timestamp = line.written_at if fields.timestamp is None else fields.timestamp
-        before = self._last_timestamp.get(line.partition)
+    def _time_of(self, partition: _Partition, line: LogLine, found: LineFields) -> float:
+        timestamp, before = found.timestamp, partition.time
+        if timestamp is None:
+            timestamp = line.written_at
         if timestamp is None:
             return line.received_at if before is None else before
         if self._finished and before is not None and timestamp < before - HALF_YEAR_S:
-            timestamp = self._in_order(line, timestamp, before)
-        self._last_timestamp[line.partition] = timestamp
+            timestamp = self._in_order(partition, line, timestamp, before)
+        partition.time = timestamp
         return timestamp
 
-    def _in_order(self, line: LogLine, timestamp: float, before: float) -> float:
+    def _in_order(
+        self, partition: _Partition, line: LogLine, timestamp: float, before: float
+    ) -> float:
         """The time of a line that leads back by most of a year, guessed by the line before it.
 
         That must put it within a day of the line before, until the partition once ran past its
         time: a machine without a clock starts on 1 January each time, and no year has begun.
         """
-        reach = HALF_YEAR_S if line.partition in self._past else DAY_S
+        reach = HALF_YEAR_S if partition.is_past else DAY_S
         fields = self._format.parse(line.text, before + reach - DAY_S)
         again = None if fields is None else fields.timestamp
         if again is None or abs(again - before) > reach:
             return timestamp
-        self._past.add(line.partition)
+        partition.is_past = True
         return again
 
     def _continue(self, line: LogLine) -> None:
         """Join a line that does not match to the one before it, or count it."""
-        pending = self._pending.get(line.partition)
-        if self._joins and pending is not None:
-            self._extend(pending, line, None)
+        partition = self._partitions.get(line.partition)
+        if self._joins and partition is not None and partition.event is not None:
+            self._extend(partition, line, None)
             return
         reason = "orphan_continuation" if self._joins else "unmatched"
         self.discarded[reason if line.text.strip() else "blank"] += _lines_in(line)
 
-    def _extend(self, pending: _Pending, line: LogLine, fields: Fields | None) -> None:
-        if not pending.extend(line, fields, self._max_lines, self._max_chars):
+    def _extend(self, partition: _Partition, line: LogLine, found: LineFields | None) -> None:
+        if not partition.extend(line, found, self._max_lines, self._max_chars):
             self.discarded["too_long"] += _lines_in(line)
 
 
@@ -141,58 +140,79 @@ def _lines_in(line: LogLine) -> int:
     return line.text.count("\n") + 1
 
 
-class _Pending:
-    """An event whose last line may still be to come."""
+class _Partition:
+    """A partition's last time, and its event whose last line may still be to come."""
 
-    __slots__ = ("fields", "last", "line", "rest", "timestamp")
+    __slots__ = ("event", "is_past", "rest", "time")
 
-    def __init__(self, line: LogLine, fields: Fields, timestamp: float) -> None:
-        self.line = self.last = line
-        self.fields = fields
-        self.timestamp = timestamp
+    def __init__(self) -> None:
+        self.time: float | None = None
+        self.is_past = False
+        """Whether it ran past the time by which its years are guessed."""
+        self.event: Assembled | None = None
         self.rest: _Rest | None = None
 
     @property
     def received_at(self) -> float:
-        """When its last line was received."""
-        return self.last.received_at
+        """When the last line of what is held back was received; never, if nothing is."""
+        if self.event is None:
+            return inf
+        return (self.event[0] if self.rest is None else self.rest.last).received_at
 
-    def goes_on_with(self, fields: Fields) -> bool:
-        """Whether this, a part of a line, is followed by `fields` as its next part."""
-        streams = [one.attributes.get("log.iostream") for one in (self.fields, fields)]
+    def goes_on_with(self, found: LineFields) -> bool:
+        """Whether this is the next part of the part of a line that is held back."""
+        held = found if self.event is None else self.event[1]
+        streams = [one.fields.attributes.get("log.iostream") for one in (held, found)]
         return streams[0] == streams[1]
 
-    def extend(self, line: LogLine, fields: Fields | None, max_lines: int, max_chars: int) -> bool:
-        """Join a line to it, if it does not grow too long."""
-        self.last = line
-        rest = self.rest or _Rest(len(self.line.text))
-        chars = rest.chars + 1 + len(line.text)
-        if len(rest.texts) + 1 >= max_lines or chars > max_chars:
-            return False
-        self.rest = rest
-        rest.chars = chars
-        rest.texts.append(line.text)
-        if fields is not None:
-            rest.messages.append(fields.message)
-        return True
+    def extend(
+        self, line: LogLine, found: LineFields | None, max_lines: int, max_chars: int
+    ) -> bool:
+        """Join a line to what is held back, if it does not grow too long."""
+        if self.rest is None:
+            first = line if self.event is None else self.event[0]
+            self.rest = _Rest(first, len(first.text))
+        return self.rest.add(line, found, max_lines, max_chars)
 
-    def assembled(self) -> Assembled:
-        """Return the event as far as it came."""
-        line, fields = self.line, self.fields
-        if self.last is line and not fields.partial:
-            return line, fields, self.timestamp
-        rest = self.rest or _Rest(0)
-        text = "\n".join((line.text, *rest.texts))
-        line = replace(line, text=text, end=self.last.end)
-        if fields.partial:
-            fields = replace(fields, message="".join((fields.message, *rest.messages)).strip())
-        return line, fields, self.timestamp
+    def release(self, held: Assembled) -> Assembled:
+        """Return the `event` that is held back, as far as it came, and hold back nothing."""
+        self.event, rest = None, self.rest
+        if rest is None and not held[1].partial:
+            return held
+        self.rest = None
+        return _joined(*held, rest)
+
+
+def _released(partitions: Iterable[_Partition]) -> list[Assembled]:
+    return [one.release(one.event) for one in partitions if one.event is not None]
+
+
+def _joined(line: LogLine, found: LineFields, timestamp: float, rest: _Rest | None) -> Assembled:
+    if rest is not None:
+        line = replace(line, text="\n".join((line.text, *rest.texts)), end=rest.last.end)
+    if isinstance(found, Fields) and found.partial:
+        messages = [] if rest is None else rest.messages
+        found = replace(found, message="".join((found.message, *messages)).strip())
+    return line, found, timestamp
 
 
 @dataclass(slots=True)
 class _Rest:
     """What was joined to an event's first line; `chars` counts the first line too."""
 
+    last: LogLine
     chars: int
     texts: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
+
+    def add(self, line: LogLine, found: LineFields | None, max_lines: int, max_chars: int) -> bool:
+        """Add a line, if that makes neither too many lines nor too many characters."""
+        self.last = line
+        chars = self.chars + 1 + len(line.text)
+        if len(self.texts) + 1 >= max_lines or chars > max_chars:
+            return False
+        self.chars = chars
+        self.texts.append(line.text)
+        if found is not None:
+            self.messages.append(found.message)
+        return True

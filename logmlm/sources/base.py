@@ -139,4 +139,4 @@ class Steady:
 def decode(raw: bytes, max_line_bytes: int) -> str:
     r"""Text of a raw line without its line end, cut to `max_line_bytes`; bad UTF-8 as `\xNN`."""
     line = raw.removesuffix(b"\n").removesuffix(b"\r")
-    return line[:max_line_bytes].decode("utf-8", errors="backslashreplace")
+    return line[:max_line_bytes].decode("utf-8", "backslashreplace")
