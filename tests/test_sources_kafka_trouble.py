@@ -34,7 +34,9 @@ class FakeConsumer:
         self.commits, self.seeks, self.failing = [], [], []
         self.listener, self.state = None, MemberState.STABLE
         self.topics = {"t": {0}}
-        self._cluster = SimpleNamespace(partitions_for_topic=self.topics.get)
+        self._cluster = SimpleNamespace(
+            partitions_for_topic=self.topics.get, topics=lambda: set(self.topics)
+        )
 
     def bootstrap(self, **_):
         """The broker is reached."""
@@ -238,6 +240,16 @@ def test_a_topic_that_is_missing_is_told_once_a_minute(clock, caplog):
     clock.now += 60
     opened.poll(0.1)
     assert caplog.text.count("no topic u") == 2
+
+
+def test_a_pattern_that_no_topic_matches_is_told(clock, caplog):
+    opened, (consumer,), _ = source(clock, [], topics=[], pattern="logs-.*")
+    opened.poll(0.1)
+    assert caplog.text.count("Kafka shows us no topic that matches 'logs-.*'") == 1
+    consumer.topics["logs-a"] = {0}
+    clock.now += 60
+    opened.poll(0.1)
+    assert caplog.text.count("no topic that matches") == 1
 
 
 def revoked(consumer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -104,10 +105,14 @@ class Group:
         return bool(self._consumer.group_metadata().state is MemberState.STABLE)
 
     def missing(self) -> list[str]:
-        """Topics by name of which the brokers showed us nothing when they were asked last."""
-        # Not the public call: it asks them again, and waits for their answer without end.
-        known = self._consumer._cluster.partitions_for_topic
-        return [topic for topic in self._config.topics if known(topic) is None]
+        """Which of the topics we read the brokers did not show us when they were asked last."""
+        # Not the public calls: they ask again, and wait for an answer without end.
+        cluster, pattern = self._consumer._cluster, self._config.subscription
+        if pattern is None:
+            names = self._config.topics
+            return [name for name in names if cluster.partitions_for_topic(name) is None]
+        is_there = any(map(re.compile(pattern).match, cluster.topics()))
+        return [] if is_there else [f"that matches '{self._config.pattern}'"]
 
     def end(self, partition: TopicPartition) -> int:
         """Offset of the next record to come, as the brokers said last; 0 if they did not yet."""
