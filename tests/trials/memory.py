@@ -52,7 +52,8 @@ def full_speed(process, model, *, seconds):
     slope, own_slope = (np.polyfit(times, size, 1)[0] * 3600 / MIB for size in (total, own))
     hours, rate = seconds / 3600, (process.written - storm) / seconds
     said = f"{hours:.2f} h at {rate:,.0f} lines/s, {total[-1] / MIB:.0f} MiB, {slope:.2f} MiB/h"
-    said += f" ({own_slope:.2f} anonymous)"
+    tenths = ", ".join(f"{part.mean() / MIB:.1f}" for part in np.array_split(total, 10))
+    said += f" ({own_slope:.2f} anonymous), by tenths of the time {tenths}"
     assert slope * hours < max(SLOPE_ASKED * hours, NOISE), said
     return f"{said}, {alerts:,} alerts"
 
