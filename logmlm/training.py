@@ -87,16 +87,14 @@ def train(
     with _workplace(config.out) as work:
         learner = Learner(line_format, config.window, templates, labels, work)
         named = config.format.model_copy(update={"name": line_format.name})
-        with collector_spared():
-            learner.learn(parse(lines, Parsing(named, config.window.key, templates.masks)))
-        lesson = learned(config, learner, named.name)
+        parsed = parse(lines, Parsing(named, config.window.key, templates.masks))
+        lesson = learned(config, learner, parsed, named.name)
         _say_learned(lesson, problems(lesson, config.window, named.name), session.say)
         task = _task(config, lesson)
         # Logged too, so that what was sifted stays when it is stopped.
         report = _logged(work / f"{task.identity()}.jsonl", session.report)
         task = sifted(task, work, report, session.say)
-        lesson = replace(lesson, corpus=task.corpus)
-        log = work / f"{task.identity()}.jsonl"
+        lesson, log = replace(lesson, corpus=task.corpus), work / f"{task.identity()}.jsonl"
         fitted = fit(task, work, _logged(log, session.report))
         _say_fitted(fitted, session.say)
         with replaced(config.out) as directory:
@@ -134,13 +132,20 @@ def choose_format(
     return found.format, chain(first, rest)
 
 
-def learned(config: TrainingConfig, learner: Learner, line_format: str) -> Lesson:
-    """What the learner made of the logs.
+def learned(
+    config: TrainingConfig,
+    learner: Learner,
+    parsed: Iterable[tuple[Batch, Found]],
+    line_format: str,
+) -> Lesson:
+    """What the learner makes of all lines.
 
     Raises:
         DataError: there are too few windows to train on.
 
     """
+    with collector_spared():
+        learner.learn(parsed)
     lesson = learner.lesson(config.model.min_count)
     if len(lesson.corpus) < MIN_WINDOWS:
         raise DataError(too_few(lesson, config.window, line_format))

@@ -61,8 +61,8 @@ class Assembler:
         if partition is None:
             partition = self._partitions[line.partition] = _Partition()
         held = partition.event
-        if held is not None and held[1].partial and partition.goes_on_with(found):
-            self._extend(partition, line, found)
+        if held is not None and held[1].partial and _goes_on(held[1], found):
+            self._extend(partition, held[0], line, found)
             return [] if found.partial else self.flush(line.partition)
         complete = [] if held is None else [partition.release(held)]
         event = line, found, self._time_of(partition, line, found)
@@ -125,14 +125,25 @@ class Assembler:
         """Join a line that does not match to the one before it, or count it."""
         partition = self._partitions.get(line.partition)
         if self._joins and partition is not None and partition.event is not None:
-            self._extend(partition, line, None)
+            self._extend(partition, partition.event[0], line, None)
             return
         reason = "orphan_continuation" if self._joins else "unmatched"
         self.discarded[reason if line.text.strip() else "blank"] += _lines_in(line)
 
-    def _extend(self, partition: _Partition, line: LogLine, found: LineFields | None) -> None:
-        if not partition.extend(line, found, self._max_lines, self._max_chars):
+    def _extend(
+        self, partition: _Partition, first: LogLine, line: LogLine, found: LineFields | None
+    ) -> None:
+        """Join a line to the event held back, which begins with `first`, or count it."""
+        if partition.rest is None:
+            partition.rest = _Rest(first, len(first.text))
+        if not partition.rest.add(line, found, self._max_lines, self._max_chars):
             self.discarded["too_long"] += _lines_in(line)
+
+
+def _goes_on(held: LineFields, found: LineFields) -> bool:
+    """Whether a part of a line, which is held back, goes on with this one: in one stream."""
+    streams = [one.fields.attributes.get("log.iostream") for one in (held, found)]
+    return streams[0] == streams[1]
 
 
 def _lines_in(line: LogLine) -> int:
@@ -158,21 +169,6 @@ class _Partition:
         if self.event is None:
             return inf
         return (self.event[0] if self.rest is None else self.rest.last).received_at
-
-    def goes_on_with(self, found: LineFields) -> bool:
-        """Whether this is the next part of the part of a line that is held back."""
-        held = found if self.event is None else self.event[1]
-        streams = [one.fields.attributes.get("log.iostream") for one in (held, found)]
-        return streams[0] == streams[1]
-
-    def extend(
-        self, line: LogLine, found: LineFields | None, max_lines: int, max_chars: int
-    ) -> bool:
-        """Join a line to what is held back, if it does not grow too long."""
-        if self.rest is None:
-            first = line if self.event is None else self.event[0]
-            self.rest = _Rest(first, len(first.text))
-        return self.rest.add(line, found, max_lines, max_chars)
 
     def release(self, held: Assembled) -> Assembled:
         """Return the `event` that is held back, as far as it came, and hold back nothing."""
