@@ -15,7 +15,7 @@ from logmlm.formats.stamps import ReadStamp, stamp_reader
 from logmlm.keys import KeyExtractor
 from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks
 from logmlm.records import Fields, LineFields, Parsed
-from logmlm.shapes import Sight, has_digit, shape_of
+from logmlm.shapes import ALIKE, Sight, has_digit, shape_of
 
 Parse = Callable[[str, float], LineFields | None]
 """As `LineFormat.parse`, but that some of the fields may wait until they are asked for."""
@@ -50,14 +50,15 @@ class _Layouts:
 
     def parse(self, text: str, now: float) -> LineFields | None:
         """See `Parse`."""
-        shape = shape_of(text)
-        layout = self._known.get(shape)
+        layout = self._known.get(text.encode("utf-8", "surrogatepass").translate(ALIKE))
         if layout is None:
-            return self._meet(text, shape, now)
-        stamp = layout.read_stamp(text[layout.stamp], now)
-        return Parsed(stamp, text[layout.message], text[layout.key], layout.masked, text, layout)
+            return self._meet(text, now)
+        timestamp = layout.read_stamp(text, now)
+        return Parsed(
+            timestamp, text[layout.message], text[layout.key], layout.masked, text, layout
+        )
 
-    def _meet(self, text: str, shape: bytes, now: float) -> LineFields | None:
+    def _meet(self, text: str, now: float) -> LineFields | None:
         """Parse a line of a new shape, and keep where all is if that is of the shape alone."""
         fields = self._format.parse(text, now)
         match = None if fields is None else self._format.pattern.match(text)
@@ -66,7 +67,7 @@ class _Layouts:
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
             self._stamps.clear()
-        self._known[shape] = self._layout(fields, match)
+        self._known[shape_of(text)] = self._layout(fields, match)
         return self.parse(text, now)
 
     def _is_of_shape(self, text: str, fields: Fields, match: re.Match[str]) -> bool:
@@ -80,24 +81,18 @@ class _Layouts:
         message = _message(fields, match)
         key = self._key_of.place(match, self._format.plain, message)
         masked = None if self._masks is None else self._masks.of_shape(fields.message)
-        stamp, read_stamp = self._stamp(match)
-        level, label = fields.level, fields.label
-        return _Layout(self._format, level, label, stamp, read_stamp, message, key, masked)
+        level, label, read_stamp = fields.level, fields.label, self._read_stamp(match)
+        return _Layout(self._format, level, label, read_stamp, message, key, masked)
 
-    def _stamp(self, match: re.Match[str]) -> tuple[slice, ReadStamp]:
-        """Where the time is, and how to read it: alike in most layouts, so that they share it."""
-        names = [name for name in self._format.time_groups if match[name]]
-        start = min((match.start(name) for name in names), default=0)
-        stamp = slice(start, max((match.end(name) for name in names), default=0))
-        spans = [(name, match.start(name) - start, match.end(name) - start) for name in names]
-        example = match.string[stamp]
-        kind = shape_of(example), *spans
+    def _read_stamp(self, match: re.Match[str]) -> ReadStamp:
+        """How to read the time: alike in most layouts, so that they share it."""
+        text = match.string
+        places = {n: slice(*match.span(n)) for n in self._format.time_groups if match[n]}
+        kind = tuple((n, at.start, shape_of(text[at])) for n, at in places.items())
         if kind not in self._stamps:
-            places = {name: slice(*span) for name, *span in spans}
-            self._stamps[kind] = stamp_reader(
-                self._format.clock, self._format.zone, example, places
-            )
-        return stamp, self._stamps[kind]
+            clock, zone = self._format.clock, self._format.zone
+            self._stamps[kind] = stamp_reader(clock, zone, text, places)
+        return self._stamps[kind]
 
 
 @dataclass(slots=True)
@@ -107,7 +102,6 @@ class _Layout:
     format: PatternFormat
     level: str
     label: str | None
-    stamp: slice
     read_stamp: ReadStamp
     message: slice
     key: slice

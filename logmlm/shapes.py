@@ -15,7 +15,7 @@ from typing import Any, Final
 
 DIGITS: Final = "0123456789"
 _DIGIT: Final = re.compile("[0-9]")
-_ALIKE: Final = bytes.maketrans(DIGITS.encode(), b"0" * len(DIGITS))
+ALIKE: Final = bytes.maketrans(DIGITS.encode(), b"0" * len(DIGITS))
 _ANY_DIGIT: Final = (_constants.RANGE, (ord("0"), ord("9")))
 _CHARACTERS: Final = (
     _constants.LITERAL,
@@ -40,7 +40,7 @@ def has_digit(text: str) -> bool:
 
 def shape_of(text: str) -> bytes:
     """The text in UTF-8 (lone surrogates too), every digit a `0`."""
-    return text.encode("utf-8", "surrogatepass").translate(_ALIKE)
+    return text.encode("utf-8", "surrogatepass").translate(ALIKE)
 
 
 class Sight:
@@ -59,12 +59,14 @@ class Sight:
         self._flags = regex.flags
         self._spans_words = False
         self._widened: re.Pattern[str] | None = None
+        self._tellers: list[_Teller] = []
         self.is_of_shape = True
         """Whether the shape alone decides what matches, so that `places` is always empty."""
         try:
             wide = list(self._widen(tree))
             if not self.is_of_shape:
                 self._widened = _compiled(wide, tree.state, regex.flags)
+                self._tellers = list(self._telling(tree, []))
         except _OpaqueError:
             self.is_of_shape = False
 
@@ -77,10 +79,34 @@ class Sight:
             return
         for found in self._widened.finditer(text):
             if self._spans_words:
-                yield 0, len(text)
+                yield from self._told_apart(text, 0, len(text))
                 return
             end = text.find(" ", found.end())
-            yield text.rfind(" ", 0, found.start()) + 1, len(text) if end < 0 else end
+            start = text.rfind(" ", 0, found.start()) + 1
+            yield from self._told_apart(text, start, len(text) if end < 0 else end)
+
+    def _told_apart(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The digits in a span of the text that the pattern may tell from others."""
+        yield from sorted({at for each in self._tellers for at in each.places(text, start, end)})
+
+    def _telling(self, nodes: Iterable[Node], before: list[Node]) -> Iterator[_Teller]:
+        """What tells digits apart, with what matches before it, widened."""
+        for node in nodes:
+            op, content = node
+            if op in _CHARACTERS:
+                wide = self._wide_set(node)
+                if wide != node:
+                    yield _Teller(before, self._flags)
+            elif op is _constants.BRANCH:
+                for branch in content[1]:
+                    yield from self._telling(branch, before)
+                (wide,) = self._widen([node])
+            elif op is _constants.SUBPATTERN:
+                yield from self._telling(content[3], before)
+                (wide,) = self._widen([node])
+            else:
+                wide = node
+            before = [*before, wide]
 
     def _widen(self, nodes: Iterable[Node]) -> Iterator[Node]:
         for op, content in nodes:
@@ -133,6 +159,30 @@ class Sight:
         if not self.is_of_shape:
             raise _OpaqueError
         self.is_of_shape = was_of_shape
+
+
+class _Teller:
+    """Where something that tells digits apart may look at one, by what must match before it."""
+
+    def __init__(self, before: list[Node], flags: int) -> None:
+        state = _parser.State()
+        least, most = _parser.SubPattern(state, before).getwidth()
+        digit = _constants.IN, [_ANY_DIGIT]
+        ahead = _parser.SubPattern(state, [*before, digit])
+        self._offset = least
+        self._regex = (
+            _compiled([(_constants.ASSERT, (1, ahead))], state, flags) if least == most else None
+        )
+
+    def places(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Spans of digits between start and end; all is one where the place is not certain."""
+        if self._regex is None:
+            yield start, end
+            return
+        for found in self._regex.finditer(text):
+            place = found.start() + self._offset
+            if start <= place < end:
+                yield place, place + 1
 
 
 class _OpaqueError(Exception):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from math import inf
+from collections.abc import Callable, Hashable
+from math import inf, nextafter
+from operator import attrgetter
 
 from logmlm.config import WindowConfig
 from logmlm.records import ClosedBy, Event
-
-Group = tuple[str, float]
-"""A window's key, and what tells apart windows of one key."""
 
 
 class Rule:
@@ -16,21 +15,22 @@ class Rule:
 
     ended: ClosedBy = "length"
     complete_at_end = False
+    keyed = False
+    """Whether the lines of a window have one key, which is then the window's."""
     outlives_length = False
     """Whether a run goes on after a cut by length, so that its start still matters."""
     quiet = inf
+    group: Callable[[Event], Hashable]
+    """Says of lines whether they belong together, if nothing ends their run."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-
-    def group(self, event: Event) -> Group:  # noqa: ARG002  lines of all keys count
-        """Lines that belong together if nothing ends their run."""
-        return "", 0.0
+        self.group = lambda _: None
 
     def unit(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  see `group`
         """What can't be parted: windows of different units depend on one another by time alone.
 
-        `index` counts the events of the partition from 0.
+        It holds the key by which windows group; `index` counts the events of the partition from 0.
         """
         return "", index // self._size
 
@@ -46,24 +46,23 @@ class Rule:
         """Whether the run's next line, counting at `watermark`, starts a new run."""
         return False
 
-
-class _Timed(Rule):
-    """Rules whose windows end by time, in each group by itself."""
-
-    def unit(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  only `count` counts
-        return self.group(event)
+    def whole_until(self, last: float) -> float:  # noqa: ARG002  no time counts
+        """A watermark before which no line cuts such a run, nor one with a newer line."""
+        return inf
 
 
-class _Sessions(_Timed):
+class _Sessions(Rule):
     ended = "idle"
     complete_at_end = True
+    keyed = True
     outlives_length = True
 
     def __init__(self, gap: float, max_age: float) -> None:
         self.quiet = gap
         self._max_age = max_age
+        self.group = attrgetter("key")
 
-    def group(self, event: Event) -> Group:
+    def unit(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  only `count` counts
         return event.key, 0.0
 
     def is_over(self, last: float, watermark: float) -> bool:
@@ -75,17 +74,22 @@ class _Sessions(_Timed):
     def is_cut(self, last: float, watermark: float) -> bool:
         return watermark // self._max_age > last // self._max_age
 
+    def whole_until(self, last: float) -> float:
+        # The product may be rounded up, past the multiple itself.
+        return nextafter((last // self._max_age + 1) * self._max_age, -inf)
 
-class _Spans(_Timed):
+
+class _Spans(Rule):
     ended = "span"
     outlives_length = True
 
     def __init__(self, span: float, keyed: bool) -> None:
         self.quiet = span
-        self._keyed = keyed
+        self.keyed = keyed
+        self.group = lambda event: self.unit(event, 0)
 
-    def group(self, event: Event) -> Group:
-        return event.key if self._keyed else "", event.timestamp // self.quiet
+    def unit(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  only `count` counts
+        return event.key if self.keyed else "", event.timestamp // self.quiet
 
     def is_over(self, last: float, watermark: float) -> bool:
         return watermark // self.quiet > last // self.quiet

@@ -10,13 +10,13 @@ run's first line, which makes a replay exact.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from math import inf
 
 from logmlm.config import WindowConfig
 from logmlm.records import Checkpoint, ClosedBy, Event, Window
-from logmlm.windowrules import Group, Rule, rule_of
+from logmlm.windowrules import Rule, rule_of
 
 
 class Windower:
@@ -164,13 +164,15 @@ class Windower:
 class _Run:
     """Lines that belong together, held from the last cut by length on.
 
-    `before` is the watermark before the line at `start`, `last` that after the newest line.
+    `before` is the watermark before the line at `start`, `last` that after the newest line; before
+    it passes `whole_until`, no line cuts the run.
     """
 
-    group: Group
+    group: Hashable
     start: int
     before: float | None
     last: float
+    whole_until: float
     events: list[Event]
 
 
@@ -188,8 +190,8 @@ class _Partition:
         self._received_at = inf
         self._calm_until = -inf
         """No run is over before the watermark passes this."""
-        self._by_start: OrderedDict[Group, _Run] = OrderedDict()
-        self._by_last: OrderedDict[Group, _Run] = OrderedDict()
+        self._by_start: OrderedDict[Hashable, _Run] = OrderedDict()
+        self._by_last: OrderedDict[Hashable, _Run] = OrderedDict()
 
     def add(self, event: Event) -> list[Window]:
         rule, before = self._rule, self._watermark
@@ -199,18 +201,20 @@ class _Partition:
         windows = self._end_over(watermark) if watermark > self._calm_until else []
         group = rule.group(event)
         run = self._by_start.get(group)
-        if run is not None and rule.is_cut(run.last, watermark):
+        if run and watermark >= run.whole_until and rule.is_cut(run.last, watermark):
             windows += self._end([run], "age", complete=False)
             run = None
         if run is None:
-            run = _Run(group, line.start, before, watermark, [])
+            run = _Run(group, line.start, before, watermark, rule.whole_until(watermark), [])
             self._by_start[group] = self._by_last[group] = run
         else:
             run.last = watermark
             self._by_last.move_to_end(group)
-        self.open_windows += not run.events
-        run.events.append(event)
-        if len(run.events) == self._size:
+        events = run.events
+        if not events:
+            self.open_windows += 1
+        events.append(event)
+        if len(events) == self._size:
             cut = self._take if rule.outlives_length else self._end
             windows += cut([run], "length", complete=False)
         self._watermark, self._position = watermark, line.end
@@ -259,10 +263,11 @@ class _Partition:
         return self._take(runs, closed_by, complete)
 
     def _take(self, runs: list[_Run], closed_by: ClosedBy, complete: bool) -> list[Window]:
+        keyed = self._rule.keyed
         windows = [
-            Window(self._name, run.group[0], tuple(run.events), closed_by, complete)
+            Window(self._name, events[0].key if keyed else "", tuple(events), closed_by, complete)
             for run in runs
-            if run.events
+            if (events := run.events)
         ]
         for run in runs:
             run.events = []

@@ -41,6 +41,9 @@ ODD = (
     r"\S+ 5",
     r"\d{2}?7",
     r"١\d",
+    r"0\d|\d0",
+    r"a?(?:0[xz]|(?<=:)[3-7]{1}\d|\d)5",
+    r"(?:ab|b)0|[1-3]\d[5-7]",
 )
 """Patterns that tell digits apart in every way there is."""
 PAIRS = st.lists(
@@ -135,10 +138,12 @@ def test_of_the_built_in_masks_all_but_hex_see_the_shape_alone(name):
 @pytest.mark.parametrize(
     ("pattern", "text", "places"),
     [
-        (BUILT_IN["HEX"], "blk_123456789012 of size 67108864 from a", ["67108864"]),
+        (BUILT_IN["HEX"], "blk_123456789012 of size 67108864 from a", ["6"]),
         (r"0x\d", "no such thing 12", []),
-        (r"0x\d", "a 1x12b, 3x4", ["1x12b,", "3x4"]),
-        (r"0 \d", "1 12 b", ["1 12 b"]),
+        (r"0x\d", "a 1x12b, 3x4", ["1", "1", "2", "3", "4"]),
+        (r"0 \d", "1 12 b", ["1", "1", "2"]),
+        (r"(?:ab|c)0\d", "ab12 c3", ["ab12"]),
+        (r"a(?:0\d|\d0)", "a12 a3", ["1", "2"]),
         (r"[^3]\d", "ab", ["ab"]),
         (r"(\d)\1", "12", ["12"]),
         (r"(?<=7)\d", "12", ["12"]),

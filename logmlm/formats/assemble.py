@@ -65,7 +65,12 @@ class Assembler:
             self._extend(partition, held[0], line, found)
             return [] if found.partial else self.flush(line.partition)
         complete = [] if held is None else [partition.release(held)]
-        event = line, found, self._time_of(partition, line, found)
+        timestamp = found.timestamp
+        if timestamp is None or self._finished:
+            timestamp = self._time_of(partition, line, timestamp)
+        else:
+            partition.time = timestamp
+        event = line, found, timestamp
         if self._joins or found.partial:
             partition.event = event
         else:
@@ -94,8 +99,9 @@ class Assembler:
         partition = self._partitions.get(name)
         return [] if partition is None else [partition]
 
-    def _time_of(self, partition: _Partition, line: LogLine, found: LineFields) -> float:
-        timestamp, before = found.timestamp, partition.time
+    def _time_of(self, partition: _Partition, line: LogLine, timestamp: float | None) -> float:
+        """The time of a line whose own does not settle it."""
+        before = partition.time
         if timestamp is None:
             timestamp = line.written_at
         if timestamp is None:

@@ -37,8 +37,9 @@ HALF_YEAR_S = 365.25 * DAY_S / 2
 _LONGEST_WITHOUT_LEAP_DAY = 8  # years: 1896 to 1904, as 1900 had none
 _FIRST_S, LAST_S = -62135596800.0, 253402300799.0
 """The years 1 to 9999, which datetime knows."""
-MINUTE = len("2026-11-21 14:57:")
-"""How much of an ISO 8601 timestamp says the minute."""
+_MINUTE, SECOND = len("2026-11-21 14:57"), len("2026-11-21 14:57:34")
+"""How much of an ISO 8601 timestamp says the minute, and the second."""
+_MILLISECONDS = {f"{mark}{n:03}": n / 1000 for mark in ".," for n in range(1000)}
 
 Clock = Callable[[Mapping[str, str], float, tzinfo], float | None]
 """Reads the groups of a match, against `now`, in a zone: UTC epoch seconds, or None."""
@@ -72,22 +73,30 @@ def read_iso(text: str, zone: tzinfo) -> float:
 
     """
     if is_local(text):  # nearly always
-        return _within(minute_start(text[:MINUTE], zone) + float(text[MINUTE:].replace(",", ".")))
+        return _within(second_start(text[:SECOND], zone) + fraction(text[SECOND:]))
     return _seconds(datetime.fromisoformat(text[:19] + text[19:].replace(" ", "")), zone)
 
 
 def is_local(text: str) -> bool:
     """Whether an ISO 8601 timestamp ends with its seconds, in microseconds at the finest."""
-    return text[16:17] == ":" and _LOCAL_SECONDS(text, MINUTE) is not None
+    return text[_MINUTE : _MINUTE + 1] == ":" and _LOCAL_SECONDS(text, _MINUTE + 1) is not None
+
+
+def second_start(text: str, zone: tzinfo) -> float:
+    """Where the second of an `is_local` timestamp begins; errors are those of `read_iso`."""
+    return _minute_start(text[:_MINUTE], zone) + int(text[_MINUTE + 1 :])
 
 
 @lru_cache(maxsize=64)
-def minute_start(text: str, zone: tzinfo) -> float:
-    """Where a minute begins: lines of one moment stand together, and no zone changes within it.
+def _minute_start(text: str, zone: tzinfo) -> float:
+    """Lines of one moment stand together, and no zone changes within a minute."""
+    return _seconds(datetime.fromisoformat(text), zone)
 
-    `text` reaches to the colon before the seconds; errors are those of `read_iso`.
-    """
-    return _seconds(datetime.fromisoformat(text + "00"), zone)
+
+def fraction(text: str) -> float:
+    """Seconds of what stands behind a whole second: nothing, or a point or a comma and digits."""
+    seconds = _MILLISECONDS.get(text)
+    return float(f"0{text}".replace(",", ".")) if seconds is None else seconds
 
 
 def read_number(number: float) -> float:

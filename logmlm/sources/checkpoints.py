@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -79,6 +80,8 @@ class Checkpoints:
         """
         self.first_start = not path.exists()
         self._path = path
+        # Made once: pathlib interns the parts of every path that is made, for good or not.
+        self._before, self._fresh = _before(path), path.with_name(path.name + ".new")
         self._files = {} if self.first_start else _load(path)
         self._changed = self.first_start
 
@@ -142,10 +145,19 @@ class Checkpoints:
         if self._changed:
             files = [asdict(known) for known in self]
             if self._path.exists():
-                _keep(self._path)
+                self._keep()
             stored = {"version": VERSION, "checksum": _checksum(files), "files": files}
             write_json(self._path, stored)
             self._changed = False
+
+    def _keep(self) -> None:
+        """Keep what is saved as the version before."""
+        try:
+            shutil.copyfile(self._path, self._fresh)
+            os.replace(self._fresh, self._before)  # noqa: PTH105  Path.replace makes a path
+        except OSError as error:
+            why = error.strerror or error
+            raise StorageError(f"can't write {self._before}: {why}") from error
 
 
 def _how_well(known: KnownFile) -> tuple[int, int, float]:
@@ -201,13 +213,3 @@ def _before(path: Path) -> Path:
 
 def _advice(path: Path) -> str:
     return f"move {path} away to begin anew (as start_at says)"
-
-
-def _keep(path: Path) -> None:
-    """Keep what is saved as the version before."""
-    new = path.with_name(path.name + ".new")
-    try:
-        shutil.copyfile(path, new)
-        new.replace(_before(path))
-    except OSError as error:
-        raise StorageError(f"can't write {_before(path)}: {error.strerror or error}") from error

@@ -22,7 +22,7 @@ from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sources.base import Changes
 from logmlm.sources.kafka_group import REFUSED, Group, refusal
-from logmlm.sources.kafka_letters import Cap, Letter, LetterBox
+from logmlm.sources.kafka_letters import Cap, LetterBox
 from logmlm.sources.kafka_partitions import Partitions, str_of
 from logmlm.sources.kafka_records import Record, RecordReader
 from logmlm.sources.kafka_watchdog import Absence, Pace, Watchdog
@@ -207,7 +207,8 @@ class KafkaSource:
             if not records:
                 continue
             self._see_gaps(group, partition, records[0].offset)
-            read, letters = self._read(str_of(partition), records)
+            name, now = str_of(partition), self._clock()
+            read, letters = self._records.read(records, name, now)
             if letters and not self._letters.put(letters):
                 group.seek(partition, self._partitions.expected(partition))
                 continue
@@ -216,19 +217,6 @@ class KafkaSource:
             self._cap.add(len(read), letters)
             lines += read
         return lines
-
-    def _read(
-        self, partition: str, records: Sequence[Record]
-    ) -> tuple[list[LogLine], list[Letter]]:
-        now, line_of = self._clock(), self._records.line
-        lines: list[LogLine] = []
-        letters: list[Letter] = []
-        for record in records:
-            try:
-                lines.append(line_of(record, partition, now))
-            except DataError as error:
-                letters.append((record, str(error)))
-        return lines, letters
 
     def _see_gaps(self, group: Group, partition: TopicPartition, first: int) -> None:
         """Notice records that are gone, and a partition that was made anew."""

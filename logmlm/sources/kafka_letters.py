@@ -20,7 +20,7 @@ from kafka.errors import (
 from logmlm.errors import DataError, StorageError, UnreachableError
 from logmlm.kafkaclient import connect, let_go
 from logmlm.kafkaconfig import KafkaSourceConfig
-from logmlm.sources.kafka_records import Record
+from logmlm.sources.kafka_records import Letter, Record
 
 FLUSH_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
@@ -36,8 +36,6 @@ _FOR_GOOD = (
 )
 
 logger = logging.getLogger(__name__)
-Letter = tuple[Record, str]
-"""An unreadable record, and the reason."""
 
 
 class LetterBox:

@@ -13,6 +13,7 @@ from logmlm.records import LogLine
 from logmlm.sources.base import decode
 
 _NOTHING: Mapping[str, Any] = {}
+_LINE_ENDS = b"\r\n"
 
 
 class Record(Protocol):
@@ -25,6 +26,10 @@ class Record(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
+
+
+Letter = tuple[Record, str]
+"""An unreadable record, and the reason."""
 
 
 class RecordReader:
@@ -40,6 +45,27 @@ class RecordReader:
         self._places = [
             (name, *place.partition(":")[::2]) for name, place in config.attributes.items()
         ]
+        is_text = not (self._is_json or self._message_field or self._places)
+        self._simple_bytes = min(self._max_record_bytes, self._max_line_bytes) if is_text else 0
+        """Values up to here are text that is taken as it is, unless it has a line end."""
+
+    def read(
+        self, records: Sequence[Record], partition: str, received_at: float
+    ) -> tuple[list[LogLine], list[Letter]]:
+        """Return those of a partition's records that can be read as `line` does, and the others."""
+        lines: list[LogLine] = []
+        letters: list[Letter] = []
+        for record in records:
+            value = record.value
+            if value and len(value) <= self._simple_bytes and value[-1] not in _LINE_ENDS:
+                text = value.decode("utf-8", "backslashreplace")
+                lines.append(_line(record, text, partition, received_at))
+                continue
+            try:
+                lines.append(self.line(record, partition, received_at))
+            except DataError as error:
+                letters.append((record, str(error)))
+        return lines, letters
 
     def line(self, record: Record, partition: str, received_at: float) -> LogLine:
         """Return the record of a `partition` as a line; its text is cut to `max_line_bytes`.
@@ -57,17 +83,8 @@ class RecordReader:
         raw = value if self._message_field is None else self._message(fields)
         if len(raw) > self._max_line_bytes and len(raw.rstrip(b"\r\n")) > self._max_line_bytes:
             self._discarded["cut"] += 1
-        offset, timestamp = record.offset, record.timestamp
-        return LogLine(  # by position: naming eight arguments takes as long as making the line
-            decode(raw, self._max_line_bytes),
-            partition,
-            offset,
-            offset + 1,
-            received_at,
-            0,
-            timestamp / 1000 if timestamp > 0 else None,
-            self._attributes(record, fields) if self._places else _NOTHING,
-        )
+        attributes = self._attributes(record, fields) if self._places else _NOTHING
+        return _line(record, decode(raw, self._max_line_bytes), partition, received_at, attributes)
 
     def _message(self, fields: Mapping[str, Any]) -> bytes:
         message = _field(fields, str(self._message_field))
@@ -88,6 +105,19 @@ class RecordReader:
         if kind == "header":
             return next((value for name, value in record.headers if name == what), None)
         return _field(fields, what)
+
+
+def _line(
+    record: Record,
+    text: str,
+    partition: str,
+    received_at: float,
+    attributes: Mapping[str, str] = _NOTHING,
+) -> LogLine:
+    offset, timestamp = record.offset, record.timestamp
+    written_at = timestamp / 1000 if timestamp > 0 else None
+    # By position: naming eight arguments takes as long as making the line.
+    return LogLine(text, partition, offset, offset + 1, received_at, 0, written_at, attributes)
 
 
 def _object(value: bytes) -> dict[str, Any]:

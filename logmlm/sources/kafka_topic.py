@@ -23,8 +23,8 @@ from logmlm.kafkaaddress import KafkaAddress
 from logmlm.kafkaclient import KAFKA, Clients, LibraryLog, connect, let_go
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import LogLine
-from logmlm.sources.kafka_letters import Cap, Letter
-from logmlm.sources.kafka_records import Record, RecordReader
+from logmlm.sources.kafka_letters import Cap
+from logmlm.sources.kafka_records import Letter, Record, RecordReader
 
 POLL_MS = 500
 CALL_TIMEOUT_MS = 10_000
