@@ -28,7 +28,7 @@ def parser(line_format: LineFormat, key_of: KeyExtractor, masks: Masks | None = 
     """
     if (
         isinstance(line_format, PatternFormat)
-        and line_format.refine is None
+        and line_format.is_told
         and Sight(line_format.pattern).is_of_shape
         and key_of.is_of_shape(line_format.plain)
     ):
@@ -75,7 +75,12 @@ class _Layouts:
         if fields.partial or len(text) > LONGEST_KNOWN or first_line(text) != text:
             return False
         names = [name for name in ("level", "label") if name in match.re.groupindex]
-        return not any(has_digit(match[name] or "") for name in names)
+        if any(has_digit(match[name] or "") for name in names):
+            return False
+        is_refined = any(match[name] for name in self._format.by_digits or ())
+        if is_refined or not fields.message:
+            return not is_refined
+        return match["message"].lstrip().startswith(fields.message)
 
     def _layout(self, fields: Fields, match: re.Match[str]) -> _Layout:
         message = _message(fields, match)

@@ -66,7 +66,9 @@ class Sight:
             wide = list(self._widen(tree))
             if not self.is_of_shape:
                 self._widened = _compiled(wide, tree.state, regex.flags)
-                self._tellers = list(self._telling(tree, []))
+                heads: list[list[Node]] = []
+                heads += (head for head in self._heads(tree, []) if head not in heads)
+                self._tellers = [_Teller(head, regex.flags) for head in heads]
         except _OpaqueError:
             self.is_of_shape = False
 
@@ -89,20 +91,20 @@ class Sight:
         """The digits in a span of the text that the pattern may tell from others."""
         yield from sorted({at for each in self._tellers for at in each.places(text, start, end)})
 
-    def _telling(self, nodes: Iterable[Node], before: list[Node]) -> Iterator[_Teller]:
-        """What tells digits apart, with what matches before it, widened."""
+    def _heads(self, nodes: Iterable[Node], before: list[Node]) -> Iterator[list[Node]]:
+        """What matches before each set that tells digits apart, widened."""
         for node in nodes:
             op, content = node
             if op in _CHARACTERS:
                 wide = self._wide_set(node)
                 if wide != node:
-                    yield _Teller(before, self._flags)
+                    yield before
             elif op is _constants.BRANCH:
                 for branch in content[1]:
-                    yield from self._telling(branch, before)
+                    yield from self._heads(branch, before)
                 (wide,) = self._widen([node])
             elif op is _constants.SUBPATTERN:
-                yield from self._telling(content[3], before)
+                yield from self._heads(content[3], before)
                 (wide,) = self._widen([node])
             else:
                 wide = node

@@ -45,7 +45,30 @@ LINES = {
             "E5 1117838570 2005.06.03 - 2005-06-03-15.42.50.675872 R02 RAS KERNEL FATAL"],
     "cri": ["2026-11-21T07:00:00.123Z stdout F req-12 in 3", "2026-11-21T07:00:00Z stdout P a1"],
     "iso8601": ["2026-11-21T14:57:34+02:00 [warn1]: 12", "2026-11-21 14:57:34 ERR a 12 b"],
-    "redis": ["12:M 06 May 2026 07:00:00.123 * ready 1"],
+    "redis": ["12:M 06 May 2026 07:00:00.123 * ready 1", "1:S 06 May 07:00:00.123 # 2 of 3"],
+    "syslog": [
+        "Nov 21 14:57:34 host1 sshd[142]: from 10.0.0.1 port 12",
+        "<34>Nov 21 14:57:34 host1 su: 'su 1' failed",
+        "<191>Nov 21 14:57:34 host1 su: 1",
+        "2026-11-21T14:57:34.129+02:00 host1 cron[7]: (root) CMD 12",
+        "Nov  2 04:05:06 host1 message repeated 12 times",
+    ],
+    "kafka": [
+        "[2026-11-21 14:57:34,129] INFO [Broker id=1] took 12 ms (kafka.log.Log1)",
+        "[2026-11-21 14:57:34,129] WARN no logger 1",
+    ],
+    "nginx": [
+        "2026/11/21 14:57:34 [error] 12#13: *14 open() failed (2: No), client: 10.0.0.1, "
+        'server: a1, request: "GET /a1?b=2 HTTP/1.1", host: "h1:80"',
+        "2026/11/21 14:57:34 [notice] 12#13: signal 15 received",
+        "2026/11/21 14:57:34 [notice] 12#13: , client: 10.0.0.1",
+    ],
+    "apache": [
+        "[Sat Nov 21 14:57:34.129 2026] [core:error] [pid 12:tid 13] [client 10.0.0.1:54] 1",
+        "[Sat Nov 21 14:57:34 2026] [error] [client 10.0.0.1] no file1, referer: http://a1/",
+        "[Sat Nov 21 14:57:34.129 2026] [mpm:notice] [pid 12] AH00489: 1 at 2",
+    ],
+    "access": ['10.0.0.1 - u1 [21/Nov/2026:14:57:34 +0200] "GET /a1?b=2 HTTP/1.1" 200 12'],
     "plain": ["a 1"],
     "own": ["Nov 21 INFO [u1] a 1", "Nov 21 W2 a 1 ", "Feb 30 INFO [-]  "],
 }  # fmt: skip

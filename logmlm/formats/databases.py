@@ -42,7 +42,8 @@ def postgresql(zone: tzinfo) -> PatternFormat:
 
 def redis(zone: tzinfo) -> PatternFormat:
     """`pid:role dd Mon yyyy hh:mm:ss.mmm level message`; before Redis 5 without the year."""
-    return PatternFormat("redis", re.compile(_REDIS, re.ASCII), zone, refine=_level_of_redis)
+    pattern = re.compile(_REDIS, re.ASCII)
+    return PatternFormat("redis", pattern, zone, refine=_level_of_redis, by_digits=frozenset())
 
 
 def _who_of_postgresql(groups: Groups) -> Groups:

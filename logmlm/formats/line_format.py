@@ -73,8 +73,10 @@ class PatternFormat:
     attributes, under OpenTelemetry's name where `ALIASES` has one. Groups whose name begins
     with `_` are for `refine`, `more` and `clock` alone; empty ones and `-` are left out.
 
-    `refine` works on the groups of every line. `more` finds further attributes in them, of the
-    names in `adds`, once somebody asks for an attribute.
+    `refine` works on the groups of every line. `more` finds further attributes in them, once
+    somebody asks for an attribute. Both leave the groups as they are that are no fields nor in
+    `adds`. Where none of `by_digits` is found, what `refine` makes of level and message hangs on
+    no digit; None: it may.
     """
 
     name: str
@@ -84,6 +86,7 @@ class PatternFormat:
     refine: Refine | None = None
     more: Refine | None = None
     adds: frozenset[str] = frozenset()
+    by_digits: frozenset[str] | None = None
     clock: Clock = read_groups
     _last: _LastTime = field(default_factory=_LastTime, init=False, repr=False, compare=False)
 
@@ -96,10 +99,15 @@ class PatternFormat:
     def _has(self) -> tuple[bool, ...]:
         return tuple(name in self.pattern.groupindex for name in _ASKED)
 
+    @property
+    def is_told(self) -> bool:
+        """Whether it is known what `refine` does; so it is where there is none."""
+        return self.refine is None or self.by_digits is not None
+
     @cached_property
     def plain(self) -> Mapping[str, str]:
         """The groups that are attributes as they stand, by the attribute's name."""
-        found = {} if self.refine else self.pattern.groupindex
+        found = self.pattern.groupindex if self.is_told else {}
         return {ALIASES.get(name, name): name for name in found if self._is_plain(name)}
 
     def _is_plain(self, name: str) -> bool:

@@ -46,7 +46,14 @@ def zookeeper(zone: tzinfo) -> PatternFormat:
 
 def kafka(zone: tzinfo) -> PatternFormat:
     """`[%d] %p %m (%c)`."""
-    return PatternFormat("kafka", re.compile(_KAFKA, re.ASCII), zone, refine=_logger_at_end)
+    return PatternFormat(
+        "kafka",
+        re.compile(_KAFKA, re.ASCII),
+        zone,
+        refine=_logger_at_end,
+        adds=frozenset(("logger",)),
+        by_digits=frozenset(),
+    )
 
 
 def _logger_at_end(groups: Groups) -> Groups:

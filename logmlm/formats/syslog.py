@@ -28,11 +28,19 @@ _RFC5424 = (
 _PARAMETER = re.compile(r' ([^\s="\]]{1,32})="((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r'\\(["\\\]])')
 _FACILITIES = 24
+_FACILITY = "syslog.facility.code"
 
 
 def syslog(zone: tzinfo) -> PatternFormat:
     """RFC 3164, with or without PRI, and rsyslog's and journalctl's ISO 8601 variant."""
-    return PatternFormat("syslog", re.compile(_RFC3164, re.ASCII), zone, refine=_with_priority)
+    return PatternFormat(
+        "syslog",
+        re.compile(_RFC3164, re.ASCII),
+        zone,
+        refine=_with_priority,
+        adds=frozenset((_FACILITY,)),
+        by_digits=frozenset(("_pri",)),
+    )
 
 
 def rfc5424(zone: tzinfo) -> PatternFormat:
@@ -45,7 +53,7 @@ def _with_priority(groups: Groups) -> Groups:
     if "_pri" in groups and int(groups["_pri"]) < 8 * _FACILITIES:
         facility, severity = divmod(int(groups["_pri"]), 8)
         groups["level"] = syslog_level(str(severity))
-        groups["syslog.facility.code"] = str(facility)
+        groups[_FACILITY] = str(facility)
     return groups
 
 

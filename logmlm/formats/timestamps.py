@@ -168,21 +168,41 @@ def _read_as(pattern: str, text: str, now: float, zone: tzinfo) -> float:
 
 
 def _read_parts(groups: Mapping[str, str], now: float, zone: tzinfo) -> float:
-    year = groups.get("_year")
-    month = groups["_month"]
+    year, second = groups.get("_year"), int(groups["_second"])
+    if second >= 60:
+        raise ValueError(f"second {second}")
+    minute = groups["_month"], groups["_day"], groups["_hour"], groups["_minute"]
+    limit = now if year is None else None
+    start = _start_of_minute(year, minute, limit, zone)
+    micros = int(groups.get("_fraction", "0")[:6].ljust(6, "0"))
+    found = ((start + second) * 1_000_000 + micros) / 1_000_000
+    if limit is not None and found > limit + DAY_S:  # a minute is not as fine as `nearest_year` is
+        moment = datetime.fromtimestamp(found, zone)
+        return _seconds(nearest_year(moment, now), zone)
+    return _within(found)
+
+
+@lru_cache(maxsize=64)
+def _start_of_minute(
+    year: str | None, parts: tuple[str, str, str, str], now: float | None, zone: tzinfo
+) -> int:
+    """Where a minute begins: its month, day, hour and minute; `now` is what a year is guessed by.
+
+    A count of seconds, as no zone changes within one.
+    """
+    month, day, hour, minute = parts
     moment = datetime(
         2000 if year is None else int(year) + (2000 if len(year) == 2 else 0),
         int(month) if month.isdigit() else _MONTHS.index(month) + 1,
-        int(groups["_day"]),
-        int(groups["_hour"]),
-        int(groups["_minute"]),
-        int(groups["_second"]),
-        int(groups.get("_fraction", "0")[:6].ljust(6, "0")),
-        zone,
+        int(day),
+        int(hour),
+        int(minute),
+        tzinfo=zone,
     )
-    return _seconds(moment if year is not None else nearest_year(moment, now), zone)
+    return int(_seconds(moment if now is None else nearest_year(moment, now), zone))
 
 
+@lru_cache(maxsize=64)
 def named_zone(name: str, zone: tzinfo) -> tzinfo:
     """Return the zone that a line names as an offset, UTC or GMT; else the configured one."""
     if name in ("UTC", "GMT"):

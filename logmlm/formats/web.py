@@ -8,7 +8,7 @@ from datetime import tzinfo
 from logmlm.formats.line_format import Groups, PatternFormat
 from logmlm.formats.timestamps import CLF, CTIME, SLASHED
 
-_QUOTED = r'(?:[^"\\]|\\.)*'
+_QUOTED = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _ACCESS = (
     r"(?:(?P<server>\S+):\d+ )?(?P<client>\S+) \S+ (?P<user>.{1,100}?) "
     rf'\[{CLF}\] "(?P<_request>{_QUOTED})" (?P<status>\d{{3}}) (?P<bytes>\d+|-)'
@@ -25,6 +25,8 @@ _NGINX = (
     rf"{SLASHED} \[(?P<level>\w+)\] (?P<pid>\d+)#(?P<_thread>\d+): "
     r"(?:\*(?P<connection>\d+) )?(?P<message>.*)"
 )
+_TAIL = ("client", "server", "upstream", "host", "referrer", "subrequest")
+_THREAD = "thread.id"
 _NGINX_TAIL = re.compile(rf'\b(\w+): (?:"({_QUOTED})"|([^,]*))(?:, |$)')
 
 
@@ -44,12 +46,26 @@ def apache(zone: tzinfo) -> PatternFormat:
     In the layout of 2.4 the client leaves the message; in that of 2.2 it stays in it too,
     because the published messages of the Apache data set (loghub) have it.
     """
-    return PatternFormat("apache", re.compile(_APACHE, re.ASCII), zone, refine=_client_of_apache)
+    return PatternFormat(
+        "apache",
+        re.compile(_APACHE, re.ASCII),
+        zone,
+        refine=_client_of_apache,
+        adds=frozenset(("client", "referrer", _THREAD)),
+        by_digits=frozenset(),
+    )
 
 
 def nginx(zone: tzinfo) -> PatternFormat:
     """Build the error log of nginx; `, client: ..., server: ...` at the end becomes attributes."""
-    return PatternFormat("nginx", re.compile(_NGINX, re.ASCII), zone, refine=_tail_of_nginx)
+    return PatternFormat(
+        "nginx",
+        re.compile(_NGINX, re.ASCII),
+        zone,
+        refine=_tail_of_nginx,
+        adds=frozenset((*_TAIL, "http_host", "method", "path", "query", _THREAD)),
+        by_digits=frozenset(),
+    )
 
 
 def _request_of_access(groups: Groups) -> Groups:
@@ -97,7 +113,7 @@ def _tail_of_nginx(groups: Groups) -> Groups:
     for name, quoted, bare in _NGINX_TAIL.findall(f"client: {tail.rstrip()}" if separator else ""):
         if name == "request":
             _split_request(groups, quoted)
-        elif name in ("client", "server", "upstream", "host", "referrer", "subrequest"):
+        elif name in _TAIL:
             groups["http_host" if name == "host" else name] = quoted or bare
     return groups
 
@@ -105,5 +121,5 @@ def _tail_of_nginx(groups: Groups) -> Groups:
 def _thread_id(groups: Groups) -> Groups:
     """Put a thread's number under OpenTelemetry's `thread.id`, which no group can be called."""
     if "_thread" in groups:
-        groups["thread.id"] = groups["_thread"]
+        groups[_THREAD] = groups["_thread"]
     return groups
