@@ -165,9 +165,7 @@ def load(model):
     every scored window is noted in.
     """
     if (model.path / "manifest.json").exists():
-        from logmlm.detector import Detector  # which brings torch
-
-        return Detector.load(model.path, "cpu")
+        return daemon._load(model)
     name, told = model.path.name, os.environ.get("SCORED_WINDOWS")
     if name == "broken":
         raise RuntimeError("CUDA out of memory")

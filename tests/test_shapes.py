@@ -154,6 +154,13 @@ def test_digits_matter_where_a_pattern_tells_them_apart(pattern, text, places):
     assert [text[start:end] for start, end in Sight(re.compile(pattern)).places(text)] == places
 
 
+def test_numbers_of_eight_digits_are_few_cases_by_whether_they_begin_with_zero():
+    remembering = Masks(choose(None, ()))
+    found = {remembering.mask(f"req-{number:08}") for number in range(0, 10**8, 54_321)}
+    assert found == {"req-<HEX>", "req-<NUM>"}
+    assert remembering._count <= 11
+
+
 def test_texts_of_one_shape_are_masked_once_and_no_more_than_a_bound_is_kept(monkeypatch):
     applied = []
 

@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,22 @@ def path(tmp_path):
 
 def test_what_was_saved_is_there_again(path):
     assert list(Checkpoints(path)) == [known(1), known(2)]
+
+
+def test_what_is_saved_again_and_again_makes_no_new_paths(path, monkeypatch):
+    """Pathlib interns each new name: Python's table of them would be rebuilt, larger, at last."""
+    checkpoints, made = Checkpoints(path), []
+    checkpoints.put(known(3))
+    checkpoints.save()
+    for name in ("with_name", "with_suffix", "__truediv__"):
+        real = getattr(Path, name)
+        spy = lambda self, *given, real=real: made.append(given) or real(self, *given)  # noqa: E731
+        monkeypatch.setattr(Path, name, spy)
+    for number in range(4, 9):
+        checkpoints.put(known(number))
+        checkpoints.save()
+    assert made == []
+    assert len(list(Checkpoints(path))) == 8
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"version": 2, "checksum": 0, "files": []}'])
