@@ -5,6 +5,7 @@ import io
 import json
 import time
 from contextlib import closing
+from datetime import datetime, timedelta
 
 import pytest
 from http_parts import alert
@@ -209,6 +210,37 @@ def test_the_like_of_a_false_alarm_pages_nobody_until_it_is_taken_back(daemon, a
     assert ask("feedback", like.id, "--true").code == 0
     daemon.run((ODD, other), receivers=("good",))
     assert len(daemon.sent) == 2
+
+
+def test_feedback_is_listed_with_what_is_mute_now(daemon, ask):
+    first, like, second = alert(ODD), alert("fine", ODD, first=500), alert(ERROR, first=99)
+    daemon.run((ODD, first), (ERROR, second), receivers=("good",))
+    daemon.run((ODD, like), receivers=("good",))
+    assert ask("feedback", "list").out == ""
+    ask("feedback", first.id, "--false-alarm", "--for", "1h")
+    ask("feedback", second.id, "--true")
+    listed = rows(ask("feedback", "list", "--output", "json"))
+    assert [(row["alert"], row["verdict"]) for row in listed] == [
+        (first.id, "false alarm"),
+        (second.id, "true"),
+    ]
+    assert [row["summary"] for row in listed] == [
+        each.annotations["summary"] for each in (first, second)
+    ]
+    assert parsed(listed[0]["mute_until"]) - parsed(listed[0]["at"]) == timedelta(hours=1)
+    assert listed[1]["mute_until"] is None
+    text = ask("feedback", "list").out.splitlines()
+    assert f"{first.id}  {listed[0]['at']}  false alarm  its like is mute until" in text[0]
+    assert f"{second.id}  {listed[1]['at']}  true  mutes none  1 of" in text[1]
+    ask("feedback", like.id, "--true")  # takes it back
+    assert [row["mute_until"] for row in rows(ask("feedback", "list", "--output", "json"))] == (
+        [None] * 3
+    )
+    assert ask("feedback", "list", "--true").code == 64
+
+
+def parsed(text):
+    return datetime.fromisoformat(text)
 
 
 def test_feedback_is_exported_as_labels_that_training_takes(daemon, ask, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -9,37 +10,41 @@ from typing import TYPE_CHECKING
 
 import click
 
-from logmlm.commands.state import opened, seconds, state_options
+from logmlm.commands.state import opened, output_option, seconds, state_options
 from logmlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from logmlm.feedback import Judgement
+    from logmlm.feedback import Feedback, Judgement
 
-EXPORT = "export"
+LIST, EXPORT = "list", "export"
 
 
-@click.command(short_help="Say whether an alert was right; export that as labels.")
-@click.argument("alert", metavar="ALERT|export")
+@click.command(short_help="Say whether an alert was right; list that; export it.")
+@click.argument("alert", metavar="ALERT|list|export")
 @click.option("--false-alarm", is_flag=True, help="It was nothing; its like pages nobody.")
 @click.option("--true", "is_true", is_flag=True, help="It was right.")
 @click.option("--for", "for_", default="30d", show_default=True, help="How long its like is mute.")
 @state_options
-def feedback(
+@output_option
+def feedback(  # noqa: PLR0913  click hands each option over by its name
     alert: str,
+    *,
     false_alarm: bool,
     is_true: bool,
     for_: str,
     state_dir: Path | None,
     config: Path | None,
+    output: str,
 ) -> None:
     """Say of an ALERT (by its id or the beginning of it) that it was false or true.
 
     Alerts like a false one (odd lines of the same templates, whatever the key) are not sent
-    until --for is over. `logmlm feedback export` writes the true ones as labels, which
-    `logmlm train --labels` keeps out of training.
+    until --for is over. `logmlm feedback list` shows all that was said, and what is mute now;
+    `logmlm feedback export` writes the true ones as labels, which `logmlm train --labels` keeps
+    out of training. --output is for `list`.
     """
-    if alert == EXPORT and not false_alarm and not is_true:
-        return _export(state_dir, config)
+    if alert in (LIST, EXPORT) and not false_alarm and not is_true:
+        return _list(state_dir, config, output) if alert == LIST else _export(state_dir, config)
     if false_alarm == is_true:
         raise UsageError("give either --false-alarm or --true")
     return _say(alert, false_alarm, seconds("--for", for_), (state_dir, config))
@@ -72,3 +77,32 @@ def _export(state_dir: Path | None, config: Path | None) -> None:
         said = list(all_feedback(state))
     count = write_labels(said, sys.stdout)
     click.echo(f"{count} true alerts of {len(said)} that something was said of", err=True)
+
+
+def _list(state_dir: Path | None, config: Path | None, output: str) -> None:
+    from logmlm.feedback import false_alarms
+    from logmlm.feedback import feedback as all_feedback
+
+    now = time.time()
+    with opened(state_dir, config) as state:
+        muted = false_alarms(state, now)
+        for said in all_feedback(state):
+            mutes = now < said.until and said.alert.annotations.get("pattern") in muted
+            _show(said, mutes, output)
+
+
+def _show(said: Feedback, mutes: bool, output: str) -> None:
+    from logmlm.rfc3339 import rfc3339
+
+    row = {
+        "alert": said.alert.id,
+        "at": rfc3339(said.at),
+        "verdict": said.verdict,
+        "mute_until": rfc3339(said.until) if mutes else None,
+        "summary": said.alert.annotations.get("summary", ""),
+    }
+    if output == "json":
+        click.echo(json.dumps(row, ensure_ascii=False))
+    else:
+        row["mute_until"] = f"its like is mute until {row['mute_until']}" if mutes else "mutes none"
+        click.echo("  ".join(str(word) for word in row.values()).rstrip())
