@@ -67,8 +67,9 @@ class _Layouts:
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
             self._stamps.clear()
-        self._known[shape_of(text)] = self._layout(fields, match)
-        return self.parse(text, now)
+        layout = self._known[shape_of(text)] = self._layout(fields, match)
+        found = fields.timestamp, fields.message, text[layout.key], layout.masked
+        return Parsed(*found, text, layout)
 
     def _is_of_shape(self, text: str, fields: Fields, match: re.Match[str]) -> bool:
         """Whether what is the same in all lines of a layout holds no digit."""

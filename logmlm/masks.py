@@ -176,7 +176,8 @@ class Masks:
     def _parts(self, half: _Half, keeps: list[_Mask], places: set[int]) -> Iterator[_Half]:
         if not keeps:
             for mask in self._masks:
-                half.note(mask, places)
+                if not mask.sight.is_of_shape:
+                    half.note(mask, places)
                 half = half.replaced(mask)
             yield half
             return
