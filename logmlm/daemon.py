@@ -29,7 +29,7 @@ from logmlm.alerting import Alerting
 from logmlm.alertlist import STATE
 from logmlm.alerts import make_alert
 from logmlm.couriers import Receiver, Threads
-from logmlm.errors import StorageError
+from logmlm.errors import ConfigError, StorageError, UsageError
 from logmlm.explanation import render
 from logmlm.metrics import Metrics
 from logmlm.outside import Outside
@@ -100,6 +100,10 @@ def run(
     """
     environment = os.environ if world.environment is None else world.environment
     directory = state_directory(config, environment)
+    if (directory / MODEL_NOTE).exists() and not (directory / STATE).exists():
+        logger.warning(
+            "%s is gone: alerts that waited, silences and feedback are lost", directory / STATE
+        )
     measured = Metrics(version("logmlm"), world.clock)
     silences = SilenceApi(directory / STATE, world.clock)
     with (
@@ -239,7 +243,10 @@ def locked(directory: Path) -> Iterator[None]:
 def _load(model: RunModelConfig) -> Detector:
     from logmlm.detector import Detector
 
-    detector = Detector.load(model.path, model.device, exact=model.exact)
+    try:
+        detector = Detector.load(model.path, model.device, exact=model.exact)
+    except UsageError as error:
+        raise ConfigError(f"'model.device': {error}") from error
     spare_collector()
     return detector
 

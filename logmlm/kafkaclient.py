@@ -167,7 +167,7 @@ def _tls(config: KafkaTlsConfig) -> ssl.SSLContext:
     password = (
         None
         if config.key_password_file is None
-        else read_secret(config.key_password_file, ascii_only=False)
+        else read_secret("key_password_file", config.key_password_file, ascii_only=False)
     )
     try:
         context = ssl.create_default_context(cafile=config.ca_file)
@@ -190,11 +190,15 @@ def _sasl(config: KafkaSaslConfig) -> dict[str, Any]:
     options: dict[str, Any] = {"sasl_mechanism": config.mechanism}
     if config.password_file is not None:
         options["sasl_plain_username"] = config.username
-        options["sasl_plain_password"] = read_secret(config.password_file, ascii_only=False)
+        options["sasl_plain_password"] = read_secret(
+            "password_file", config.password_file, ascii_only=False
+        )
     elif config.token_file is not None:
-        read_secret(config.token_file, ascii_only=False)
+        read_secret("token_file", config.token_file, ascii_only=False)
         options["sasl_oauth_token_provider"] = FileTokens(config.token_file)
     elif config.token_endpoint is not None:
-        read_secret(config.token_endpoint.client_secret_file, ascii_only=False)
+        read_secret(
+            "client_secret_file", config.token_endpoint.client_secret_file, ascii_only=False
+        )
         options["sasl_oauth_token_provider"] = EndpointTokens(config.token_endpoint)
     return options

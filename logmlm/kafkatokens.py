@@ -29,7 +29,7 @@ class FileTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python h
     def token(self) -> str:
         """Return the token; the library asks at each connection."""
         try:
-            return read_secret(self._path, ascii_only=False)
+            return read_secret("token_file", self._path, ascii_only=False)
         except ConfigError as error:
             raise SaslAuthenticationFailedError(str(error)) from error
 
@@ -73,7 +73,7 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-pyth
 
     def _ask(self, form: dict[str, str]) -> bytes:
         config = self._config
-        secret = read_secret(config.client_secret_file, ascii_only=False)
+        secret = read_secret("client_secret_file", config.client_secret_file, ascii_only=False)
         with (
             BoundedSession() as session,
             session.post(

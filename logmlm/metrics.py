@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 
 from logmlm.failures import REASONS, failure
 from logmlm.records import UNKNOWN, Delivery, Notification, Score, Status, Window
+from logmlm.sources.base import Lagging
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 VALUE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -28,15 +29,6 @@ STATUSES: tuple[Status, ...] = ("firing", "resolved")
 
 Judge = Callable[[Sequence[Window]], list[Score]]
 Send = Callable[[Notification], Delivery]
-
-
-@runtime_checkable
-class Lagging(Protocol):
-    """A source that knows how far it is behind."""
-
-    def lag(self) -> Mapping[str, int]:
-        """What waits to be read, by partition: bytes of files, records of Kafka."""
-        ...
 
 
 class Metrics:
@@ -149,6 +141,8 @@ class _Reading:
         self._discarded = _Follower(
             _counter(registry, "lines_discarded", "Lines in no window, by reason.", "reason")
         )
+        about = "Lines joined to the one before, of which they are part, by reason."
+        self._joined = _Follower(_counter(registry, "lines_joined", about, "reason"))
         self._source = _Follower(
             _counter(registry, "source_events", "What a source had to count.", "kind")
         )
@@ -159,6 +153,7 @@ class _Reading:
 
     def sample(self, source: object, reader: Any) -> None:
         self._discarded.follow(reader, getattr(reader, "discarded", {}))
+        self._joined.follow(reader, getattr(reader, "joined", {}))
         self._source.follow(source, getattr(source, "discarded", {}))
         if isinstance(source, Lagging):
             self._lag.labels(getattr(source, "name", "")).set(sum(source.lag().values()))
@@ -251,13 +246,13 @@ class _Paging:
             self._dead.labels(receiver).set(letters.get(receiver, 0))
 
     def count(self, receiver: str, notification: Notification, send: Send) -> Delivery:
-        self._sent.labels(receiver).inc()
+        delivery = None
         try:
             delivery = send(notification)
-        except Exception:
-            self._failed.labels(receiver, "other").inc()
-            raise
         finally:
+            self._sent.labels(receiver).inc()  # tried, and not on its way any more
+            if delivery is None:
+                self._failed.labels(receiver, "other").inc()
             self.begin(receiver)  # or series of one that went meanwhile would stay
         if delivery.outcome != "accepted":
             self._failed.labels(receiver, failure(delivery)).inc()

@@ -77,7 +77,7 @@ class Outside:
 
         """
         token = self._config.token_file
-        secret = None if token is None else read_secret(token)
+        secret = None if token is None else read_secret("token_file", token)
         if self._config.listen is not None:
             self._server = HttpServer(self._config.listen, self, secret)
             logger.info("metrics are on http://%s/metrics", self._server.address)

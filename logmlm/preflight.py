@@ -114,6 +114,8 @@ def _named(config: Path, key: str) -> Iterator[None]:
 
 def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]) -> list[str]:
     notes = _check_source(path, config.source)
+    with _named(path, "model.device"):
+        _check_device(config.model.device)
     with _named(path, "sinks"):
         receivers(config, sys.stdout, clock=lambda: 0.0)
     for sink in config.sinks:
@@ -123,7 +125,7 @@ def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]
         _check_kafka(config.source)
     if config.http.token_file is not None:
         with _named(path, "http.token_file"):
-            read_secret(config.http.token_file)
+            read_secret("token_file", config.http.token_file)
     _need_writable(path, "state_dir", state_directory(config, environment))
     return [*notes, "files can be read, secrets are there, and the state can be written"]
 
@@ -177,6 +179,8 @@ def _need_readable(config: Path, key: str, path: Path) -> None:
 
 def _need_folder(config: Path, key: str, path: Path) -> None:
     """See that a file can be appended to, or made in the folder that is to hold it."""
+    if path.is_dir():
+        raise ConfigError(f"{config}: '{key}': {path} is a directory; name a file in it")
     place = path if path.exists() else path.absolute().parent
     if place.is_dir() == path.exists() or not os.access(place, os.W_OK):
         raise ConfigError(f"{config}: '{key}': {path} can't be written by this user; make {place}")

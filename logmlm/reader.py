@@ -68,6 +68,11 @@ class EventReader:
         return own if joiner is None else own + joiner.discarded
 
     @property
+    def joined(self) -> dict[str, int]:
+        """Lines that were taken for what goes on with the one before them."""
+        return {"continuation": self._assembler.joined}
+
+    @property
     def lines(self) -> int:
         """How many lines were taken in."""
         return self._lines

@@ -9,8 +9,10 @@ from typing import Any, TextIO
 from logmlm.alertingconfig import AlertingConfig
 from logmlm.config import Receiving
 from logmlm.couriers import Receiver
+from logmlm.errors import StorageError
 from logmlm.groups import ALL_LABELS, Grouping
 from logmlm.kafkaconfig import KafkaSinkConfig
+from logmlm.records import Delivery, Notification
 from logmlm.runconfig import RunConfig
 from logmlm.sinkconfig import AlertmanagerConfig
 from logmlm.sinks.alertmanager import RESOLVED_FOR_S, AlertmanagerSink
@@ -20,6 +22,7 @@ from logmlm.sinks.stdout import StdoutSink
 from logmlm.sinks.webhook import WebhookSink
 
 Clock = Callable[[], float]
+Send = Callable[[Notification], Delivery]
 SINKS: Mapping[str, Callable[[Any, Clock, TextIO], Sink]] = MappingProxyType(
     {
         "stdout": lambda config, _, out: StdoutSink(config, out),
@@ -49,11 +52,22 @@ def receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiver]:
     for one in config.sinks:
         section = one.section
         sink = SINKS[one.kind](section, clock, out)
+        send = _patient(sink.send) if one.kind == "stdout" and len(config.sinks) > 1 else sink.send
         groups = grouping(section, config.alerting)
-        found.append(
-            Receiver(section.name, sink.send, section.max_retries, groups, close=sink.close)
-        )
+        found.append(Receiver(section.name, send, section.max_retries, groups, close=sink.close))
     return found
+
+
+def _patient(send: Send) -> Send:
+    """Hold up no other receiver where standard output is closed: what waits for it waits."""
+
+    def sent(notification: Notification) -> Delivery:
+        try:
+            return send(notification)
+        except StorageError as error:
+            return Delivery("later", str(error))
+
+    return sent
 
 
 def grouping(sink: Receiving, config: AlertingConfig) -> Grouping | None:

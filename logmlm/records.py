@@ -33,7 +33,8 @@ class LogLine:
     it and `end` is where the NEXT read starts. `number` counts lines from 1 where the source
     is a file read from its beginning, and is 0 elsewhere. `written_at` is the time that the
     source itself knows for the line; `attributes` are what it knows of the line beside its text
-    (a record's key and headers), by name: they stand before what the text says.
+    (a record's key and headers), by name: they stand before what the text says. `is_whole` says
+    that the line is a message by itself, and goes on with none before it.
     """
 
     text: str
@@ -44,6 +45,7 @@ class LogLine:
     number: int = 0
     written_at: float | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    is_whole: bool = False
 
 
 @record(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from pathlib import Path
 from logmlm.errors import ConfigError
 
 
-def read_secret(path: Path, *, ascii_only: bool = True) -> str:
+def read_secret(key: str, path: Path, *, ascii_only: bool = True) -> str:
     """Read a secret of one line, for a header in ASCII; what it is never stands in an error.
+
+    `key` is the name that the file has in the config.
 
     Raises:
         ConfigError: the file can't be read, or holds no such line.
@@ -17,10 +19,12 @@ def read_secret(path: Path, *, ascii_only: bool = True) -> str:
     try:
         text = path.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no text, but should hold a secret of one line") from error
+        raise ConfigError(
+            f"'{key}': {path} is no text, but should hold a secret of one line"
+        ) from error
     except OSError as error:
-        raise ConfigError(f"can't read {path}: {error.strerror}") from error
+        raise ConfigError(f"'{key}': can't read {path}: {error.strerror}") from error
     if not text.isprintable() or not text or (ascii_only and not text.isascii()):
         characters = ", in ASCII characters" if ascii_only else ""
-        raise ConfigError(f"{path} should hold a secret of one line{characters}")
+        raise ConfigError(f"'{key}': {path} should hold a secret of one line{characters}")
     return text

@@ -10,7 +10,7 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from logmlm.errors import UnreachableError
+from logmlm.errors import UnreachableError, UsageError
 from logmlm.serviceconfig import Address
 
 TIMEOUT_S = 5.0
@@ -105,8 +105,11 @@ def look(url: str, interval_s: float, wait: Callable[[float], object]) -> Status
 
     Raises:
         UnreachableError: nothing answers there, or something that is no logmlm.
+        UsageError: the address is none.
 
     """
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"'{url}' is no address such as http://127.0.0.1:9464")
     before = Scrape(_get(url, "/metrics").text)
     wait(interval_s)
     now = Scrape(_get(url, "/metrics").text)

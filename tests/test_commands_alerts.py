@@ -236,7 +236,8 @@ def test_feedback_is_listed_with_what_is_mute_now(daemon, ask):
     assert [row["mute_until"] for row in rows(ask("feedback", "list", "--output", "json"))] == (
         [None] * 3
     )
-    assert ask("feedback", "list", "--true").code == 64
+    refused = ask("feedback", "list", "--true")
+    assert (refused.code, "takes neither --false-alarm nor --true" in refused.err) == (64, True)
 
 
 def parsed(text):

@@ -117,6 +117,22 @@ def test_lost_checkpoints_do_not_page_anybody_twice(config, log):
     assert run(config) == []
 
 
+def test_a_lost_database_of_alerts_is_told_but_not_at_a_first_start(config, log, caplog):
+    log.write_text("a\nb\n")
+    run(config)
+    assert "gone" not in caplog.text
+    for path in config.state_dir.glob("state.db*"):
+        path.unlink()
+    run(config)
+    assert "state.db is gone: alerts that waited, silences and feedback are lost" in caplog.text
+
+
+def test_a_device_that_is_none_is_an_error_of_the_config(config, trained):
+    config = changed(config, model={"path": trained.model, "device": "gpu7"})
+    with pytest.raises(ConfigError, match=r"'model.device': device 'gpu7' can't be used"):
+        daemon.run(config, out=io.StringIO())
+
+
 def test_how_to_open_the_model_is_handed_on(config):
     def load(model):
         raise ModelError(f"{model.path.name} {model.device} {model.exact}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
@@ -47,6 +48,23 @@ def test_a_stack_trace_is_joined_to_the_line_before_it() -> None:
     assert (first.start, first.end, first.number) == (0, second.start, 1)
     assert (fields.message, timestamp) == ("event 0", START)
     assert (second.text, second.number, second.start) == (texts[4], 5, first.end)
+
+
+def test_a_message_that_is_whole_goes_on_with_none_and_is_waited_with_for_none() -> None:
+    one = assembler()
+    texts = [EVENT.format(0, 0), "of another host", "", EVENT.format(1, 1)]
+    given = [replace(line, is_whole=True) for line in lines(texts)]
+    first, alien, blank, second = ([line for line, _, _ in one.add(each)] for each in given)
+    assert (first, alien, blank, second) == ([given[0]], [], [], [given[3]])
+    assert one.flush() == []
+    assert one.discarded == {"unmatched": 1, "blank": 1}
+    assert one.joined == 0
+
+
+def test_lines_that_were_joined_are_counted() -> None:
+    one = assembler(max_lines=3)
+    run(one, lines([EVENT.format(0, 0), " at a", " at b", " at c", EVENT.format(1, 1), "d"]))
+    assert (one.joined, one.discarded) == (3, {"too_long": 1})
 
 
 def test_the_last_event_is_held_back_until_the_next_one_starts() -> None:

@@ -45,14 +45,14 @@ def topics(broker_address, **told):
 def test_a_secret_is_a_line_of_text_and_never_stands_in_an_error(tmp_path):
     path = tmp_path / "secret"
     path.write_text("geheim-ä\n")
-    assert read_secret(path, ascii_only=False) == "geheim-ä"
+    assert read_secret("password_file", path, ascii_only=False) == "geheim-ä"
     for bad in (b"", b"two\nlines", b"\xff\xfe", b"tab\there"):
         path.write_bytes(bad)
         with pytest.raises(ConfigError, match="secret of one line") as caught:
-            read_secret(path, ascii_only=False)
+            read_secret("password_file", path, ascii_only=False)
         assert "two" not in str(caught.value)
-    with pytest.raises(ConfigError, match="can't read"):
-        read_secret(tmp_path / "none")
+    with pytest.raises(ConfigError, match="'password_file': can't read"):
+        read_secret("password_file", tmp_path / "none")
 
 
 def test_a_token_file_is_read_anew_for_each_connection(tmp_path):

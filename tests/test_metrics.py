@@ -211,6 +211,28 @@ def scored(events, unknown):
     return Score(window, (1.0,) * events, (1.0,) * events, 0.5, 0.5)
 
 
+def test_what_is_on_its_way_is_not_counted_as_sent(metrics):
+    seen = []
+
+    def send(_):
+        seen.append(metrics.value("notifications_total", receiver="hook"))
+        return Delivery("accepted")
+
+    notice = SimpleNamespace(status="firing")
+    metrics.counted("hook", send)(notice)
+    metrics.counted("hook", send)(notice)
+    assert seen == [0, 1]
+    assert metrics.value("notifications_total", receiver="hook") == 2
+
+
+def test_lines_that_were_joined_are_counted(metrics):
+    reader = SimpleNamespace(joined={"continuation": 3})
+    metrics.sample(SimpleNamespace(name="file"), reader)
+    reader.joined = {"continuation": 5}
+    metrics.sample(SimpleNamespace(name="file"), reader)
+    assert metrics.value("lines_joined_total", reason="continuation") == 5
+
+
 def test_the_share_of_unknown_lines_follows_the_last_ones(metrics):
     metrics.timed(lambda _: [scored(10, 5)])([None])
     assert metrics.value("unknown_template_ratio") == 0.5

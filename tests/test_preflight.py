@@ -66,12 +66,17 @@ def test_the_model_is_checked_before_the_machine(write):
 
 def test_secrets_have_to_be_there(write):
     for section in ("sinks: [webhook: {url_file: token}]\n", "http: {token_file: token}\n"):
-        with pytest.raises(ConfigError, match="can't read token"):
+        with pytest.raises(ConfigError, match="_file': can't read token"):
             check(write(RUN + section))
-    with pytest.raises(ConfigError, match=r"'http.token_file': can't read token"):
+    with pytest.raises(ConfigError, match=r"'http.token_file': 'token_file': can't"):
         check(write(RUN + "http: {token_file: token}\n"))
-    with pytest.raises(ConfigError, match=r"c.yaml: 'sinks': can't read token"):
+    with pytest.raises(ConfigError, match=r"c.yaml: 'sinks': 'url_file': can't"):
         check(write(RUN + "sinks: [webhook: {url_file: token}]\n"))
+
+
+def test_the_device_has_to_be_one(write):
+    with pytest.raises(ConfigError, match=r"c.yaml: 'model.device': device 'gpu7' can't be used"):
+        check(write(RUN.replace("model: {", "model: {device: gpu7, ")))
 
 
 def test_the_state_has_to_be_writable(write, tmp_path):
@@ -88,8 +93,8 @@ def test_the_folder_of_an_alert_file_has_to_be_there(write, tmp_path):
 
     assert check(sink("alerts.jsonl"))
     (tmp_path / "folder").mkdir()
-    for wrong in ("none/alerts.jsonl", "folder"):
-        with pytest.raises(ConfigError, match=rf"'sinks.file.path': {wrong} can't be written"):
+    for wrong, why in (("none/alerts.jsonl", "can't be written"), ("folder", "is a directory")):
+        with pytest.raises(ConfigError, match=rf"'sinks.file.path': {wrong} {why}"):
             check(sink(wrong))
     assert check(sink("folder/alerts.jsonl"))
 

@@ -6,9 +6,10 @@ import pytest
 from http_parts import alert
 
 from logmlm.alertingconfig import GROUP_BY
-from logmlm.errors import ConfigError
+from logmlm.errors import ConfigError, StorageError
 from logmlm.groups import single
 from logmlm.receivers import SINKS, receivers
+from logmlm.records import Delivery
 from logmlm.runconfig import RunConfig
 from logmlm.sinkconfig import SinkConfig
 
@@ -46,6 +47,21 @@ def test_alerts_go_where_their_sink_says(tmp_path):
     for receiver in made({"stdout": {}}, {"file": {"path": tmp_path / "a"}}, out=out):
         assert receiver.send(single(alert())).outcome == "accepted"
     assert out.getvalue() == (tmp_path / "a").read_text()
+
+
+class Closed(io.StringIO):
+    def flush(self):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_closed_standard_output_holds_up_no_other_and_ends_who_has_no_other(tmp_path):
+    notice, gone = single(alert()), "can't write to standard output: Broken pipe"
+    (only,) = made({"stdout": {}}, out=Closed())
+    with pytest.raises(StorageError, match=gone):
+        only.send(notice)
+    out, file = made({"stdout": {}}, {"file": {"path": tmp_path / "a"}}, out=Closed())
+    assert out.send(notice) == Delivery("later", gone)
+    assert file.send(notice).outcome == "accepted"
 
 
 def test_the_timers_are_alertmanagers_unless_told():

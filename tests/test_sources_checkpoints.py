@@ -64,6 +64,12 @@ def test_a_damaged_file_gives_way_to_the_one_before_which_scores_again(path, tex
     assert "going on from checkpoints.json.1" in caplog.text
 
 
+def test_a_file_that_is_gone_is_told_where_the_one_before_is_there(path, caplog):
+    path.unlink()
+    assert list(Checkpoints(path)) == []
+    assert f"{path} is gone, though {path}.1 is there; beginning anew" in caplog.text
+
+
 def test_if_both_are_damaged_that_is_an_error_which_says_what_to_do(path):
     path.write_text("{")
     path.with_name("checkpoints.json.1").write_text("{")

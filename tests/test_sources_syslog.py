@@ -9,6 +9,7 @@ import pytest
 from logmlm.config import FormatConfig
 from logmlm.errors import StorageError
 from logmlm.formats import get_format
+from logmlm.reader import EventReader
 from logmlm.records import Checkpoint
 from logmlm.sourceconfig import SyslogSourceConfig
 from logmlm.sources.syslog import SyslogSource
@@ -126,7 +127,7 @@ def test_a_socket_that_a_killed_process_left_is_taken_over_but_none_in_use(desk,
             desk.start(unix=path)
     desk.start(unix=path)
     path.with_name("file").touch()
-    with pytest.raises(StorageError, match="can't listen on"):
+    with pytest.raises(StorageError, match=r"can't listen on .*file: it is no socket; move it"):
         desk.start(udp=0, tcp=0, unix_stream=path.with_name("file"))
     assert path.with_name("file").exists()
 
@@ -249,7 +250,27 @@ def test_datagrams_that_the_kernel_dropped_are_counted(desk):
     assert read + desk.source.discarded["socket_overflow"] == 201
 
 
-@pytest.mark.parametrize(("name", "message"), [("syslog", RFC3164), ("rfc5424", RFC5424)])
+def test_messages_of_hosts_that_take_turns_are_not_parts_of_one_another(desk):
+    """Nor is one of RFC 5424 part of one of RFC 3164; what is neither is counted."""
+    partition = desk.start(tcp=0)["tcp"]
+    clients = [desk.client(partition) for _ in range(2)]
+    reader = EventReader(get_format(FormatConfig(name="syslog")), "host", lambda *_: "t")
+    events = []
+    for turn, text in enumerate((RFC3164, RFC5424.replace(b"web1", b"web2"), b"  at a trace")):
+        clients[turn % 2].send(text + b"\n")
+        events += reader.add(desk.read(1))
+    assert [event.key for event in events] == ["web1", "web2"]
+    assert [event.fields.message for event in events] == [
+        "'su root' failed",
+        "An application event",
+    ]
+    assert reader.discarded == {"unmatched": 1}
+    assert reader.flush() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("syslog", RFC3164), ("rfc5424", RFC5424), ("syslog", RFC5424)]
+)
 def test_the_line_formats_read_what_comes(desk, name, message):
     (partition,) = desk.start(udp=0).values()
     desk.client(partition, socket.SOCK_DGRAM).send(message)

@@ -190,11 +190,17 @@ def test_the_last_alerts_are_told_where_their_state_is(daemon, tmp_path):
     assert "there is no" in nowhere.err
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense"])
-def test_where_nothing_answers_the_exit_code_is_69(url):
-    outcome = logmlm("status", "--url", url, "--interval", "0.1")
+def test_where_nothing_answers_the_exit_code_is_69():
+    outcome = logmlm("status", "--url", "http://127.0.0.1:9", "--interval", "0.1")
     assert outcome.code == 69
-    assert f"nothing answers at {url}; does the daemon run" in outcome.err
+    assert "nothing answers at http://127.0.0.1:9; does the daemon run" in outcome.err
+
+
+@pytest.mark.parametrize("url", ["nonsense", "file:///etc/passwd"])
+def test_what_is_no_address_is_told(url):
+    outcome = logmlm("status", "--url", url, "--interval", "0.1")
+    assert outcome.code == 64
+    assert f"'{url}' is no address such as http://" in outcome.err
 
 
 def test_another_server_is_told_by_its_answer(daemon):

@@ -43,7 +43,9 @@ def feedback(  # noqa: PLR0913  click hands each option over by its name
     `logmlm feedback export` writes the true ones as labels, which `logmlm train --labels` keeps
     out of training. --output is for `list`.
     """
-    if alert in (LIST, EXPORT) and not false_alarm and not is_true:
+    if alert in (LIST, EXPORT):
+        if false_alarm or is_true:
+            raise UsageError(f"'{alert}' takes neither --false-alarm nor --true")
         return _list(state_dir, config, output) if alert == LIST else _export(state_dir, config)
     if false_alarm == is_true:
         raise UsageError("give either --false-alarm or --true")

@@ -37,6 +37,8 @@ class Assembler:
     ) -> None:
         self.discarded: Counter[str] = Counter()
         """Lines left out, by reason: blank, unmatched, orphan_continuation, too_long."""
+        self.joined = 0
+        """Lines that were joined to the one before."""
         self._format = line_format
         self._joins = line_format.continuation == "join"
         self._max_lines = max_lines
@@ -71,7 +73,7 @@ class Assembler:
         else:
             partition.time = timestamp
         event = line, found, timestamp
-        if self._joins or found.partial:
+        if found.partial or (self._joins and not line.is_whole):
             partition.event = event
         else:
             complete.append(event)
@@ -130,10 +132,11 @@ class Assembler:
     def _continue(self, line: LogLine) -> None:
         """Join a line that does not match to the one before it, or count it."""
         partition = self._partitions.get(line.partition)
-        if self._joins and partition is not None and partition.event is not None:
+        joins = self._joins and not line.is_whole
+        if joins and partition is not None and partition.event is not None:
             self._extend(partition, partition.event[0], line, None)
             return
-        reason = "orphan_continuation" if self._joins else "unmatched"
+        reason = "orphan_continuation" if joins else "unmatched"
         self.discarded[reason if line.text.strip() else "blank"] += _lines_in(line)
 
     def _extend(
@@ -142,7 +145,9 @@ class Assembler:
         """Join a line to the event held back, which begins with `first`, or count it."""
         if partition.rest is None:
             partition.rest = _Rest(first, len(first.text))
-        if not partition.rest.add(line, found, self._max_lines, self._max_chars):
+        if partition.rest.add(line, found, self._max_lines, self._max_chars):
+            self.joined += _lines_in(line)
+        else:
             self.discarded["too_long"] += _lines_in(line)
 
 

@@ -77,6 +77,8 @@ class PatternFormat:
     somebody asks for an attribute. Both leave the groups as they are that are no fields nor in
     `adds`. Where none of `by_digits` is found, what `refine` makes of level and message hangs on
     no digit; None: it may.
+
+    What does not match is tried as `otherwise`.
     """
 
     name: str
@@ -88,6 +90,7 @@ class PatternFormat:
     adds: frozenset[str] = frozenset()
     by_digits: frozenset[str] | None = None
     clock: Clock = read_groups
+    otherwise: PatternFormat | None = None
     _last: _LastTime = field(default_factory=_LastTime, init=False, repr=False, compare=False)
 
     @cached_property
@@ -118,7 +121,7 @@ class PatternFormat:
         head = first_line(text)
         match = self.pattern.match(head)
         if match is None:
-            return None
+            return None if self.otherwise is None else self.otherwise.parse(text, now)
         groups = None if self.refine is None else self.refine(_groups(match))
         message, level, label, logtag = self._asked(match, groups)
         partial = logtag == PARTIAL

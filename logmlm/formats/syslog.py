@@ -32,7 +32,10 @@ _FACILITY = "syslog.facility.code"
 
 
 def syslog(zone: tzinfo) -> PatternFormat:
-    """RFC 3164, with or without PRI, and rsyslog's and journalctl's ISO 8601 variant."""
+    """RFC 3164, with or without PRI, and rsyslog's and journalctl's ISO 8601 variant.
+
+    Lines of RFC 5424 among them are read as such: a port gets what senders send.
+    """
     return PatternFormat(
         "syslog",
         re.compile(_RFC3164, re.ASCII),
@@ -40,6 +43,7 @@ def syslog(zone: tzinfo) -> PatternFormat:
         refine=_with_priority,
         adds=frozenset((_FACILITY,)),
         by_digits=frozenset(("_pri",)),
+        otherwise=rfc5424(zone),
     )
 
 

@@ -95,11 +95,11 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.partition(":")[0] not in DEVICES:
         known = ", ".join(DEVICES)
-        raise UsageError(f"device '{name}' can't be used: known are {known}; try --device auto")
+        raise UsageError(f"device '{name}' can't be used: known are {known}; take 'auto'")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"device '{name}' can't be used: {reason}; try --device auto") from error
+        raise UsageError(f"device '{name}' can't be used: {reason}; take 'auto'") from error
     return device

@@ -110,7 +110,7 @@ def _url(config: HttpConfig, path: str) -> str:
     if config.url_file is None:
         url, where = cast(SecretStr, config.url).get_secret_value(), "'url'"
     else:
-        url, where = read_secret(config.url_file), str(config.url_file)
+        url, where = read_secret("url_file", config.url_file), str(config.url_file)
     try:
         url = check_url(url).rstrip("/") + path if path else check_url(url)
         requests.Request("POST", url).prepare()
@@ -122,7 +122,8 @@ def _url(config: HttpConfig, path: str) -> str:
 def _headers(config: HttpConfig) -> dict[str, str]:
     headers = {name: value.get_secret_value() for name, value in config.headers.items()}
     if config.bearer_token_file is not None:
-        headers["Authorization"] = f"Bearer {read_secret(config.bearer_token_file)}"
+        token = read_secret("bearer_token_file", config.bearer_token_file)
+        headers["Authorization"] = f"Bearer {token}"
     return headers
 
 

@@ -35,10 +35,13 @@ class WebhookSink:
         self._clock = clock
         self._key = b""
         if config.hmac_secret_file is not None:
-            self._key = read_secret(config.hmac_secret_file).encode()
+            self._key = read_secret("hmac_secret_file", config.hmac_secret_file).encode()
         self._template: Template | None = None
         if config.template_file is not None:
-            secrets = {name: read_secret(path) for name, path in config.template_secrets.items()}
+            secrets = {
+                name: read_secret(f"template_secrets.{name}", path)
+                for name, path in config.template_secrets.items()
+            }
             self._template = Template(config.template_file, secrets)
         self._poster = Poster(config, clock=clock, sign=self._sign)
 

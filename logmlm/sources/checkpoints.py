@@ -83,6 +83,8 @@ class Checkpoints:
         # Made once: pathlib interns the parts of every path that is made, for good or not.
         self._before, self._fresh = _before(path), path.with_name(path.name + ".new")
         self._files = {} if self.first_start else _load(path)
+        if self.first_start and self._before.exists():
+            logger.warning("%s is gone, though %s is there; beginning anew", path, self._before)
         self._changed = self.first_start
 
     def __getitem__(self, partition: str) -> KnownFile:

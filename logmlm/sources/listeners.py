@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import stat
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -171,6 +170,8 @@ def _internet(address: str, kind: socket.SocketKind, receive_buffer: int) -> Bou
 
 
 def _unix(path: Path, kind: socket.SocketKind, mode: int) -> Bound:
+    if path.exists() and not path.is_socket():
+        raise StorageError(f"can't listen on {path}: it is no socket; move it, or name another")
     sock = socket.socket(socket.AF_UNIX, kind)
     try:
         _remove_left_over(path, kind)
@@ -199,7 +200,7 @@ def _opened(sock: socket.socket, address: tuple[str, int] | str) -> str:
 
 def _remove_left_over(path: Path, kind: socket.SocketKind) -> None:
     """Remove the socket of a process that was killed; one that somebody has open stays."""
-    if not (path.exists() and stat.S_ISSOCK(path.stat().st_mode)):
+    if not path.exists():
         return
     with socket.socket(socket.AF_UNIX, kind) as probe:
         if probe.connect_ex(str(path)) == errno.ECONNREFUSED:
