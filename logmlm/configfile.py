@@ -20,6 +20,14 @@ from logmlm.runconfig import RunConfig
 _SHOWN = ("literal_error", "greater_than", "greater_than_equal", "less_than", "less_than_equal")
 """Errors whose value may be shown: words and numbers, never a secret."""
 
+_WORDS = {
+    "path_type": "should be a path",
+    "tuple_type": "should be a list",
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+}
+"""What Pydantic says in Python's words."""
+
 AnySection = TypeVar("AnySection", bound=Section)
 
 
@@ -169,7 +177,7 @@ def _complaint(
         )
     if details["type"] == "value_error":
         return line, f"'{_dotted(place)}': " if place else "", str(details["ctx"]["error"])
-    complaint = details["msg"].removeprefix("Input ")
+    complaint = _WORDS.get(details["type"], details["msg"].removeprefix("Input "))
     if details["type"] in _SHOWN:
         complaint += f", not {details['input']!r}"
     if details["type"] == "string_too_short" and details["input"] == "":

@@ -99,7 +99,11 @@ def _address(value: object) -> object:
 
 
 def _mode(value: object) -> object:
-    return int(value, 8) if isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value) else value
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch("0?[0-7]{3}", value):
+        raise ValueError(f"'{value}' is no mode such as '660', of three digits from 0 to 7")
+    return int(value, 8)
 
 
 Address = Annotated[str, BeforeValidator(_address)]

@@ -133,6 +133,7 @@ def test_dead_letters_are_sent_again_when_that_is_asked(daemon, ask):
         (("silence", "add", "a=~.*", "--for", "2h"), 64, "does not match every alert"),
         (("silence", "expire", "f00"), 64, "no silence's id begins with 'f00'"),
         (("feedback", "f00", "--true"), 64, "no alert's id begins with 'f00'"),
+        (("feedback", "f00", "--false-alarm", "--for", "0"), 64, "--for 0 mutes nothing"),
         (("feedback", "f00"), 64, "give either --false-alarm or --true"),
         (("feedback", "f00", "--true", "--false-alarm"), 64, "give either"),
         (("alerts", "list", "--config", "c.yaml"), 64, "give --state-dir or --config, not both"),

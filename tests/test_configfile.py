@@ -165,7 +165,16 @@ def test_a_config_of_the_other_kind_is_named_as_such(write):
         (RUN + "? [a]\n: 1\n", ":6: a key should be one word"),
         (RUN + "labels: &a {b: *a}\n", ":6: aliases (*x) are not supported"),
         (RUN + 'labels: {a: "\\ud800"}\n', ":6: this value is no valid Unicode text"),
-        (RUN + "sinks: {a: 1}\n", ":6: 'sinks' should be a valid tuple"),
+        (RUN + "sinks: {a: 1}\n", ":6: 'sinks' should be a list"),
+        (RUN + "state_dir: 5\n", ":6: 'state_dir' should be a path"),
+        (
+            RUN.replace("path: models/m\n", "path: m\n  exact: maybe\n"),
+            ":3: 'model.exact' should be true or false",
+        ),
+        (
+            "model: {path: m}\nsource: {syslog: {unix: s, unix_mode: '999'}}\n",
+            ":2: 'source.syslog.unix_mode': '999' is no mode such as '660'",
+        ),
         ("a: [\n", ":2: this is no valid YAML"),
         ("a: \x07", "this is no valid YAML"),
         ("", "holds no keys"),

@@ -102,7 +102,9 @@ def test_the_status_says_whether_to_try_again(status, headers, expected):
 def test_a_receiver_out_of_reach_is_tried_later_and_its_address_is_not_told():
     with served() as (url, _):
         pass
-    assert send(url + "?token=hunter2") == Delivery("later", "ConnectionError")
+    assert send(url + "?token=hunter2") == Delivery("later", "ConnectionError: Connection refused")
+    nowhere = send("http://no.such.host.invalid/?token=hunter2")
+    assert nowhere == Delivery("later", "ConnectionError: the host's name is not known")
 
 
 def test_a_receiver_that_does_not_answer_is_left_after_the_timeout():

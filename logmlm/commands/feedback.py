@@ -49,6 +49,8 @@ def feedback(  # noqa: PLR0913  click hands each option over by its name
         return _list(state_dir, config, output) if alert == LIST else _export(state_dir, config)
     if false_alarm == is_true:
         raise UsageError("give either --false-alarm or --true")
+    if false_alarm and seconds("--for", for_) <= 0:
+        raise UsageError("--for 0 mutes nothing; say how long its like is mute")
     return _say(alert, false_alarm, seconds("--for", for_), (state_dir, config))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
@@ -19,6 +21,7 @@ from logmlm.records import Delivery
 from logmlm.secretfile import read_secret
 from logmlm.sinkconfig import HttpConfig, TlsConfig, check_url
 
+_MOST_CAUSES = 50
 _RETRIED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 Signer = Callable[[bytes], Mapping[str, str]]
 """Headers for a body."""
@@ -71,7 +74,7 @@ class Poster:
                 verify=self._verify,
             )
         except OSError as error:  # the base of RequestException, and what a lost CA file raises
-            return Delivery("later", type(error).__name__)  # its text may hold a secret address
+            return Delivery("later", _reason(error))
         with response:
             return self._delivery(response)
 
@@ -104,6 +107,21 @@ class Poster:
             return max(0.0, parsedate_to_datetime(text).timestamp() - self._clock())
         except (ValueError, OverflowError):
             return 0.0
+
+
+def _reason(error: OSError) -> str:
+    """The kind of an error, and the system's words for it; its own may hold a secret address."""
+    waiting: list[object] = [error]
+    for one in waiting:  # which grows: the causes of each come after it
+        if isinstance(one, ssl.SSLError) and one.reason:
+            return f"{type(error).__name__}: {one.reason}"
+        if isinstance(one, OSError) and one.errno in errno.errorcode and one.strerror:
+            return f"{type(error).__name__}: {one.strerror}"
+        if isinstance(one, socket.gaierror):
+            return f"{type(error).__name__}: the host's name is not known"
+        if isinstance(one, BaseException) and len(waiting) < _MOST_CAUSES:
+            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return type(error).__name__
 
 
 def _url(config: HttpConfig, path: str) -> str:
