@@ -32,10 +32,10 @@ class SafePoints:
 
     def add(self, partition: str, checkpoint: Checkpoint, alerts: Iterable[str]) -> None:
         """Take the partition's newest checkpoint, and the alerts made since the one before."""
-        steps = self._waiting.setdefault(partition, deque())
+        steps = self._waiting.get(partition)
         made = [alert for alert in alerts if not self._is_settled(alert)]
         if made:
-            steps.append(_Step(checkpoint, made))
+            self._waiting.setdefault(partition, deque()).append(_Step(checkpoint, made))
         elif steps:
             steps[-1].checkpoint = checkpoint
         else:
@@ -43,18 +43,19 @@ class SafePoints:
 
     def settled(self, partition: str) -> Checkpoint | None:
         """Newest checkpoint that no alert holds back; None if there is none yet."""
-        steps = self._waiting.get(partition, deque())
+        steps = self._waiting.get(partition)
         while steps and self._is_over(steps[0]):
             self._settled[partition] = steps.popleft().checkpoint
+        if not steps:
+            self._waiting.pop(partition, None)
         return self._settled.get(partition)
 
     def distrust(self) -> None:
         """Forget which windows were made before: another rule makes others from now on."""
-        for partition, steps in self._waiting.items():
+        for steps in self._waiting.values():
             for step in steps:
                 step.checkpoint = step.checkpoint.anew()
-            if partition in self._settled:
-                self._settled[partition] = self._settled[partition].anew()
+        self._settled = {name: at.anew() for name, at in self._settled.items()}
 
     def drop(self, partitions: Collection[str]) -> None:
         """Forget partitions; whoever has them now makes their alerts again."""

@@ -236,7 +236,10 @@ class _Partition:
         return self.ends_by_time and now - self._received_at > self._rule.quiet
 
     def close_all(self, closed_by: ClosedBy, complete: bool) -> list[Window]:
-        return self._end(list(self._by_start.values()), closed_by, complete)
+        windows = self._end(list(self._by_start.values()), closed_by, complete)
+        for runs in (self._by_start, self._by_last):
+            runs.clear()  # or they would keep room for as many as were ever open
+        return windows
 
     def checkpoint(self) -> Checkpoint:
         safe, watermark = self._position, self._watermark

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
 from logmlm.sources.fingerprint import FileId, Fingerprint, Mark, partition_name
-from logmlm.storage import write_json
+from logmlm.storage import write_text
 
 VERSION = 2
 """Version 1 had no checksum."""
@@ -86,6 +86,7 @@ class Checkpoints:
         if self.first_start and self._before.exists():
             logger.warning("%s is gone, though %s is there; beginning anew", path, self._before)
         self._changed = self.first_start
+        self._texts: dict[str, tuple[KnownFile, str]] = {}
 
     def __getitem__(self, partition: str) -> KnownFile:
         """Return what is known of `partition`; KeyError if nothing is."""
@@ -135,6 +136,7 @@ class Checkpoints:
     def forget(self, partition: str) -> None:
         """Drop what is known of `partition`."""
         del self._files[partition]
+        self._texts.pop(partition, None)
         self._changed = True
 
     def save(self) -> None:
@@ -145,12 +147,21 @@ class Checkpoints:
 
         """
         if self._changed:
-            files = [asdict(known) for known in self]
+            files = f"[{', '.join(map(self._text, self))}]"
             if self._path.exists():
                 self._keep()
-            stored = {"version": VERSION, "checksum": _checksum(files), "files": files}
-            write_json(self._path, stored)
+            checksum = zlib.crc32(files.encode())
+            head = f'"version": {VERSION}, "checksum": {checksum}'
+            write_text(self._path, f'{{{head}, "files": {files}}}\n')
             self._changed = False
+
+    def _text(self, known: KnownFile) -> str:
+        """A file as JSON, made once: of many that were rotated, few change from save to save."""
+        written, text = self._texts.get(known.partition, (None, ""))
+        if written is not known:
+            text = _dumped(asdict(known))
+            self._texts[known.partition] = known, text
+        return text
 
     def _keep(self) -> None:
         """Keep what is saved as the version before."""
@@ -206,7 +217,11 @@ def _read(path: Path) -> dict[str, KnownFile]:
 
 
 def _checksum(files: Any) -> int:
-    return zlib.crc32(json.dumps(files, sort_keys=True).encode())
+    return zlib.crc32(_dumped(files).encode())
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _before(path: Path) -> Path:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
-from logmlm.storage import write_json
+from logmlm.storage import write_text
 
 VERSION = 1
 STRETCH_ENTRIES = 256
@@ -72,7 +72,8 @@ def save(path: Path, state: JournalState) -> None:
 
     """
     content = asdict(state)
-    write_json(path, {"version": VERSION, "checksum": _checksum(content), "state": content})
+    stored = {"version": VERSION, "checksum": _checksum(content), "state": content}
+    write_text(path, json.dumps(stored) + "\n")
 
 
 def _checksum(content: Any) -> str:
