@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from logmlm.failures import REASONS, failure
+from logmlm.follower import Follower
 from logmlm.records import UNKNOWN, Delivery, Notification, Score, Status, Window
-from logmlm.sources.base import Lagging
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 VALUE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -29,6 +29,15 @@ STATUSES: tuple[Status, ...] = ("firing", "resolved")
 
 Judge = Callable[[Sequence[Window]], list[Score]]
 Send = Callable[[Notification], Delivery]
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A source that knows how far it is behind."""
+
+    def lag(self) -> Mapping[str, int]:
+        """What waits to be read, by partition: bytes of files, records of Kafka."""
+        ...
 
 
 class Metrics:
@@ -138,12 +147,12 @@ class _Reading:
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float]) -> None:
         self.committed_at = clock()
         self.lines = _counter(registry, "lines", "Lines that the source handed over.")
-        self._discarded = _Follower(
+        self._discarded = Follower(
             _counter(registry, "lines_discarded", "Lines in no window, by reason.", "reason")
         )
         about = "Lines joined to the one before, of which they are part, by reason."
-        self._joined = _Follower(_counter(registry, "lines_joined", about, "reason"))
-        self._source = _Follower(
+        self._joined = Follower(_counter(registry, "lines_joined", about, "reason"))
+        self._source = Follower(
             _counter(registry, "source_events", "What a source had to count.", "kind")
         )
         about = "What the source has not read yet: bytes of files, records of Kafka."
@@ -259,25 +268,6 @@ class _Paging:
         elif notification.status == "resolved":
             self.alerts.labels("resolved").inc(len(notification.alerts))
         return delivery
-
-
-class _Follower:
-    """Makes a counter with one label follow totals that someone else counts.
-
-    Another owner's totals start anew, and are added to what was counted before.
-    """
-
-    def __init__(self, counter: Counter) -> None:
-        self._counter = counter
-        self._owner: object = None
-        self._seen: dict[str, int] = {}
-
-    def follow(self, owner: object, totals: Mapping[str, int]) -> None:
-        if owner is not self._owner:
-            self._owner, self._seen = owner, {}
-        for name, total in totals.items():
-            self._counter.labels(name).inc(max(0, total - self._seen.get(name, 0)))
-            self._seen[name] = total
 
 
 def _counter(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Counter:

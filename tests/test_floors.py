@@ -26,6 +26,7 @@ FLOORS = (
         "configdocument",
         "maskadvice",
         "tables",
+        "follower",
     ),
     ("kafkaconfig", "kafkaaddress", "surges", "windowrules", "windowid", "tally"),
     ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),

@@ -111,5 +111,5 @@ def test_a_device_that_is_not_there_is_a_sentence() -> None:
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert resolve_device("auto").type == expected
     for name in ("abacus", "cuda:99", ""):
-        with pytest.raises(UsageError, match=rf"device '{name}' can't be used: .*--device auto"):
+        with pytest.raises(UsageError, match=rf"device '{name}' can't be used: .*take 'auto'"):
             resolve_device(name)

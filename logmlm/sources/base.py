@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from logmlm.records import Checkpoint, LogLine
 
@@ -21,15 +21,6 @@ class Changes:
     lost: frozenset[str] = frozenset()
     gained: Mapping[str, Checkpoint] = field(default_factory=dict)
     ended: frozenset[str] = frozenset()
-
-
-@runtime_checkable
-class Lagging(Protocol):
-    """A source that knows how far it is behind."""
-
-    def lag(self) -> Mapping[str, int]:
-        """What waits to be read, by partition: bytes of files, records of Kafka."""
-        ...
 
 
 class Source(Protocol):
