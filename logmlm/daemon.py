@@ -100,10 +100,7 @@ def run(
     """
     environment = os.environ if world.environment is None else world.environment
     directory = state_directory(config, environment)
-    if (directory / MODEL_NOTE).exists() and not (directory / STATE).exists():
-        logger.warning(
-            "%s is gone: alerts that waited, silences and feedback are lost", directory / STATE
-        )
+    _tell_of_lost_state(directory)
     measured = Metrics(version("logmlm"), world.clock)
     silences = SilenceApi(directory / STATE, world.clock)
     with (
@@ -123,6 +120,12 @@ def run(
             logger.info("ready; state in %s", directory)
             _run(running, stop, stop_when_idle, outside)
     logger.info("stopped")
+
+
+def _tell_of_lost_state(directory: Path) -> None:
+    state = directory / STATE
+    if (directory / MODEL_NOTE).exists() and not state.exists():
+        logger.warning("%s is gone: alerts that waited, silences and feedback are lost", state)
 
 
 @contextmanager
