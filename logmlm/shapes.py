@@ -65,10 +65,12 @@ class Sight:
         try:
             wide = list(self._widen(tree))
             if not self.is_of_shape:
-                self._widened = _compiled(wide, tree.state, regex.flags)
                 heads: list[list[Node]] = []
-                heads += (head for head in self._heads(tree, []) if head not in heads)
+                for head in self._heads(tree, []):
+                    if head not in heads:
+                        heads.append(head)
                 self._tellers = [_Teller(head, regex.flags) for head in heads]
+                self._widened = _compiled(wide, tree.state, regex.flags)
         except _OpaqueError:
             self.is_of_shape = False
 
@@ -104,7 +106,10 @@ class Sight:
                     yield from self._heads(branch, before)
                 (wide,) = self._widen([node])
             elif op is _constants.SUBPATTERN:
-                yield from self._heads(content[3], before)
+                inner = list(self._heads(content[3], before))
+                if inner and (content[1] or content[2]):
+                    raise _OpaqueError  # flags of its own, which what stands before would lose
+                yield from inner
                 (wide,) = self._widen([node])
             else:
                 wide = node

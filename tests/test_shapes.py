@@ -89,6 +89,7 @@ def with_digits(text, digits):
 @given(PAIRS, TEXTS, st.lists(st.text("0123456789", min_size=1, max_size=7), max_size=8))
 @example([("A", r"\d{3}(?=0x)"), ("HEX", BUILT_IN["HEX"])], "1230x1f", ["1", "10", "0"])
 @example([("HEX", BUILT_IN["HEX"])], "size 67108864", ["0", "6"])
+@example([("FLAGS", r"(?i:A0)\S*")], "a1", ["0", "1"])
 def test_whatever_is_remembered_the_masked_text_is_that_of_the_patterns(pairs, text, variants):
     remembering = Masks(pairs)
     texts = [text, *(with_digits(text, digits) for digits in variants)]
