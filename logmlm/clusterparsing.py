@@ -18,7 +18,9 @@ from pathlib import Path
 from logmlm.cluster import SHARD_BYTES, Row, numbers, translated
 from logmlm.errors import LogmlmError
 from logmlm.formats import get_format
-from logmlm.parsing import Again, Batch, Found, Packed, Packer, Parsing, batched, unpacked
+from logmlm.layouts import columns
+from logmlm.parsed import Found
+from logmlm.parsing import Again, Batch, Packed, Packer, Parsing, batched, unpacked
 from logmlm.records import LogLine
 from logmlm.shards import Shard, ShardLines, cut_anywhere
 from logmlm.sources.archive import refuse_empty
@@ -44,7 +46,7 @@ class _Part:
     places: list[tuple[int, int, int]]
     """Where each line starts and ends, and its number in the shard."""
     received_at: float
-    packed: list[Packed]
+    packed: Packed
     read: int
     too_long: int
 
@@ -106,8 +108,7 @@ def _outcomes(shard: Shard, work: Work) -> Iterator[_Outcome]:
 
 
 def _part(batch: Batch, pack: Packer) -> _Part:
-    texts = [line.text for line in batch.lines]
-    times = [line.received_at for line in batch.lines]
+    texts, times = columns(batch.lines)
     places = [(line.start, line.end, line.number) for line in batch.lines]
     packed = pack(texts, times)
     return _Part(texts, places, max(times, default=0.0), packed, batch.read, batch.too_long)
@@ -123,8 +124,7 @@ def _unpacked(
         for part in _parts(group, warn):
             batch = part.batch(log, before[log])
             read += part.read
-            pairs = zip(part.packed, part.texts, strict=True)
-            yield log, batch, [unpacked(found, text, again) for found, text in pairs]
+            yield log, batch, unpacked(part.packed, again)
         before[log] += read
 
 

@@ -163,5 +163,5 @@ def _reader(manifest: Manifest, template_of: TemplateOf) -> EventReader:
     return EventReader(get_format(manifest.format), key, template_of, multiline, finished=True)
 
 
-def _nothing(message: str, masked: str | None = None, /) -> str:  # noqa: ARG001  nobody reads the id
+def _nothing(message: str) -> str:  # noqa: ARG001  nobody reads the id
     return ""

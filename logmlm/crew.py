@@ -15,7 +15,9 @@ from multiprocessing.connection import Connection
 
 from logmlm.errors import LogmlmError
 from logmlm.formats import get_format
-from logmlm.parsing import Again, Batch, Found, Packed, Parsing, batched, unpacked
+from logmlm.layouts import columns
+from logmlm.parsed import Found
+from logmlm.parsing import Again, Batch, Packed, Parsing, batched, unpacked
 from logmlm.processes import available_cpus, interrupts_ignored
 from logmlm.records import LogLine
 
@@ -39,7 +41,7 @@ class Crew:
         self._workers = available_cpus() - 1 if workers is None else workers
         self._small = small
         self._again = Again(get_format(parsing.format))
-        self._parse = parsing.parser()
+        self._parse = parsing.parser().parse
 
     def read(self, lines: Iterable[LogLine]) -> Iterator[tuple[Batch, Found]]:
         """All lines, those of one message joined, in batches as `parse` gives them."""
@@ -60,8 +62,7 @@ class Crew:
             batch = next(rest, None)
             if batch is None:
                 return
-            parse = self._parse
-            yield batch, [parse(line.text, line.received_at) for line in batch.lines]
+            yield batch, self._parse(*columns(batch.lines))
             lines += len(batch.lines)
         yield from self._shared(rest)
 
@@ -79,15 +80,11 @@ class Crew:
                 packed = worker.receive()
                 worker.send(batch)  # it goes on before this process looks at its result
                 waiting.append((batch, worker))
-                yield done, self._unpacked(done, packed)
+                yield done, unpacked(packed, self._again)
             for done, worker in waiting:
-                yield done, self._unpacked(done, worker.receive())
+                yield done, unpacked(worker.receive(), self._again)
         if errors:
             raise errors[0]
-
-    def _unpacked(self, batch: Batch, packed: list[Packed]) -> Found:
-        pairs = zip(batch.lines, packed, strict=True)
-        return [unpacked(found, line.text, self._again) for line, found in pairs]
 
 
 def _until_error(batches: Iterator[Batch], errors: list[LogmlmError]) -> Iterator[Batch]:
@@ -118,13 +115,12 @@ class _Worker:
         self._process.join()
 
     def send(self, batch: Batch) -> None:
-        content = [line.text for line in batch.lines], [line.received_at for line in batch.lines]
         with suppress(BrokenPipeError):  # `receive` says so
-            self._connection.send(content)
+            self._connection.send(columns(batch.lines))
 
-    def receive(self) -> list[Packed]:
+    def receive(self) -> Packed:
         try:
-            found: list[Packed] = self._connection.recv()
+            found: Packed = self._connection.recv()
         except (EOFError, OSError) as error:
             self._process.join()
             raise LogmlmError(

@@ -20,7 +20,7 @@ from logmlm.mlm.store import load_model
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration
 from logmlm.parsing import Parsing
-from logmlm.reader import EventReader
+from logmlm.reader import ByMask, EventReader
 from logmlm.records import Expectation, LogLine, Score, Window
 from logmlm.surges import Judge, ScoreAll
 from logmlm.templates import Templates
@@ -92,8 +92,10 @@ class Detector:
         """A reader for the line format that the model was trained on; it never learns."""
         line_format = get_format(self.manifest.format)
         key, multiline = self.manifest.window.key, self.manifest.format.multiline
-        match, masks = self.templates.match, self.templates.masking
-        return EventReader(line_format, key, match, multiline, finished=finished, masks=masks)
+        known = self.templates
+        by_mask = ByMask(known.match_masked, known.masking)
+        reading = line_format, key, known.match, multiline
+        return EventReader(*reading, finished=finished, by_mask=by_mask)
 
     def windower(self) -> Windower:
         """Windows as in training."""

@@ -7,24 +7,37 @@ a line, neither the format nor the key nor the masks need be tried again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 from logmlm.formats import Attributes, LineFormat, PatternFormat, first_line
-from logmlm.formats.stamps import ReadStamp, stamp_reader
+from logmlm.formats.stamps import StampReader, stamp_reader
 from logmlm.keys import KeyExtractor
-from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks
-from logmlm.records import Fields, LineFields, Parsed
-from logmlm.shapes import ALIKE, Sight, has_digit, shape_of
-
-Parse = Callable[[str, float], LineFields | None]
-"""As `LineFormat.parse`, but that some of the fields may wait until they are asked for."""
+from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks, Variants
+from logmlm.parsed import Found, unparsed
+from logmlm.records import Fields, LogLine
+from logmlm.shapes import Sight, has_digit, shape_of
 
 
-def parser(line_format: LineFormat, key_of: KeyExtractor, masks: Masks | None = None) -> Parse:
-    """A function that parses lines as `line_format` does, many of them faster.
+class Parser(Protocol):
+    """Parses lines as a `LineFormat` does, but that some of the fields may wait for the asking."""
 
-    What it finds by a line's shape is `Parsed`; `masks` are asked what they make of the message.
+    def parse(self, texts: Sequence[str], nows: Sequence[float]) -> Found:
+        """What is found in each text, by when each was received."""
+        ...
+
+
+def columns(lines: Sequence[LogLine]) -> tuple[list[str], list[float]]:
+    """The texts of lines, and when they were received, as a `Parser` takes them."""
+    return [line.text for line in lines], [line.received_at for line in lines]
+
+
+def parser(line_format: LineFormat, key_of: KeyExtractor, masks: Masks | None = None) -> Parser:
+    """What parses lines as `line_format` does, many of them faster.
+
+    Of what it finds by a line's shape the rest waits; `masks` are asked what they make of the
+    message.
     """
     if (
         isinstance(line_format, PatternFormat)
@@ -32,8 +45,19 @@ def parser(line_format: LineFormat, key_of: KeyExtractor, masks: Masks | None = 
         and Sight(line_format.pattern).is_of_shape
         and key_of.is_of_shape(line_format.plain)
     ):
-        return _Layouts(line_format, key_of, masks).parse
-    return line_format.parse
+        return _Layouts(line_format, key_of, masks)
+    return _OneByOne(line_format)
+
+
+class _OneByOne:
+    """Parses each line by itself."""
+
+    def __init__(self, line_format: LineFormat) -> None:
+        self._parse = line_format.parse
+
+    def parse(self, texts: Sequence[str], nows: Sequence[float]) -> Found:
+        """See `Parser`."""
+        return unparsed(list(map(self._parse, texts, nows)))
 
 
 class _Layouts:
@@ -46,19 +70,46 @@ class _Layouts:
         self._key_of = key_of
         self._masks = masks
         self._known: dict[bytes, _Layout] = {}
-        self._stamps: dict[object, ReadStamp] = {}
+        self._stamps: dict[object, StampReader] = {}
 
-    def parse(self, text: str, now: float) -> LineFields | None:
-        """See `Parse`."""
-        layout = self._known.get(text.encode("utf-8", "surrogatepass").translate(ALIKE))
-        if layout is None:
-            return self._meet(text, now)
-        timestamp = layout.read_stamp(text, now)
-        return Parsed(
-            timestamp, text[layout.message], text[layout.key], layout.masked, text, layout
-        )
+    def parse(self, texts: Sequence[str], nows: Sequence[float]) -> Found:
+        """See `Parser`."""
+        shapes = _shapes(texts)
+        layouts = list(map(self._known.get, shapes))
+        if None not in layouts:
+            return _found(cast(list[_Layout], layouts), texts, nows)
+        odd = self._met(layouts, shapes, texts, nows)
+        stand_in = next((place for place in range(len(texts)) if layouts[place]), None)
+        if stand_in is None:
+            return unparsed(list(odd.values()))
+        texts = list(texts)
+        for place in odd:
+            layouts[place], texts[place] = layouts[stand_in], texts[stand_in]
+        found = _found(cast(list[_Layout], layouts), texts, nows)
+        found.odd.extend(odd)
+        for place, fields in odd.items():
+            found.rests[place] = fields
+        return found
 
-    def _meet(self, text: str, now: float) -> LineFields | None:
+    def _met(
+        self,
+        layouts: list[_Layout | None],
+        shapes: Sequence[bytes],
+        texts: Sequence[str],
+        nows: Sequence[float],
+    ) -> dict[int, Fields | None]:
+        """Fill in the layouts of new shapes; what is in lines that get none, by their places."""
+        odd: dict[int, Fields | None] = {}
+        for place in [place for place, layout in enumerate(layouts) if layout is None]:
+            shape = shapes[place]
+            if shape not in self._known:
+                odd[place] = self._meet(shape, texts[place], nows[place])
+            if (layout := self._known.get(shape)) is not None:
+                layouts[place] = layout
+                odd.pop(place, None)
+        return odd
+
+    def _meet(self, shape: bytes, text: str, now: float) -> Fields | None:
         """Parse a line of a new shape, and keep where all is if that is of the shape alone."""
         fields = self._format.parse(text, now)
         match = None if fields is None else self._format.pattern.match(text)
@@ -67,9 +118,8 @@ class _Layouts:
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
             self._stamps.clear()
-        layout = self._known[shape_of(text)] = self._layout(fields, match)
-        found = fields.timestamp, fields.message, text[layout.key], layout.masked
-        return Parsed(*found, text, layout)
+        self._known[shape] = self._layout(fields, match)
+        return fields
 
     def _is_of_shape(self, text: str, fields: Fields, match: re.Match[str]) -> bool:
         """Whether what is the same in all lines of a layout holds no digit."""
@@ -87,10 +137,10 @@ class _Layouts:
         message = _message(fields, match)
         key = self._key_of.place(match, self._format.plain, message)
         masked = None if self._masks is None else self._masks.of_shape(fields.message)
-        level, label, read_stamp = fields.level, fields.label, self._read_stamp(match)
-        return _Layout(self._format, level, label, read_stamp, message, key, masked)
+        stamp = self._stamp(match)
+        return _Layout(self._format, fields.level, fields.label, stamp, message, key, masked)
 
-    def _read_stamp(self, match: re.Match[str]) -> ReadStamp:
+    def _stamp(self, match: re.Match[str]) -> StampReader:
         """How to read the time: alike in most layouts, so that they share it."""
         text = match.string
         places = {n: slice(*match.span(n)) for n in self._format.time_groups if match[n]}
@@ -101,22 +151,54 @@ class _Layouts:
         return self._stamps[kind]
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class _Layout:
     """Where all is in the lines of one shape, and what is the same in all of them."""
 
     format: PatternFormat
     level: str
     label: str | None
-    read_stamp: ReadStamp
-    message: slice
+    stamp: StampReader
+    message_at: slice
     key: slice
-    masked: str | None
+    masked: str | Variants | None
 
-    def fields(self, parsed: Parsed) -> Fields:
+    def fields(self, line: LogLine) -> Fields:
         """See `Rest`."""
-        attributes = Attributes(self.format, parsed.text)
-        return Fields(parsed.timestamp, self.level, parsed.message, attributes, self.label)
+        text = first_line(line.text)
+        (time,) = self.stamp.read([text], [line.received_at])
+        attributes = Attributes(self.format, text)
+        return Fields(time, self.level, text[self.message_at], attributes, self.label)
+
+    def message(self, line: LogLine) -> str:
+        """See `Rest`."""
+        return line.text[self.message_at]
+
+
+def _shapes(texts: Sequence[str]) -> list[bytes]:
+    """The shape of each text, found for all in one step where none holds a line end."""
+    shapes = shape_of("\n".join(texts)).split(b"\n")
+    return shapes if len(shapes) == len(texts) else list(map(shape_of, texts))
+
+
+def _found(layouts: Sequence[_Layout], texts: Sequence[str], nows: Sequence[float]) -> Found:
+    """What lies in each text where its layout says."""
+    keys = [text[layout.key] for layout, text in zip(layouts, texts, strict=True)]
+    masked = [
+        known.of(text[layout.message_at]) if isinstance(known := layout.masked, Variants) else known
+        for layout, text in zip(layouts, texts, strict=True)
+    ]
+    return Found(_times(layouts, texts, nows), keys, masked, [*layouts], [])
+
+
+def _times(
+    layouts: Sequence[_Layout], texts: Sequence[str], nows: Sequence[float]
+) -> list[float | None]:
+    stamps = {layout.stamp for layout in layouts}
+    if len(stamps) == 1:
+        return stamps.pop().read(texts, nows)
+    lines = zip(layouts, texts, nows, strict=True)
+    return [layout.stamp.read([text], [now])[0] for layout, text, now in lines]
 
 
 def _message(fields: Fields, match: re.Match[str]) -> slice:

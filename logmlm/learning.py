@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,8 +23,9 @@ from logmlm.formats import LineFormat
 from logmlm.labels import Labels
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
-from logmlm.parsing import Batch, Found
-from logmlm.reader import EventReader
+from logmlm.parsed import Found
+from logmlm.parsing import Batch
+from logmlm.reader import ByMask, EventReader
 from logmlm.records import UNKNOWN, Window
 from logmlm.templates import Templates
 from logmlm.windows import Windower
@@ -74,8 +75,12 @@ class Learner:
     ) -> None:
         self._messages = _Messages(templates)
         self._templates = templates
-        number = self._messages.number
-        self._reader = EventReader(line_format, window.key, number, finished=True)
+        known = self._messages
+        self._reader = EventReader(
+            *(line_format, window.key, known.number),
+            finished=True,
+            by_mask=ByMask(known.number_masked),
+        )
         self._windower = Windower(window)
         self._labels = labels
         self._numbers_path = work / "messages.i32"
@@ -176,14 +181,17 @@ class _Messages:
         self._templates = templates
         self._numbers: dict[tuple[str, bool], int] = {}
 
-    def number(self, message: str, masked: str | None = None) -> str:
+    def number(self, message: str) -> str:
         """Learn a message and return its number, as the text that an event carries."""
-        if masked is None:
-            masked = self._templates.mask(message)
-        learned = self._templates.learn_masked(masked, message)
+        return self.number_masked(self._templates.mask(message), lambda: message)
+
+    def number_masked(self, masked: str, message: Callable[[], str]) -> str:
+        """Learn what masks made of a message, which is asked for where that is new."""
         known = self._numbers.get((masked, True))
         if known is not None:
+            self._templates.learn_masked(masked, "")  # its template is there: it counts
             return str(known)
+        learned = self._templates.learn_masked(masked, message())
         full = len(self._numbers) >= DISTINCT_MESSAGES
         entry = (learned, False) if full else (masked, True)
         return str(self._numbers.setdefault(entry, len(self._numbers)))

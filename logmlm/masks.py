@@ -115,7 +115,7 @@ class Masks:
         self.pairs = tuple(pairs)
         self._keeps = [mask for mask in masks if "keep" in mask.regex.groupindex]
         self._masks = [mask for mask in masks if "keep" not in mask.regex.groupindex]
-        self._known: dict[bytes, str | _Variants] = {}
+        self._known: dict[bytes, str | Variants] = {}
         self._count = 0
 
     def mask(self, text: str) -> str:
@@ -128,31 +128,30 @@ class Masks:
             return known
         if known is None:
             return self._meet(text, shape)
-        masked = known.results.get(known.digits_of(text))
+        masked = known.of(text)
         return self._trace(text, known) if masked is None else masked
 
     def mask_message(self, message: str) -> str:
         """Return the first line of a message, masked: what templates are learned from."""
         return self.mask(message.strip().partition("\n")[0])
 
-    def of_shape(self, message: str) -> str | None:
+    def of_shape(self, message: str) -> str | Variants | None:
         """What `mask_message` makes of all messages of this one's shape, one line each.
 
-        None where that is not known, or hangs on their digits.
+        Where that hangs on their digits, what is known of it. None where nothing is.
         """
         self.mask_message(message)
-        known = self._known.get(shape_of(message.strip()))
-        return known if isinstance(known, str) else None
+        return self._known.get(shape_of(message.strip()))
 
     def _meet(self, text: str, shape: bytes) -> str:
         """Mask a text of a new shape; where digits decide, on which is found out if it recurs."""
         places: set[int] = set()
         masked = self._apply(_Half(text), places)
         self._make_room()
-        self._known[shape] = _Variants() if places else masked
+        self._known[shape] = Variants() if places else masked
         return masked
 
-    def _trace(self, text: str, known: _Variants) -> str:
+    def _trace(self, text: str, known: Variants) -> str:
         """Mask a text of a shape that was met before, with the digits that decide about it."""
         places: set[int] = set()
         masked = self._apply(_Half(text, list(range(len(text)))), places)
@@ -197,13 +196,17 @@ class _Mask:
         self.sight = Sight(regex)
 
 
-class _Variants:
+class Variants:
     """Results for one shape, by the digits in the places that matter; none at first."""
 
     def __init__(self) -> None:
         self.places: frozenset[int] = frozenset()
         self.results: dict[object, str] = {}
         self.digits_of: Callable[[str], object] = len
+
+    def of(self, text: str) -> str | None:
+        """The result for a text of the shape, None where it is not known."""
+        return self.results.get(self.digits_of(text))
 
     def keep(self, text: str, masked: str, places: set[int]) -> None:
         """Keep a result; places that did not matter before make the others worthless."""

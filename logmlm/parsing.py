@@ -7,18 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from operator import attrgetter
 
 from logmlm.config import FormatConfig, MultilineConfig
 from logmlm.formats import Joiner, LineFormat, attribute, get_format
 from logmlm.keys import KeyExtractor
-from logmlm.layouts import Parse, parser
+from logmlm.layouts import Parser, parser
 from logmlm.masks import Masks, Pair
-from logmlm.records import Fields, LineFields, LogLine, Parsed
+from logmlm.parsed import Found
+from logmlm.records import Fields, LogLine, Rest
 
 BATCH_LINES, BATCH_CHARS = 4_096, 4 << 20
+PIECE_LINES = 64
+"""So many lines, which may be long, are read before it is looked how long they are."""
 
-Packed = tuple[float | None, str, str, str | None] | Fields | None
-"""A line's `Parsed` without its text; or all fields, of a line that goes on in the next."""
+Packed = tuple[list[float | None], list[str], list[str | None], dict[int, Fields | None]]
+"""Columns of `Found`: times, keys, and masked messages of all lines; and which lines, by their
+places, match no format, or go on in the next: these have all fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +40,8 @@ class Batch:
     too_long: int = 0
 
 
-Packer = Callable[[Sequence[str], Sequence[float]], list[Packed]]
+Packer = Callable[[Sequence[str], Sequence[float]], Packed]
 """Parses texts, each with the time when it was received."""
-Found = list[LineFields | None]
-"""What was found in each line of a batch; None: it does not match the format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +52,43 @@ class Parsing:
     key: str | None
     masks: tuple[Pair, ...]
 
-    def parser(self) -> Parse:
-        """A function that parses lines so, many by their shapes."""
+    def parser(self) -> Parser:
+        """What parses lines so, many by their shapes."""
         return parser(*self._parts())
 
     def packer(self) -> Packer:
         """A function that parses so, for another process."""
-        line_format, key_of, masks = self._parts()
-        parse = parser(line_format, key_of, masks)
-
-        def pack(text: str, received_at: float) -> Packed:
-            found = parse(text, received_at)
-            if found is None:
-                return None
-            if isinstance(found, Parsed):
-                key, masked = found.key, found.masked
-            elif found.partial:
-                return replace(found, attributes=dict(found.attributes))
-            else:
-                key, masked = key_of(found, attribute), None
-            masked = masks.mask_message(found.message) if masked is None else masked
-            return found.timestamp, found.message, key, masked
-
-        return lambda texts, times: list(map(pack, texts, times))
+        return _Packer(*self._parts()).pack
 
     def _parts(self) -> tuple[LineFormat, KeyExtractor, Masks]:
         return get_format(self.format), KeyExtractor(self.key), Masks(self.masks)
+
+
+class _Packer:
+    """Finds out all that can be of lines, and keeps of it what can be sent."""
+
+    def __init__(self, line_format: LineFormat, key_of: KeyExtractor, masks: Masks) -> None:
+        self._parse = parser(line_format, key_of, masks).parse
+        self._key_of = key_of
+        self._mask = masks.mask_message
+
+    def pack(self, texts: Sequence[str], nows: Sequence[float]) -> Packed:
+        """See `Packer`."""
+        found = self._parse(texts, nows)
+        odd: dict[int, Fields | None] = {}
+        for place, rest in enumerate(found.rests):
+            if isinstance(rest, Fields) and not rest.partial:
+                found.times[place], found.keys[place] = (
+                    rest.timestamp,
+                    self._key_of(rest, attribute),
+                )
+                found.masked[place] = self._mask(rest.message)
+            elif rest is None or isinstance(rest, Fields):
+                odd[place] = rest and replace(rest, attributes=dict(rest.attributes))
+            elif found.masked[place] is None:
+                line = LogLine(texts[place], "", 0, 0, nows[place])
+                found.masked[place] = self._mask(rest.message(line))
+        return found.times, found.keys, found.masked, odd
 
 
 class Again:
@@ -82,15 +97,23 @@ class Again:
     def __init__(self, line_format: LineFormat) -> None:
         self._parse = line_format.parse
 
-    def fields(self, parsed: Parsed) -> Fields:
+    def fields(self, line: LogLine) -> Fields:
         """See `Rest`."""
-        found = self._parse(parsed.text, parsed.timestamp or 0.0)
-        return replace(found or Fields(None, "", parsed.message), timestamp=parsed.timestamp)
+        found = self._parse(line.text, line.received_at)
+        return Fields(None, "", line.text) if found is None else found
+
+    def message(self, line: LogLine) -> str:
+        """See `Rest`."""
+        return self.fields(line).message
 
 
-def unpacked(packed: Packed, text: str, rest: Again) -> LineFields | None:
-    """Give what `pack` found in a text."""
-    return Parsed(*packed, text, rest) if isinstance(packed, tuple) else packed
+def unpacked(packed: Packed, rest: Again) -> Found:
+    """Give what `pack` found."""
+    times, keys, masked, odd = packed
+    rests: list[Rest | Fields | None] = [rest] * len(times)
+    for place, fields in odd.items():
+        rests[place] = fields
+    return Found(times, keys, masked, rests, sorted(odd))
 
 
 def batched(lines: Iterable[LogLine], multiline: MultilineConfig | None) -> Iterator[Batch]:
@@ -108,14 +131,25 @@ def _joined(batches: Iterable[Batch], joiner: Joiner) -> Iterator[Batch]:
 
 def by_partition(lines: Iterable[LogLine]) -> Iterator[Batch]:
     """Batches of `BATCH_LINES` lines or about `BATCH_CHARS` characters, each of one partition."""
-    batch: list[LogLine] = []
-    chars = 0
-    for line in lines:
-        changed = bool(batch) and batch[0].partition != line.partition
-        if changed or len(batch) == BATCH_LINES or chars >= BATCH_CHARS:
-            yield Batch(batch, changed, len(batch))
-            batch, chars = [], 0
-        batch.append(line)
-        chars += len(line.text)
-    if batch:
-        yield Batch(batch, True, len(batch))
+    for _, group in groupby(lines, attrgetter("partition")):
+        yield from _batches(group)
+
+
+def _batches(lines: Iterator[LogLine]) -> Iterator[Batch]:
+    following = next(lines, None)
+    while following is not None:
+        batch = _filled([following], lines)
+        following = next(lines, None)
+        yield Batch(batch, following is None, len(batch))
+
+
+def _filled(batch: list[LogLine], lines: Iterator[LogLine]) -> list[LogLine]:
+    """A batch with the lines that follow, as many as make it full."""
+    chars = len(batch[0].text)
+    while chars < BATCH_CHARS:
+        piece = list(islice(lines, min(PIECE_LINES, BATCH_LINES - len(batch))))
+        if not piece:
+            break
+        batch += piece
+        chars += sum(len(line.text) for line in piece)
+    return batch

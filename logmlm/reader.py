@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from functools import partial
+from itertools import compress, count, pairwise
+from operator import attrgetter, ne
+from typing import NamedTuple, cast
 
 from logmlm.config import MultilineConfig
 from logmlm.errors import DataError, FormatError
 from logmlm.formats import ALIASES, Assembled, Assembler, Joiner, LineFormat, attribute
+from logmlm.frozen import made
 from logmlm.keys import KeyExtractor
-from logmlm.layouts import parser
+from logmlm.layouts import columns, parser
 from logmlm.masks import Masks
+from logmlm.parsed import Found, Parsed
 from logmlm.parsing import Batch
-from logmlm.records import Event, LineFields, LogLine, Parsed
+from logmlm.records import Event, LogLine, Rest
 
 SUSPICIOUS_SHARE = 0.1
 """With more lines than this left out, the logs and the model hardly belong together."""
 NO_LINES = "the logs hold no lines; name a log that does"
+FEW_LINES = 4
+"""So few are dealt with one by one."""
+_KINDS = attrgetter("partition"), attrgetter("is_whole")
+_ATTRIBUTES = attrgetter("attributes")
 logger = logging.getLogger(__name__)
 
 
-class TemplateOf(Protocol):
-    """A message's template id: `Templates.match` while serving, a learner's while training."""
+TemplateOf = Callable[[str], str]
+"""A message's template id: `Templates.match` while serving, a learner's while training."""
 
-    def __call__(self, message: str, masked: str | None = None, /) -> str:
-        """The id; `masked` is what masks make of the message, where that is known."""
-        ...
+
+class ByMask(NamedTuple):
+    """Gives the template id for what masks made of a message, which itself is to be had by a call.
+
+    `masks` are those that messages are put through, where it does not learn.
+    """
+
+    template_of: Callable[[str, Callable[[], str]], str]
+    masks: Masks | None = None
 
 
 class EventReader:
@@ -48,13 +63,15 @@ class EventReader:
         multiline: MultilineConfig | None = None,
         *,
         finished: bool = False,
-        masks: Masks | None = None,
+        by_mask: ByMask | None = None,
     ) -> None:
-        """`masks` are those that `template_of` puts messages through, where it has some."""
+        """`by_mask` gives the ids that `template_of` gives."""
         self._joiner = None if multiline is None else Joiner(multiline)
         self._assembler = Assembler(line_format, finished=finished)
         self._key_of = KeyExtractor(key)
-        self._parse = parser(line_format, self._key_of, masks)
+        self._of_masked = by_mask and by_mask.template_of
+        self._masks = by_mask and by_mask.masks
+        self._parse = parser(line_format, self._key_of, self._masks).parse
         self._template_of = template_of
         self._name = line_format.name
         self._lines = 0
@@ -105,7 +122,7 @@ class EventReader:
         self._lines += len(lines)
         return self._assemble(lines if self._joiner is None else self._joiner.add(lines))
 
-    def add_parsed(self, batch: Batch, found: Sequence[LineFields | None]) -> list[Event]:
+    def add_parsed(self, batch: Batch, found: Found) -> list[Event]:
         """The events that the lines of a batch complete, by what was found in them.
 
         They are joined already (see `batched`). Where a partition ends with the batch, nothing is
@@ -114,9 +131,7 @@ class EventReader:
         self._lines += batch.read
         if batch.too_long:
             self._assembler.discarded["too_long"] += batch.too_long
-        add, event = self._assembler.add_parsed, self._event
-        pairs = zip(batch.lines, found, strict=True)
-        events = [event(one) for line, fields in pairs for one in add(line, fields)]
+        events = self._events(batch.lines, found)
         return events + (self.flush() if batch.last else [])
 
     def flush_due(self, now: float) -> list[Event]:
@@ -140,26 +155,70 @@ class EventReader:
         last = [] if self._joiner is None else self._assemble(self._joiner.flush())
         return last + [self._event(found) for found in self._assembler.flush()]
 
-    def _assemble(self, lines: Iterable[LogLine]) -> list[Event]:
-        add, parse, event = self._assembler.add_parsed, self._parse, self._event
+    def _assemble(self, lines: Sequence[LogLine]) -> list[Event]:
+        return self._events(lines, self._parse(*columns(lines)))
+
+    def _events(self, lines: Sequence[LogLine], found: Found) -> list[Event]:
+        """The events that these lines complete, by what was found in them."""
+        events: list[Event] = []
+        for start, end, is_odd in _runs(lines, found):
+            run = lines[start:end]
+            if is_odd or len(run) < FEW_LINES or any(map(_ATTRIBUTES, run)):
+                add = self._assembler.add_parsed
+                pairs = ((line, found.at(place, line)) for place, line in enumerate(run, start))
+                events += [self._event(one) for line, fields in pairs for one in add(line, fields)]
+            else:
+                events += self._run(run, found.part(start, end))
+        return events
+
+    def _run(self, lines: Sequence[LogLine], found: Found) -> list[Event]:
+        """The same, of lines of one partition of which the rest waits."""
+        before, times = self._assembler.add_run(lines, found)
+        templates = self._templates(lines[: len(times)], found)
+        own = made(Event, lines, found.rests, times, found.keys, templates)
+        return [self._event(one) for one in before] + own
+
+    def _templates(self, lines: Sequence[LogLine], found: Found) -> list[str]:
+        """Ids for lines whose rest waits; equal masked messages are looked for but once."""
+        rows = zip(lines, found.masked, found.rests, strict=False)
+        if self._of_masked is None or self._masks is None:
+            return [self._template(line, masked, cast(Rest, rest)) for line, masked, rest in rows]
+        known = {m: self._of_masked(m, str) for m in set(found.masked) if m is not None}
         return [
-            event(found)
-            for line in lines
-            for found in add(line, parse(line.text, line.received_at))
+            self._template(line, masked, cast(Rest, rest)) if masked is None else known[masked]
+            for line, masked, rest in rows
         ]
+
+    def _template(self, line: LogLine, masked: str | None, rest: Rest) -> str:
+        message = partial(rest.message, line)
+        if masked is None or self._of_masked is None:
+            return self._template_of(message())
+        return self._of_masked(masked, message)
 
     def _event(self, assembled: Assembled) -> Event:
         line, found, timestamp = assembled
         if isinstance(found, Parsed) and not line.attributes:
-            message, masked, of = found.message, found.masked, self._template_of
-            template = of(message) if masked is None else of(message, masked)
-            return Event(line, found, timestamp, found.key, template)
+            template = self._template(line, found.masked, found.rest)
+            return Event(line, found.rest, timestamp, found.key, template)
         fields = found.fields
         if line.attributes:
             known = {ALIASES.get(name, name): text for name, text in line.attributes.items()}
             fields = replace(fields, attributes={**fields.attributes, **known})
         key = self._key_of(fields, attribute)
         return Event(line, fields, timestamp, key, self._template_of(fields.message))
+
+
+def _runs(lines: Sequence[LogLine], found: Found) -> Iterator[tuple[int, int, bool]]:
+    """From where to where lines are of one partition and one kind; and whether these are odd."""
+    edges = {0, len(lines)}
+    for column in ([*map(kind, lines)] for kind in _KINDS):
+        if len(set(column)) > 1:
+            edges.update(compress(count(1), map(ne, column, column[1:])))
+    odd = set(found.odd)
+    edges.update(place for place in odd if place - 1 not in odd)
+    edges.update(place + 1 for place in odd if place + 1 not in odd)
+    for start, end in pairwise(sorted(edges)):
+        yield start, end, start in odd
 
 
 def refuse_foreign(misfits: int, lines: int, name: str) -> None:

@@ -2,8 +2,9 @@
 
     LogLine -> Event -> Window -> Score -> Alert -> Notification
 
-All are frozen (those of which every line has one for the type checker alone): a later step can
-show what an earlier one saw, and never change it.
+All are frozen (those of which every window has one for the type checker alone): a later step can
+show what an earlier one saw, and never change it. Those of which every line has one are tuples,
+which are made by the thousand in one step (`frozen.made`).
 Times are UTC epoch seconds; surprisal is in nats, and high means odd.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from logmlm.frozen import record
 
@@ -25,8 +26,10 @@ UNKNOWN = ""
 """The template id of a line that matches no learned template."""
 
 
-@record(frozen=True, slots=True)
-class LogLine:
+NOTHING: Mapping[str, str] = {}
+
+
+class LogLine(NamedTuple):
     """One raw line, as its source handed it over (continuation lines joined by newlines).
 
     `partition` is a file's fingerprint or a topic/number; `start` is the line's position in
@@ -44,7 +47,7 @@ class LogLine:
     received_at: float
     number: int = 0
     written_at: float | None = None
-    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    attributes: Mapping[str, str] = NOTHING
     is_whole: bool = False
 
 
@@ -71,49 +74,27 @@ class Fields:
 
 
 class Rest(Protocol):
-    """Finds what is left of a line's fields."""
+    """Finds in a line again what was not kept of it: few are ever asked."""
 
-    def fields(self, parsed: Parsed) -> Fields:
-        """All fields, those that are known already among them."""
+    def fields(self, line: LogLine) -> Fields:
+        """All fields."""
+        ...
+
+    def message(self, line: LogLine) -> str:
+        """The message alone."""
         ...
 
 
-@record(frozen=True, slots=True)
-class Parsed:
-    """What of a line is asked for at once; `rest` finds the other fields when an alert asks.
-
-    `key` is what windows group by; `masked` is what masks made of the message, None where that was
-    not found out. Only lines that end with themselves are parsed so.
-    """
-
-    timestamp: float | None
-    message: str
-    key: str
-    masked: str | None
-    text: str
-    rest: Rest = field(compare=False)
-    partial: ClassVar[bool] = False
-
-    @property
-    def fields(self) -> Fields:
-        """All that the line format finds in the text."""
-        return self.rest.fields(self)
-
-
-LineFields = Fields | Parsed
-
-
-@record(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A line matched to its template.
 
     `timestamp` is the line's own, or that of the line before it, or `received_at`.
     `key` is what windows group by. `template_id` is `UNKNOWN` where nothing learned matches.
-    `found` is what was found in the line, which its text says again.
+    `found` is what was found in the line, or finds it again: it makes no two events differ.
     """
 
     line: LogLine
-    found: LineFields = field(compare=False)
+    found: Fields | Rest
     timestamp: float
     key: str
     template_id: str
@@ -121,7 +102,20 @@ class Event:
     @property
     def fields(self) -> Fields:
         """The line's fields."""
-        return self.found.fields
+        found = self.found
+        return found if isinstance(found, Fields) else found.fields(self.line)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all but `found` is the same."""
+        return isinstance(other, Event) and (self.line, *self[2:]) == (other.line, *other[2:])
+
+    def __ne__(self, other: object) -> bool:
+        """Whether they differ; a tuple would look at `found` too."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Of what makes events differ."""
+        return hash((self.line.text, self.line.start, *self[2:]))
 
 
 @record(frozen=True, slots=True)

@@ -104,20 +104,17 @@ class Templates:
         self.refused += number == 0
         return self._ids[number]
 
-    def match(self, message: str, masked: str | None = None) -> str:
+    def match(self, message: str) -> str:
         """Return the id of the template that covers a message, `UNKNOWN` if none does.
 
-        Changes nothing, and hangs on the templates alone. `masked` is what `mask` makes of the
-        message, where that is known.
+        Changes nothing, and hangs on the templates alone.
         """
-        if masked is None:
-            masked = self.mask(message)
+        return self.match_masked(self.mask(message))
+
+    def match_masked(self, masked: str, _: object = None) -> str:
+        """Return the id for what `mask` made of a message."""
         number = self._known.get(masked)
         return self._ids[self._find(masked) if number is None else number]
-
-    def match_masked(self, masked: str) -> str:
-        """Return the id for what `mask` made of a message."""
-        return self.match("", masked)
 
     def get(self, template_id: str) -> Template | None:
         """Return the template of an id, None if there is none."""

@@ -25,7 +25,8 @@ from logmlm.mlm.model import resolve_device
 from logmlm.mlm.store import save_model
 from logmlm.mlm.train import EpochReport
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
-from logmlm.parsing import Batch, Found, Parsing
+from logmlm.parsed import Found
+from logmlm.parsing import Batch, Parsing
 from logmlm.processes import collector_spared
 from logmlm.reader import NO_LINES
 from logmlm.records import LogLine

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from math import inf
 
 from logmlm.config import WindowConfig
@@ -62,13 +63,8 @@ class Windower:
     def add(self, events: Iterable[Event]) -> list[Window]:
         """Take events, and return the windows that they close, in the order of closing."""
         windows: list[Window] = []
-        known = self._partitions
-        for event in events:
-            partition = known.get(event.line.partition)
-            if partition is None:
-                partition = self._started(event.line.partition)
-            if closed := partition.add(event):
-                windows += closed
+        for name, group in groupby(events, lambda event: event.line.partition):
+            windows += (self._partitions.get(name) or self._started(name)).add(group)
         return windows
 
     def pass_time(self, partition: str, watermark: float) -> list[Window]:
@@ -193,33 +189,40 @@ class _Partition:
         self._by_start: OrderedDict[Hashable, _Run] = OrderedDict()
         self._by_last: OrderedDict[Hashable, _Run] = OrderedDict()
 
-    def add(self, event: Event) -> list[Window]:
-        rule, before = self._rule, self._watermark
-        line, watermark = event.line, event.timestamp
-        if before is not None and before > watermark:
-            watermark = before
-        windows = self._end_over(watermark) if watermark > self._calm_until else []
-        group = rule.group(event)
-        run = self._by_start.get(group)
-        if run and watermark >= run.whole_until and rule.is_cut(run.last, watermark):
-            windows += self._end([run], "age", complete=False)
-            run = None
-        if run is None:
-            run = _Run(group, line.start, before, watermark, rule.whole_until(watermark), [])
-            self._by_start[group] = self._by_last[group] = run
-        else:
-            run.last = watermark
-            self._by_last.move_to_end(group)
-        events = run.events
-        if not events:
-            self.open_windows += 1
-        events.append(event)
-        if len(events) == self._size:
-            cut = self._take if rule.outlives_length else self._end
-            windows += cut([run], "length", complete=False)
-        self._watermark, self._position = watermark, line.end
-        self._received_at = line.received_at
-        return windows if line.start >= self._reached else []
+    def add(self, events: Iterable[Event]) -> list[Window]:  # noqa: C901  calls would cost as much again
+        windows: list[Window] = []
+        runs, rule, size = self._by_start, self._rule, self._size
+        move, group_of = self._by_last.move_to_end, rule.group
+        line, watermark = None, self._watermark
+        for event in events:
+            line, before, watermark = event.line, watermark, event.timestamp
+            if before is not None and before > watermark:
+                watermark = before
+            closed = self._end_over(watermark) if watermark > self._calm_until else []
+            group = group_of(event)
+            run = runs.get(group)
+            if run and watermark >= run.whole_until and rule.is_cut(run.last, watermark):
+                closed += self._end([run], "age", complete=False)
+                run = None
+            if run is None:
+                run = _Run(group, line.start, before, watermark, rule.whole_until(watermark), [])
+                runs[group] = self._by_last[group] = run
+            else:
+                run.last = watermark
+                move(group)
+            held = run.events
+            if not held:
+                self.open_windows += 1
+            held.append(event)
+            if len(held) == size:
+                cut = self._take if rule.outlives_length else self._end
+                closed += cut([run], "length", complete=False)
+            if closed and line.start >= self._reached:
+                windows += closed
+        if line is not None:
+            self._position, self._received_at = line.end, line.received_at
+        self._watermark = watermark
+        return windows
 
     def pass_time(self, watermark: float) -> list[Window]:
         self._watermark = watermark if self._watermark is None else max(self._watermark, watermark)

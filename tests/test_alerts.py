@@ -161,7 +161,7 @@ def test_severity_asks_how_odd_the_window_is_and_whether_an_odd_line_is_an_error
 def test_an_error_line_that_is_not_odd_does_not_raise_the_severity():
     found = score("a", "ODD", value=1.0, level="ERROR")
     event = found.window.events[1]
-    odd = replace(event, found=replace(event.fields, level="INFO"))
+    odd = event._replace(found=replace(event.fields, level="INFO"))
     window = replace(found.window, events=(found.window.events[0], odd))
     assert severity(replace(found, window=window), explain(found)) == "info"
 
@@ -234,7 +234,7 @@ def test_a_surge_is_told_and_is_another_pattern_than_one_such_window():
 def test_a_line_without_a_template_is_known_by_its_text_without_its_numbers():
     def pattern(text):
         found = score(text)
-        event = replace(found.window.events[0], template_id=UNKNOWN)
+        event = found.window.events[0]._replace(template_id=UNKNOWN)
         found = replace(found, window=replace(found.window, events=(event,)))
         return alert(found).annotations["pattern"]
 

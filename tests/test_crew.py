@@ -17,6 +17,7 @@ from logmlm.crew import Crew
 from logmlm.errors import DataError, LogmlmError
 from logmlm.formats import attribute, get_format
 from logmlm.keys import KeyExtractor
+from logmlm.layouts import columns
 from logmlm.learning import Learner
 from logmlm.parsing import Again, Parsing, by_partition, unpacked
 from logmlm.reader import EventReader
@@ -131,16 +132,14 @@ def test_what_a_process_sends_is_all_that_parsing_finds(name, multiline, key, gi
     )
     again = Again(line_format)
     given = given()
-    packed = how.packer()([line.text for line in given], [line.received_at for line in given])
-    for line, one in zip(given, packed, strict=True):
-        found, expected = (
-            unpacked(pickle.loads(pickle.dumps(one)), line.text, again),  # noqa: S301  our own
-            line_format.parse(line.text, line.received_at),
-        )
+    packed = how.packer()(*columns(given))
+    sent = unpacked(pickle.loads(pickle.dumps(packed)), again)  # noqa: S301  our own
+    for place, line in enumerate(given):
+        found, expected = sent.at(place, line), line_format.parse(line.text, line.received_at)
         assert (found is None) == (expected is None)
         if found is not None:
             assert found.fields == expected
-            assert (found.timestamp, found.message) == (expected.timestamp, expected.message)
+            assert found.timestamp == expected.timestamp
             assert found.partial == expected.partial
         if found is not None and not found.partial:
             assert found.masked == templates.mask(expected.message)
@@ -168,8 +167,8 @@ def test_an_error_of_the_source_comes_after_all_that_was_read_before_it():
 
     def work():
         for batch, found in crew(FormatConfig(name="plain"), None, workers=2).parse(broken()):
-            pairs = zip(batch.lines, found, strict=True)
-            given.extend((line.text, fields.message) for line, fields in pairs)
+            rows = zip(batch.lines, found.rests, strict=True)
+            given.extend((line.text, rest.message(line)) for line, rest in rows)
 
     with pytest.raises(DataError, match="damaged"):
         work()
@@ -203,5 +202,6 @@ def test_a_batch_is_of_one_partition_and_says_where_it_ends():
 
 def test_long_lines_make_small_batches(monkeypatch):
     monkeypatch.setattr(parsing, "BATCH_CHARS", 10)
+    monkeypatch.setattr(parsing, "PIECE_LINES", 1)
     found = by_partition(lines(["12345678", "90", "a" * 50, "b"]))
     assert [len(batch.lines) for batch in found] == [2, 1, 1]

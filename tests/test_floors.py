@@ -27,6 +27,7 @@ FLOORS = (
         "maskadvice",
         "tables",
         "follower",
+        "parsed",
     ),
     ("kafkaconfig", "kafkaaddress", "surges", "windowrules", "windowid", "tally"),
     ("sourceconfig", "sinkconfig", "serviceconfig", "alertingconfig", "state", "groups"),

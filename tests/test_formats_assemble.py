@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
@@ -53,7 +52,7 @@ def test_a_stack_trace_is_joined_to_the_line_before_it() -> None:
 def test_a_message_that_is_whole_goes_on_with_none_and_is_waited_with_for_none() -> None:
     one = assembler()
     texts = [EVENT.format(0, 0), "of another host", "", EVENT.format(1, 1)]
-    given = [replace(line, is_whole=True) for line in lines(texts)]
+    given = [line._replace(is_whole=True) for line in lines(texts)]
     first, alien, blank, second = ([line for line, _, _ in one.add(each)] for each in given)
     assert (first, alien, blank, second) == ([given[0]], [], [], [given[3]])
     assert one.flush() == []

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.errors import DataError, StorageError
-from logmlm.sources import archive
+from logmlm.sources import blocks
 from logmlm.sources.archive import expand, read_lines, refuse_damaged
 
 LUCK = random.Random(4)  # noqa: S311  noise that does not pack, no secret
@@ -267,7 +267,7 @@ def test_a_dash_is_standard_input(monkeypatch):
 
 
 def test_a_very_long_line_is_cut_and_the_next_one_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_LINE_BYTES", 8)
+    monkeypatch.setattr(blocks, "MAX_LINE_BYTES", 8)
     path = tmp_path / "long.log"
     path.write_bytes(b"0123456789abcdefghij\nnext\n12345678\n")
     lines = lines_of(path)

@@ -18,7 +18,7 @@ GOLDEN = "da497c166e20a767"
 
 def with_text(text):
     first, *rest = WINDOW.events
-    return replace(WINDOW, events=(replace(first, line=replace(first.line, text=text)), *rest))
+    return replace(WINDOW, events=(first._replace(line=first.line._replace(text=text)), *rest))
 
 
 def test_a_windows_id_is_a_hash_of_model_place_key_and_lines():

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from logmlm.commands.progress import Progress
     from logmlm.config import FormatConfig, TrainingConfig
-    from logmlm.parsing import Batch, Found, Parsing
+    from logmlm.parsed import Found
+    from logmlm.parsing import Batch, Parsing
     from logmlm.records import LogLine
     from logmlm.training import Parse
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
 from logmlm.formats.line_format import LineFormat
 from logmlm.formats.timestamps import DAY_S, HALF_YEAR_S
-from logmlm.records import Fields, LineFields, LogLine
+from logmlm.parsed import Found, LineFields
+from logmlm.records import Fields, LogLine
 
 Assembled = tuple[LogLine, LineFields, float]
 """A joined line, what was found in its first line, and its time in UTC epoch seconds."""
@@ -59,25 +60,38 @@ class Assembler:
         if found is None:
             self._continue(line)
             return []
-        partition = self._partitions.get(line.partition)
-        if partition is None:
-            partition = self._partitions[line.partition] = _Partition()
+        partition = self._partition(line.partition)
         held = partition.event
         if held is not None and held[1].partial and _goes_on(held[1], found):
             self._extend(partition, held[0], line, found)
             return [] if found.partial else self.flush(line.partition)
         complete = [] if held is None else [partition.release(held)]
-        timestamp = found.timestamp
-        if timestamp is None or self._finished:
-            timestamp = self._time_of(partition, line, timestamp)
-        else:
-            partition.time = timestamp
-        event = line, found, timestamp
+        event = line, found, self._time_of(partition, line, found.timestamp)
         if found.partial or (self._joins and not line.is_whole):
             partition.event = event
         else:
             complete.append(event)
         return complete
+
+    def add_run(
+        self, lines: Sequence[LogLine], found: Found
+    ) -> tuple[list[Assembled], list[float]]:
+        """Do as `add_parsed` does with several lines of one partition, all or none `is_whole`.
+
+        Of all lines the rest waits. Returns the events that come before these lines', and the times
+        of the lines' own: of all lines, or of all but those at their end that are held back or
+        among the former.
+        """
+        partition = self._partition(lines[0].partition)
+        held = partition.event
+        if held is not None and held[1].partial:
+            parsed = [(line, found.at(place, line)) for place, line in enumerate(lines)]
+            return [event for pair in parsed for event in self.add_parsed(*pair)], []
+        before = [] if held is None else [partition.release(held)]
+        times = self._times(partition, lines, found.times)
+        if self._joins and not lines[-1].is_whole and (last := found.at(-1, lines[-1])):
+            partition.event = lines[-1], last, times.pop()
+        return before, times
 
     def flush(self, partition: str | None = None) -> list[Assembled]:
         """Release what is held back, of one partition or of all: at the end of the input."""
@@ -97,12 +111,29 @@ class Assembler:
         """Forget a partition, with what is held back of it."""
         self._partitions.pop(partition, None)
 
+    def _partition(self, name: str) -> _Partition:
+        partition = self._partitions.get(name)
+        if partition is None:
+            partition = self._partitions[name] = _Partition()
+        return partition
+
     def _named(self, name: str) -> list[_Partition]:
         partition = self._partitions.get(name)
         return [] if partition is None else [partition]
 
+    def _times(
+        self, partition: _Partition, lines: Sequence[LogLine], own: Sequence[float | None]
+    ) -> list[float]:
+        """The times of lines in turn, whose own are told."""
+        told = [time for time in own if time is not None]
+        highest = max([*told, partition.time or 0.0])
+        if len(told) == len(own) and min(told) >= highest - HALF_YEAR_S:
+            partition.time = told[-1]
+            return told
+        return [self._time_of(partition, *pair) for pair in zip(lines, own, strict=True)]
+
     def _time_of(self, partition: _Partition, line: LogLine, timestamp: float | None) -> float:
-        """The time of a line whose own does not settle it."""
+        """The time of a line: its own, or one that stands in for it."""
         before = partition.time
         if timestamp is None:
             timestamp = line.written_at
@@ -196,7 +227,7 @@ def _released(partitions: Iterable[_Partition]) -> list[Assembled]:
 
 def _joined(line: LogLine, found: LineFields, timestamp: float, rest: _Rest | None) -> Assembled:
     if rest is not None:
-        line = replace(line, text="\n".join((line.text, *rest.texts)), end=rest.last.end)
+        line = line._replace(text="\n".join((line.text, *rest.texts)), end=rest.last.end)
     if isinstance(found, Fields) and found.partial:
         messages = [] if rest is None else rest.messages
         found = replace(found, message="".join((found.message, *messages)).strip())
@@ -221,5 +252,5 @@ class _Rest:
         self.chars = chars
         self.texts.append(line.text)
         if found is not None:
-            self.messages.append(found.message)
+            self.messages.append(found.fields.message)
         return True

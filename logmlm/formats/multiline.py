@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from logmlm.config import MultilineConfig
 from logmlm.records import LogLine
@@ -101,7 +101,7 @@ class _Held:
 
     def joined(self) -> LogLine:
         text, last = "\n".join(self.texts), self.last
-        return replace(self.first, text=text, end=last.end, received_at=last.received_at)
+        return self.first._replace(text=text, end=last.end, received_at=last.received_at)
 
 
 def joined(lines: Iterable[LogLine], config: MultilineConfig | None) -> list[LogLine]:

@@ -39,7 +39,7 @@ _FIRST_S, LAST_S = -62135596800.0, 253402300799.0
 """The years 1 to 9999, which datetime knows."""
 _MINUTE, SECOND = len("2026-11-21 14:57"), len("2026-11-21 14:57:34")
 """How much of an ISO 8601 timestamp says the minute, and the second."""
-_MILLISECONDS = {f"{mark}{n:03}": n / 1000 for mark in ".," for n in range(1000)}
+MILLISECONDS = {f"{mark}{n:03}": n / 1000 for mark in ".," for n in range(1000)}
 
 Clock = Callable[[Mapping[str, str], float, tzinfo], float | None]
 """Reads the groups of a match, against `now`, in a zone: UTC epoch seconds, or None."""
@@ -95,7 +95,7 @@ def _minute_start(text: str, zone: tzinfo) -> float:
 
 def fraction(text: str) -> float:
     """Seconds of what stands behind a whole second: nothing, or a point or a comma and digits."""
-    seconds = _MILLISECONDS.get(text)
+    seconds = MILLISECONDS.get(text)
     return float(f"0{text}".replace(",", ".")) if seconds is None else seconds
 
 

@@ -12,19 +12,20 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any, cast
 
 import zstandard
 
 from logmlm.errors import DataError, StorageError
 from logmlm.records import LogLine
+from logmlm.sources.blocks import MAX_LINE_BYTES, Block, blocks, log_lines
 from logmlm.sources.fingerprint import HEAD_BYTES, partition_name
 from logmlm.sources.zstd import ZstdReader
 
-MAX_LINE_BYTES = 1 << 20
 LOOK_BYTES = 8192
 """So much of a log's beginning is looked at for signs that it is no text."""
 STDIN = "-"
@@ -38,8 +39,6 @@ _USED = "what came before is used"
 _DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
 Warn = Callable[[str], None]
-RawLine = tuple[bytes, int]
-"""A line's first `MAX_LINE_BYTES`, and its whole length in bytes."""
 
 
 def expand(patterns: Sequence[str]) -> tuple[str, ...]:
@@ -132,9 +131,12 @@ def line_start_after(path: str, position: int) -> int:
     """
     try:
         with Path(path).open("rb") as stream:
-            stream.seek(position - 1)
-            for _, length in _raw_lines(stream):
-                return position - 1 + length
+            position -= 1
+            stream.seek(position)
+            for line in iter(partial(stream.readline, MAX_LINE_BYTES), b""):
+                position += len(line)
+                if line.endswith(b"\n"):
+                    break
     except OSError as error:
         raise StorageError(f"can't read {path}: {error.strerror}") from error
     return position
@@ -190,12 +192,11 @@ def _lines_of(path: str, now: float, position: int = 0, advice: str = _ADVICE) -
         with _opened(path) as stream:
             if position:
                 stream.seek(position)
-            lines = _raw_lines(stream)
-            checked = lines if position else _text(lines, name, is_packed(path))
-            for number, (raw, length) in enumerate(checked, start=1):
-                text = raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
-                yield LogLine(text, path, position, position + length, received_at, number)
-                position += length
+            number, found = 1, blocks(stream)
+            for block in found if position else _text(found, name, is_packed(path)):
+                lines = log_lines(block, path, position, received_at, number)
+                number, position = number + len(lines), lines[-1].end
+                yield from lines
     except _DAMAGE as error:
         raise DataError(
             f"{name} is damaged after {position} unpacked bytes ({error}); {advice}"
@@ -204,25 +205,25 @@ def _lines_of(path: str, now: float, position: int = 0, advice: str = _ADVICE) -
         raise StorageError(f"can't read {name} past byte {position}: {error.strerror}") from error
 
 
-def _text(lines: Iterator[RawLine], name: str, is_packed: bool) -> Iterator[RawLine]:
-    """The lines, the first `LOOK_BYTES` of them looked at before any is handed on."""
-    first: list[RawLine] = []
+def _text(found: Iterator[Block], name: str, is_packed: bool) -> Iterator[Block]:
+    """The blocks, the first `LOOK_BYTES` of them looked at before any is handed on."""
+    first: list[Block] = []
     head, damage = b"", None
     try:
-        while len(head) < LOOK_BYTES and (line := next(lines, None)):
-            first.append(line)
-            head += line[0]
+        while len(head) < LOOK_BYTES and (block := next(found, None)):
+            first.append(block)
+            head += block[0]
     except (*_DAMAGE, OSError) as error:
         damage = error
     reason = _no_text(head)
     if reason and damage is None:
         if is_packed:  # a damaged one may hold anything; it says so itself, at its end
-            deque(lines, maxlen=0)
+            deque(found, maxlen=0)
         raise DataError(f"{name} is no text: {reason}")
     yield from () if reason else first
     if damage is not None:
         raise damage
-    yield from lines
+    yield from found
 
 
 _OTHER_KINDS = (
@@ -251,19 +252,10 @@ def _no_text(head: bytes) -> str:
     return ""
 
 
-def _raw_lines(stream: BinaryIO) -> Iterator[RawLine]:
-    while raw := stream.readline(MAX_LINE_BYTES):
-        length = len(raw)
-        piece = raw
-        while not piece.endswith(b"\n") and (piece := stream.readline(MAX_LINE_BYTES)):
-            length += len(piece)
-        yield raw, length
-
-
 @contextmanager
-def _opened(path: str) -> Iterator[BinaryIO]:
+def _opened(path: str) -> Iterator[io.BufferedIOBase]:
     if path == STDIN:
-        yield sys.stdin.buffer
+        yield cast(io.BufferedIOBase, sys.stdin.buffer)
         return
     # No buffer is laid around these: it would drop what was unpacked before the damage.
     with _OPENERS.get(Path(path).suffix, _plain)(path) as stream:

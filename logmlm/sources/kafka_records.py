@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any, Protocol
 
 from logmlm.errors import DataError
+from logmlm.frozen import made
 from logmlm.jsontext import read_json
 from logmlm.kafkaconfig import KafkaSourceConfig
-from logmlm.records import LogLine
+from logmlm.records import NOTHING, LogLine
 from logmlm.sources.base import decode
-
-_NOTHING: Mapping[str, Any] = {}
-_LINE_ENDS = b"\r\n"
 
 
 class Record(Protocol):
@@ -53,19 +52,27 @@ class RecordReader:
         self, records: Sequence[Record], partition: str, received_at: float
     ) -> tuple[list[LogLine], list[Letter]]:
         """Return those of a partition's records that can be read as `line` does, and the others."""
+        texts = self._texts([record.value for record in records])
+        if texts is not None:
+            return _lines(records, texts, partition, received_at), []
         lines: list[LogLine] = []
         letters: list[Letter] = []
         for record in records:
-            value = record.value
-            if value and len(value) <= self._simple_bytes and value[-1] not in _LINE_ENDS:
-                text = value.decode("utf-8", "backslashreplace")
-                lines.append(_line(record, text, partition, received_at))
-                continue
             try:
                 lines.append(self.line(record, partition, received_at))
             except DataError as error:
                 letters.append((record, str(error)))
         return lines, letters
+
+    def _texts(self, values: Sequence[bytes | None]) -> list[str] | None:
+        """All values as text, if that is taken as it is, and none is empty, too long or broken."""
+        given = [value for value in values if value]
+        if len(given) < len(values) or max(map(len, given), default=0) > self._simple_bytes:
+            return None
+        together = b"\n".join(given)
+        if together.count(b"\n") >= len(given) or b"\r" in together:
+            return None
+        return together.decode("utf-8", "backslashreplace").split("\n")
 
     def line(self, record: Record, partition: str, received_at: float) -> LogLine:
         """Return the record of a `partition` as a line; its text is cut to `max_line_bytes`.
@@ -79,12 +86,14 @@ class RecordReader:
             raise DataError("no value")
         if len(value) > self._max_record_bytes:
             raise DataError("over max_record_bytes")
-        fields = _object(value) if self._is_json else _NOTHING
+        fields = _object(value) if self._is_json else NOTHING
         raw = value if self._message_field is None else self._message(fields)
         if len(raw) > self._max_line_bytes and len(raw.rstrip(b"\r\n")) > self._max_line_bytes:
             self._discarded["cut"] += 1
-        attributes = self._attributes(record, fields) if self._places else _NOTHING
-        return _line(record, decode(raw, self._max_line_bytes), partition, received_at, attributes)
+        attributes = self._attributes(record, fields) if self._places else NOTHING
+        text = decode(raw, self._max_line_bytes)
+        (line,) = _lines([record], [text], partition, received_at)
+        return line._replace(attributes=attributes)
 
     def _message(self, fields: Mapping[str, Any]) -> bytes:
         message = _field(fields, str(self._message_field))
@@ -107,17 +116,15 @@ class RecordReader:
         return _field(fields, what)
 
 
-def _line(
-    record: Record,
-    text: str,
-    partition: str,
-    received_at: float,
-    attributes: Mapping[str, str] = _NOTHING,
-) -> LogLine:
-    offset, timestamp = record.offset, record.timestamp
-    written_at = timestamp / 1000 if timestamp > 0 else None
-    # By position: naming eight arguments takes as long as making the line.
-    return LogLine(text, partition, offset, offset + 1, received_at, 0, written_at, attributes)
+def _lines(
+    records: Sequence[Record], texts: Sequence[str], partition: str, received_at: float
+) -> list[LogLine]:
+    """Records of a partition as lines, which have these texts."""
+    starts = [record.offset for record in records]
+    stamps = [record.timestamp for record in records]
+    times = [stamp / 1000 if stamp > 0 else None for stamp in stamps]
+    place = repeat(partition), starts, [start + 1 for start in starts], repeat(received_at)
+    return made(LogLine, texts, *place, repeat(0), times, repeat(NOTHING), repeat(False))
 
 
 def _object(value: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from logmlm.config import FormatConfig, MultilineConfig, TemplateConfig, WindowC
 from logmlm.errors import DataError
 from logmlm.formats import FORMATS, get_format
 from logmlm.kafkaconfig import KafkaSourceConfig
-from logmlm.reader import EventReader
+from logmlm.reader import ByMask, EventReader
 from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource
@@ -77,7 +77,8 @@ class Desk:
         )
         chosen = get_format(FormatConfig(name=form))
         known = templates()
-        self.reader = EventReader(chosen, window.key, known.match, multiline, masks=known.masking)
+        by_mask = ByMask(known.match_masked, known.masking)
+        self.reader = EventReader(chosen, window.key, known.match, multiline, by_mask=by_mask)
         self.windower = Windower(window)
         self.windows = []
         self.limit, self.long = max_line_bytes, 0

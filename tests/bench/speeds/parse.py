@@ -22,7 +22,7 @@ from drain3.template_miner_config import TemplateMinerConfig
 from logmlm.config import FormatConfig, TemplateConfig
 from logmlm.formats import detect_format
 from logmlm.masks import choose
-from logmlm.reader import EventReader, TemplateOf
+from logmlm.reader import ByMask, EventReader, TemplateOf
 from logmlm.sources.archive import read_lines
 from logmlm.templates import Templates
 from speeds.figure import Figure, Options, by_turns
@@ -54,8 +54,8 @@ class Log:
     def read(self, template_of: TemplateOf | None = None) -> None:
         """Turn all lines into events, with templates as they were saved: nothing is known yet."""
         fresh = Templates.load(self.templates.dump())
-        masks = fresh.masking if template_of is None else None
-        reader = EventReader(self.format, BLOCK, template_of or fresh.match, masks=masks)
+        by_mask = None if template_of else ByMask(fresh.match_masked, fresh.masking)
+        reader = EventReader(self.format, BLOCK, template_of or fresh.match, by_mask=by_mask)
         for start in range(0, len(self.lines), BATCH):
             reader.add(self.lines[start : start + BATCH])
         reader.flush()
@@ -63,7 +63,7 @@ class Log:
     def learn(self) -> None:
         """The same, with templates that are learned on the way."""
         known = Templates(TemplateConfig())
-        self.read(lambda message, _=None: known.learn(message))
+        self.read(known.learn)
 
 
 def miner() -> TemplateMiner:

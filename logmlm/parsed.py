@@ -1,0 +1,70 @@
+"""What was found in lines, where not all that a line says is asked for at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from logmlm.records import Fields, LogLine, Rest
+
+
+class Parsed(NamedTuple):
+    """What of a line is asked for at once; `rest` finds the other fields when an alert asks.
+
+    `key` is what windows group by; `masked` is what masks made of the message, None where that was
+    not found out. Only lines that end with themselves are parsed so.
+    """
+
+    line: LogLine
+    timestamp: float | None
+    key: str
+    masked: str | None
+    rest: Rest
+
+    @property
+    def fields(self) -> Fields:
+        """All that the line format finds in the line."""
+        return self.rest.fields(self.line)
+
+    @property
+    def partial(self) -> bool:
+        """No such line goes on in the next."""
+        return False
+
+
+LineFields = Fields | Parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in each of N lines, column by column, each of N.
+
+    `rests` finds the rest, as in `Parsed`. The lines whose places are `odd`, in order, have all
+    their fields there, or None if they do not match the format; the other columns say nothing of
+    them.
+    """
+
+    times: list[float | None]
+    keys: list[str]
+    masked: list[str | None]
+    rests: list[Rest | Fields | None]
+    odd: list[int]
+
+    def part(self, start: int, end: int) -> Found:
+        """What was found in lines of which none is odd."""
+        part = slice(start, end)
+        return Found(self.times[part], self.keys[part], self.masked[part], self.rests[part], [])
+
+    def at(self, place: int, line: LogLine) -> LineFields | None:
+        """What was found in one line."""
+        rest = self.rests[place]
+        if rest is None or isinstance(rest, Fields):
+            return rest
+        return Parsed(line, self.times[place], self.keys[place], self.masked[place], rest)
+
+
+def unparsed(fields: list[Fields | None]) -> Found:
+    """What was found, and nothing waits."""
+    lines = len(fields)
+    nothing = [None] * lines
+    return Found([*nothing], [""] * lines, [*nothing], [*fields], list(range(lines)))
