@@ -1,6 +1,7 @@
 """Lines parsed by their shapes are parsed as the format, the key and the masks say."""
 
 import re
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -146,6 +147,17 @@ def test_a_time_without_a_year_is_of_the_year_of_each_line():
     times = parse.parse(["Nov 21 INFO a"] * len(nows), nows).times
     assert times == [form("own").parse("Nov 21 INFO a", now).timestamp for now in nows]
     assert len(set(times)) == 3
+
+
+@given(seconds=st.lists(st.integers(0, 99), min_size=1), offset=st.integers(-90, 90))
+def test_a_year_is_guessed_by_the_second(seconds, offset):
+    """A time is of this year until it lies more than a day ahead, and of the last one then."""
+    limit = datetime(2026, 11, 21, 14, 57, tzinfo=UTC).timestamp() - 86_400 + offset
+    texts = [f"Nov 21 14:57:{second:02} host app: a" for second in seconds]
+    parse = parser(form("syslog"), KeyExtractor(None))
+    expected = [form("syslog").parse(text, limit) for text in texts]
+    found = [one.timestamp for one in parsed(parse, texts, limit)]
+    assert found == [fields.timestamp for fields in expected]
 
 
 def test_shapes_are_forgotten_when_there_are_many(monkeypatch):

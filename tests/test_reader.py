@@ -1,9 +1,14 @@
 """From raw lines to events: format, continuation lines, key and template together."""
 
-from logmlm.config import FormatConfig
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logmlm.config import FormatConfig, TemplateConfig
 from logmlm.formats import get_format
-from logmlm.reader import EventReader
+from logmlm.reader import ByMask, EventReader
 from logmlm.records import LogLine
+from logmlm.templates import Templates
 
 TEXTS = (
     "2024-05-06T07:08:09Z ERROR req-1 failed",
@@ -81,3 +86,57 @@ def test_what_is_held_back_of_a_dropped_partition_joins_nothing_that_comes_later
     events.drop("lost")
     events.drop("never seen")
     assert [event.line.partition for event in events.flush()] == ["kept"]
+
+
+MIXED = {
+    "postgresql": [
+        "2026-11-21 14:57:3{n}.129 UTC [1{n}] LOG:  took {n} ms",
+        "2026-11-21 14:57:3{n}.129 UTC [1{n}] a@b ERROR:  took {n}0 ms",
+        "2026-11-21 14:57:3{n} UTC [1{n}] LOG:  took {n} ms",
+        "\tat a.b({n})",
+        "",
+    ],
+    "cri": [
+        "2026-11-21T07:00:0{n}Z stdout F req-{n}",
+        "2026-11-21T07:00:0{n}Z stdout P a{n} ",
+        "2026-11-21T07:00:0{n}Z stderr P b{n} ",
+        "no {n}",
+    ],
+    "syslog": ["Nov 2{n} 04:05:0{n} h app[{n}]: a {n}", "Feb 3{n} 04:05:06 h b: {n}", "x{n}"],
+    "plain": ["a {n}", "b {n} c"],
+}
+GIVEN = st.lists(
+    st.tuples(
+        *(st.integers(0, 4), st.integers(0, 9), st.sampled_from("ppppq")),
+        *(st.sampled_from([{}] * 8 + [{"host": "h1"}]), st.integers(0, 9)),
+    ),
+    max_size=40,
+)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("name", MIXED)
+@settings(deadline=None)
+@given(given_lines=GIVEN)
+def test_events_of_many_lines_at_once_are_those_of_one_line_at_a_time(name, finished, given_lines):
+    templates = Templates(TemplateConfig())
+    for text in MIXED[name]:
+        templates.learn(text.format(n=1))
+    lines = [
+        LogLine(MIXED[name][kind % len(MIXED[name])].format(n=n), where, i, i + 1, 1e9 + now // 9,
+                is_whole=where == "q", written_at=5.0 if now == 3 else None, attributes=known)
+        for i, (kind, n, where, known, now) in enumerate(given_lines)
+    ]  # fmt: skip
+    at_once, one_by_one = (
+        EventReader(
+            *(get_format(FormatConfig(name=name)), r"(\d+)", templates.match),
+            finished=finished,
+            by_mask=by_mask,
+        )
+        for by_mask in (ByMask(templates.match_masked, templates.masking), None)
+    )
+    expected = [event for line in lines for event in one_by_one.add([line])] + one_by_one.flush()
+    found = at_once.add(lines) + at_once.flush()
+    assert (found, at_once.discarded) == (expected, one_by_one.discarded)
+    assert [event.fields for event in found] == [event.fields for event in expected]
+    assert [event.found for event in found].count(None) == 0
