@@ -151,5 +151,5 @@ def _filled(batch: list[LogLine], lines: Iterator[LogLine]) -> list[LogLine]:
         if not piece:
             break
         batch += piece
-        chars += sum(len(line.text) for line in piece)
+        chars += sum(map(len, map(attrgetter("text"), piece)))
     return batch

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from glob import glob, has_magic
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -67,7 +68,8 @@ def read_lines(
     refuse_empty(paths, warn)
     for path in paths:
         try:
-            yield from _lines_of(path, now, advice=_USED if keep_going else _ADVICE)
+            for lines in _lines_of(path, now, advice=_USED if keep_going else _ADVICE):
+                yield from lines
         except DataError as error:
             if not keep_going:
                 raise
@@ -116,7 +118,8 @@ def read_part(
         StorageError: it can't be read.
 
     """
-    for line in _lines_of(path, 0.0, start, _USED if keep_going else _ADVICE):
+    lines = _lines_of(path, 0.0, start, _USED if keep_going else _ADVICE)
+    for line in chain.from_iterable(lines):
         if end is not None and line.start >= end:
             return
         yield line
@@ -185,7 +188,9 @@ def _is_empty(path: str) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == 0
 
 
-def _lines_of(path: str, now: float, position: int = 0, advice: str = _ADVICE) -> Iterator[LogLine]:
+def _lines_of(
+    path: str, now: float, position: int = 0, advice: str = _ADVICE
+) -> Iterator[list[LogLine]]:
     received_at = now if path == STDIN else Path(path).stat().st_mtime
     name = "standard input" if path == STDIN else path
     try:
@@ -196,7 +201,7 @@ def _lines_of(path: str, now: float, position: int = 0, advice: str = _ADVICE) -
             for block in found if position else _text(found, name, is_packed(path)):
                 lines = log_lines(block, path, position, received_at, number)
                 number, position = number + len(lines), lines[-1].end
-                yield from lines
+                yield lines
     except _DAMAGE as error:
         raise DataError(
             f"{name} is damaged after {position} unpacked bytes ({error}); {advice}"
