@@ -34,9 +34,17 @@ class Rule:
         """
         return "", index // self._size
 
-    def is_over(self, last: float, watermark: float) -> bool:  # noqa: ARG002  no time counts
+    def is_over(self, last: float, watermark: float) -> bool:
         """Whether a run whose newest line counted at `last` is over; monotone in `last`."""
-        return False
+        return self.clock(watermark) > self.due(last)
+
+    def clock(self, watermark: float) -> float:
+        """Event time in the unit in which runs are `due`; monotone."""
+        return watermark
+
+    def due(self, last: float) -> float:  # noqa: ARG002  no time counts
+        """What `clock` passes when a run is over whose newest line counted at `last`; monotone."""
+        return inf
 
     def lasts_until(self, last: float) -> float:  # noqa: ARG002  no time counts
         """A watermark at which neither such a run nor one with a newer line is over."""
@@ -65,8 +73,8 @@ class _Sessions(Rule):
     def unit(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  only `count` counts
         return event.key, 0.0
 
-    def is_over(self, last: float, watermark: float) -> bool:
-        return watermark > last + self.quiet
+    def due(self, last: float) -> float:
+        return last + self.quiet
 
     def lasts_until(self, last: float) -> float:
         return last + self.quiet
@@ -91,8 +99,11 @@ class _Spans(Rule):
     def unit(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  only `count` counts
         return event.key if self.keyed else "", event.timestamp // self.quiet
 
-    def is_over(self, last: float, watermark: float) -> bool:
-        return watermark // self.quiet > last // self.quiet
+    def clock(self, watermark: float) -> float:
+        return watermark // self.quiet
+
+    def due(self, last: float) -> float:
+        return self.clock(last)
 
     def lasts_until(self, last: float) -> float:
         return last  # and to the end of its span, but for rounding

@@ -39,10 +39,12 @@ class Windower:
     opens one, and counts as if it had come at the watermark. In `time`, the late lines of a
     closed span make a window of their own, which closes with the span that is open.
 
-    Order: windows come as the events that close them; those closed together by their first
-    lines. An event costs O(1) amortised and a checkpoint O(1), whatever is open; an open run
-    holds less than `size` events. Events must come in the order of their positions, with
-    finite times: one far in the future holds its partition's watermark until time catches up.
+    Order: windows come as the events that close them; those closed together as time alone would
+    have closed them, and those due at once by their first lines. So each has its turn by itself,
+    whatever else is open (see `turns`). An event costs O(1) amortised and a checkpoint O(1),
+    whatever is open; an open run holds less than `size` events. Events must come in the order of
+    their positions, with finite times: one far in the future holds its partition's watermark
+    until time catches up.
     """
 
     def __init__(self, config: WindowConfig) -> None:
@@ -269,13 +271,14 @@ class _Partition:
         return self._take(runs, closed_by, complete)
 
     def _take(self, runs: list[_Run], closed_by: ClosedBy, complete: bool) -> list[Window]:
-        keyed = self._rule.keyed
+        keyed, due = self._rule.keyed, self._rule.due
+        held = [run for run in runs if run.events]
+        held.sort(key=lambda run: (due(run.last), run.events[0].line.start))
         windows = [
             Window(self._name, events[0].key if keyed else "", tuple(events), closed_by, complete)
-            for run in runs
-            if (events := run.events)
+            for events in (run.events for run in held)
         ]
         for run in runs:
             run.events = []
         self.open_windows -= len(windows)
-        return sorted(windows, key=lambda window: window.events[0].line.start)
+        return windows

@@ -88,9 +88,25 @@ def test_a_session_that_no_line_continues_past_the_age_boundary_is_complete() ->
     assert summaries(windows)[0] == ("a", [99], "idle", True)
 
 
-def test_sessions_closed_by_the_same_line_come_in_the_order_of_their_first_lines() -> None:
-    windows = undisturbed(SESSION, stream(("a", 0), ("b", 1), ("a", 2), ("c", 50)))
-    assert [window.key for window in windows] == ["a", "b", "c"]
+def test_sessions_closed_by_the_same_line_come_as_time_alone_would_have_closed_them() -> None:
+    windows = undisturbed(SESSION, stream(("a", 0), ("b", 1), ("a", 2), ("c", 50), ("d", 60)))
+    assert [window.key for window in windows] == ["b", "a", "c", "d"]
+
+
+def test_sessions_due_at_once_come_in_the_order_of_their_first_lines() -> None:
+    lines = (("a", 0), ("b", 1), ("c", 1), ("b", 2), ("a", 2), ("d", 50))
+    windows = undisturbed(SESSION, stream(*lines))
+    assert [window.key for window in windows] == ["c", "a", "b", "d"]
+
+
+def test_windows_that_the_end_or_silence_closes_come_in_that_order_too() -> None:
+    for config, keys in ((SESSION, "bac"), (TIME_BY_KEY, "abc")):
+        windower = Windower(config)
+        windower.add(stream(("a", 0), ("b", 1), ("c", 3), ("a", 3)))
+        assert "".join(window.key for window in windower.close_due(1e9)) == keys
+        windower.add(stream(("a", 0), ("b", 1), ("c", 3), ("a", 3)))
+        windows = windower.close_all()
+        assert [window.key for window in windows] == ["a", "b", "c"]  # late, so they count alike
 
 
 def test_lines_without_a_key_make_one_session() -> None:
@@ -99,7 +115,7 @@ def test_lines_without_a_key_make_one_session() -> None:
 
 def test_a_late_line_joins_the_open_session_of_its_key_in_the_order_of_lines() -> None:
     windows = undisturbed(SESSION, stream(("a", 50), ("b", 55), ("a", 30), ("a", 65)))
-    assert summaries(windows) == [("a", [50, 30, 65], "end", True), ("b", [55], "end", True)]
+    assert summaries(windows) == [("b", [55], "end", True), ("a", [50, 30, 65], "end", True)]
 
 
 def test_a_late_line_of_a_closed_session_opens_one_that_counts_from_the_watermark() -> None:
