@@ -13,7 +13,7 @@ bets are; where held-out windows show that they are not, more is asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,8 +107,19 @@ class Judge:
 
     def judge(self, windows: Sequence[Window]) -> list[Score]:
         """Scores of windows, which are in the order in which they closed in each partition."""
-        scores = self._score(windows)
-        return scores if self._rule is None else [self._watch(s, self._rule) for s in scores]
+        return list(self.watch(self._score(windows)))
+
+    def watch(self, scores: Iterable[Score]) -> Iterator[Score]:
+        """Do as `judge` does with windows that were scored before, wherever that was.
+
+        Of those that can't alarm (`may_alarm`) nothing counts but partition, value and p-value.
+        """
+        rule = self._rule
+        return iter(scores) if rule is None else (self._watch(score, rule) for score in scores)
+
+    def may_alarm(self, score: Score) -> bool:
+        """Whether a window alarms by itself, or tells of a surge if enough is counted by then."""
+        return score.is_anomaly or (self._rule is not None and self._rule.bet(score.p_value) > 0)
 
     def rise(self, partition: str) -> Rise | None:
         """What was counted in the partition so far; None if nothing was."""

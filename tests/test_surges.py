@@ -114,6 +114,25 @@ def test_partitions_are_counted_apart_and_forgotten_apart():
 def test_without_a_rule_scores_stay_as_they_are():
     plain = windows(*[0.001] * 50)
     assert Judge(list).judge(plain) == plain
+    assert not any(map(Judge(list).may_alarm, plain))
+    assert all(map(Judge(list).may_alarm, windows(0.9, value=1.0)))
+
+
+@given(st.lists(st.sampled_from([0.0005, 0.004, 0.02, 0.3, 0.9]), max_size=60))
+def test_windows_scored_elsewhere_need_no_lines_where_they_can_not_alarm(p_values):
+    scores = windows(*p_values)
+    whole, judge = judged(scores)
+    again = Judge(list, RULE)
+    found = list(again.watch(s if again.may_alarm(s) else bare(s) for s in scores))
+    assert [s if s.window.events else None for s in found] == [
+        s if judge.may_alarm(s) else None for s in whole
+    ]
+    assert not any(s.is_anomaly for s in found if not s.window.events)
+    assert again.rise("p") == judge.rise("p")
+
+
+def bare(score):
+    return dataclasses.replace(score, window=dataclasses.replace(score.window, events=()))
 
 
 @given(st.lists(st.sampled_from([0.0005, 0.004, 0.02, 0.3, 0.9]), max_size=60), st.data())
