@@ -1,16 +1,17 @@
 """Finished logs scored on Ray: the same windows and values as one process gives, on many machines.
 
-Ray Data reads and matches the shards, shuffles events to buckets, and scores on a pool of actors.
+Ray Data reads and matches the shards, shuffles events to buckets, scores on a pool of actors, and
+sorts by the turns of windows; here surges are watched for as scores come by in that order.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +23,12 @@ from logmlm.reader import EventReader, TemplateOf, refuse_foreign, warn_of_misfi
 from logmlm.records import Score, Window
 from logmlm.shards import Carry, Shard, Summary, carried, cut, gathered, scattered, summarised
 from logmlm.sources.archive import refuse_empty
+from logmlm.surges import Judge
 from logmlm.templates import Templates
+from logmlm.turns import Turn
+
+if TYPE_CHECKING:
+    from logmlm.detector import Detector
 
 BUCKET_BYTES = 64 * 1024**2
 """Text of the events that one task puts together; it is held in memory, several times over."""
@@ -47,9 +53,10 @@ class Work:
 
 
 def scores(work: Work, warn: Warn) -> Iterator[Score]:
-    """Every window of the logs with its score, in no particular order; see `running`.
+    """Every window of the logs with its score, in the order of one process; see `running`.
 
-    The lines of a window have their text and place, but no fields.
+    The lines of a window have their text and place, but no fields. Here is held what is being
+    judged alone; until the last window is scored, what was scored waits in Ray's object store.
 
     Raises:
         DataError: a log is empty, binary or damaged, or not of the model's format.
@@ -57,7 +64,8 @@ def scores(work: Work, warn: Warn) -> Iterator[Score]:
         StorageError: a log is missing or can't be read.
 
     """
-    manifest = Manifest.read(work.model)
+    detector = _detector(work, "cpu")  # for the windows that tell of a surge, which are few
+    manifest, judge = detector.manifest, detector.judge()
     shards = _shards(work, manifest, warn)
     summaries = _summaries(shards, manifest, work.keep_going)
     _judge(summaries, manifest, warn)
@@ -69,27 +77,49 @@ def scores(work: Work, warn: Warn) -> Iterator[Score]:
         .flat_map(scatter)
         .groupby("bucket", num_partitions=buckets)
         .map_groups(partial(_gather, manifest), batch_format="numpy")
-        .map(_Scoring, fn_constructor_args=(work,), **pool(work.device))
+        .flat_map(_Scoring, fn_constructor_args=(work,), **pool(work.device))
     )
     with translated():
-        for row in found.iter_rows():
-            yield from pickle.loads(row["scores"])  # noqa: S301  made by our own code, on Ray
+        # Sorted as a whole: beside a sort, Ray would score bucket by bucket, each after a start.
+        in_order = found.materialize().sort(["log", *Turn._fields])
+        yield from _judged(in_order.iter_rows(), judge, work.only_anomalies)
 
 
 class _Scoring:
     """An actor that has the model, and scores batches of windows."""
 
     def __init__(self, work: Work) -> None:
-        from logmlm.detector import Detector
-
-        self._detector = Detector.load(work.model, work.device, work.stride, work.exact)
+        self._detector = _detector(work, work.device)
+        self._judge = self._detector.judge()
         self._only_anomalies = work.only_anomalies
+        self._places = {log: place for place, log in enumerate(work.logs)}
 
-    def __call__(self, row: Row) -> Row:
-        windows: list[Window] = pickle.loads(row["windows"])  # noqa: S301  as above
-        found = self._detector.score(windows)
-        kept = [each for each in found if each.is_anomaly or not self._only_anomalies]
-        return {"scores": pickle.dumps(kept)}
+    def __call__(self, row: Row) -> Iterator[Row]:
+        turns, windows = zip(*pickle.loads(row["windows"]), strict=True)  # noqa: S301  as above
+        for turn, score in zip(turns, self._detector.score(windows), strict=True):
+            place = self._places[score.window.partition]
+            yield {"log": place, **turn._asdict(), "score": pickle.dumps(self._kept(score))}
+
+    def _kept(self, score: Score) -> Score:
+        """The score, without lines where nobody will see them."""
+        if not self._only_anomalies or self._judge.may_alarm(score):
+            return score
+        window = replace(score.window, events=())
+        return replace(score, window=window, surprisals=(), bag_surprisals=())
+
+
+def _judged(rows: Iterable[Row], judge: Judge, only_anomalies: bool) -> Iterator[Score]:
+    """The scores in rows, which are in the order of one process, with surges told."""
+    found = (pickle.loads(row["score"]) for row in rows)  # noqa: S301  made by our own code, on Ray
+    for score in judge.watch(found):
+        if score.is_anomaly or not only_anomalies:
+            yield score
+
+
+def _detector(work: Work, device: str) -> Detector:
+    from logmlm.detector import Detector
+
+    return Detector.load(work.model, device, work.stride, work.exact)
 
 
 def _shards(work: Work, manifest: Manifest, warn: Warn) -> list[Shard]:
@@ -144,9 +174,9 @@ def _scatter(
 
 def _gather(manifest: Manifest, group: dict[str, Any]) -> Iterator[dict[str, Any]]:
     parts = [pickle.loads(part) for part in group["part"]]  # noqa: S301  as above
-    batch: list[Window] = []
-    for window in gathered(parts, manifest.window):
-        batch.append(window)
+    batch: list[tuple[Turn, Window]] = []
+    for each in gathered(parts, manifest.window):
+        batch.append(each)
         if len(batch) == BATCH_WINDOWS:
             yield _batch(batch)
             batch = []
@@ -154,7 +184,7 @@ def _gather(manifest: Manifest, group: dict[str, Any]) -> Iterator[dict[str, Any
         yield _batch(batch)
 
 
-def _batch(windows: list[Window]) -> dict[str, Any]:
+def _batch(windows: list[tuple[Turn, Window]]) -> dict[str, Any]:
     return {"windows": np.array([pickle.dumps(windows)], dtype=object)}
 
 

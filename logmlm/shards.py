@@ -5,7 +5,7 @@ how many lines and events there were and how far event time had come (`Carry`); 
 these. The second pass matches the lines, and sends each event, with the watermark as it stood
 then, to the bucket of what it can't be parted from (`Rule.unit`). There a `Windower` takes them in
 the order of their lines: the same windows, whatever the shards and buckets (Akidau et al., "The
-Dataflow Model", VLDB 2015, on why event time makes that possible).
+Dataflow Model", VLDB 2015, on why event time makes that possible), each with its `Turn`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from logmlm.formats.timestamps import DAY_S
 from logmlm.reader import EventReader
 from logmlm.records import Event, Fields, LogLine, Window
 from logmlm.sources.archive import is_packed, line_start_after, read_part
+from logmlm.turns import Turn, Turns
 from logmlm.windowrules import rule_of
 from logmlm.windows import Windower
 
@@ -179,18 +180,22 @@ def scattered(
     yield from _parts(shard, carry, rows)
 
 
-def gathered(parts: Iterable[Part], window: WindowConfig) -> Iterator[Window]:
-    """The windows of all parts of one bucket; of their lines' fields nothing is known here."""
+def gathered(parts: Iterable[Part], window: WindowConfig) -> Iterator[tuple[Turn, Window]]:
+    """The windows of all parts of one bucket, each with its turn among those of its file.
+
+    Of their lines' fields nothing is known here.
+    """
     in_order = sorted(parts, key=lambda part: (part.path, part.start))
     for path, group in groupby(in_order, lambda part: part.path):
-        windower, final = Windower(window), 0.0
+        windower, turns, final = Windower(window), Turns(window), 0.0
         for part in group:
             final = part.final
             for row in part.rows:
-                yield from windower.pass_time(path, row[-1])
-                yield from windower.add([_event(path, row)])
-        yield from windower.pass_time(path, final)
-        yield from windower.close_all()
+                yield from turns.over(windower.pass_time(path, row[-1]))
+                event = _event(path, row)
+                turns.count(event, row[-1])
+                yield from turns.cut(windower.add([event]), event)
+        yield from turns.over(windower.pass_time(path, final) + windower.close_all())
 
 
 class ShardLines:

@@ -1,7 +1,9 @@
 """A small service's log, and a model trained on it once, for the tests of the offline commands."""
 
 import io
+import json
 import random
+import shutil
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -140,7 +142,7 @@ def screened(tmp_path_factory):
 
 @cache
 def _screened(place):
-    from logmlm.manifest import Manifest, digest_files
+    from logmlm.manifest import Manifest
 
     place.mkdir()
     log = write_log(place / "service.log", service_log(sessions=600))
@@ -153,8 +155,67 @@ def _screened(place):
     assert outcome.code == 0, outcome.err
     manifest = Manifest.read(model)
     (model / "known.npz").unlink()
-    manifest.model_copy(update={"files": digest_files(model)}).write(model)
+    rewrite(model, manifest)
     return Trained(model, log, outcome.err, odd_log, labels)
+
+
+def surging(tmp_path_factory):
+    """The screened model, which calls little a surge and hardly anything else an alarm; two logs.
+
+    Many of their sessions lack a line, and many are over at once.
+    """
+    return _surging(tmp_path_factory.getbasetemp() / "surging", screened(tmp_path_factory).model)
+
+
+@cache
+def _surging(place, screened_model):
+    from logmlm.manifest import Manifest
+
+    model = place / "model"
+    shutil.copytree(screened_model, model)
+    manifest = Manifest.read(model)
+    path = model / "calibration.json"
+    state = json.loads(path.read_text())
+    state["threshold"] = state["screen"]["calibration"]["threshold"] = 7.5
+    state["surge"]["threshold"] = state["screen"]["surge"]["threshold"] = 3.0
+    path.write_text(json.dumps(state))
+    rewrite(model, manifest)
+    logs = [write_log(place / f"{n}.log", bunched_log(300, seed=n, first=1000)) for n in (2, 1)]
+    return model, tuple(map(str, logs))
+
+
+def rewrite(model, manifest):
+    """Make a model directory whole again of which files were changed."""
+    from logmlm.manifest import digest_files
+
+    manifest.model_copy(update={"files": digest_files(model)}).write(model)
+
+
+def bunched_log(sessions, seed, first):
+    """Lines of sessions, up to eight at a time, with silences in which all of them end.
+
+    Some lack a line, some are odd by themselves, and some lines are late.
+    """
+    luck = random.Random(seed)  # noqa: S311  a log, no secret
+    moment, lines, number = BEGIN, [], first
+    while number < first + sessions:
+        bunch = [_lacking(number + i, luck) for i in range(luck.randrange(1, 9))]
+        number += len(bunch)
+        while any(bunch):
+            moment += timedelta(milliseconds=luck.choice((0, 20, 900)))
+            late = timedelta(seconds=luck.choice((0, 0, 0, 7)))
+            stamp = (moment - late).isoformat(timespec="milliseconds").removesuffix("+00:00")
+            lines.append(f"{stamp}Z INFO {luck.choice([one for one in bunch if one]).pop(0)}")
+        moment += timedelta(seconds=luck.choice((0, 1, 40)))
+    return lines
+
+
+def _lacking(number, luck):
+    steps = luck.choice(KINDS)
+    lost = luck.choice((0, 0, 1, 1, 2, None))
+    odd = luck.random() < 0.03
+    kept = ODD if odd else tuple(step for i, step in enumerate(steps) if i != lost)
+    return _session(number, kept, luck)
 
 
 @cache

@@ -40,11 +40,13 @@ def workers(cluster):
 
 
 class Killer(threading.Thread):
-    """Kills the first worker that is seen at each of some stages."""
+    """Kills the first worker that is seen at each of some stages, and all of `node` at the last."""
 
-    def __init__(self, cluster, stages):
+    def __init__(self, cluster, stages, node=None):
         super().__init__(daemon=True)
         self.killed = []
+        self._node = node
+        self._last = stages[-1]
         self._cluster = cluster
         self._stages = list(stages)
         self._done = threading.Event()
@@ -54,9 +56,15 @@ class Killer(threading.Thread):
             for pid, title in workers(self._cluster):
                 stage = next((each for each in self._stages if each in title), None)
                 if stage is not None:
-                    os.kill(pid, signal.SIGKILL)
                     self._stages.remove(stage)
+                    self._kill(stage, pid)
                     self.killed.append(stage)
+
+    def _kill(self, stage, pid):
+        if self._node is not None and stage == self._last:
+            self._cluster.remove_node(self._node, allow_graceful=False)
+        else:
+            os.kill(pid, signal.SIGKILL)
 
     def stop(self):
         self._done.set()

@@ -16,6 +16,7 @@ from logmlm.config import TrainingConfig
 from logmlm.detector import Detector
 from logmlm.errors import DataError, LogmlmError, UnreachableError
 from logmlm.manifest import Manifest
+from logmlm.records import Rise
 from logmlm.sources.archive import read_lines
 from logmlm.training import Session, train
 
@@ -36,16 +37,14 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def logs(trained, tmp_path_factory):
-    lines = service_log(sessions=1500, odd=(3, 700), seed=7, first=20_000)
-    path = write_log(tmp_path_factory.mktemp("ray") / "many.log", lines)
-    return str(path), str(trained.odd_log)
+def surging(tmp_path_factory):
+    return offline_parts.surging(tmp_path_factory)
 
 
-@pytest.fixture(scope="module")
-def alone(trained, logs):
-    detector = Detector.load(trained.model, "cpu")
-    return told(detector.score(list(detector.windows(read_lines(logs, 0.0)))))
+def by_one_process(model, logs, keep_going=False):
+    detector = Detector.load(model, "cpu")
+    lines = read_lines(logs, 0.0, keep_going=keep_going)
+    return told(detector.judge().judge(list(detector.windows(lines))))
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +54,22 @@ def cluster():
 
 
 def told(found):
-    """What a window's output shows, by what names it; numbers by themselves."""
+    """What a window's output shows, by what names it, in order; numbers by themselves."""
     shown, numbers = {}, {}
     for one in found:
         window = one.window
         name = (window.partition, window.key, window.first_position)
         events = [(e.line.number, e.line.text, e.timestamp, e.template_id) for e in window.events]
-        shown[name] = (window.closed_by, window.complete, events)
-        numbers[name] = [one.value, one.p_value, *one.surprisals, *one.bag_surprisals]
+        rise = one.surge or Rise(0.0, 0.0, 0, 0)
+        surge = (rise.since, rise.windows, rise.odd)
+        shown[name] = (window.closed_by, window.complete, events, surge, one.rung)
+        numbers[name] = [one.value, one.p_value, rise.level, *one.surprisals, *one.bag_surprisals]
     return shown, numbers
 
 
 def assert_same(found, alone):
     assert found[0] == alone[0]
+    assert list(found[0]) == list(alone[0])
     for name, numbers in alone[1].items():
         assert found[1][name] == pytest.approx(numbers, abs=1e-4)
 
@@ -131,26 +133,24 @@ def test_processes_that_train_together_have_the_first_one_use_ray(to_learn, clus
     assert found.files["templates.json"] == alone.files["templates.json"]
 
 
-def test_windows_and_values_are_those_of_one_process_whoever_dies_half_way(
-    trained, logs, alone, cluster
-):
-    work = Work(trained.model, logs, "cpu", shard_bytes=40_000, bucket_bytes=50_000)
-    killer, warnings = Killer(cluster, ["_scatter", "_Scoring"]), []
-    (node,) = cluster.worker_nodes
+def test_windows_values_surges_and_order_are_those_of_one_process_whoever_dies(surging, cluster):
+    model, logs = surging
+    work = Work(model, logs, "cpu", shard_bytes=7_000, bucket_bytes=20_000)
+    # By then all is scored, and what lay on the node has to be scored again.
+    (node,), stages = cluster.worker_nodes, ["_scatter", "_Scoring", "SortShuffleReduce"]
+    killer, warnings = Killer(cluster, stages, node), []
     with running(cluster.address):
         killer.start()
-        found = scores(work, warnings.append)
-        first = next(found)
-        cluster.remove_node(node, allow_graceful=False)
-        whole = told([first, *found])
+        whole = told(scores(work, warnings.append))
     killer.stop()
-    assert sorted(killer.killed) == ["_Scoring", "_scatter"]
+    assert sorted(killer.killed) == sorted(stages)
     assert warnings == []
+    alone = by_one_process(model, logs)
+    assert sum(surge != (0.0, 0, 0) for *_, surge, _ in alone[0].values()) > 5
     assert_same(whole, alone)
-    assert len(whole[0]) == 1530
 
 
-def test_errors_and_warnings_are_those_of_one_process(trained, logs, cluster, tmp_path):
+def test_errors_and_warnings_are_those_of_one_process(trained, cluster, tmp_path):
     binary = write_log(tmp_path / "binary.log", ["\x00\x01 no text"])
     cut_off = tmp_path / "cut.log.gz"
     whole = gzip.compress(trained.odd_log.read_bytes())
@@ -158,34 +158,46 @@ def test_errors_and_warnings_are_those_of_one_process(trained, logs, cluster, tm
     work, warnings = Work(trained.model, (str(cut_off),), "cpu"), []
     with running(cluster.address):
         with pytest.raises(DataError, match="its first line holds a NUL byte"):
-            list(scores(replace(work, logs=(str(binary), logs[0])), print))
+            list(scores(replace(work, logs=(str(binary), str(trained.log))), print))
         found = list(scores(replace(work, keep_going=True), warnings.append))
         assert "num_gpus" not in cluster_module.pool("cpu")
         assert cluster_module.pool("auto")["num_gpus"] == 1
     assert [f"{cut_off} is damaged" in sentence for sentence in warnings] == [True]
-    detector = Detector.load(trained.model, "cpu")
-    lines = read_lines([str(cut_off)], 0.0, keep_going=True)
-    assert_same(told(found), told(detector.score(list(detector.windows(lines)))))
+    assert_same(told(found), by_one_process(trained.model, [str(cut_off)], keep_going=True))
 
 
-def test_the_command_starts_its_own_ray_and_prints_data_alone(trained, logs):
-    words = ["score", trained.model, logs[1], "--engine", "ray", "--only-anomalies"]
+def test_the_command_starts_its_own_ray_and_prints_what_it_prints_without(surging):
+    model, logs = surging
+    words = ["score", model, *logs, "--only-anomalies", "--fail-on", "alert"]
     program = "from logmlm.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, words), "--fail-on", "alert"],
+        [sys.executable, "-c", program, *map(str, words), "--engine", "ray"],
         check=False,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1, done.stderr
-    expected = logmlm("score", trained.model, logs[1], "--only-anomalies").out
-    found, alone = (
-        sorted(map(json.loads, text.splitlines()), key=lambda row: row["window"])
-        for text in (done.stdout, expected)
+    alone = logmlm(*words)
+    assert alone.code == 1
+    found, expected = (
+        [json.loads(row) for row in text.splitlines()] for text in (done.stdout, alone.out)
     )
-    assert [row["window"] for row in found] == [row["window"] for row in alone]
-    values = [row["value"] for row in alone]
-    assert [row["value"] for row in found] == pytest.approx(values, abs=1e-4)
+    assert sum(row["surge"] for row in expected) > 5
+    assert sum(not row["surge"] for row in expected) > 5
+    assert [shown(row) for row in found] == [shown(row) for row in expected]
+    for row, other in zip(found, expected, strict=True):
+        assert figures(row) == pytest.approx(figures(other), abs=1e-4)
+
+
+def shown(row):
+    """What a row of JSON says but for figures."""
+    told = {name: what for name, what in row.items() if not isinstance(what, float | list)}
+    return told, row["start"], row["end"], [(each["line"], each["text"]) for each in row["events"]]
+
+
+def figures(row):
+    lines = [each[name] for each in row["events"] for name in ("surprisal", "bag_surprisal")]
+    return [row["value"], row["p_value"], row["pll"], *lines]
 
 
 def test_what_can_not_be_done_on_ray_is_said(trained):
@@ -218,9 +230,10 @@ def test_training_says_what_can_not_be_done_on_ray_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_ray_a_sentence_says_what_brings_it(trained, logs, monkeypatch):
+def test_without_ray_a_sentence_says_what_brings_it(trained, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
-    for words in (["score", trained.model, logs[1]], ["train", logs[1], "--out", "nowhere"]):
+    log = trained.odd_log
+    for words in (["score", trained.model, log], ["train", log, "--out", "nowhere"]):
         outcome = logmlm(*words, "--engine", "ray")
         assert (outcome.code, "pip install 'logmlm[ray]'" in outcome.err) == (64, True)
 

@@ -42,7 +42,7 @@ FLOORS = (
     ("couriers",),
     (
         *("formats", "templates", "windows", "calibration", "alerting", "mlm", "sources"),
-        *("sinks", "rules", "scoretable", "edits"),
+        *("sinks", "rules", "scoretable", "edits", "turns"),
     ),
     ("keys", "looks", "loops"),
     ("layouts", "configfile"),

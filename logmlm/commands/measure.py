@@ -110,7 +110,7 @@ def evaluate(
 @stride_option
 @reading_options
 def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **rest: Any) -> None:
-    """Score LOGS: a JSON object a window, or a CSV or Parquet row a line; on Ray in any order."""
+    """Score LOGS: a JSON object a window, or a CSV or Parquet row a line."""
     from logmlm.scoretable import check_target, write_csv, write_json_lines, write_parquet
 
     check_target(output, out)

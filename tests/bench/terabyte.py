@@ -55,7 +55,7 @@ def main() -> None:
         lambda: [
             window
             for bucket in range(BUCKETS)
-            for window in gathered(
+            for _, window in gathered(
                 (pickle.loads(raw) for number, raw in parts if number == bucket),  # noqa: S301  made above
                 told.window,
             )
