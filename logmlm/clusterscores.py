@@ -19,7 +19,7 @@ from logmlm.cluster import SHARD_BYTES, Row, cpus, numbers, pool, translated
 from logmlm.errors import LogmlmError
 from logmlm.formats import get_format
 from logmlm.manifest import Manifest
-from logmlm.reader import EventReader, TemplateOf, refuse_foreign, warn_of_misfits
+from logmlm.reader import EventReader, matching, refuse_foreign, warn_of_misfits
 from logmlm.records import Score, Window
 from logmlm.shards import Carry, Shard, Summary, carried, cut, gathered, scattered, summarised
 from logmlm.sources.archive import refuse_empty
@@ -152,7 +152,7 @@ def _judge(summaries: Sequence[Summary], manifest: Manifest, warn: Warn) -> None
 
 
 def _summarise(shards: Sequence[Shard], manifest: Manifest, keep_going: bool, row: Row) -> Row:
-    read = partial(_reader, manifest, _nothing)
+    read = partial(_first_reader, manifest)
     outcome: Summary | LogmlmError
     try:
         outcome = summarised(shards[row["id"]], read, keep_going)
@@ -166,7 +166,7 @@ def _scatter(
 ) -> Iterator[Row]:
     manifest = Manifest.read(model)
     templates = Templates.read(model / "templates.json")
-    read = partial(_reader, manifest, templates.match)
+    read = partial(matching, manifest, templates, finished=True)
     shard, carry = shards[row["id"]], carries[row["id"]]
     for bucket, part in scattered(shard, carry, read, manifest.window, buckets):
         yield {"bucket": bucket, "part": pickle.dumps(part)}
@@ -188,10 +188,7 @@ def _batch(windows: list[tuple[Turn, Window]]) -> dict[str, Any]:
     return {"windows": np.array([pickle.dumps(windows)], dtype=object)}
 
 
-def _reader(manifest: Manifest, template_of: TemplateOf) -> EventReader:
+def _first_reader(manifest: Manifest) -> EventReader:
+    """A reader for the first pass, where nobody asks for templates."""
     key, multiline = manifest.window.key, manifest.format.multiline
-    return EventReader(get_format(manifest.format), key, template_of, multiline, finished=True)
-
-
-def _nothing(message: str) -> str:  # noqa: ARG001  nobody reads the id
-    return ""
+    return EventReader(get_format(manifest.format), key, lambda _: "", multiline, finished=True)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logmlm.crew import Crew
-from logmlm.formats import get_format
 from logmlm.known import Known
 from logmlm.ladder import Ladder, Verdict
 from logmlm.manifest import Manifest
@@ -20,7 +19,7 @@ from logmlm.mlm.store import load_model
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration
 from logmlm.parsing import Parsing
-from logmlm.reader import ByMask, EventReader
+from logmlm.reader import EventReader, matching
 from logmlm.records import Expectation, LogLine, Score, Window
 from logmlm.surges import Judge, ScoreAll
 from logmlm.templates import Templates
@@ -90,12 +89,7 @@ class Detector:
 
     def reader(self, *, finished: bool = False) -> EventReader:
         """A reader for the line format that the model was trained on; it never learns."""
-        line_format = get_format(self.manifest.format)
-        key, multiline = self.manifest.window.key, self.manifest.format.multiline
-        known = self.templates
-        by_mask = ByMask(known.match_masked, known.masking)
-        reading = line_format, key, known.match, multiline
-        return EventReader(*reading, finished=finished, by_mask=by_mask)
+        return matching(self.manifest, self.templates, finished=finished)
 
     def windower(self) -> Windower:
         """Windows as in training."""

@@ -13,14 +13,16 @@ from typing import NamedTuple, cast
 
 from logmlm.config import MultilineConfig
 from logmlm.errors import DataError, FormatError
-from logmlm.formats import ALIASES, Assembled, Assembler, Joiner, LineFormat, attribute
+from logmlm.formats import ALIASES, Assembled, Assembler, Joiner, LineFormat, attribute, get_format
 from logmlm.frozen import made
 from logmlm.keys import KeyExtractor
 from logmlm.layouts import columns, parser
+from logmlm.manifest import Manifest
 from logmlm.masks import Masks
 from logmlm.parsed import Found, Parsed
 from logmlm.parsing import Batch
 from logmlm.records import Event, LogLine, Rest
+from logmlm.templates import Templates
 
 SUSPICIOUS_SHARE = 0.1
 """With more lines than this left out, the logs and the model hardly belong together."""
@@ -206,6 +208,16 @@ class EventReader:
             fields = replace(fields, attributes={**fields.attributes, **known})
         key = self._key_of(fields, attribute)
         return Event(line, fields, timestamp, key, self._template_of(fields.message))
+
+
+def matching(manifest: Manifest, templates: Templates, *, finished: bool = False) -> EventReader:
+    """A reader for the line format that a model was trained on; it never learns."""
+    return EventReader(
+        *(get_format(manifest.format), manifest.window.key, templates.match),
+        manifest.format.multiline,
+        finished=finished,
+        by_mask=ByMask(templates.match_masked, templates.masking),
+    )
 
 
 def _runs(lines: Sequence[LogLine], found: Found) -> Iterator[tuple[int, int, bool]]:
