@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,7 +65,7 @@ class Task:
     def of(cls, model: Trained, size: int, windows: list[Window] | None = None) -> Task:
         """A random sample of so many of the windows, by default of all in the model's log."""
         detector = model.detector()
-        windows = parsed(model, detector) if windows is None else windows
+        windows = list(parsed(model, detector)) if windows is None else windows
         tokens = [tokens_of(detector, window) for window in windows]
         sample = np.random.default_rng(0).permutation(len(windows))[:size].tolist()
         chosen = [tokens[i] for i in sample]
@@ -84,9 +84,9 @@ class Task:
         return f"{len(self.windows)}, naive on {len(self.chosen)}, times {self.scale:.1f}"
 
 
-def parsed(model: Trained, detector: Detector) -> list[Window]:
-    """The windows of the model's log."""
-    return list(detector.windows(model.lines(), workers=0))
+def parsed(model: Trained, detector: Detector) -> Iterator[Window]:
+    """The windows of the model's log, one after the other, as `score` takes them."""
+    return detector.windows(model.lines(), workers=0)
 
 
 def exhaust(things: Iterable[object]) -> None:
@@ -96,7 +96,7 @@ def exhaust(things: Iterable[object]) -> None:
 def _whole(task: Task, bert: BertForMaskedLM) -> Figure:
     """Both sides from raw lines on, each turn with its own seconds of parsing."""
     fresh = [task.model.detector() for _ in range(ROUNDS)]
-    works = [*task.sides(bert), lambda: parsed(task.model, fresh.pop())]
+    works = [*task.sides(bert), lambda: exhaust(parsed(task.model, fresh.pop()))]
     turns = seconds_by_turns(works, time.process_time)
     naive_s, ours_s, parse_s = zip(*turns, strict=True)
     naive_s = tuple(task.scale * each for each in naive_s)
