@@ -70,7 +70,7 @@ def served(*answers, certificate=None, keep=lambda call: call):
 def alert(*texts, labels=None, **changes):
     """An alert of a window with these lines, none of which has a template."""
     found = score(*(texts or ("one", "ODD")), **changes)
-    events = tuple(replace(each, template_id=UNKNOWN) for each in found.window.events)
+    events = tuple(each._replace(template_id=UNKNOWN) for each in found.window.events)
     found = replace(found, window=replace(found.window, events=events))
     every = {"source": "file", "model": "m"} | (labels or {})
     return make_alert(

@@ -64,8 +64,9 @@ def told(found):
     lines, ends, read, too_long = [], [], 0, 0
     for batch, fields in found:
         read, too_long = read + batch.read, too_long + batch.too_long
-        for line, one in zip(batch.lines, fields, strict=True):
-            what = None if one is None else (one.timestamp, one.message, one.fields)
+        for place, line in enumerate(batch.lines):
+            one = fields.at(place, line)
+            what = None if one is None else (one.timestamp, one.fields)
             lines.append((line, what))
         if batch.last:
             ends.append(len(lines))
@@ -87,8 +88,10 @@ def test_a_line_has_its_key_and_its_mask_with_it(logs):
     work = work_of(logs, shard_bytes=300)
     shard = clusterparsing._cut(logs[0], work)[0][1]
     rows = [pickle.loads(row["outcome"]) for row in clusterparsing._parse([shard], work, n_(0))]  # noqa: S301  our own
-    _, message, key, masked = rows[0].packed[0]
-    assert (key, message[:8], masked) == ("req-1000", key, Masks(MASKS).mask_message(message))
+    _, keys, masked, odd = rows[0].packed
+    message = rows[0].texts[0].partition(" INFO ")[2]
+    assert (keys[0], message[:8], odd.get(0, "not odd")) == ("req-1000", keys[0], "not odd")
+    assert masked[0] == Masks(MASKS).mask_message(message)
 
 
 def test_damage_ends_it_or_is_warned_of_and_what_came_before_is_used(logs, tmp_path):
