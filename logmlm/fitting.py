@@ -269,7 +269,7 @@ def _calibrated(
     task: Task, requests: Sequence[_Request], results: Sequence[_Result]
 ) -> tuple[Calibration, Screen | None]:
     in_time = np.argsort(np.concatenate([request.scored for request in requests]))
-    held_out = Looks.together([result.held_out for result in results]).ordered(in_time)
+    held_out = Looks.together([result.held_out for result in results]).only(in_time)
     calibration = Calibration.fit(
         held_out.exact,
         task.rate,
@@ -280,12 +280,11 @@ def _calibrated(
     )
     kinds = zip(*[result.edited for result in results], strict=True)
     odd = [Looks.together(kind) for kind in kinds]
-    screen = Screen.fit(calibration, held_out, odd, task.threshold.exactness)
+    known = results[0].known.readings
+    screen = Screen.fit(calibration, held_out, odd, task.threshold.exactness, known)
     if screen is None:
         return calibration, None
-    known = results[0].known.readings
-    scored = np.sort(np.concatenate([request.scored for request in requests]))
-    is_known = np.array([tuple(task.corpus[i].tolist()) in known for i in scored])
+    is_known = np.array([window in known for window in held_out.windows])
     return calibration, screen.watching(calibration, held_out, is_known)
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from logmlm.errors import ModelError, StorageError
-from logmlm.mlm.pll import Pair, Scorer, Window
+from logmlm.mlm.passes import Window
+from logmlm.mlm.pll import Pair, Scorer
 from logmlm.modeldir import ARRAY_DAMAGE
 
 KNOWN_FILE = "known.npz"

@@ -1,6 +1,6 @@
-"""The ladder: known windows first, then one look, and the exact score last.
+"""The ladder: known windows first, then a look or two, and the exact score last.
 
-Most windows were seen before, and one look tells most of the others from those that could alarm.
+Most windows were seen before, and a look tells most of the others from those that could alarm.
 Only these are scored exactly, so every alert is; the rest has the screen's numbers, and says so.
 """
 
@@ -14,9 +14,9 @@ from cachetools import LRUCache
 
 from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.known import Known
-from logmlm.looks import EACH, EXACT, STRIDES, Look, Looks
-from logmlm.mlm import unmasked
-from logmlm.mlm.pll import Pair, Scorer, Surprisals, Window
+from logmlm.looks import EXACT, FIRST, SECOND, Look, Looks
+from logmlm.mlm.passes import Window
+from logmlm.mlm.pll import EACH, Pair, Scorer, Surprisals
 from logmlm.records import Rung
 from logmlm.screen import Screen
 from logmlm.surges import SurgeRule
@@ -72,7 +72,7 @@ class Ladder:
 
     def exact(self, windows: Sequence[Window]) -> list[Verdict]:
         """One verdict a window, each event hidden by itself."""
-        return self._read(windows, EXACT, "exact")
+        return _verdicts(self.calibration, seen(self.scorer, windows, EXACT), "exact")
 
     def judge(
         self, windows: Sequence[Window], is_checked: Callable[[int], bool] = lambda _: False
@@ -112,29 +112,29 @@ class Ladder:
 
     def _climb(self, windows: Sequence[Window]) -> list[Verdict]:
         if self.stride != EACH:
-            return self._read(windows, Look(self.stride, EACH), "strided")
+            return self._strided(windows)
         if self._screen is None:
             return self.exact(windows)
-        pairs = seen(self.scorer, windows, self._screen.look)
-        found = _verdicts(self._screen.calibration, pairs, "screened")
-        odd = [i for i, verdict in enumerate(found) if verdict.value >= self._screen.level]
-        for i, verdict in zip(odd, self.exact([windows[i] for i in odd]), strict=True):
-            found[i] = verdict
-        return found
+        found: dict[Window, Verdict] = {}
+        left = list(windows)
+        for step in self._screen.steps:
+            pairs = seen(self.scorer, left, step.look)
+            verdicts = dict(zip(left, _verdicts(step.calibration, pairs, "screened"), strict=True))
+            found |= verdicts
+            left = [window for window in left if verdicts[window].value >= step.level]
+        found |= dict(zip(left, self.exact(left), strict=True))
+        return [found[window] for window in windows]
 
-    def _read(self, windows: Sequence[Window], look: Look, rung: Rung) -> list[Verdict]:
-        return _verdicts(self.calibration, seen(self.scorer, windows, look), rung)
+    def _strided(self, windows: Sequence[Window]) -> list[Verdict]:
+        in_order = [each.surprisals for each in self.scorer.in_order(windows, self.stride)]
+        pairs = list(zip(in_order, self.scorer.as_bag(windows), strict=True))
+        return _verdicts(self.calibration, pairs, "strided")
 
 
 def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
     """What each look sees of windows, for calibration."""
-    bags = {tuple(sorted(window)) for window in windows}
-    passes = [(len(window), len(set(window))) for window in windows]
-    return Looks(
-        {stride: _statistics(seen(scorer, windows, Look(stride, stride))) for stride in STRIDES},
-        np.array(passes, dtype=np.float64).reshape(-1, 2),
-        len(bags) / max(1, len(windows)),
-    )
+    found = {look: _statistics(seen(scorer, windows, look)) for look in (EXACT, FIRST, SECOND)}
+    return Looks(tuple(windows), found)
 
 
 def exact_statistics(scorer: Scorer, windows: Sequence[Window]) -> Surprisals:
@@ -144,15 +144,12 @@ def exact_statistics(scorer: Scorer, windows: Sequence[Window]) -> Surprisals:
 
 def seen(scorer: Scorer, windows: Sequence[Window], look: Look) -> list[Pair]:
     """Surprisals of each window in both readings, as a look sees them."""
-    if look.in_order is None:
-        in_order = unmasked.in_order(scorer, windows)
+    if look.in_order == "exact":
+        in_order = [reading.surprisals for reading in scorer.in_order(windows)]
     else:
-        in_order = [reading.surprisals for reading in scorer.in_order(windows, look.in_order)]
-    if look.as_bag is None:
-        as_bag = unmasked.as_bag(scorer, windows)
-    else:
-        as_bag = scorer.as_bag(windows, look.as_bag)
-    return list(zip(in_order, as_bag, strict=True))
+        in_order = scorer.in_streams(windows)
+    as_bag = scorer.as_bag if look.as_bag == "exact" else scorer.as_shown_bag
+    return list(zip(in_order, as_bag(windows), strict=True))
 
 
 def _verdicts(calibration: Calibration, pairs: Sequence[Pair], rung: Rung) -> list[Verdict]:

@@ -95,7 +95,9 @@ def save_calibration(calibration: Calibration, screen: Screen | None, directory:
 
 
 def load_calibration(directory: Path) -> tuple[Calibration, Screen | None]:
-    """Read `calibration.json`; a directory of an older version has no screen.
+    """Read `calibration.json`; a directory of an older version has no screen, or one without steps.
+
+    That one is left out, as its looks are no more: all windows are scored exactly then.
 
     Raises:
         ModelError: it is missing or damaged.
@@ -109,6 +111,8 @@ def load_calibration(directory: Path) -> tuple[Calibration, Screen | None]:
     if not isinstance(state, dict):
         raise ModelError(f"{path} is damaged; restore it or train again")
     screen = state.get("screen")
+    if isinstance(screen, dict) and "look" in screen:
+        screen = None
     return Calibration.from_dict(state), None if screen is None else Screen.from_dict(screen)
 
 

@@ -1,20 +1,22 @@
-"""The screen: which windows a look lets pass, and what that may miss.
+"""The screen: which windows a look or two let pass, and what that may miss.
 
-A look hides nothing, or every g-th event at once, or reads the bag exactly, which costs little
-where bags repeat (`looks.py`). What hides more costs more and sees more. Calibration takes the
-look that is cheapest on the held-out windows, by what each lets pass.
+A look reads in order nearly as the exact score does, for two passes, and the bag with nothing
+hidden, or exactly, which costs little where bags repeat (`looks.py`). Calibration takes the look,
+or the two one after the other, that cost least on held-out windows which were not known before,
+by what each lets pass.
 
 The statistics of what a look shows are calibrated as the exact ones are (`calibration.py`), so a
 screened value of 1.0 has the same rate of false alarms. Windows whose exact value alarms have
 lower screened values than 1.0 now and then. How much lower is measured at calibration, on
 held-out windows with one to eight edits each (`edits.py`): of those that alarm, whatever the number
-of edits, at most a share `1 - exactness` has a screened value below `level`. With too few of them
-for that quantile, the lower tail is modelled as those of the statistics are.
+of edits, at most a share `1 - exactness` has a screened value below `level`; of two looks each has
+half of that share. With too few of them for that quantile, the lower tail is modelled as those of
+the statistics are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,7 +25,7 @@ import numpy.typing as npt
 
 from logmlm.calibration import Calibration, clopper_pearson
 from logmlm.errors import ModelError
-from logmlm.looks import EXACT, LOOKS, Look, Looks
+from logmlm.looks import LADDERS, Look, Looks, Window
 from logmlm.surges import SurgeRule
 from logmlm.tails import Array, Tail
 
@@ -32,7 +34,7 @@ LEAST_ALARMS = 50
 SAME = 4
 """Windows whose statistics agree to so many decimals count once."""
 LEAST_VALUE = 1e-3
-MOST_COST = 0.5
+MOST_COST = 0.75
 """A screen that takes more of the passes than exact scores for all windows is left out."""
 
 
@@ -43,7 +45,7 @@ class Measured:
     `exactness` is the asked share of alarms that pass the screen's level; of `alarms` different
     windows that alarm, most of them edited, `missed` do not, and `interval` is the 95 %
     confidence interval of that share. `rescored` is the share of held-out normal windows that are
-    scored exactly.
+    scored exactly, of those that were not known.
     """
 
     exactness: float
@@ -54,80 +56,98 @@ class Measured:
 
     def __str__(self) -> str:
         return (
-            f"{self.rescored:.1%} of normal windows are scored exactly; of {self.alarms:,} windows"
-            f" made odd that alarm, {self.missed} would be missed"
+            f"{self.rescored:.1%} of new normal windows are scored exactly; of {self.alarms:,}"
+            f" windows made odd that alarm, {self.missed} would be missed"
             f" (95 % confidence: {self.interval[1]:.2%} at most)"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Screen:
-    """Values of what a look sees, and the `level`, 1.0 at most, from which they don't do.
+class Step:
+    """A look, the calibration of what it sees, and the `level`, up to 1.0, of what it holds up."""
 
-    `surge` is when windows alarm together where some have the screen's p-values; None where that is
-    not watched for.
-    """
-
+    look: Look
     calibration: Calibration
     level: float
-    look: Look
-    measured: Measured
-    surge: SurgeRule | None = None
 
     @classmethod
     def fit(
-        cls, exact: Calibration, held_out: Looks, edited: Sequence[Looks], exactness: float
-    ) -> Screen | None:
-        """Fit on held-out normal windows and on several kinds of edited ones.
-
-        None where that is of no use.
-        """
-        alarming = [_alarms(exact, kind) for kind in (held_out, *edited)]
-        if sum(len(kind.passes) for kind in alarming) < LEAST_ALARMS:
-            return None
-        found = [cls._fit(exact, held_out, alarming, exactness, look) for look in LOOKS]
-        costs = [held_out.cost(screen.look, screen.holds_up(held_out)) for screen in found]
-        cheapest = int(np.argmin(costs))
-        enough = MOST_COST * held_out.cost(EXACT, np.zeros(len(held_out.exact), dtype=bool))
-        return found[cheapest] if costs[cheapest] <= enough else None
-
-    @classmethod
-    def _fit(
         cls,
         exact: Calibration,
         held_out: Looks,
         alarming: Sequence[Looks],
         exactness: float,
         look: Look,
-    ) -> Screen:
-        promise, normal = exact.promise, held_out.seen(look)
+    ) -> Step:
+        """Fit on held-out normal windows, and on several kinds of windows that alarm."""
+        promise = exact.promise
         own = Calibration.fit(
-            normal,
+            held_out.seen[look],
             promise.rate,
             promise.windows_per_day,
             promise.folds,
             promise.alerts_per_day,
         )
-        kinds = [own.values(kind.seen(look))[0] for kind in alarming]
-        values = np.concatenate(kinds)
+        kinds = [own.values(kind.seen[look])[0] for kind in alarming]
         enough = [kind for kind in kinds if len(kind) >= LEAST_ALARMS]
-        level = min(1.0, *(_level(each, exactness) for each in (values, *enough)))
-        missed = int((values < level).sum())
-        measured = Measured(
-            exactness=exactness,
-            alarms=len(values),
-            missed=missed,
-            interval=clopper_pearson(missed, len(values)),
-            rescored=float((own.values(normal)[0] >= level).mean()),
-        )
-        return cls(own, level, look, measured)
+        judged_by = (np.concatenate(kinds), *enough)
+        return cls(look, own, min(1.0, *(_level(values, exactness) for values in judged_by)))
 
-    def holds_up(self, windows: Looks) -> npt.NDArray[np.bool_]:
-        """Which windows have to be scored exactly [N]."""
-        held_up: npt.NDArray[np.bool_] = (
-            self.calibration.values(windows.seen(self.look))[0] >= self.level
-        )
-        return held_up
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Step:
+        """Read back what `asdict` gave; KeyError, TypeError, ValueError if it is damaged."""
+        level = float(state["level"])
+        if not level <= 1.0:
+            raise ValueError(f"{level} is no level")
+        calibration = Calibration.from_dict(state["calibration"])
+        return cls(Look.from_dict(state["look"]), calibration, level)
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Looks one after the other; what none of them lets pass has to be scored exactly.
+
+    `surge` is when windows alarm together where some have the screen's p-values; None where that is
+    not watched for.
+    """
+
+    steps: tuple[Step, ...]
+    measured: Measured
+    surge: SurgeRule | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        exact: Calibration,
+        held_out: Looks,
+        edited: Sequence[Looks],
+        exactness: float,
+        known: Container[Window] = frozenset(),
+    ) -> Screen | None:
+        """Fit on held-out normal windows and on several kinds of edited ones.
+
+        Those `known` never come to the screen, so what it costs is counted on the others.
+        None where that is of no use.
+        """
+        alarming = [_alarms(exact, kind) for kind in (held_out, *edited)]
+        if sum(len(kind.windows) for kind in alarming) < LEAST_ALARMS:
+            return None
+        new = _new(held_out, known)
+        ladders = [
+            tuple(
+                Step.fit(exact, held_out, alarming, 1 - (1 - exactness) / len(ladder), look)
+                for look in ladder
+            )
+            for ladder in LADDERS
+        ]
+        costs = [
+            new.cost([step.look for step in steps], passed_at(steps, new)) for steps in ladders
+        ]
+        cheapest = int(np.argmin(costs))
+        if costs[cheapest] > MOST_COST * new.cost((), np.zeros(len(new.windows), dtype=np.int64)):
+            return None
+        steps = ladders[cheapest]
+        return cls(steps, _measured(steps, new, Looks.together(alarming), exactness))
 
     def watching(self, exact: Calibration, held_out: Looks, known: npt.NDArray[np.bool_]) -> Screen:
         """The same screen, with surges such that its own p-values keep the rate too.
@@ -137,17 +157,23 @@ class Screen:
         """
         if exact.surge is None:
             return self
-        screened, own = self.calibration.values(held_out.seen(self.look))
         values, p_values = exact.values(held_out.exact)
-        passes = (screened < self.level) & ~known
-        seen = np.where(passes, own, p_values)
+        seen, numbers = p_values.copy(), passed_at(self.steps, held_out)
+        passes = (numbers < len(self.steps)) & ~known
+        for number, step in enumerate(self.steps):
+            here = passes & (numbers == number)
+            seen[here] = step.calibration.values(held_out.seen[step.look])[1][here]
         rule = SurgeRule.fit(seen, ~passes & (values >= 1.0), exact.surge.least_p)
         highest = max(rule.threshold, exact.surge.threshold)
         return replace(self, surge=replace(rule, threshold=highest))
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON."""
-        return asdict(self) | {"calibration": self.calibration.as_dict()}
+        return asdict(self) | {
+            "steps": [
+                asdict(step) | {"calibration": step.calibration.as_dict()} for step in self.steps
+            ]
+        }
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Screen:
@@ -160,21 +186,44 @@ class Screen:
         try:
             interval = tuple(map(float, state["measured"]["interval"]))
             measured = Measured(**state["measured"] | {"interval": interval})
-            level = float(state["level"])
-            if not level <= 1.0:
-                raise ValueError(f"{level} is no level")
-            calibration = Calibration.from_dict(state["calibration"])
-            look, surge = Look.from_dict(state["look"]), state["surge"]
-            rule = None if surge is None else SurgeRule.from_dict(surge)
-            return cls(calibration, level, look, measured, rule)
+            steps, surge = tuple(map(Step.from_dict, state["steps"])), state["surge"]
+            return cls(steps, measured, None if surge is None else SurgeRule.from_dict(surge))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"calibration.json is damaged ({error!r}); train again") from error
+
+
+def passed_at(steps: Sequence[Step], windows: Looks) -> npt.NDArray[np.int64]:
+    """The number of the step that lets each window pass [N]; that of steps where none does."""
+    found = np.full(len(windows.windows), len(steps))
+    for number, step in reversed(list(enumerate(steps))):
+        values = step.calibration.values(windows.seen[step.look])[0]
+        found[values < step.level] = number
+    return found
+
+
+def _measured(steps: Sequence[Step], new: Looks, alarming: Looks, exactness: float) -> Measured:
+    missed = int((passed_at(steps, alarming) < len(steps)).sum())
+    alarms = len(alarming.windows)
+    return Measured(
+        exactness=exactness,
+        alarms=alarms,
+        missed=missed,
+        interval=clopper_pearson(missed, alarms),
+        rescored=float((passed_at(steps, new) == len(steps)).mean()),
+    )
 
 
 def _alarms(exact: Calibration, windows: Looks) -> Looks:
     """Those that alarm, each content once: what comes twice is no further evidence."""
     _, first = np.unique(windows.exact.round(SAME), axis=0, return_index=True)
-    return windows.ordered(first[exact.values(windows.exact[first])[0] >= 1.0])
+    return windows.only(first[exact.values(windows.exact[first])[0] >= 1.0])
+
+
+def _new(windows: Looks, known: Container[Window]) -> Looks:
+    """Each content once that is not known; all windows where there is none."""
+    first = {window: i for i, window in reversed(list(enumerate(windows.windows)))}
+    places = sorted(i for window, i in first.items() if window not in known)
+    return windows.only(np.array(places)) if places else windows
 
 
 def _level(values: Array, exactness: float) -> float:

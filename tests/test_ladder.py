@@ -17,10 +17,10 @@ from logmlm.calibration import Calibration
 from logmlm.edits import edited
 from logmlm.known import Known
 from logmlm.ladder import Ladder, looks, seen
-from logmlm.looks import EACH, EXACT, Look
+from logmlm.looks import EXACT, FIRST, SECOND, Look
 from logmlm.mlm.pll import Pair, Scorer
-from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, SEP
-from logmlm.screen import Screen
+from logmlm.mlm.tokenizer import BAG, END, MASK, SEP
+from logmlm.screen import Screen, Step
 
 NORMAL = [ids("ABCDEFGH"[a : a + n]) for a in range(5) for n in (3, 4, 5) if a + n <= 8]
 HELD_OUT = [*NORMAL, *[ids("ABCDEF")] * 60] * 8
@@ -48,36 +48,38 @@ def fitted(model: BertForMaskedLM, odd: list[tuple[int, ...]]) -> tuple[Calibrat
 
 def passes_of(model: BertForMaskedLM) -> list[int]:
     rows: list[int] = []
-    first = model.bert.encoder.layer[0].output.LayerNorm  # once a pass
-    first.register_forward_hook(lambda _, __, found: rows.append(len(found)))
+    model.cls.register_forward_hook(lambda *_: rows.append(1))  # once a pass
     return rows
 
 
 @torch.no_grad()
-def naive_look(model: BertForMaskedLM, window: tuple[int, ...], first: int) -> list[float]:
-    """One window in one pass of transformers' model, nothing hidden but a bag's end."""
+def naive_shown(model: BertForMaskedLM, bag: tuple[int, ...]) -> list[float]:
+    """A bag in one pass of transformers' model, nothing hidden but its end."""
     half = model.config.max_position_embeddings // 2
-    shown = [first, *window, SEP]
-    positions = list(range(len(shown)))
-    if first == BAG:
-        shown = [MASK if token == END else token for token in shown]
-        positions = [half + shown[:i].count(word) for i, word in enumerate(shown)]
-        positions = [half if word == MASK else p for word, p in zip(shown, positions, strict=True)]
+    shown = [BAG, *(MASK if token == END else token for token in bag), SEP]
+    positions = [half + shown[:i].count(word) for i, word in enumerate(shown)]
+    positions = [half if word == MASK else p for word, p in zip(shown, positions, strict=True)]
     logits = model(torch.tensor([shown]), position_ids=torch.tensor([positions])).logits[0]
-    return [-logits[i + 1].log_softmax(-1)[token].item() for i, token in enumerate(window)]
+    return [-logits[i + 1].log_softmax(-1)[token].item() for i, token in enumerate(bag)]
 
 
-def test_a_look_is_one_pass_with_nothing_hidden(model: BertForMaskedLM) -> None:
+def at(screen: Screen, level: float, *looks: Look) -> Screen:
+    """The screen with other looks, all of that level."""
+    calibration = screen.steps[0].calibration
+    return replace(screen, steps=tuple(Step(look, calibration, level) for look in looks))
+
+
+def test_the_first_look_hides_nothing_of_a_bag_but_its_end(model: BertForMaskedLM) -> None:
     windows = [ids("CABDCC"), ids("ABC", end=False), ids("ABC"), ids("CBA")]
-    found = seen(Scorer(model), windows, Look(None, None))
-    for window, (in_order, as_bag) in zip(windows, found, strict=True):
-        assert in_order.tolist() == pytest.approx(naive_look(model, window, CLS), abs=1e-5)
+    found = seen(Scorer(model), windows, FIRST)
+    in_order, exact = Scorer(model).in_streams(windows), Scorer(model).as_bag(windows)
+    for window, own, (first, as_bag) in zip(windows, in_order, found, strict=True):
+        assert first.tolist() == pytest.approx(own.tolist(), abs=1e-5)
         order = sorted(range(len(window)), key=lambda i: (window[i] == END, window[i]))
         bag = tuple(window[i] for i in order)
-        assert as_bag[order].tolist() == pytest.approx(naive_look(model, bag, BAG), abs=1e-5)
-    exact = Scorer(model).as_bag(windows)
+        assert as_bag[order].tolist() == pytest.approx(naive_shown(model, bag), abs=1e-5)
     assert found[0][1][-1] == pytest.approx(exact[0][-1], abs=1e-5)  # the end was hidden
-    assert seen(Scorer(model), [], Look(None, None)) == []
+    assert seen(Scorer(model), [], FIRST) == []
 
 
 def test_every_alert_of_the_exact_scorer_is_made_with_its_value(
@@ -98,7 +100,7 @@ def test_every_alert_of_the_exact_scorer_is_made_with_its_value(
             assert other.value == pytest.approx(one.value, abs=1e-4)
             assert np.allclose(other.surprisals, one.surprisals, atol=1e-4)
         else:
-            assert other.value < screen.level
+            assert other.value < max(step.level for step in screen.steps)
 
 
 def test_what_a_look_gets_wrong_is_in_no_alert(
@@ -126,7 +128,7 @@ def test_what_is_checked_is_scored_exactly_and_changes_nobody_elses_verdict(
 ) -> None:
     calibration, screen = fitted
     window = ids("ABCDEF")
-    steps = Ladder(Scorer(model), calibration, replace(screen, level=1.0, look=Look(None, None)))
+    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
     first, checked, last = steps.judge([window] * 3, [False, True, False].__getitem__)
     assert (first.rung, checked.rung, last.rung) == ("screened", "checked", "screened")
     (exact,) = Ladder(Scorer(model), calibration, None).judge([window], lambda _: True)
@@ -141,7 +143,7 @@ def test_a_window_that_comes_again_costs_no_pass(
     model = deepcopy(model)
     rows = passes_of(model)
     calibration, screen = fitted
-    steps = Ladder(Scorer(model), calibration, replace(screen, level=1.0, look=Look(None, None)))
+    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
     window = ids("ABCDEF")
     first = steps.judge([window, window])
     assert sum(rows) == 2  # in order, and as a bag
@@ -149,7 +151,7 @@ def test_a_window_that_comes_again_costs_no_pass(
     assert sum(rows) == 2
     assert again[0] is first[0] is first[1]
     monkeypatch.setattr(module, "KEPT_NUMBERS", 2 * (module.OVERHEAD + 2 * len(window)))
-    small = Ladder(Scorer(model), calibration, replace(screen, level=1.0, look=Look(None, None)))
+    small = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
     first, *_, last = [small.judge([ids(t)])[0] for t in ("ABCDEF", "BCDEFG", "CDEFGH")]
     assert small.judge([ids("CDEFGH")])[0] is last
     assert small.judge([ids("ABCDEF")])[0] is not first
@@ -161,12 +163,12 @@ def test_a_bag_that_comes_again_in_another_order_is_read_once(
     model = deepcopy(model)
     rows = passes_of(model)
     calibration, screen = fitted
-    steps = Ladder(Scorer(model), calibration, replace(screen, level=9.0, look=Look(None, None)))
+    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
     steps.judge([ids("ABCDEF")])
-    assert sum(rows) == 2
+    read = sum(rows)
     (again,) = steps.judge([ids("BADCEF")])
-    assert sum(rows) == 3  # in order alone
-    alone = Ladder(Scorer(model), calibration, replace(screen, level=9.0, look=Look(None, None)))
+    assert sum(rows) == read + 1  # in order alone
+    alone = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
     (anew,) = alone.judge([ids("BADCEF")])
     assert again.bag_surprisals == anew.bag_surprisals
 
@@ -185,16 +187,41 @@ def test_hiding_several_at_once_is_not_called_exact(
     assert list(exact.surprisals) == Scorer(model).in_order([window])[0].surprisals.tolist()
 
 
-def test_a_look_beside_the_exact_bag_gives_that_bag(
+def test_the_second_look_gives_the_exact_bag(
     model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
 ) -> None:
     calibration, screen = fitted
-    steps = Ladder(Scorer(model), calibration, replace(screen, level=1.0, look=Look(None, EACH)))
+    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, SECOND))
     windows = [ids("ABCDEF"), ids("BCDEF")]
     for window, verdict in zip(windows, steps.judge(windows), strict=True):
         assert verdict.rung == "screened"
-        assert list(verdict.surprisals) == pytest.approx(naive_look(model, window, CLS), 1e-4)
-        assert list(verdict.bag_surprisals) == Scorer(model).as_bag([window])[0].tolist()
+        in_order = Scorer(model).in_streams([window])[0].tolist()
+        assert list(verdict.surprisals) == pytest.approx(in_order, abs=1e-5)
+        as_bag = Scorer(model).as_bag([window])[0].tolist()
+        assert list(verdict.bag_surprisals) == pytest.approx(as_bag, abs=1e-5)
+
+
+def test_what_one_look_holds_up_goes_on_to_the_next(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
+) -> None:
+    calibration, screen = fitted
+    windows = list(dict.fromkeys([*HELD_OUT, *odd]))
+    first, second = (
+        Ladder(Scorer(model), calibration, at(screen, 99.0, look)).judge(windows)
+        for look in (FIRST, SECOND)
+    )
+    low, high = np.median([v.value for v in first]), np.quantile([v.value for v in second], 0.8)
+    steps = (*at(screen, float(low), FIRST).steps, *at(screen, float(high), SECOND).steps)
+    found = Ladder(Scorer(model), calibration, replace(screen, steps=steps)).judge(windows)
+    for one, other, verdict in zip(first, second, found, strict=True):
+        expected = one if one.value < low else other if other.value < high else None
+        assert (verdict.rung == "exact") == (expected is None)
+        if expected is not None:
+            assert verdict.value == pytest.approx(expected.value, abs=1e-4)
+            assert verdict.p_value == pytest.approx(expected.p_value, abs=1e-3)
+    passed = [verdict.bag_surprisals for verdict in found if verdict.rung == "screened"]
+    assert set(passed) & {verdict.bag_surprisals for verdict in first}
+    assert set(passed) & {verdict.bag_surprisals for verdict in second}
 
 
 def test_of_no_windows_there_are_no_verdicts(

@@ -18,7 +18,7 @@ from offline_parts import logmlm
 
 from logmlm.calibration import STATISTICS, Calibration
 from logmlm.errors import ModelError, StorageError
-from logmlm.looks import STRIDES, Looks
+from logmlm.looks import EXACT, FIRST, SECOND, Looks
 from logmlm.manifest import Manifest
 from logmlm.modeldir import (
     TrainingWindows,
@@ -277,25 +277,36 @@ def test_a_calibration_without_a_word_of_a_screen_is_of_an_older_version_and_rea
     assert load_calibration(tmp_path) == (calibration, None)
 
 
+def test_a_screen_of_an_older_version_whose_looks_are_no_more_is_left_out(tmp_path):
+    held_out = np.random.default_rng(0).gamma(2.0, size=(200, len(STATISTICS)))
+    calibration = Calibration.fit(held_out, 0.05, 10.0)
+    older = {"look": {"in_order": None, "as_bag": 0}, "level": 0.5, "calibration": {}}
+    state = calibration.as_dict() | {"screen": older}
+    (tmp_path / "calibration.json").write_text(json.dumps(state))
+    assert load_calibration(tmp_path) == (calibration, None)
+
+
 def test_a_screen_is_read_back_as_it_was_and_its_damage_is_found(tmp_path):
     rng = np.random.default_rng(0)
     held_out, edited = (rng.gamma(k, size=(500, len(STATISTICS))) for k in (2.0, 9.0))
     calibration = Calibration.fit(held_out, 0.05, 10.0)
     clear, odd = (
-        Looks(dict.fromkeys(STRIDES, found), np.full((500, 2), 9.0), 1.0)
+        Looks(tuple((i, 7) for i in range(500)), dict.fromkeys((EXACT, FIRST, SECOND), found))
         for found in (held_out, edited)
     )
     screen = Screen.fit(calibration, clear, [odd], 0.99)
     save_calibration(calibration, screen, tmp_path)
     assert load_calibration(tmp_path) == (calibration, screen)
     state = json.loads((tmp_path / "calibration.json").read_text())
+    *_, step = state["screen"]["steps"]
     for damage in (
-        {"level": 7.0},
-        {"level": "x"},
-        {"look": {}},
+        {"steps": [step | {"level": 7.0}]},
+        {"steps": [step | {"level": "x"}]},
+        {"steps": [step | {"look": {}}]},
+        {"steps": [step | {"calibration": {}}]},
+        {"steps": 7},
         {"surge": {"threshold": 0}},
         {"measured": {}},
-        {"calibration": {}},
     ):
         damaged = state | {"screen": state["screen"] | damage}
         (tmp_path / "calibration.json").write_text(json.dumps(damaged))

@@ -8,6 +8,7 @@ product.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -19,6 +20,9 @@ from logmlm.mlm.tokenizer import BAG, MASK, PAD
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
+
+TILE = 1_024
+"""So many places of a `tiny` model fit a core's second cache, with what is made of them."""
 
 Model: TypeAlias = "BertForMaskedLM | Bert"
 """One that is trained, or one that was saved: both have the same parts, by the same names."""
@@ -48,11 +52,11 @@ def logits_at(
     *inner, last = model.bert.encoder.layer
     for layer in inner:
         own = layer.attention.self
-        products = _spread(_product(rows, own.query, own.key, own.value), where, ids.shape)
+        products = _spread(product(rows, own.query, own.key, own.value), where, ids.shape)
         attended = _attended(heads, seen, *products.chunk(3, dim=-1))
-        rows, where = _onwards(layer, attended, _spread(rows, where, ids.shape)), None
+        rows, where = onwards(layer, attended, _spread(rows, where, ids.shape)), None
     own = last.attention.self
-    key, value = _spread(_product(rows, own.key, own.value), where, ids.shape).chunk(2, dim=-1)
+    key, value = _spread(product(rows, own.key, own.value), where, ids.shape).chunk(2, dim=-1)
     asked = _spread(rows, where, ids.shape).flatten(0, 1).index_select(0, places)
     query = own.query(asked)
     if each is None:
@@ -61,26 +65,28 @@ def logits_at(
     else:
         query = query.view(len(ids), each, -1)
         attended = _attended(heads, seen, query, key, value).flatten(0, 1)
-    logits: torch.Tensor = model.cls(_onwards(last, attended, asked))
+    logits: torch.Tensor = model.cls(onwards(last, attended, asked))
     return logits
 
 
 def _embedded(
     model: Model, ids: torch.Tensor, repeats: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """[B, L, H], or each word and position once [K, H] with the number of each token's [B L].
-
-    There is one token type.
-    """
+    """[B, L, H], or each word and position once [K, H] with the number of each token's [B L]."""
     positions, where = position_ids(model, ids), None
     if repeats:
         most = model.config.max_position_embeddings
         kinds, where = torch.unique((ids * most + positions).flatten(), return_inverse=True)
         ids, positions = kinds // most, kinds % most
+    return embedded(model, ids, positions), where
+
+
+def embedded(model: Model, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """What words [...] in positions [...] begin with [..., H]. There is one token type."""
     table = model.bert.embeddings
     words = table.word_embeddings(ids) + table.token_type_embeddings.weight[0]
-    embedded: torch.Tensor = table.LayerNorm(words + table.position_embeddings(positions))
-    return embedded, where
+    found: torch.Tensor = table.LayerNorm(words + table.position_embeddings(positions))
+    return found
 
 
 def _spread(rows: torch.Tensor, where: torch.Tensor | None, shape: torch.Size) -> torch.Tensor:
@@ -102,7 +108,34 @@ def position_ids(model: Model, ids: torch.Tensor) -> torch.Tensor:
     return torch.where(ids[:, :1] == BAG, half + repeats, in_order)
 
 
-def _product(hidden: torch.Tensor, *layers: nn.Linear) -> torch.Tensor:
+def hidden_positions(model: Model, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Position ids of `[MASK]` at the places [B, n] of token ids [B, L]; see `position_ids`."""
+    return torch.where(ids[:, :1] == BAG, model.config.max_position_embeddings // 2, places)
+
+
+def through(
+    model: Model, layer: Any, rows: torch.Tensor, seen: torch.Tensor | None
+) -> torch.Tensor:
+    """What a layer makes of all tokens [B, L, H], of which each hears those `seen` [B, 1, L, L]."""
+    own = layer.attention.self
+    products = product(rows, own.query, own.key, own.value).chunk(3, dim=-1)
+    return onwards(layer, _attended(model.config.num_attention_heads, seen, *products), rows)
+
+
+def heard(
+    model: Model,
+    layer: Any,
+    asking: torch.Tensor,
+    rows: torch.Tensor,
+    seen: torch.Tensor | None,
+) -> torch.Tensor:
+    """What those `asking` [B, Q, H] hear of the tokens [B, L, H] that are `seen` [B, 1, Q, L]."""
+    own = layer.attention.self
+    key, value = product(rows, own.key, own.value).chunk(2, dim=-1)
+    return _attended(model.config.num_attention_heads, seen, own.query(asking), key, value)
+
+
+def product(hidden: torch.Tensor, *layers: nn.Linear) -> torch.Tensor:
     """What the layers make of `hidden`, side by side, from one matrix product."""
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
@@ -122,8 +155,22 @@ def _attended(heads: int, seen: torch.Tensor | None, *products: torch.Tensor) ->
     return attended.transpose(1, 2).flatten(2)
 
 
-def _onwards(layer: Any, attended: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """The rest of a layer, place by place; dropout is 0 in these models."""
+def onwards(layer: Any, attended: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """The rest of a layer, place by place; dropout is 0 in these models.
+
+    Where nothing is learned, a CPU takes some places at a time, so that all stays in its cache.
+    """
+    if torch.is_grad_enabled() or before.device.type != "cpu":
+        return _rest(layer, attended, before)
+    tiles = zip(_tiles(attended), _tiles(before), strict=True)
+    return torch.cat([_rest(layer, *tile) for tile in tiles]).view(before.shape)
+
+
+def _tiles(rows: torch.Tensor) -> Sequence[torch.Tensor]:
+    return torch.split(rows.flatten(0, -2), TILE)
+
+
+def _rest(layer: Any, attended: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     found = _sum(layer.attention.output, attended, before)
     return _sum(layer.output, functional.gelu(layer.intermediate.dense(found)), found)
 

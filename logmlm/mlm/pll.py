@@ -1,17 +1,15 @@
-"""Exact pseudo-log-likelihood: how surprising each event is, given all the others.
+"""Surprisals of windows: how surprising each event is, given all the others.
 
-One mask a position (Wang & Cho, NeuralGen 2019; Salazar et al., ACL 2020), or with `stride` g
-every g-th position hidden at once, which takes g passes instead of one an event. Surprisal is
--ln P in nats. A window is read as it came, and as a bag, in which order can't be read. A bag
-does not show its end: each event is asked for as what all others lack, which may as well be
-the end, and the end as what a whole window lacks. Repeats of an event have the same surprisal
-there, so one pass for each distinct event is exact.
+Exactly, with one mask a position (Wang & Cho, NeuralGen 2019; Salazar et al., ACL 2020), or
+roughly, for less work (`ways.py`). Surprisal is -ln P in nats. A window is read as it came, and as
+a bag, in which order can't be read. A bag does not show its end: each event is asked for as what
+all others lack, which may as well be the end, and the end as what a whole window lacks. Repeats
+of an event have the same surprisal there, so hiding one of each kind is exact.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,28 +18,34 @@ import torch
 from cachetools import LRUCache
 
 from logmlm.mlm.encoder import Model
-from logmlm.mlm.masking import Tokens
-from logmlm.mlm.model import token_logits
+from logmlm.mlm.passes import Indices, Pass, Window, passes, tokens_a_pass
 from logmlm.mlm.threads import each
-from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, framed
+from logmlm.mlm.tokenizer import END
+from logmlm.mlm.ways import (
+    ALONE,
+    ALONE_IN_BAG,
+    END_OF_BAG,
+    SHOWN_IN_BAG,
+    STREAMS,
+    Way,
+    strided,
+)
 
-TOKENS_A_PASS = 2_048
-"""On a CPU, so that what a pass makes stays in its cache."""
 KEPT_TOKENS = 1_000_000
-"""Tokens of readings that are kept for windows that come again; 20 to 30 MB of each kind."""
+"""Tokens of readings that are kept for windows that come again; 20 to 30 MB."""
 OVERHEAD = 32
 """What a reading takes beside its tokens, counted in tokens."""
 KEPT_EXPECTED = 500
 
-Window = tuple[int, ...]
 Surprisals = npt.NDArray[np.float64]
 Pair = tuple[Surprisals, Surprisals]
 """In nats, as a window came and as a bag."""
 Flags = npt.NDArray[np.bool_]
-Passes = npt.NDArray[np.int64]
-Plan = Callable[[Tokens, int], Passes]
-"""In which pass each place of windows [N, n] is hidden [N, n], -1 for never, by the stride."""
 Expected = list[tuple[int, float]]
+Found = npt.NDArray[np.float32]
+Tell = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""What is wanted of logits [M, V], and of the tokens that are there [M]: [M, ...]."""
+NOTHING = np.empty((0, 2), dtype=np.float32)
 EACH = 0
 """The stride that hides one place at a time."""
 
@@ -50,8 +54,8 @@ EACH = 0
 class Reading:
     """A window read once.
 
-    `surprisals` [n] holds each token's in nats, and `guessed` [n] whether it was the one that
-    the model expected most.
+    Of each place asked for [n], `surprisals` holds its token's in nats, and `guessed` whether it
+    was the one that the model expected most.
     """
 
     surprisals: Surprisals
@@ -67,35 +71,44 @@ class Scorer:
     def __init__(self, model: Model) -> None:
         self.model = model.eval()
         self._device = next(model.parameters()).device
-        self._known: LRUCache[tuple[Plan, int, Window], Reading] = LRUCache(
+        self._known: LRUCache[tuple[Way, Window], Reading] = LRUCache(
             KEPT_TOKENS, lambda reading: OVERHEAD + len(reading.surprisals)
         )
-        self.shown: LRUCache[tuple[int, Window], Surprisals] = LRUCache(
-            KEPT_TOKENS, lambda surprisals: OVERHEAD + len(surprisals)
-        )
-        """What `unmasked` said of windows, by their first token."""
         self._expected: LRUCache[tuple[Window, int], list[Expected]] = LRUCache(KEPT_EXPECTED)
 
     def in_order(self, windows: Sequence[Window], stride: int = EACH) -> list[Reading]:
         """Each window read as it came; a `stride` hides every g-th event at once."""
-        return self._distinct(windows, CLS, _all, stride)
+        return self._read(windows, ALONE if stride == EACH else strided(stride))
 
-    def as_bag(self, windows: Sequence[Window], stride: int = EACH) -> list[Surprisals]:
-        """Surprisal of each token of each window, read as a bag of events, in nats.
-
-        A `stride` hides one of every g-th distinct event at once.
-        """
+    def as_bag(self, windows: Sequence[Window]) -> list[Surprisals]:
+        """Surprisal of each token of each window, read as a bag of events, in nats."""
         bags = [_bag(window) for window in windows]
-        readings = self._distinct(bags, BAG, _firsts, stride)
-        whole = [(*bag, END) for bag in bags]
-        complete = [bag for bag, window in zip(whole, windows, strict=True) if END in window]
-        ends = dict(zip(complete, self._distinct(complete, BAG, _last, EACH), strict=True))
+        readings = self._read(bags, ALONE_IN_BAG)
+        whole = [(*bag, END) for bag, w in zip(bags, windows, strict=True) if END in w]
+        ends = dict(zip(whole, self._read(whole, END_OF_BAG), strict=True))
         found = []
-        for window, bag, reading in zip(windows, whole, readings, strict=True):
-            by_token = dict(zip(bag[-2::-1], reading.surprisals[::-1], strict=True))
-            by_token |= {END: ends[bag].surprisals[-1]} if END in window else {}
+        for window, bag, reading in zip(windows, bags, readings, strict=True):
+            by_token = dict(zip(dict.fromkeys(bag), reading.surprisals, strict=True))
+            by_token |= {END: ends[*bag, END].surprisals[0]} if END in window else {}
             found.append(np.array([by_token[token] for token in window]))
         return found
+
+    def in_streams(self, windows: Sequence[Window]) -> list[Surprisals]:
+        """Nearly what `in_order` gives, for two passes a window."""
+        return [reading.surprisals for reading in self._read(windows, STREAMS)]
+
+    def as_shown_bag(self, windows: Sequence[Window]) -> list[Surprisals]:
+        """Surprisal of each token as a bag, in one pass: nothing is hidden but the end.
+
+        These are far lower than the exact ones; but a tenth of the tokens that training asks for
+        are shown as they are, so the model has learned to doubt what it sees (Devlin et al.,
+        NAACL 2019), and odd windows stand out still.
+        """
+        orders = [_canonical(window) for window in windows]
+        bags = [tuple(w[i] for i in order) for w, order in zip(windows, orders, strict=True)]
+        readings = self._read(bags, SHOWN_IN_BAG)
+        back = map(np.argsort, orders)
+        return [reading.surprisals[i] for reading, i in zip(readings, back, strict=True)]
 
     def expected(self, window: Window, top: int = 3) -> list[Expected]:
         """The most probable tokens, with probability, in each place of a window as it came."""
@@ -105,99 +118,56 @@ class Scorer:
         return found
 
     def _most_probable(self, window: Window, top: int) -> list[Expected]:
-        events = np.array([window])
-        passes = self._passes(events, CLS, _all(events, EACH))
-        rows = torch.cat([logits for _, logits in passes])
-        best = torch.softmax(rows.float(), dim=-1).topk(min(top, rows.shape[-1]))
+        (shares,) = self._found([window], ALONE, _shares)
+        best = torch.as_tensor(shares).topk(min(top, shares.shape[-1]))
         return [
             list(zip(tokens, shares, strict=True))
             for tokens, shares in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
-    def _distinct(
-        self, windows: Sequence[Window], first: int, plan: Plan, stride: int
-    ) -> list[Reading]:
-        """Each distinct window that is not known yet is scored once, with others of its length."""
-        known: dict[Window, Reading] = {}
-        by_length: dict[int, list[Window]] = defaultdict(list)
-        for window in dict.fromkeys(windows):
-            if (plan, stride, window) in self._known:
-                known[window] = self._known[plan, stride, window]
-            else:
-                by_length[len(window)].append(window)
-        for group in by_length.values():
-            events = np.array(group, dtype=np.int64)
-            readings = self._equal_length(events, first, plan(events, stride))
-            for window, reading in zip(group, readings, strict=True):
-                known[window] = self._known[plan, stride, window] = reading
+    def _read(self, windows: Sequence[Window], way: Way) -> list[Reading]:
+        """Each distinct window that is not known yet is read once, with others of its size."""
+        known = {window: self._known.get((way, window)) for window in dict.fromkeys(windows)}
+        new = [window for window, reading in known.items() if reading is None]
+        for window, found in zip(new, self._found(new, way, _told), strict=True):
+            reading = Reading(found[:, 0].astype(np.float64), found[:, 1] > 0)
+            known[window] = self._known[way, window] = reading
         return [known[window] for window in windows]
 
-    def _equal_length(self, events: Tokens, first: int, hidden_in: Passes) -> Iterator[Reading]:
-        """One reading for each of N windows of n tokens [N, n], by passes `hidden_in` [N, n]."""
-        surprisals = np.zeros(events.shape)
-        guessed = np.zeros(events.shape, dtype=bool)
-        for places, logits in self._passes(events, first, hidden_in):
-            truth = torch.as_tensor(events[places], device=self._device)
-            loss = torch.nn.functional.cross_entropy(logits.float(), truth, reduction="none")
-            surprisals[places] = loss.double().cpu().numpy()
-            guessed[places] = (logits.argmax(dim=-1) == truth).cpu().numpy()
-        for row, hits in zip(surprisals, guessed, strict=True):
-            yield Reading(row.copy(), hits.copy())  # what is kept of a batch must not keep it all
-
-    def _passes(
-        self, events: Tokens, first: int, hidden_in: Passes
-    ) -> Iterator[tuple[tuple[Tokens, Tokens], torch.Tensor]]:
-        """Yield hidden places of windows [N, n], and the logits there, pass by pass."""
-        counts = hidden_in.max(axis=1, initial=-1) + 1
-        rows = np.repeat(np.arange(len(events)), counts)
-        passes = np.concatenate([[0], *map(np.arange, counts.tolist())])[1:]
-        framed_ids = np.array([framed(row, first) for row in events.tolist()])
-        size = rows_a_pass(events.shape[1], self._device)
-        parts = [slice(start, start + size) for start in range(0, len(rows), size)]
+    def _found(self, windows: Sequence[Window], way: Way, tell: Tell) -> list[Found]:
+        """What `tell` says of the places that each window is asked for [n, ...]."""
+        places = [way.places(window) for window in windows]
+        parts = passes(windows, places, way.first, way.cost, tokens_a_pass(self._device))
+        found: list[list[Found]] = [[] for _ in windows]
 
         @torch.inference_mode()
-        def one(part: slice) -> tuple[tuple[Tokens, Tokens], torch.Tensor]:
-            mask = hidden_in[rows[part]] == passes[part, None]
-            ids = framed_ids[rows[part]]
-            ids[:, 1:-1][mask] = MASK
-            inner = np.pad(mask, ((0, 0), (1, 1)))
-            logits = token_logits(self.model, self._tensor(ids), self._tensor(inner))
-            job, column = np.nonzero(mask)
-            return (rows[part][job], column), logits
+        def one(part: Pass) -> Found:
+            ids, asked, truth = map(self._tensor, (part.ids, part.places, part.truth))
+            return tell(way.logits(self.model, ids, asked).float(), truth.flatten()).cpu().numpy()
 
-        return each(one, parts, self._device)
+        for part, told in zip(parts, each(one, parts, self._device), strict=True):
+            for number, row in part.rows(told):
+                found[number].append(row)
+        return [np.concatenate(rows) if rows else NOTHING for rows in found]
 
-    def _tensor(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
+    def _tensor(self, array: Indices) -> torch.Tensor:
         return torch.as_tensor(array, device=self._device)
 
 
-def rows_a_pass(length: int, device: torch.device) -> int:
-    """How many windows of so many tokens go through the model at once."""
-    tokens = TOKENS_A_PASS if device.type == "cpu" else 16 * TOKENS_A_PASS
-    return max(1, tokens // (length + 2))
+def _shares(logits: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    """Probabilities [M, V]."""
+    return logits.softmax(dim=-1)
 
 
-def _all(events: Tokens, stride: int) -> Passes:
-    """Every place once."""
-    return np.broadcast_to(_strided(np.arange(events.shape[1]), stride), events.shape)
+def _told(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Surprisals in nats, and whether each was guessed [M, 2]."""
+    loss = torch.nn.functional.cross_entropy(logits, truth, reduction="none")
+    return torch.stack([loss, (logits.argmax(dim=-1) == truth).float()], dim=1)
 
 
-def _firsts(events: Tokens, stride: int) -> Passes:
-    """The first event of each kind, in windows whose repeats are neighbours."""
-    new = np.ones(events.shape, dtype=bool)
-    new[:, 1:] = events[:, 1:] != events[:, :-1]
-    return np.where(new, _strided(new.cumsum(axis=1) - 1, stride), -1)
-
-
-def _last(events: Tokens, _: int) -> Passes:
-    """The last place alone."""
-    passes = np.full(events.shape, -1)
-    passes[:, -1:] = 0
-    return passes
-
-
-def _strided(places: Passes, stride: int) -> Passes:
-    return places if stride == EACH else places % stride
+def _canonical(window: Window) -> list[int]:
+    """The places of a window's tokens when they are sorted, the end token last."""
+    return sorted(range(len(window)), key=lambda i: (window[i] == END, window[i]))
 
 
 def _bag(window: Window) -> Window:

@@ -57,7 +57,10 @@ class Trained:
     def screen(self) -> str:
         """What calibration measured of the screen."""
         screen = load_calibration(self.directory)[1]
-        return f"{screen.look}, level {screen.level:.3f}, {screen.measured}" if screen else "none"
+        if screen is None:
+            return "none"
+        steps = [f"{step.look}, level {step.level:.3f}" for step in screen.steps]
+        return "; ".join([*steps, str(screen.measured)])
 
 
 SESSIONS = WindowConfig(kind="session", key=KEY, gap="4h", max_age="365d")

@@ -1,0 +1,97 @@
+"""Ways to read a window: which places are asked for, and what is hidden when each one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+
+from logmlm.mlm.copies import logits_of_copies
+from logmlm.mlm.encoder import Model
+from logmlm.mlm.model import token_logits
+from logmlm.mlm.passes import Cost, Indices, Window
+from logmlm.mlm.streams import logits_of_streams
+from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP
+
+NONE = np.empty(0, dtype=np.int64)
+Logits = Callable[[Model, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Logits [B n, V] at places [B, n] of framed token ids [B, L], which may end in `[PAD]`."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """The first token of the reading, the places asked for, how, and what that costs."""
+
+    first: int
+    places: Callable[[Window], Indices]
+    logits: Logits
+    cost: Cost
+
+
+def every_place(window: Window) -> Indices:
+    """All places of a window."""
+    return np.arange(len(window))
+
+
+def last_of_each_kind(bag: Window) -> Indices:
+    """Where each kind of event stands last, in a bag whose repeats are neighbours."""
+    return np.flatnonzero(np.diff(np.array(bag, dtype=np.int64), append=-1)) if bag else NONE
+
+
+def last_place(window: Window) -> Indices:
+    """The last place alone."""
+    return np.array([len(window) - 1])
+
+
+def _a_copy_each(length: int, places: int) -> int:
+    return length * places
+
+
+def _a_mask_each(length: int, places: int) -> int:
+    return length + places
+
+
+def _one_pass(length: int, _: int) -> int:
+    return length
+
+
+def _logits_shown(model: Model, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """With nothing hidden but the end, which a bag does not show."""
+    return _logits_at(model, ids.masked_fill(ids == END, MASK), places)
+
+
+def _logits_at(model: Model, shown: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    asked = torch.zeros_like(shown, dtype=torch.bool).scatter_(1, places, True)
+    found = token_logits(model, shown, asked, padding=True)
+    number = (asked.flatten().cumsum(0) - 1).view(shown.shape)
+    return found[number.gather(1, places).flatten()]
+
+
+@cache
+def strided(stride: int) -> Way:
+    """In order, every `stride`-th place hidden at once."""
+
+    def logits(model: Model, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        columns = torch.arange(ids.shape[1], device=ids.device)
+        inner = (ids != PAD) & (ids != SEP) & (columns > 0)
+        turns = [inner & (columns % stride == turn) for turn in range(stride)]
+        found = [_logits_at(model, ids.masked_fill(turn, MASK), places) for turn in turns]
+        own = (places % stride).flatten()
+        return torch.stack(found)[own, torch.arange(len(own), device=ids.device)]
+
+    return Way(CLS, every_place, logits, lambda length, _: stride * length)
+
+
+ALONE = Way(CLS, every_place, logits_of_copies, _a_copy_each)
+"""In order, each place hidden by itself: exact."""
+ALONE_IN_BAG = Way(BAG, last_of_each_kind, logits_of_copies, _a_copy_each)
+"""As a bag without its end, one of each kind hidden by itself: exact."""
+END_OF_BAG = Way(BAG, last_place, logits_of_copies, _a_copy_each)
+"""What a whole bag lacks: exact."""
+STREAMS = Way(CLS, every_place, logits_of_streams, _a_mask_each)
+"""In order, each place hidden from its own asker alone."""
+SHOWN_IN_BAG = Way(BAG, every_place, _logits_shown, _one_pass)
+"""As a bag, nothing hidden but its end."""
