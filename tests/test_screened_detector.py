@@ -43,7 +43,7 @@ def nobody_is_checked(monkeypatch):
 
 
 def test_training_says_what_the_screen_is_worth(trained):
-    assert "% of normal windows are scored exactly; of " in trained.said
+    assert "% of new normal windows are scored exactly; of " in trained.said
     screen = load_calibration(trained.model)[1]
     assert f"{screen.measured.alarms:,} windows made odd that alarm" in trained.said
     assert screen.measured.missed == 0

@@ -10,6 +10,7 @@ the numbers, to float32's rounding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -58,29 +59,35 @@ def _first(
     own = layer.attention.self
     both = product(torch.cat([shown, masks], dim=1), own.query, own.key, own.value)
     heads = model.config.num_attention_heads
-    parts = both.view(*both.shape[:2], 3 * heads, -1).transpose(1, 2).chunk(3, dim=1)
+    query, key, value = by_head(heads, both, 3)
     hidden = functional.one_hot(places, size).bool()  # [B, n, L]
-    attended = _attended(hidden, seen, size, *parts)
-    asked = _asked(hidden, seen, size, *parts)
+    attended = _attended(hidden, seen, query[:, :, :size], key, value)
+    asked = heard_by_masks(hidden, seen, query[:, :, size:], key, value)
     told = shown[:, None].repeat(1, count, 1, 1).flatten(0, 1)
     copies = torch.arange(places.numel(), device=ids.device), places.flatten()
     told[copies], attended[copies] = masks.flatten(0, 1), asked
     return onwards(layer, attended, told)
 
 
+def by_head(heads: int, products: torch.Tensor, count: int) -> Sequence[torch.Tensor]:
+    """So many products that stand side by side [B, L, count H], each as [B, heads, L, d]."""
+    parts = products.view(*products.shape[:2], count * heads, -1).transpose(1, 2)
+    return torch.chunk(parts, count, dim=1)
+
+
 def _attended(
     hidden: torch.Tensor,
     seen: torch.Tensor,
-    size: int,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
 ) -> torch.Tensor:
     """What the tokens of each copy hear [B n, L, H], as if none of them were hidden itself.
 
-    Of query, key and value [B, heads, L + n, d] the last n are those of `[MASK]`.
+    Of key and value [B, heads, L + n, d] the last n are those of `[MASK]`.
     """
-    scores = query[:, :, :size] @ key.transpose(2, 3) * query.shape[-1] ** -0.5
+    size = query.shape[2]
+    scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
     known, asking = scores[..., :size].masked_fill(~seen, -torch.inf), scores[..., size:]
     # Whichever is hidden, at least the second highest stays to be compared with.
     level = known.topk(2).values[..., 1:]
@@ -95,16 +102,20 @@ def _attended(
     return joined
 
 
-def _asked(
+def heard_by_masks(
     hidden: torch.Tensor,
     seen: torch.Tensor,
-    size: int,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
 ) -> torch.Tensor:
-    """What the hidden place of each copy hears [B n, H]."""
-    query, masks = query[:, :, size:], key[:, :, size:]
+    """What the `[MASK]` in each place hears [B n, H]: itself, and all tokens `seen` but its own.
+
+    `hidden` [B, n, L] says where each stands, and `query` [B, heads, n, d] what it asks. Of key and
+    value [B, heads, L + n, d] the last n are theirs.
+    """
+    size = hidden.shape[2]
+    masks = key[:, :, size:]
     scores = query @ key[:, :, :size].transpose(2, 3)  # [B, heads, n, L]
     own = (query * masks).sum(dim=-1, keepdim=True)
     scores = torch.where(hidden[:, None], own, scores) * query.shape[-1] ** -0.5

@@ -21,8 +21,8 @@ from logmlm.mlm.tokenizer import BAG, MASK, PAD
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
-TILE = 1_024
-"""So many places of a `tiny` model fit a core's second cache, with what is made of them."""
+TILE = 131_072
+"""So many numbers fit a core's second cache, with what is made of them."""
 
 Model: TypeAlias = "BertForMaskedLM | Bert"
 """One that is trained, or one that was saved: both have the same parts, by the same names."""
@@ -53,19 +53,19 @@ def logits_at(
     for layer in inner:
         own = layer.attention.self
         products = _spread(product(rows, own.query, own.key, own.value), where, ids.shape)
-        attended = _attended(heads, seen, *products.chunk(3, dim=-1))
-        rows, where = onwards(layer, attended, _spread(rows, where, ids.shape)), None
+        found = attended(heads, seen, *products.chunk(3, dim=-1))
+        rows, where = onwards(layer, found, _spread(rows, where, ids.shape)), None
     own = last.attention.self
     key, value = _spread(product(rows, own.key, own.value), where, ids.shape).chunk(2, dim=-1)
     asked = _spread(rows, where, ids.shape).flatten(0, 1).index_select(0, places)
     query = own.query(asked)
     if each is None:
-        attended = _attended(heads, seen, _put(query, places, ids.shape), key, value)
-        attended = attended.flatten(0, 1).index_select(0, places)
+        found = attended(heads, seen, _put(query, places, ids.shape), key, value)
+        found = found.flatten(0, 1).index_select(0, places)
     else:
         query = query.view(len(ids), each, -1)
-        attended = _attended(heads, seen, query, key, value).flatten(0, 1)
-    logits: torch.Tensor = model.cls(onwards(last, attended, asked))
+        found = attended(heads, seen, query, key, value).flatten(0, 1)
+    logits: torch.Tensor = model.cls(onwards(last, found, asked))
     return logits
 
 
@@ -119,20 +119,7 @@ def through(
     """What a layer makes of all tokens [B, L, H], of which each hears those `seen` [B, 1, L, L]."""
     own = layer.attention.self
     products = product(rows, own.query, own.key, own.value).chunk(3, dim=-1)
-    return onwards(layer, _attended(model.config.num_attention_heads, seen, *products), rows)
-
-
-def heard(
-    model: Model,
-    layer: Any,
-    asking: torch.Tensor,
-    rows: torch.Tensor,
-    seen: torch.Tensor | None,
-) -> torch.Tensor:
-    """What those `asking` [B, Q, H] hear of the tokens [B, L, H] that are `seen` [B, 1, Q, L]."""
-    own = layer.attention.self
-    key, value = product(rows, own.key, own.value).chunk(2, dim=-1)
-    return _attended(model.config.num_attention_heads, seen, own.query(asking), key, value)
+    return onwards(layer, attended(model.config.num_attention_heads, seen, *products), rows)
 
 
 def product(hidden: torch.Tensor, *layers: nn.Linear) -> torch.Tensor:
@@ -148,11 +135,11 @@ def _put(rows: torch.Tensor, places: torch.Tensor, shape: torch.Size) -> torch.T
     return empty.index_copy(0, places, rows).view(*shape, -1)
 
 
-def _attended(heads: int, seen: torch.Tensor | None, *products: torch.Tensor) -> torch.Tensor:
+def attended(heads: int, seen: torch.Tensor | None, *products: torch.Tensor) -> torch.Tensor:
     """Attention of query [B, Q, H], key and value [B, L, H]: [B, Q, H]."""
     query, key, value = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in products)
-    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-    return attended.transpose(1, 2).flatten(2)
+    found = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    return found.transpose(1, 2).flatten(2)
 
 
 def onwards(layer: Any, attended: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
@@ -167,7 +154,7 @@ def onwards(layer: Any, attended: torch.Tensor, before: torch.Tensor) -> torch.T
 
 
 def _tiles(rows: torch.Tensor) -> Sequence[torch.Tensor]:
-    return torch.split(rows.flatten(0, -2), TILE)
+    return torch.split(rows.flatten(0, -2), max(1, TILE // rows.shape[-1]))
 
 
 def _rest(layer: Any, attended: torch.Tensor, before: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from logmlm.mlm.tokenizer import PAD, framed
 
-TOKENS_A_PASS = 4_096
+TOKENS_A_PASS = 8_192
 """On a CPU, so that what a pass makes stays near, and beginning one costs little."""
 
 Window = tuple[int, ...]

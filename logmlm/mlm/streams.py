@@ -12,40 +12,39 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from logmlm.mlm.copies import by_head, heard_by_masks
 from logmlm.mlm.encoder import (
     Model,
+    attended,
     embedded,
-    heard,
     hidden_positions,
     onwards,
     position_ids,
-    through,
+    product,
 )
 from logmlm.mlm.tokenizer import MASK, PAD
 
 
 def logits_of_streams(model: Model, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Logits [B n, V] at the places [B, n] of token ids [B, L]; shorter windows end in `[PAD]`."""
+    size, heads = ids.shape[1], model.config.num_attention_heads
+    seen = (ids != PAD)[:, None, None, :]
+    hidden = functional.one_hot(places, size).bool()
     shown = embedded(model, ids, position_ids(model, ids))
-    asking = torch.full_like(places, MASK)
-    masks = embedded(model, asking, hidden_positions(model, ids, places))
+    positions = hidden_positions(model, ids, places)
+    masks = embedded(model, torch.full_like(places, MASK), positions)
     rows = torch.cat([shown, masks], dim=1)
-    open_to = _open_to(ids, places)
     *inner, last = model.bert.encoder.layer
     for layer in inner:
-        rows = through(model, layer, rows, open_to)
-    asked = rows[:, ids.shape[1] :]
-    told = heard(model, last, asked, rows, open_to[:, :, ids.shape[1] :])
-    logits: torch.Tensor = model.cls(onwards(last, told, asked))
-    return logits.flatten(0, 1)
-
-
-def _open_to(ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Which of tokens and askers [B, 1, L + n, L + n] hears which."""
-    size, count = ids.shape[1], places.shape[1]
-    tokens = (ids != PAD)[:, None].expand(-1, size + count, -1)
-    hidden = functional.one_hot(places, size).bool()
-    themselves = torch.eye(count, dtype=torch.bool, device=ids.device)
-    askers = functional.pad(themselves, (0, 0, size, 0)).expand(len(ids), -1, -1)
-    tokens = tokens & ~functional.pad(hidden, (0, 0, size, 0))
-    return torch.cat([tokens, askers], dim=2)[:, None]
+        own = layer.attention.self
+        found = product(rows, own.query, own.key, own.value)
+        query, key, value = by_head(heads, found, 3)
+        told = heard_by_masks(hidden, seen, query[:, :, size:], key, value).view(masks.shape)
+        tokens = attended(heads, seen, *found[:, :size].chunk(3, dim=-1))
+        rows = onwards(layer, torch.cat([tokens, told], dim=1), rows)
+    own, asking = last.attention.self, rows[:, size:]
+    (query,) = by_head(heads, own.query(asking), 1)
+    key, value = by_head(heads, product(rows, own.key, own.value), 2)
+    told = heard_by_masks(hidden, seen, query, key, value)
+    logits: torch.Tensor = model.cls(onwards(last, told, asking.flatten(0, 1)))
+    return logits

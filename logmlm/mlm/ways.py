@@ -51,11 +51,11 @@ def _a_copy_each(length: int, places: int) -> int:
 
 
 def _a_mask_each(length: int, places: int) -> int:
-    return length + places
+    return 2 * (length + places)  # of every token something is kept until the last layer
 
 
 def _one_pass(length: int, _: int) -> int:
-    return length
+    return 2 * length
 
 
 def _logits_shown(model: Model, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -82,7 +82,7 @@ def strided(stride: int) -> Way:
         own = (places % stride).flatten()
         return torch.stack(found)[own, torch.arange(len(own), device=ids.device)]
 
-    return Way(CLS, every_place, logits, lambda length, _: stride * length)
+    return Way(CLS, every_place, logits, lambda length, _: 2 * stride * length)
 
 
 ALONE = Way(CLS, every_place, logits_of_copies, _a_copy_each)
