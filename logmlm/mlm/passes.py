@@ -14,6 +14,9 @@ from logmlm.mlm.tokenizer import PAD, framed
 TOKENS_A_PASS = 8_192
 """On a CPU, so that what a pass makes stays near, and beginning one costs little."""
 
+MOST_PADDING = 0.1
+"""Of a full pass: more costs more than to begin another one."""
+
 Window = tuple[int, ...]
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float32]
@@ -60,12 +63,14 @@ def passes(
         for part in _parts(own, cost(len(window) + 2, len(own)), most)
     ]
     rows.sort(key=lambda row: (len(windows[row[0]]), len(places[row[0]]), row[0]))
-    found, start, widest = [], 0, 0
+    found, start, widest, own = [], 0, 0, 0
     for end, (number, part) in enumerate(rows):
-        widest = max(widest, len(part))
-        if end > start and cost(len(windows[number]) + 2, widest) * (end + 1 - start) > most:
+        length = len(windows[number]) + 2
+        widest, own = max(widest, len(part)), own + cost(length, len(part))
+        padded = cost(length, widest) * (end + 1 - start)
+        if end > start and (padded > most or padded - own > MOST_PADDING * most):
             found.append(_pass(windows, rows[start:end], first))
-            start, widest = end, len(part)
+            start, widest, own = end, len(part), cost(length, len(part))
     return [*found, _pass(windows, rows[start:], first)] if rows else []
 
 
