@@ -29,6 +29,7 @@ def logits_of_streams(model: Model, ids: torch.Tensor, places: torch.Tensor) -> 
     """Logits [B n, V] at the places [B, n] of token ids [B, L]; shorter windows end in `[PAD]`."""
     size, heads = ids.shape[1], model.config.num_attention_heads
     seen = (ids != PAD)[:, None, None, :]
+    of_tokens = None if bool(seen.all()) else seen  # a mask of nothing would cost something
     hidden = functional.one_hot(places, size).bool()
     shown = embedded(model, ids, position_ids(model, ids))
     positions = hidden_positions(model, ids, places)
@@ -40,7 +41,7 @@ def logits_of_streams(model: Model, ids: torch.Tensor, places: torch.Tensor) -> 
         found = product(rows, own.query, own.key, own.value)
         query, key, value = by_head(heads, found, 3)
         told = heard_by_masks(hidden, seen, query[:, :, size:], key, value).view(masks.shape)
-        tokens = attended(heads, seen, *found[:, :size].chunk(3, dim=-1))
+        tokens = attended(heads, of_tokens, *found[:, :size].chunk(3, dim=-1))
         rows = onwards(layer, torch.cat([tokens, told], dim=1), rows)
     own, asking = last.attention.self, rows[:, size:]
     (query,) = by_head(heads, own.query(asking), 1)

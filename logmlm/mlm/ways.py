@@ -65,7 +65,7 @@ def _logits_shown(model: Model, ids: torch.Tensor, places: torch.Tensor) -> torc
 
 def _logits_at(model: Model, shown: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     asked = torch.zeros_like(shown, dtype=torch.bool).scatter_(1, places, True)
-    found = token_logits(model, shown, asked, padding=True)
+    found = token_logits(model, shown, asked, padding=bool((shown == PAD).any()))
     number = (asked.flatten().cumsum(0) - 1).view(shown.shape)
     return found[number.gather(1, places).flatten()]
 
