@@ -16,6 +16,7 @@ from transformers import BertForMaskedLM
 from logmlm.config import FormatConfig, ModelConfig, ThresholdConfig, TrainingConfig, WindowConfig
 from logmlm.detector import Detector
 from logmlm.modeldir import load_calibration
+from logmlm.processes import spare_collector
 from logmlm.records import LogLine, Score, Window
 from logmlm.sources.archive import read_lines
 from logmlm.training import Session, train
@@ -84,6 +85,7 @@ def trained(options: Options) -> Iterator[Trained]:
             threshold=ThresholdConfig(false_alarm_rate=RATE, folds=0),
         )
         train(config, read_lines(config.logs, time.time()), Session(_quiet, _quiet))
+        spare_collector()  # as `logmlm score` does once a model is there
         with one_core():
             yield Trained(config.out, log)
 
