@@ -176,7 +176,9 @@ def _surging(place, screened_model):
     manifest = Manifest.read(model)
     path = model / "calibration.json"
     state = json.loads(path.read_text())
-    state["threshold"] = state["screen"]["calibration"]["threshold"] = 7.5
+    state["threshold"] = 7.5
+    for step in state["screen"]["steps"]:
+        step["calibration"]["threshold"] = 7.5
     state["surge"]["threshold"] = state["screen"]["surge"]["threshold"] = 3.0
     path.write_text(json.dumps(state))
     rewrite(model, manifest)
