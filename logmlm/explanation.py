@@ -48,7 +48,9 @@ def line_text(score: Score, index: int) -> str:
 
 def printable(text: str) -> str:
     """Text on one row, without control characters, cut where it is very long."""
-    row = "".join(c if c.isprintable() else "�" for c in text.replace("\n", " ⏎ "))
+    row = "".join(
+        c if c.isprintable() else "�" for c in text.replace("\n", " ⏎ ").replace("\t", " ")
+    )
     return row if len(row) <= LINE_CHARACTERS else row[:LINE_CHARACTERS] + "…"
 
 

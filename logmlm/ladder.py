@@ -79,7 +79,8 @@ class Ladder:
     ) -> list[Verdict]:
         """One verdict a window; `is_checked` says of a place whether it is scored exactly anyway.
 
-        What a check finds is not kept for the next such window, so that a verdict hangs on nothing
+        A check changes nothing but what it is there to find: a window that alarms though the look
+        let it pass. That is not kept for the next such window, so that a verdict hangs on nothing
         that came before, and a replay makes the same alerts.
         """
         known = self._once(windows)
@@ -87,7 +88,12 @@ class Ladder:
         doubted = [i for i, one in enumerate(verdicts) if one.rung == "screened" and is_checked(i)]
         exact = self.exact([windows[i] for i in doubted])
         for i, verdict in zip(doubted, exact, strict=True):
-            verdicts[i] = replace(verdict, rung="checked")
+            is_missed = verdict.value >= 1.0
+            verdicts[i] = (
+                replace(verdict, rung="missed")
+                if is_missed
+                else replace(verdicts[i], rung="checked")
+            )
         return verdicts
 
     def _once(self, windows: Sequence[Window]) -> dict[Window, Verdict]:

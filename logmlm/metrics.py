@@ -203,11 +203,11 @@ class _Scoring:
             self._values.observe(score.value)
             self._events += len(score.window.events)
             self._unknown += [each.template_id for each in score.window.events].count(UNKNOWN)
-        missed = [score.is_anomaly for score in scores if score.rung == "checked"]
+        rungs = [score.rung for score in scores]
         self._windows.inc(len(windows))
-        self._exact.inc([score.rung for score in scores].count("exact"))
-        self._checked.inc(len(missed))
-        self._missed.inc(sum(missed))
+        self._exact.inc(rungs.count("exact"))
+        self._checked.inc(rungs.count("checked") + rungs.count("missed"))
+        self._missed.inc(rungs.count("missed"))
         if self._events:
             self._ratio.set(self._unknown / self._events)
         if self._events > UNKNOWN_OVER:

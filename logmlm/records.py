@@ -18,9 +18,9 @@ from logmlm.frozen import record
 
 ClosedBy = Literal["idle", "length", "age", "span", "end"]
 Status = Literal["firing", "resolved"]
-Rung = Literal["known", "screened", "strided", "exact", "checked"]
+Rung = Literal["known", "screened", "strided", "exact", "checked", "missed"]
 """How a window was scored: its exact numbers came with the model; one look was
-enough; exactly; or the look would have been enough, but it was drawn to be scored exactly too."""
+enough; exactly; one look was enough, as an exact score found; or it was not, as that found."""
 END_TOKEN = "[END]"  # noqa: S105  a word of the model's vocabulary, not a password
 UNKNOWN = ""
 """The template id of a line that matches no learned template."""
@@ -189,7 +189,7 @@ class Score:
     @property
     def is_exact(self) -> bool:
         """Whether each event was hidden by itself when it was asked for."""
-        return self.rung not in ("screened", "strided")
+        return self.rung not in ("screened", "strided", "checked")
 
     @property
     def pll(self) -> float:

@@ -109,7 +109,7 @@ def test_colour_only_paints_and_is_asked_for():
 
 def test_a_stack_trace_stands_on_one_row_and_a_terminal_is_not_written_to():
     found = score(["Error\n\tat x", "\x1b[2Jcleared\r", "x" * 500])
-    assert line_text(found, 0) == "Error ⏎ �at x"
+    assert line_text(found, 0) == "Error ⏎  at x"
     assert line_text(found, 1) == "�[2Jcleared�"
     assert line_text(found, 2) == "x" * LINE_CHARACTERS + "…"
     assert line_text(found, 3) == "(end of window)"

@@ -123,18 +123,20 @@ def test_what_a_look_gets_wrong_is_in_no_alert(
             assert other.value == pytest.approx(one.value, abs=1e-4)
 
 
-def test_what_is_checked_is_scored_exactly_and_changes_nobody_elses_verdict(
+def test_a_check_changes_nothing_but_what_the_look_missed(
     model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
 ) -> None:
     calibration, screen = fitted
-    window = ids("ABCDEF")
-    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
-    first, checked, last = steps.judge([window] * 3, [False, True, False].__getitem__)
-    assert (first.rung, checked.rung, last.rung) == ("screened", "checked", "screened")
-    (exact,) = Ladder(Scorer(model), calibration, None).judge([window], lambda _: True)
-    assert exact.rung == "exact"
-    assert checked.value == pytest.approx(exact.value, abs=1e-6)
-    assert steps.judge([window])[0].value == first.value == last.value != checked.value
+    calm, odd = ids("ABCDEF"), ids("AFBECDAA")
+    steps = Ladder(Scorer(model), calibration, at(screen, 99.0, FIRST))
+    found = steps.judge([calm, odd, calm, odd, odd], [True, True, False, False, True].__getitem__)
+    assert [one.rung for one in found] == ["checked", "missed", "screened", "screened", "missed"]
+    exact = Ladder(Scorer(model), calibration, None).judge([calm, odd], lambda _: True)
+    assert [one.rung for one in exact] == ["exact", "exact"]
+    assert exact[0].value < 1.0 <= exact[1].value
+    assert replace(found[0], rung="screened") == found[2]
+    assert found[1].value == found[4].value == pytest.approx(exact[1].value, abs=1e-6)
+    assert [one.rung for one in steps.judge([calm, odd])] == ["screened", "screened"]
 
 
 def test_a_window_that_comes_again_costs_no_pass(

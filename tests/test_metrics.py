@@ -248,7 +248,7 @@ def test_how_windows_were_scored_is_counted_and_a_missed_alert_too(metrics):
     plain = scored(2, 0)
     rungs = ["screened"] * 5 + ["exact"] * 3 + ["checked"] * 2
     found = [replace(plain, rung=rung) for rung in rungs]
-    found.append(replace(plain, rung="checked", value=1.0))
+    found.append(replace(plain, rung="missed", value=1.0))
     found.append(replace(plain, rung="exact", value=2.0))
     metrics.timed(lambda _: found)([None] * len(found))
     names = ("scored", "exact", "checked", "missed")

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from logmlm.errors import DataError, StorageError
 from logmlm.sources import blocks
-from logmlm.sources.archive import expand, read_lines, refuse_damaged
+from logmlm.sources.archive import expand, read_lines, read_part, refuse_damaged
 
 LUCK = random.Random(4)  # noqa: S311  noise that does not pack, no secret
 NOISE = b"".join(b"%d %x\n" % (i, LUCK.getrandbits(256)) for i in range(4000))
@@ -301,3 +301,17 @@ def test_any_bytes_are_read_without_loss_of_place(content):
         assert len(lines) == 1000 + newlines
         assert all("\n" not in line.text for line in lines)
         assert "".join(line.text for line in lines).encode()  # no half of a surrogate pair
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+    path = tmp_path / "marked.log"
+    path.write_bytes("\ufeffone\n\ufefftwo\n".encode())
+    assert [(line.text, line.start) for line in lines_of(path)] == [("one", 0), ("\ufefftwo", 7)]
+    assert [line.text for line in read_part(str(path), 7)] == ["\ufefftwo"]
+
+
+def test_plain_text_with_the_name_of_an_archive_is_told(tmp_path):
+    path = tmp_path / "plain.log.gz"
+    path.write_text("2024 one\n")
+    with pytest.raises(DataError, match=r"if it is plain text, name it without \.gz"):
+        lines_of(path)

@@ -832,6 +832,11 @@ def test_a_smaller_fingerprint_still_knows_the_old_files(tmp_path):
     assert desk.texts() == ["y"]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(desk):
+    desk.write("\ufeffone\n\ufefftwo\n")
+    assert desk.texts() == ["one", "\ufefftwo"]
+
+
 def test_a_name_that_is_no_utf8_is_followed_too(desk):
     desk.write("a\n", desk.directory / os.fsdecode(b"app.log.\xff"))
     (line,) = desk.poll()

@@ -203,6 +203,8 @@ def _lines_of(
                 number, position = number + len(lines), lines[-1].end
                 yield lines
     except _DAMAGE as error:
+        if str(error).startswith("Not a gzipped file") and not position:
+            advice = "if it is plain text, name it without .gz; if not, fetch it again"
         raise DataError(
             f"{name} is damaged after {position} unpacked bytes ({error}); {advice}"
         ) from error

@@ -8,6 +8,7 @@ from itertools import accumulate, count, repeat
 
 from logmlm.frozen import made
 from logmlm.records import NOTHING, LogLine
+from logmlm.sources.lines import MARK
 
 MAX_LINE_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 16
@@ -47,7 +48,7 @@ def log_lines(
 ) -> list[LogLine]:
     """The lines of a block that begins at `start`, the first of which has that `number`.
 
-    What is no UTF-8 stands there as escapes.
+    What is no UTF-8 stands there as escapes; a byte-order mark at the beginning is no text.
     """
     content, length = block
     raw = content.split(b"\n")
@@ -58,6 +59,8 @@ def log_lines(
     texts = _decoded(content).split("\n")
     if len(content) > MAX_LINE_BYTES:
         texts = [_decoded(each[:MAX_LINE_BYTES]) for each in raw]
+    if start == 0:
+        texts[0] = texts[0].removeprefix(MARK)
     if b"\r" in content:
         texts = [text.rstrip("\r") for text in texts]
     place = repeat(partition), ends, ends[1:], repeat(received_at), count(number)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from logmlm.sources.base import decode
 
+MARK = "\ufeff"
+"""A byte-order mark, which some programs write at the beginning of a file; no part of its text."""
 _LINE_END = len(b"\r\n")
 
 
@@ -22,7 +24,9 @@ class RawLine:
     def of(cls, raw: bytes, start: int, end: int, max_line_bytes: int) -> RawLine:
         """Take a line with its line end; of a long one, `max_line_bytes` and two more will do."""
         content = len(raw.removesuffix(b"\n").removesuffix(b"\r"))
-        return cls(decode(raw, max_line_bytes), start, end, content > max_line_bytes)
+        text = decode(raw, max_line_bytes)
+        text = text if start else text.removeprefix(MARK)
+        return cls(text, start, end, content > max_line_bytes)
 
 
 class Splitter:
