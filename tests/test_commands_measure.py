@@ -162,7 +162,7 @@ def test_logs_without_lines_are_refused_however_they_are_given(trained, command,
         outcome = logmlm(command, trained.model, *words, stdin=stdin)
         assert (outcome.code, outcome.out) == (65, "")
         assert "the logs hold no lines; name a log that does" in outcome.err
-    assert "what came before is used" in outcome.err
+    assert "if it is plain text, name it without .gz" in outcome.err
 
 
 def test_a_mistake_in_an_address_is_told_before_a_model_is_opened(tmp_path):
