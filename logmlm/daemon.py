@@ -116,6 +116,7 @@ def run(
         loaded = maker.load(config)
         with closing(_source(config, directory, world, stop, loaded.detector)) as source:
             running = _prepared(maker, loaded, source, outside, world.clock)
+            source.begin()
             outside.started()
             logger.info("ready; state in %s", directory)
             _run(running, stop, stop_when_idle, outside)

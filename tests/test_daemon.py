@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -83,6 +84,50 @@ def test_a_log_is_followed_scored_and_alerted(config, log):
     assert alert["annotations"]["lines"] == "> ODD c\n  d"
     assert alert["annotations"]["origin"] == str(log)
     assert "ODD c" in alert["annotations"]["description"]
+
+
+class WhenReady(logging.Handler):
+    """Does something at the very moment at which the daemon says that it is ready."""
+
+    def __init__(self, do):
+        super().__init__()
+        self.do = do
+
+    def emit(self, record):
+        if record.getMessage().startswith("ready"):
+            self.do()
+
+
+@contextmanager
+def when_ready(do):
+    said, handler = logging.getLogger("logmlm.daemon"), WhenReady(do)
+    level = said.level
+    said.addHandler(handler)
+    said.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        said.removeHandler(handler)
+        said.setLevel(level)
+
+
+def test_what_is_written_once_it_says_ready_is_read_at_the_very_first_start(config, tmp_path):
+    files = [tmp_path / f"app.log.{i}" for i in range(12)]
+    for i, file in enumerate(files):
+        file.write_text(f"ODD old {i}\nODD older {i}\n")
+
+    def write():
+        for i, file in enumerate(files):
+            with file.open("a") as stream:
+                stream.write(f"ODD new {i}\nODD newer {i}\n")
+        (tmp_path / "app.log.late").write_text("ODD late\nODD later\n")
+
+    source = {"file": {"include": f"{tmp_path}/app.log*", "start_at": "end"}}
+    with when_ready(write):
+        alerts = run(changed(config, source=source))
+    wanted = [[f"ODD new {i}", f"ODD newer {i}"] for i in range(12)] + [["ODD late", "ODD later"]]
+    found = [[line[2:] for line in a["annotations"]["lines"].splitlines()] for a in alerts]
+    assert sorted(found) == sorted(wanted)
 
 
 def test_a_path_without_a_file_is_waited_for_and_said(config, log, caplog):

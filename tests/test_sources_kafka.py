@@ -97,6 +97,27 @@ def test_latest_begins_at_the_end_and_keeps_that_place_though_nothing_was_commit
     assert gained[f"{topic}/0"] == Checkpoint(1, 1, None)
 
 
+def test_latest_reads_what_is_written_after_the_beginning(broker, topic, open_source):
+    broker.produce(topic, ["old"])
+    source = open_source(auto_offset_reset="latest")
+    source.begin()
+    broker.produce(topic, ["new"], partition=0)
+    broker.produce(topic, ["other"], partition=1)
+    assert sorted(texts(read(source, 2)[0])) == ["new", "other"]
+
+
+def test_a_group_that_is_not_joined_in_time_is_said_and_joined_later(
+    broker, topic, open_source, caplog
+):
+    clock = iter(range(0, 10**8, 31))
+    source = open_source(auto_offset_reset="latest", clock=lambda: float(next(clock)))
+    source.begin()
+    assert "the consumer group is not joined after 30 s" in caplog.text
+    until(lambda: len(source.checkpoints()) == 2, source)
+    broker.produce(topic, ["new"])
+    assert texts(read(source, 1)[0]) == ["new"]
+
+
 def test_a_partition_that_is_taken_away_is_handed_over_where_it_was_noted(
     broker, topic, open_source
 ):

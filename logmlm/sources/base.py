@@ -46,6 +46,18 @@ class Source(Protocol):
         """Whether no line can ever come again."""
         ...
 
+    def begin(self) -> None:
+        """Find the positions where reading starts; called once, before the daemon says "ready".
+
+        Each line that is written after this returns is read, whatever `start_at` says. It takes
+        seconds at most.
+
+        Raises:
+            StorageError: positions can't be kept.
+
+        """
+        ...
+
     def poll(self, timeout: float) -> list[LogLine]:
         """Lines that are there now; if there are none, wait for some, `timeout` seconds at most.
 
@@ -117,6 +129,9 @@ class Source(Protocol):
 
 class Steady:
     """What a source does that shares its partitions with no other process."""
+
+    def begin(self) -> None:
+        """Do nothing: the positions were found when the source was opened."""
 
     def changes(self) -> Changes:
         """Return none: what is at hand stays."""

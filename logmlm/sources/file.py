@@ -78,6 +78,15 @@ class FileSource(Steady):
         self._is_idle = True
         self._has_doubted = checkpoints.first_start
 
+    def begin(self) -> None:
+        """Look which files are there; of one that comes later, all lines are new.
+
+        Raises:
+            StorageError: what is found can't be saved.
+
+        """
+        self._scan_when_due(self._clock())
+
     def poll(self, timeout: float) -> list[LogLine]:
         """Lines that are there now; if there are none, those there after `timeout` seconds.
 
@@ -133,10 +142,7 @@ class FileSource(Steady):
 
     def _read(self) -> list[LogLine]:
         now = self._clock()
-        # A clock that was set back must not stop the scanning.
-        if self._next_scan is None or not 0 < self._next_scan - now <= SCAN_EVERY_S:
-            self._scan(now)
-            self._next_scan = now + SCAN_EVERY_S
+        self._scan_when_due(now)
         lines, self._last_words = self._last_words, []
         read = idle = 0
         while read < BATCH_BYTES and idle < len(self._following):
@@ -164,6 +170,12 @@ class FileSource(Steady):
             self.discarded["cut"] += line.cut
             lines.append(LogLine(line.text, partition, line.start, line.end, now))
         return lines
+
+    def _scan_when_due(self, now: float) -> None:
+        # A clock that was set back must not stop the scanning.
+        if self._next_scan is None or not 0 < self._next_scan - now <= SCAN_EVERY_S:
+            self._scan(now)
+            self._next_scan = now + SCAN_EVERY_S
 
     def _scan(self, now: float) -> None:
         """Look which files are there, meet the new ones and let go of those that left."""

@@ -29,6 +29,9 @@ from logmlm.sources.kafka_watchdog import Absence, Pace, Watchdog
 
 _UNREADABLE = (CorruptRecordError, UnsupportedCodecError)
 SAY_EVERY_S = 30.0
+JOIN_WITHIN_S = 30.0
+"""How long the start waits for the group, where reading begins at the end of the partitions."""
+JOIN_POLL_S = 0.2
 LOOK_EVERY_S = 10.0
 """While nothing comes, the brokers are asked so often how much is there, and so if they answer."""
 MISSING_EVERY_S = 60.0
@@ -74,6 +77,7 @@ class KafkaSource:
         self._config = config
         self._clock = clock
         self._wait = wait
+        self._left = left
         self._join = partial(Group, config, config.group or group, left, clients.consumer)
         self._group: Group | None = self._join()
         self.discarded: Counter[str] = Counter()
@@ -87,6 +91,29 @@ class KafkaSource:
         self._has_answers = True
         self._saying, self._looking = Pace(SAY_EVERY_S, clock), Pace(LOOK_EVERY_S, clock)
         self._missing = Pace(MISSING_EVERY_S, clock)
+
+    def begin(self) -> None:
+        """Join the group, and find where each partition begins, where that is its end now.
+
+        A group that takes longer than `JOIN_WITHIN_S` is joined later, which is said.
+
+        Raises:
+            UnreachableError: the brokers refuse us for good.
+
+        """
+        if self._config.auto_offset_reset != "latest":
+            return
+        began, self._held = self._clock(), True  # held: what came before is handed over by `poll`
+        while not self._is_placed() and self._left() == math.inf:
+            if not 0 <= self._clock() - began < JOIN_WITHIN_S:
+                logger.warning(
+                    "the consumer group is not joined after %.0f s; of a partition without a"
+                    " committed offset, only records written after the joining are read",
+                    JOIN_WITHIN_S,
+                )
+                break
+            self.poll(JOIN_POLL_S)
+        self._held = False
 
     def poll(self, timeout: float) -> list[LogLine]:
         """Lines that came within `timeout` seconds; trouble with the brokers is waited out.
@@ -165,6 +192,11 @@ class KafkaSource:
         if self._group is not None:
             self._group.close()
         self._letters.close()
+
+    def _is_placed(self) -> bool:
+        """Whether this member has its partitions, be it none, and knows where each begins."""
+        group = self._group
+        return group is not None and group.is_joined and not self._partitions.unplaced
 
     def _poll(self, group: Group, timeout: float) -> dict[TopicPartition, list[Record]]:
         try:
