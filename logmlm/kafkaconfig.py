@@ -114,7 +114,12 @@ class KafkaSourceConfig(KafkaConnection):
     (fields in fields with dots). Host and service are labels of its alerts too. A line over
     `max_line_bytes` is cut.
 
-    A record that can't be read (no value, no JSON object, over `max_record_bytes`) goes to
+    `isolation_level` says whether records of transactions are read before these are committed:
+    with `read_committed`, those of aborted ones never come, and reading waits at the first record
+    of a transaction that is open (in Kafka's words, at the last stable offset).
+
+    A record without a value (a tombstone) is no line: it is passed, and counted. One that can't be
+    read (no JSON object, over `max_record_bytes`) goes to
     `dead_letter_topic` (by default the topic's own name and `.logmlm.dlq`). If, of the last
     `dead_letter_minimum` records or more, a share over `max_dead_letter_share` can't be read,
     the daemon stops with exit code 65. Where records are there but none comes for
@@ -126,6 +131,7 @@ class KafkaSourceConfig(KafkaConnection):
     pattern: Regex | None = None
     group: Word | None = None
     auto_offset_reset: Literal["earliest", "latest"]
+    isolation_level: Literal["read_committed", "read_uncommitted"] = "read_committed"
     group_instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] | None = None
     session_timeout: Annotated[Duration, Field(ge=1)] = 45.0
     max_poll_interval: Annotated[Duration, Field(ge=1)] = 120.0

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 from kafka_parts import PASSWORD, free_ports, running_broker
 from kafka_sources import opener, read, texts, until
@@ -245,12 +245,14 @@ def test_a_source_that_is_held_hands_over_nothing_tells_its_lag_and_stays_in_the
 def test_unreadable_records_go_to_the_dead_letter_topic_before_they_are_passed(
     broker, topic, open_source, caplog
 ):
-    broker.produce(topic, ['{"log": "a"}', "no json", None, '{"log": "b"}'])
+    with broker.producer() as producer:
+        for value in (b'{"log": "a"}', b"no json", b"[]", b'{"log": "b"}'):
+            producer.send(topic, value, key=b"key", partition=0)
     source = open_source(value="json", message_field="log")
     assert texts(read(source, 2)[0]) == ["a", "b"]
     assert source.discarded["dead_letter"] == 2
     letters = broker.records(f"{topic}.logmlm.dlq", 2)
-    assert [letter.value for letter in letters] == [b"no json", None]
+    assert [letter.value for letter in letters] == [b"no json", b"[]"]
     assert letters[1].key == b"key"
     assert dict(letters[0].headers) == {
         "logmlm.error": b"no JSON",
@@ -258,9 +260,12 @@ def test_unreadable_records_go_to_the_dead_letter_topic_before_they_are_passed(
         "logmlm.partition": b"0",
         "logmlm.offset": b"1",
     }
-    assert dict(letters[1].headers)["logmlm.error"] == b"no value"
-    said = f"2 records can't be read, the last of them in {topic}/0 at offset 2 (no value); topic"
-    assert f"{said} {topic}.logmlm.dlq has them" in caplog.text
+    assert dict(letters[1].headers)["logmlm.error"] == b"no JSON object"
+    assert (
+        f"2 records can't be read, the last of them in {topic}/0 at offset 2 (no JSON"
+        in caplog.text
+    )
+    assert f"topic {topic}.logmlm.dlq has them" in caplog.text
 
 
 def test_while_dead_letters_can_not_be_written_nothing_passes_them(
@@ -276,8 +281,9 @@ def test_while_dead_letters_can_not_be_written_nothing_passes_them(
         options |= {"bootstrap_servers": next(addresses, broker.address)}
         return KafkaProducer(**options | {"bootstrap_timeout_ms": 300})
 
-    broker.produce(topic, ["a", None, "b"])
-    source = open_source(clients=Clients(KafkaConsumer, producer))
+    broker.produce(topic, ['{"log": "a"}', "no json", '{"log": "b"}'])
+    told = {"value": "json", "message_field": "log"}
+    source = open_source(clients=Clients(KafkaConsumer, producer), **told)
     assert texts(read(source, 2)[0]) == ["a", "b"]
     assert "dead letters can't be written now" in caplog.text
     assert len(broker.records(f"{topic}.logmlm.dlq", 1)) == 1
@@ -297,6 +303,115 @@ def test_too_many_unreadable_records_stop_the_source_and_are_kept(broker, topic,
     with pytest.raises(DataError, match="30 of the last 30 Kafka records can't be read"):
         read(source, 1)
     assert len(broker.records(f"{topic}.logmlm.dlq", 30)) == 30
+
+
+def test_tombstones_are_no_lines_and_are_passed_and_counted(broker, topic, open_source):
+    broker.produce(topic, ["a", *[None] * 2000, "b", None])
+    source = open_source(dead_letter_minimum=10, max_dead_letter_share=0.01)
+    assert texts(read(source, 2)[0]) == ["a", "b"]
+    until(lambda: source.discarded["tombstone"] == 2001, source)
+    assert source.discarded["dead_letter"] == 0
+    until(lambda: source.lag() == {f"{topic}/0": 0, f"{topic}/1": 0}, source)
+    assert source.passed()[f"{topic}/0"] == 2003
+
+
+class Transactions:
+    """A producer whose records are of transactions; None aborts, a number commits."""
+
+    def __init__(self, broker, topic):
+        self._producer = KafkaProducer(
+            bootstrap_servers=broker.address, transactional_id=f"of-{topic}"
+        )
+        self._producer.init_transactions()
+        self._topic = topic
+
+    def begin(self, *values):
+        self._producer.begin_transaction()
+        for value in values:
+            self._producer.send(self._topic, value.encode(), partition=0)
+        self._producer.flush()
+
+    def commit(self, *values):
+        self.begin(*values)
+        self._producer.commit_transaction()
+
+    def abort(self, *values):
+        self.begin(*values)
+        self._producer.abort_transaction()
+
+    def finish(self):
+        self._producer.commit_transaction()
+
+    def close(self):
+        self._producer.close()
+
+
+@pytest.fixture
+def transactions(broker, topic):
+    made = Transactions(broker, topic)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("level", "wanted"),
+    [
+        (None, ["a", "b", "e"]),
+        ("read_committed", ["a", "b", "e"]),
+        ("read_uncommitted", ["a", "b", "no", "nor", "e"]),
+    ],
+)
+def test_records_of_aborted_transactions_are_not_read_unless_asked_for(
+    broker, topic, open_source, transactions, level, wanted
+):
+    transactions.commit("a", "b")
+    transactions.abort("no", "nor")
+    transactions.commit("e")
+    transactions.abort(*["never"] * (level != "read_uncommitted"))
+    source = open_source(**({} if level is None else {"isolation_level": level}))
+    assert texts(read(source, len(wanted))[0]) == wanted
+    until(lambda: sum(source.lag().values()) == 0, source)
+    (end,) = {at for name, at in source.passed().items() if name == f"{topic}/0"}
+    assert end == broker_end(broker, topic)
+    assert source.discarded["deleted"] == 0
+
+
+def broker_end(broker, topic):
+    consumer = KafkaConsumer(bootstrap_servers=broker.address)
+    at = TopicPartition(topic, 0)
+    try:
+        return consumer.end_offsets([at])[at]
+    finally:
+        consumer.close()
+
+
+def test_what_stands_behind_an_open_transaction_waits_and_is_in_the_lag(
+    broker, topic, open_source, transactions
+):
+    source = open_source()
+    transactions.begin("a")
+    broker.produce(topic, ["b"], partition=0)
+    lines, _, _ = read(source, 1, seconds=2)
+    assert (lines, source.lag()[f"{topic}/0"]) == ([], 2)
+    transactions.finish()
+    assert texts(read(source, 2)[0]) == ["a", "b"]
+    until(lambda: source.lag()[f"{topic}/0"] == 0, source)
+
+
+def test_a_group_that_read_past_an_open_transaction_goes_on_there(
+    broker, topic, open_source, transactions, caplog
+):
+    transactions.begin("a")
+    broker.produce(topic, ["b", "c"], partition=0)
+    first = open_source(isolation_level="read_uncommitted")
+    read(first, 3)
+    first.commit({f"{topic}/0": Checkpoint(2, 2, None)})
+    first.close()
+    second = open_source()
+    assert read(second, 1, seconds=2)[0] == []
+    transactions.finish()
+    assert texts(read(second, 1)[0]) == ["c"]
+    assert "made anew" not in caplog.text
 
 
 def test_records_that_were_deleted_unread_are_said(broker, topic, open_source, caplog):

@@ -101,7 +101,6 @@ def test_a_json_line_without_a_message_field_is_the_whole_object():
 @pytest.mark.parametrize(
     ("value", "told", "reason"),
     [
-        (None, {}, "no value"),
         ("x" * 11, {"max_record_bytes": 10}, "over max_record_bytes"),
         ("{", {"value": "json"}, "no JSON"),
         (b"\xff", {"value": "json"}, "no JSON"),
@@ -283,3 +282,9 @@ def test_a_clock_set_back_does_not_put_the_watchdog_to_sleep():
     watchdog = Watchdog(60.0, clock)
     assert not looks(watchdog, clock, after=-10_000)
     assert looks(watchdog, clock, after=61)
+
+
+def test_a_record_without_a_value_is_no_line_and_no_letter():
+    counted = Counter()
+    lines, letters = reader(counted).read([record("a"), record(None), record("b")], "t/2", 1.0)
+    assert ([line.text for line in lines], letters, counted) == (["a", "b"], [], {"tombstone": 1})

@@ -92,6 +92,31 @@ def test_marks_of_transactions_at_the_end_hold_nothing_up(broker):
     assert [(line.text, line.start) for line in lines] == [("a", 0), ("b", 2)]
 
 
+def test_an_aborted_transaction_is_left_out_unless_asked_for(broker):
+    from kafka import KafkaProducer
+
+    topic = broker.topic("archive-aborted")
+    producer = KafkaProducer(bootstrap_servers=broker.address, transactional_id="aborted")
+    producer.init_transactions()
+    for text, end in (("a", producer.commit_transaction), ("no", producer.abort_transaction)):
+        producer.begin_transaction()
+        producer.send(topic, text.encode(), partition=0)
+        producer.flush()
+        end()
+    producer.close()
+    assert [line.text for line in read(broker, topic)[0]] == ["a"]
+    lines, _ = read(broker, topic, isolation_level="read_uncommitted")
+    assert [line.text for line in lines] == ["a", "no"]
+
+
+def test_tombstones_are_left_out_and_told_of(broker):
+    topic = broker.topic("archive-tombstones")
+    broker.produce(topic, ["a", None, None, "b"])
+    lines, warnings = read(broker, topic, dead_letter_minimum=1)
+    assert [(line.text, line.start) for line in lines] == [("a", 0), ("b", 3)]
+    assert warnings == [f"2 records of {topic} have no value (tombstones): no lines"]
+
+
 def test_what_was_compacted_away_is_passed(broker):
     topic = broker.topic(
         "archive-compacted",

@@ -135,6 +135,7 @@ class KafkaSource:
             self._partitions.place(group)
         lines = self._lines(group, batches)
         with self._going_on():
+            self._pass_gaps(group, batches)
             self._watch(group, bool(batches))
         return lines
 
@@ -251,7 +252,11 @@ class KafkaSource:
         return lines
 
     def _see_gaps(self, group: Group, partition: TopicPartition, first: int) -> None:
-        """Notice records that are gone, and a partition that was made anew."""
+        """Notice records that are gone, and a partition that was made anew.
+
+        Offsets that no record has, as compaction, aborted transactions and the marks of
+        transactions leave them, are no loss: there, the partition's first offset is below.
+        """
         expected = self._partitions.expected(partition)
         if first < expected:
             self._partitions.start_again(partition, first)
@@ -261,6 +266,20 @@ class KafkaSource:
                 if gone > 0:
                     self.discarded["deleted"] += gone
                     logger.warning("%s: %d records were deleted unread", str_of(partition), gone)
+
+    def _pass_gaps(self, group: Group, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
+        """Pass offsets behind the last record that no record has.
+
+        A transaction ends with a mark. If reading stopped before it, the partition would never be
+        at its end: the lag would stay, and time would close no window.
+        """
+        for partition in list(self._partitions.placed):
+            expected = self._partitions.expected(partition)
+            if not batches.get(partition) and not self._held and group.end(partition) > expected:
+                reached = group.position(partition)
+                if reached > expected:
+                    self._see_gaps(group, partition, reached)
+                    self._partitions.passed(partition, reached - 1)
 
     def _watch(self, group: Group, came: bool) -> None:
         placed = list(self._partitions.placed)

@@ -115,7 +115,11 @@ class Group:
         return [] if is_there else [f"that matches '{self._config.pattern}'"]
 
     def end(self, partition: TopicPartition) -> int:
-        """Offset of the next record to come, as the brokers said last; 0 if they did not yet."""
+        """Offset of the next record to come, as the brokers said last; 0 if they did not yet.
+
+        With `read_committed` this is the high watermark too, not the last stable offset: records
+        behind an open transaction wait to be read.
+        """
         return max(self._consumer.highwater(partition) or 0, self._ends.get(partition, 0))
 
     def moved(self) -> tuple[set[TopicPartition], set[TopicPartition]]:
@@ -238,6 +242,7 @@ def _options(config: KafkaSourceConfig, group: str) -> dict[str, Any]:
         "enable_auto_commit": False,
         # Where to begin is our own question; records that are gone are passed over, not skipped.
         "auto_offset_reset": "earliest",
+        "isolation_level": config.isolation_level,
         "allow_auto_create_topics": False,
         "session_timeout_ms": session_ms,
         "heartbeat_interval_ms": min(3_000, session_ms // 3),

@@ -133,7 +133,10 @@ class Partitions:
             start = begin if self._config.auto_offset_reset == "earliest" else end
             return Checkpoint(start, start, None)
         at = kafka_positions.checkpoint(name, found, self.model)
-        if at.safe > end:
+        is_stable = self._config.isolation_level == "read_uncommitted"
+        # With `read_committed`, `end` is where the first open transaction begins: somebody who
+        # reads uncommitted records may be past it. Of a partition made anew, the records tell.
+        if at.safe > end and is_stable:
             logger.warning("%s was made anew; it is read from its beginning", name)
             return Checkpoint(begin, begin, None)
         if at.safe < begin:

@@ -27,6 +27,7 @@ class Record(Protocol):
     headers: Sequence[tuple[str, bytes | None]]
 
 
+TOMBSTONE = "tombstone"
 Letter = tuple[Record, str]
 """An unreadable record, and the reason."""
 
@@ -35,7 +36,7 @@ class RecordReader:
     """Reads records as the configuration says: text, or JSON objects with a message field."""
 
     def __init__(self, config: KafkaSourceConfig, discarded: Counter[str]) -> None:
-        """Lines that are over `max_line_bytes` are counted in `discarded`."""
+        """Lines over `max_line_bytes` (`cut`) and tombstones are counted in `discarded`."""
         self._discarded = discarded
         self._is_json = config.value == "json"
         self._message_field = config.message_field
@@ -51,13 +52,19 @@ class RecordReader:
     def read(
         self, records: Sequence[Record], partition: str, received_at: float
     ) -> tuple[list[LogLine], list[Letter]]:
-        """Return those of a partition's records that can be read as `line` does, and the others."""
+        """Return those of a partition's records that can be read as `line` does, and the others.
+
+        A record without a value (a tombstone) says that its key is deleted: it is neither.
+        """
         texts = self._texts([record.value for record in records])
         if texts is not None:
             return _lines(records, texts, partition, received_at), []
         lines: list[LogLine] = []
         letters: list[Letter] = []
         for record in records:
+            if record.value is None:
+                self._discarded[TOMBSTONE] += 1
+                continue
             try:
                 lines.append(self.line(record, partition, received_at))
             except DataError as error:

@@ -24,7 +24,7 @@ from logmlm.kafkaclient import KAFKA, Clients, LibraryLog, connect, let_go
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import LogLine
 from logmlm.sources.kafka_letters import Cap
-from logmlm.sources.kafka_records import Letter, Record, RecordReader
+from logmlm.sources.kafka_records import TOMBSTONE, Letter, Record, RecordReader
 
 POLL_MS = 500
 CALL_TIMEOUT_MS = 10_000
@@ -75,8 +75,10 @@ class KafkaTopic:
         self._warn = warn
         self._cap = Cap(config.max_dead_letter_share, config.dead_letter_minimum)
         self._unread: Counter[str] = Counter()
-        self._records = RecordReader(config, Counter())
-        self._consumer: Any = connect(clients.consumer, config, **_OPTIONS)
+        self._counted: Counter[str] = Counter()
+        self._records = RecordReader(config, self._counted)
+        options = {**_OPTIONS, "isolation_level": config.isolation_level}
+        self._consumer: Any = connect(clients.consumer, config, **options)
         try:
             with self._translated():
                 self._spans = self._asked(address)
@@ -104,6 +106,9 @@ class KafkaTopic:
         if self._unread:
             reasons = ", ".join(f"{reason}: {n}" for reason, n in self._unread.most_common())
             self._warn(f"records of {self._topic} that can't be read were left out ({reasons})")
+        if tombstones := self._counted[TOMBSTONE]:
+            topic = self._topic
+            self._warn(f"{tombstones} records of {topic} have no value (tombstones): no lines")
 
     def close(self) -> None:
         """Let go of the brokers, within seconds."""
@@ -157,13 +162,17 @@ class KafkaTopic:
     def _read(self, records: Sequence[Record]) -> Iterator[LogLine]:
         letters: list[Letter] = []
         for record in records:
+            if record.value is None:
+                self._counted[TOMBSTONE] += 1
+                continue
             name = f"{record.topic}/{record.partition}"
             try:
                 yield self._records.line(record, name, max(0, record.timestamp) / 1000)
             except DataError as error:
                 letters.append((record, str(error)))
         self._unread.update(reason for _, reason in letters)
-        self._cap.add(len(records) - len(letters), letters)
+        values = sum(record.value is not None for record in records)
+        self._cap.add(values - len(letters), letters)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logmlm.config import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
-from logmlm.errors import DataError
 from logmlm.formats import FORMATS, get_format
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.reader import ByMask, EventReader
@@ -200,7 +199,7 @@ RECORDS = (
 )
 
 OTHERS = (b"", None, b"[1]", b'{"a": {"b": "x"}, "h": {"i": 1e400}, "message": {"a": 1}}')
-LETTERS = {"no value", "no JSON", "no JSON object", "no text in message_field"}
+LETTERS = {"no JSON", "no JSON object", "no text in message_field"}
 LETTERS |= {"over max_record_bytes"}
 
 
@@ -229,11 +228,10 @@ def _read_records(config, values, letters, chance):
     reader = RecordReader(config, cut)
     for offset, value in enumerate(values):
         parcel = Parcel(value, offset, chance.choice((-1, 0, 10**18, 1_700_000_000_000)))
-        try:
-            lines.append(reader.line(parcel, "t/0", 1.0))
-        except DataError as error:
-            letters[str(error)] += 1
-    assert len(lines) + letters.total() - before == len(values)
+        read, unread = reader.read([parcel], "t/0", 1.0)
+        lines += read
+        letters.update(reason for _, reason in unread)
+    assert len(lines) + letters.total() - before + cut["tombstone"] == len(values)
     assert all(len(line.text) <= 4 * config.max_line_bytes for line in lines)
     for form in sorted(FORMATS):
         events = EventReader(get_format(FormatConfig(name=form)), "host", lambda message: message)
