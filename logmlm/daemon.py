@@ -58,7 +58,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the daemon has from outside: its input, its clock, its luck, its environment.
+    """What the daemon has from outside: its input, its clocks, its luck, its environment.
 
     `environment` None is the process's own. `grace_s` is how long the work at hand may take
     after a signal to stop, in true seconds.
@@ -66,6 +66,7 @@ class World:
 
     stdin: int = STDIN_DESCRIPTOR
     clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     environment: Mapping[str, str] | None = None
     grace_s: float = GRACE_S
@@ -115,7 +116,7 @@ def run(
         )
         loaded = maker.load(config)
         with closing(_source(config, directory, world, stop, loaded.detector)) as source:
-            running = _prepared(maker, loaded, source, outside, world.clock)
+            running = _prepared(maker, loaded, source, outside, world)
             source.begin()
             outside.started()
             logger.info("ready; state in %s", directory)
@@ -259,15 +260,18 @@ def _source(
     config: RunConfig, directory: Path, world: World, stop: Stop, detector: Detector
 ) -> Source:
     model = Model(detector.manifest.name, detector.digest)
-    around = Surroundings(directory, world.clock, stop.wait, world.stdin, model, stop.left)
+    around = Surroundings(
+        directory, world.clock, stop.wait, world.stdin, model, stop.left, world.monotonic
+    )
     return open_source(config.source, around)
 
 
 def _prepared(
-    maker: Workshop, loaded: Loaded, source: Source, outside: Outside, clock: Callable[[], float]
+    maker: Workshop, loaded: Loaded, source: Source, outside: Outside, world: World
 ) -> Running:
     _forget_cuts_of_another_model(source, loaded.detector.digest, maker.model_note)
-    return Running(maker, loaded, source, maker.alerting(loaded, source), outside, clock)
+    alerting = maker.alerting(loaded, source)
+    return Running(maker, loaded, source, alerting, outside, world.clock, monotonic=world.monotonic)
 
 
 def _forget_cuts_of_another_model(source: Source, digest: str, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from logmlm.surges import Judge
 from logmlm.windows import Windower
 
 POLL_TIMEOUT_S = 0.5
+LOOK_EVERY_S = 0.5
+"""How often the source is asked what is idle."""
 COMMIT_EVERY_S = 5.0
 ENOUGH_LINES = 100
 """With fewer lines, a few of another format say nothing about the rest."""
@@ -42,7 +45,7 @@ class Pipeline:
     at once; one that comes is read from its own checkpoint.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  two clocks: one that people read, one that nobody sets
         self,
         source: Source,
         reader: EventReader,
@@ -50,14 +53,21 @@ class Pipeline:
         judge: Judge,
         alerting: Alerting,
         clock: Callable[[], float],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` tells UTC epoch seconds, `monotonic` durations, which no set clock changes."""
         self._source = source
         self._reader = reader
         self._windower = windower
         self._judge = judge
         self._alerting = alerting
         self._clock = clock
-        self._tried_at = self._active_at = clock()
+        self._monotonic = monotonic
+        self._tried_at = clock()
+        self._active_at = monotonic()
+        self._look_at = monotonic()
+        self._is_held = False
         self._safe = SafePoints(self._is_settled)
         self._ending: set[str] = set()
         self._waiting = 0
@@ -71,17 +81,20 @@ class Pipeline:
     ) -> None:
         """Go on until `stopping`, the source is exhausted, or nothing came for `stop_when_idle` s.
 
-        At a stop, open windows stay open, as they are made again from their lines; where lines
-        can't be read again, and at the end of the input, or when it is idle, they are closed and
-        scored. `after_turn` may exchange parts: no window is half dealt with when it is called.
+        Nothing came where the source knows that nothing waits, or is held by receivers that take
+        nothing. At a stop, open windows stay open, as they are made again from their lines; where
+        lines can't be read again, and at the end of the input, or when the source is idle, they
+        are closed and scored. `after_turn` may exchange parts: no window is half dealt with when
+        it is called.
         """
         while not stopping():
             after_turn(self.step())
-            idle_for = self._clock() - self._active_at
-            if self._source.exhausted or (
-                stop_when_idle is not None and idle_for >= stop_when_idle
-            ):
+            if self._source.exhausted:
                 self._finish()
+                break
+            if stop_when_idle is not None and self._has_been_idle(stop_when_idle):
+                if not self._is_held or self._source.is_idle():
+                    self._finish()
                 break
         else:
             if not self._source.replayable:
@@ -93,15 +106,18 @@ class Pipeline:
         lines = self._source.poll(POLL_TIMEOUT_S)
         self._take(self._source.changes())
         now = self._clock()
-        events = self._reader.add(lines) + self._reader.flush_due(now)
-        windows = self._windower.add(events) + self._windower.close_due(now) + self._close_ended()
+        events = self._reader.add(lines)
+        idle = self._idle()
+        events += self._reader.flush_due(idle)
+        windows = self._windower.add(events) + self._windower.close_due(idle) + self._close_ended()
         self._pass_by()
         self._handle(windows, now)
-        is_behind = self._alerting.is_behind(now)
-        if lines or (is_behind and self._is_catching_up()):
-            self._active_at = self._clock()  # scoring took its time; more may have come meanwhile
+        self._is_held = self._alerting.is_behind(now)
+        if lines or (self._is_held and self._is_catching_up()):
+            # Scoring took its time; more may have come meanwhile.
+            self._active_at = self._monotonic()
         self._source.note(self._positions())
-        self._source.hold(is_behind)
+        self._source.hold(self._is_held)
         is_due = not 0 <= now - self._tried_at < COMMIT_EVERY_S
         return Turn(len(lines), is_due and self.commit())
 
@@ -119,6 +135,20 @@ class Pipeline:
         self._safe.distrust()
         self._handle(windows, self._clock())
         self.commit()
+
+    def _idle(self) -> Mapping[str, float]:
+        """Ask the source which partitions are idle, of those that wait for it."""
+        now = self._monotonic()
+        if now < self._look_at:
+            return {}
+        self._look_at = now + LOOK_EVERY_S
+        waiting = {*self._windower.open_partitions, *self._reader.held()}
+        return self._source.idle(waiting) if waiting else {}
+
+    def _has_been_idle(self, seconds: float) -> bool:
+        if not self._is_held and not self._source.is_idle():
+            self._active_at = self._monotonic()
+        return self._monotonic() - self._active_at >= seconds
 
     def _is_catching_up(self) -> bool:
         """Whether less waits for the receivers than when this was asked last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import compress, count, pairwise
@@ -136,10 +136,17 @@ class EventReader:
         events = self._events(batch.lines, found)
         return events + (self.flush() if batch.last else [])
 
-    def flush_due(self, now: float) -> list[Event]:
-        """Events held back in partitions that have gone quiet."""
-        due = [] if self._joiner is None else self._assemble(self._joiner.flush_due(now))
-        return due + [self._event(found) for found in self._assembler.flush_due(now)]
+    def flush_due(self, idle: Mapping[str, float]) -> list[Event]:
+        """Events held back in partitions that have gone quiet.
+
+        `idle` says for how many seconds nothing more has waited in a partition (`Source.idle`).
+        """
+        due = [] if self._joiner is None else self._assemble(self._joiner.flush_due(idle))
+        return due + [self._event(found) for found in self._assembler.flush_due(idle)]
+
+    def held(self) -> list[str]:
+        """Partitions of which a line is held back."""
+        return self._assembler.held() + ([] if self._joiner is None else self._joiner.held())
 
     def drop(self, partition: str) -> None:
         """Forget a partition, with what is held back of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -61,7 +62,7 @@ class Running:
     be read or written (StorageError) ends the daemon, as it does at any other time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  two clocks, as in Pipeline
         self,
         maker: Maker,
         loaded: Loaded,
@@ -69,6 +70,8 @@ class Running:
         alerting: Alerting,
         outside: Outside,
         clock: Callable[[], float],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._maker = maker
         self._clock = clock
@@ -85,6 +88,7 @@ class Running:
             self._judge(),
             alerting,
             clock,
+            monotonic=monotonic,
         )
         self._show_model()
 

@@ -10,7 +10,7 @@ run's first line, which makes a replay exact.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from math import inf
@@ -62,6 +62,11 @@ class Windower:
         """Number of windows that hold an event and are not closed, in all partitions."""
         return sum(partition.open_windows for partition in self._partitions.values())
 
+    @property
+    def open_partitions(self) -> list[str]:
+        """Names of the partitions in which time may close something."""
+        return [name for name, state in self._partitions.items() if state.is_open]
+
     def add(self, events: Iterable[Event]) -> list[Window]:
         """Take events, and return the windows that they close, in the order of closing."""
         windows: list[Window] = []
@@ -79,20 +84,23 @@ class Windower:
         state = self._partitions.get(partition) or self._started(partition)
         return state.pass_time(watermark)
 
-    def close_due(self, now: float) -> list[Window]:
+    def close_due(self, idle: Mapping[str, float]) -> list[Window]:
         """Close the windows of partitions that have gone quiet, as if event time had gone on.
 
-        A partition is quiet when its last line was received more than `gap` (`session`) or
-        `span` (`time`) seconds before `now`; `count` has no time and never is. A partition
-        that is still being read again is not quiet: more lines are known to come.
+        `idle` says for how many seconds nothing more has waited in a partition (see
+        `Source.idle`). A partition is quiet when that is more than `gap` (`session`) or `span`
+        (`time`); `count` has no time and never is. A partition that is still being read again is
+        not quiet: more lines are known to come.
 
-        As long as event times follow the wall clock at a constant distance, these are the
-        windows that the partition's next line would have closed. Where they do not, that line
-        may open a new window, which a replay from an older checkpoint joins to the closed one.
+        These are the windows that the partition's next line would have closed, if no line is
+        written more than `gap` later than its time says, compared with the lines before it.
+        Otherwise that line may open a new window, which a replay from an older checkpoint joins
+        to the closed one.
         """
         windows: list[Window] = []
-        for partition in self._partitions.values():
-            if partition.is_quiet(now):
+        for name, seconds in idle.items():
+            partition = self._partitions.get(name)
+            if partition is not None and partition.is_quiet(seconds):
                 windows += partition.close_all(self._rule.ended, complete=True)
         return windows
 
@@ -185,7 +193,6 @@ class _Partition:
         self._position = checkpoint.safe
         self._reached = checkpoint.reached
         self._watermark = checkpoint.watermark
-        self._received_at = inf
         self._calm_until = -inf
         """No run is over before the watermark passes this."""
         self._by_start: OrderedDict[Hashable, _Run] = OrderedDict()
@@ -222,7 +229,7 @@ class _Partition:
             if closed and line.start >= self._reached:
                 windows += closed
         if line is not None:
-            self._position, self._received_at = line.end, line.received_at
+            self._position = line.end
         self._watermark = watermark
         return windows
 
@@ -237,8 +244,12 @@ class _Partition:
     def ends_by_time(self) -> bool:
         return self._position >= self._reached and self._rule.quiet < inf
 
-    def is_quiet(self, now: float) -> bool:
-        return self.ends_by_time and now - self._received_at > self._rule.quiet
+    @property
+    def is_open(self) -> bool:
+        return bool(self._by_start) and self.ends_by_time
+
+    def is_quiet(self, idle_s: float) -> bool:
+        return self.ends_by_time and idle_s > self._rule.quiet
 
     def close_all(self, closed_by: ClosedBy, complete: bool) -> list[Window]:
         windows = self._end(list(self._by_start.values()), closed_by, complete)

@@ -56,7 +56,10 @@ class PlainReader:
             for line in lines
         ]
 
-    def flush_due(self, _now):
+    def flush_due(self, _idle):
+        return []
+
+    def held(self):
         return []
 
     def flush(self):
@@ -183,7 +186,11 @@ def load(model):
 if __name__ == "__main__":
     grace_s = float(os.environ.get("GRACE_S", "4"))
     speed = float(os.environ.get("DAEMON_PARTS_SPEED", "100"))
-    faster = daemon.World(clock=lambda: time.time() * speed, grace_s=grace_s)
+    faster = daemon.World(
+        clock=lambda: time.time() * speed,
+        monotonic=lambda: time.monotonic() * speed,
+        grace_s=grace_s,
+    )
     read = partial(read_run_config, Path(sys.argv[1]), os.environ)
     config = read()
     with logging_to(sys.stderr, config.log):

@@ -62,7 +62,7 @@ def run(config, detector=None, **world):
         out=out,
         stop_when_idle=20.0,
         load=lambda *_: detector or FakeDetector(),
-        world=daemon.World(clock=Clock(), **world),
+        world=daemon.World(clock=Clock(), monotonic=Clock(), **world),
     )
     return [json.loads(line) for line in out.getvalue().splitlines()]
 

@@ -84,7 +84,10 @@ def run(state, directory):
         out=out,
         stop_when_idle=500.0,  # five seconds: journalctl may take some to start
         load=lambda *_: FakeDetector(),
-        world=daemon.World(clock=lambda: 1000.0 + (time.monotonic() - started) * 100),
+        world=daemon.World(
+            clock=lambda: 1000.0 + (time.monotonic() - started) * 100,
+            monotonic=lambda: (time.monotonic() - started) * 100,
+        ),
     )
     return [json.loads(line) for line in out.getvalue().splitlines()]
 

@@ -102,22 +102,24 @@ def test_partitions_are_kept_apart() -> None:
 
 def test_a_partition_that_went_quiet_is_released_and_no_other() -> None:
     one = assembler()
-    (quiet,) = lines([EVENT.format(0, 0)], "quiet", received_at=100.0)
-    (busy,) = lines([EVENT.format(0, 1)], "busy", received_at=101.5)
+    (quiet,) = lines([EVENT.format(0, 0)], "quiet")
+    (busy,) = lines([EVENT.format(0, 1)], "busy")
     one.add(quiet)
     one.add(busy)
-    assert one.flush_due(100.9) == []
-    assert [line for line, _, _ in one.flush_due(102.0)] == [quiet]
-    assert [line for line, _, _ in one.flush_due(102.0, quiet_s=0.5)] == [busy]
+    assert one.held() == ["quiet", "busy"]
+    assert one.flush_due({"quiet": 0.9, "unknown": 9.0}) == []
+    assert [line for line, _, _ in one.flush_due({"quiet": 1.0, "busy": 0.9})] == [quiet]
+    assert one.flush_due({"quiet": 2.0}) == []
+    assert one.held() == ["busy"]
+    assert [line for line, _, _ in one.flush_due({"busy": 0.9}, quiet_s=0.5)] == [busy]
 
 
-def test_a_partition_is_quiet_since_its_last_line_and_not_its_first() -> None:
+def test_a_line_that_was_received_long_ago_is_held_back_as_long_as_more_may_wait() -> None:
     one = assembler()
-    first, _ = lines([EVENT.format(0, 0), "\tat a.B"])
-    one.add(first)
-    one.add(LogLine("\tat a.B", "p", first.end, first.end + 8, received_at=8.0))
-    assert one.flush_due(8.9) == []
-    assert one.flush_due(9.0)[0][0].received_at == first.received_at
+    (old,) = lines([EVENT.format(0, 0)], received_at=-1e9)
+    one.add(old)
+    assert one.flush_due({}) == []
+    assert one.held() == ["p"]
 
 
 def test_a_line_without_a_time_takes_that_of_the_line_before_it_in_its_partition() -> None:

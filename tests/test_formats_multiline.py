@@ -78,9 +78,10 @@ def test_partitions_are_joined_by_themselves():
 def test_a_message_is_taken_as_it_is_when_no_line_came_for_so_long():
     joiner = Joiner(config("halt_before", "^INFO", "^INFO", timeout_ms=2500))
     assert joiner.add(lines(HEADED[:2], at=100.0)) == []
-    assert joiner.flush_due(104.4) == []
-    assert [line.text for line in joiner.flush_due(104.5)] == ["INFO one\ntwo"]
-    assert joiner.flush_due(200.0) == joiner.flush() == []
+    assert joiner.held() == ["p"]
+    assert joiner.flush_due({"p": 2.4, "q": 9.0}) == joiner.flush_due({}) == []
+    assert [line.text for line in joiner.flush_due({"p": 2.5})] == ["INFO one\ntwo"]
+    assert joiner.flush_due({"p": 200.0}) == joiner.flush() == joiner.held() == []
 
 
 def test_what_is_over_the_limits_is_counted_and_passed():
@@ -151,7 +152,7 @@ def test_the_reader_counts_what_was_left_out_of_long_messages():
     assert event.line.text.count("\n") == 499
     assert reader.discarded == {"too_long": 101}
     reader.add(lines(["INFO 1", "b"], at=100.0))
-    assert [event.line.text for event in reader.flush_due(200.0)] == ["INFO 1\nb"]
+    assert [event.line.text for event in reader.flush_due({"p": 200.0})] == ["INFO 1\nb"]
 
 
 def test_training_learns_messages_and_detects_the_format_by_them(tmp_path):

@@ -32,7 +32,7 @@ class ListSource(Steady):
         self.at = at or {"p": Checkpoint(0, 0, None)}
         self.ends = False
         self.keeps = True
-        self.clock = 100.0
+        self.clock = self.came_at = 100.0
 
     @property
     def exhausted(self):
@@ -41,10 +41,17 @@ class ListSource(Steady):
     def poll(self, timeout):
         self.clock += timeout
         batch = self.batches.pop(0) if self.batches else []
+        self.came_at = self.clock if batch else self.came_at
         return [LogLine(text, "p", start, start + 1, self.clock) for start, text in batch]
 
     def checkpoints(self):
         return self.at
+
+    def idle(self, partitions):
+        return dict.fromkeys(partitions, self.clock - self.came_at)
+
+    def is_idle(self):
+        return not self.batches
 
     def commit(self, checkpoints):
         self.at = {**self.at, **checkpoints}
@@ -85,6 +92,10 @@ class ListAlerting:
         return {"sink": self.queue.pop(0)}
 
 
+def told(source):
+    return {"monotonic": lambda: source.clock}
+
+
 class Desk:
     def __init__(self, *batches, at=None):
         self.steps = []
@@ -99,6 +110,7 @@ class Desk:
             Judge(self.detector.score),
             self.alerting,
             lambda: self.source.clock,
+            monotonic=lambda: self.source.clock,
         )
 
     def told(self, *kinds):
@@ -228,15 +240,17 @@ class HeldSource(ListSource):
         return []
 
 
-@pytest.mark.parametrize(("queue", "made"), [([*range(20, 0, -1)], "length"), ([5] * 20, "end")])
-def test_a_source_that_is_held_is_idle_only_where_receivers_take_nothing(queue, made):
+@pytest.mark.parametrize(("queue", "made"), [([*range(20, 0, -1)], ["length"]), ([5] * 20, [])])
+def test_a_source_that_is_held_ends_only_where_receivers_take_nothing_and_closes_nothing(
+    queue, made
+):
     desk = Desk()
     desk.source = HeldSource(desk.steps, [[(0, "a")], [(1, "b")]])
     desk.alerting.queue = queue
     parts = desk.windower, Judge(desk.detector.score), desk.alerting, lambda: desk.source.clock
-    pipeline = Pipeline(desk.source, desk.detector.reader(), *parts)
+    pipeline = Pipeline(desk.source, desk.detector.reader(), *parts, **told(desk.source))
     pipeline.run(lambda: False, stop_when_idle=3.0)
-    assert [step[2] for step in desk.told("store")] == [made]
+    assert [step[2] for step in desk.told("store")] == made
 
 
 def test_slow_scoring_is_no_idleness():
@@ -326,6 +340,7 @@ class MovingSource(ListSource):
         self.moved, lines = self.batches.pop(0) if self.batches else (Changes(), [])
         self.at = {name: c for name, c in self.at.items() if name not in self.moved.lost}
         self.at |= self.moved.gained
+        self.came_at = self.clock if lines else self.came_at
         return [LogLine(text, "p", start, start + 1, self.clock) for start, text in lines]
 
     def changes(self):
@@ -360,7 +375,7 @@ def moving(*batches, at=None):
     source = MovingSource(steps, batches, at)
     alerting, detector = SlowAlerting(steps), FakeDetector()
     parts = detector.reader(), detector.windower(), Judge(detector.score), alerting
-    return Pipeline(source, *parts, lambda: source.clock), source, alerting
+    return Pipeline(source, *parts, lambda: source.clock, **told(source)), source, alerting
 
 
 def stored(source):
@@ -411,7 +426,7 @@ def test_positions_go_past_what_became_no_event_unless_something_is_held_back():
     events = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
     detector, alerting = FakeDetector(), SlowAlerting([])
     parts = events, detector.windower(), Judge(detector.score), alerting, lambda: source.clock
-    pipeline = Pipeline(source, *parts)
+    pipeline = Pipeline(source, *parts, **told(source))
     pipeline.step()
     assert source.noted["p"] == Checkpoint(0, 7, None), "the open window is read again"
     held = EventReader(get_format(FormatConfig(name="iso8601")), None, str.upper)
@@ -495,10 +510,11 @@ def test_the_last_lines_of_a_file_that_is_rotated_are_scored_whatever_the_window
         Checkpoints(tmp_path / "state.json"),
         clock=lambda: now[0],
         wait=lambda _: None,
+        monotonic=lambda: now[0],
     )
     reader = EventReader(get_format(FormatConfig(name=form)), None, str.upper)
     parts = detector.windower(), Judge(detector.score), ListAlerting(steps), lambda: now[0]
-    pipeline = Pipeline(source, reader, *parts)
+    pipeline = Pipeline(source, reader, *parts, monotonic=lambda: now[0])
 
     def go_round(turns):
         for _ in range(turns):

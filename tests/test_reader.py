@@ -50,8 +50,9 @@ def test_a_trace_is_one_event_that_waits_for_the_next_line():
 def test_what_is_held_back_is_given_out_when_its_partition_is_quiet():
     source, _ = reader()
     source.add(lines())
-    assert source.flush_due(50.5) == []
-    assert [event.fields.message for event in source.flush_due(60.0)] == ["started"]
+    assert source.held() == ["p"]
+    assert source.flush_due({"p": 0.5}) == []
+    assert [event.fields.message for event in source.flush_due({"p": 60.0})] == ["started"]
 
 
 def test_a_key_can_be_a_field_and_lines_left_out_are_counted():

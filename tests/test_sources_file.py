@@ -48,6 +48,7 @@ class Desk:
             Checkpoints(self.state),
             clock=lambda: self.now,
             wait=self.wait,
+            monotonic=lambda: self.now,
         )
 
     def wait(self, seconds):
@@ -1066,3 +1067,90 @@ def test_of_files_that_are_alike_each_line_is_read_once_or_it_is_said(actions, i
         passed_over = world.passed_over + world.source.discarded["lookalike"]
         assert not handed - world.lines, "a line was handed over twice"
         assert passed_over or not world.lines - handed, "a line was lost without a word"
+
+
+# Idle files
+
+
+def idle(desk, turns=1):
+    """Seconds for which each partition is idle, in the order of their names' first lines."""
+    names = list(desk.source.checkpoints())
+    for _ in range(turns):
+        desk.poll()
+        found = desk.source.idle(names)
+    return list(found.values())
+
+
+def test_a_file_is_idle_from_the_look_that_finds_it_read_to_its_end(desk):
+    desk.write("one\n")
+    desk.poll()
+    assert idle(desk) == [0.0]
+    assert idle(desk, 3) == [3.0]
+    assert desk.source.is_idle()
+    desk.write("two\n")
+    names = list(desk.source.checkpoints())
+    assert desk.source.idle(names) == {}, "a line waits, though it is not read yet"
+    assert not desk.source.is_idle()
+    assert desk.texts() == ["two"]
+    assert idle(desk) == [0.0]
+
+
+def test_what_waits_in_a_file_longer_than_a_batch_keeps_it_from_being_idle(desk):
+    desk.write("x" * 99 + "\n", desk.log)
+    desk.poll()
+    desk.write(("x" * 99 + "\n") * (3 * BATCH_BYTES // 100))
+    while desk.source.lag() != dict.fromkeys(desk.source.checkpoints(), 0):
+        desk.now += 60.0
+        assert not desk.source.is_idle()
+        desk.source.poll(0.0)
+    assert idle(desk) == [0.0]
+
+
+def test_of_many_files_none_is_idle_before_it_was_read_to_its_end(desk):
+    for i in range(9):
+        desk.write(f"{i}\n" + f"{i} more\n" * 9000, desk.directory / f"app.log{i}")
+    found = {}
+    while any(desk.source.lag().values()) or not found:
+        desk.now += 60.0
+        desk.source.poll(0.0)
+        found = desk.source.idle(list(desk.source.checkpoints()))
+        lag = desk.source.lag()
+        assert all(lag[name] == 0 for name in found)
+    assert len(desk.source.lag()) == 9
+
+
+def test_a_line_without_its_end_starts_the_count_again_when_it_grows(desk):
+    desk.write("one\ntwo")
+    desk.poll()
+    assert idle(desk, 3) == [2.0]
+    desk.write(" and more")
+    assert idle(desk) == [0.0]
+
+
+def test_a_file_that_is_gone_for_good_stays_idle(desk):
+    desk.config["rotate_wait"] = 5.0
+    desk.start()
+    desk.write("one\n")
+    desk.poll()
+    assert idle(desk, 2) == [1.0]
+    desk.log.unlink()
+    assert idle(desk, 20) == [21.0]
+    assert not desk.source.lag()
+
+
+def test_a_replaced_file_is_not_idle_as_long_as_its_rest_is_looked_for(desk):
+    desk.config["rotate_wait"] = 5.0
+    desk.start()
+    desk.write("one\n")
+    desk.poll()
+    (old,) = desk.source.checkpoints()
+    assert idle(desk, 2) == [1.0]
+    os.truncate(desk.log, 0)
+    desk.poll()
+    desk.write("another\n")
+    for _ in range(4):
+        desk.poll()
+        assert old not in desk.source.idle([old])
+        assert not desk.source.is_idle()
+    desk.poll(4)
+    assert desk.source.idle([old]) == {old: 0.0}

@@ -103,7 +103,7 @@ def test_windows_that_the_end_or_silence_closes_come_in_that_order_too() -> None
     for config, keys in ((SESSION, "bac"), (TIME_BY_KEY, "abc")):
         windower = Windower(config)
         windower.add(stream(("a", 0), ("b", 1), ("c", 3), ("a", 3)))
-        assert "".join(window.key for window in windower.close_due(1e9)) == keys
+        assert "".join(window.key for window in windower.close_due({"p": 1e9})) == keys
         windower.add(stream(("a", 0), ("b", 1), ("c", 3), ("a", 3)))
         windows = windower.close_all()
         assert [window.key for window in windows] == ["a", "b", "c"]  # late, so they count alike
@@ -179,27 +179,27 @@ def test_late_lines_of_a_closed_span_make_a_window_that_closes_with_the_open_spa
 # Quiet partitions
 
 
-def test_a_quiet_partition_is_closed_by_the_wall_clock_and_a_busy_one_is_not() -> None:
+def test_a_partition_in_which_nothing_waits_for_gap_is_closed_and_a_busy_one_is_not() -> None:
     windower = Windower(SESSION)
     windower.add([event(0, "a", 0, "quiet"), event(0, "b", 8, "busy")])
-    assert windower.close_due(10.0) == []
-    (window,) = windower.close_due(10.5)
+    assert windower.close_due({"quiet": 10.0, "busy": 2.0, "unknown": 99.0}) == []
+    (window,) = windower.close_due({"quiet": 10.5, "busy": 2.5})
     assert window.partition == "quiet"
     assert summaries([window]) == [("a", [0], "idle", True)]
-    assert windower.close_due(10.5) == []
+    assert windower.close_due({"quiet": 10.5}) == []
     assert windower.open_windows == 1
 
 
-def test_a_quiet_span_is_closed_by_the_wall_clock() -> None:
+def test_a_span_is_closed_where_nothing_waits_for_so_long() -> None:
     windower = Windower(TIME)
     windower.add(stream(("a", 5)))
-    assert summaries(windower.close_due(15.5)) == [("", [5], "span", True)]
+    assert summaries(windower.close_due({"p": 10.5})) == [("", [5], "span", True)]
 
 
 def test_a_count_window_has_no_time_and_waits_for_more_lines() -> None:
     windower = Windower(COUNT)
     windower.add(stream(("a", 0)))
-    assert windower.close_due(1e9) == []
+    assert windower.close_due({"p": 1e9}) == []
     assert windower.open_windows == 1
 
 
@@ -224,11 +224,11 @@ def test_a_partition_that_ended_before_it_was_read_again_is_closed_at_once() -> 
 def test_a_partition_that_is_being_read_again_is_not_quiet() -> None:
     windower = Windower(SESSION)
     windower.resume("p", Checkpoint(safe=0, reached=20, watermark=None))
-    assert windower.close_due(1e9) == []
+    assert windower.close_due({"p": 1e9}) == []
     windower.add([event(0, "a", 0)])
-    assert windower.close_due(1e9) == []
+    assert windower.close_due({"p": 1e9}) == []
     windower.add([event(1, "a", 1)])
-    assert summaries(windower.close_due(1e9)) == [("a", [0, 1], "idle", True)]
+    assert summaries(windower.close_due({"p": 1e9})) == [("a", [0, 1], "idle", True)]
 
 
 # Partitions and checkpoints
@@ -276,7 +276,7 @@ def test_the_safe_position_is_the_start_of_the_oldest_open_window() -> None:
 def test_the_safe_position_is_the_position_reached_where_nothing_is_open() -> None:
     windower = Windower(SESSION)
     windower.add(stream(("a", 5), ("b", 3)))
-    windower.close_due(100.0)
+    windower.close_due({"p": 100.0})
     assert windower.checkpoint("p") == Checkpoint(safe=20, reached=20, watermark=5)
 
 
@@ -464,7 +464,7 @@ def test_max_age_and_gap_bound_how_far_back_a_session_is_read_again(
 
 
 @given(rules, streams(min_step=0), st.data())
-def test_closing_by_the_wall_clock_makes_the_windows_of_event_time_where_times_follow_it(
+def test_closing_by_idleness_makes_the_windows_of_event_time_where_lines_come_in_time(
     config: WindowConfig, events: list[Event], data: st.DataObject
 ) -> None:
     lag = data.draw(st.integers(0, 100))
@@ -474,7 +474,8 @@ def test_closing_by_the_wall_clock_makes_the_windows_of_event_time_where_times_f
     for line, following in pairwise(events):
         windows += windower.add([line])
         until = following.line.received_at
-        windows += windower.close_due(data.draw(st.floats(line.line.received_at, until)))
+        now = data.draw(st.floats(line.line.received_at, until))
+        windows += windower.close_due({"p": now - line.line.received_at})
     windows += windower.add(events[-1:]) + windower.close_all()
     assert windows == undisturbed(config, events)
 

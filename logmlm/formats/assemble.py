@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
 
 from logmlm.formats.line_format import LineFormat
 from logmlm.formats.timestamps import DAY_S, HALF_YEAR_S
@@ -98,14 +97,21 @@ class Assembler:
         asked = self._partitions.values() if partition is None else self._named(partition)
         return _released(asked)
 
-    def flush_due(self, now: float, quiet_s: float = 1.0) -> list[Assembled]:
-        """Release what is held back and got its last line `quiet_s` before `now` or earlier."""
-        held = self._partitions.values()
-        return _released(one for one in held if one.received_at <= now - quiet_s)
+    def flush_due(self, idle: Mapping[str, float], quiet_s: float = 1.0) -> list[Assembled]:
+        """Release what is held back in partitions that are idle for `quiet_s` seconds or longer.
+
+        `idle` says for how many seconds nothing more has waited in a partition.
+        """
+        due = (name for name, seconds in idle.items() if seconds >= quiet_s)
+        return _released(one for name in due for one in self._named(name))
 
     def holds(self, partition: str) -> bool:
         """Whether something of a partition is held back."""
         return any(one.event is not None for one in self._named(partition))
+
+    def held(self) -> list[str]:
+        """Partitions of which something is held back."""
+        return [name for name, one in self._partitions.items() if one.event is not None]
 
     def drop(self, partition: str) -> None:
         """Forget a partition, with what is held back of it."""
@@ -204,13 +210,6 @@ class _Partition:
         """Whether it ran past the time by which its years are guessed."""
         self.event: Assembled | None = None
         self.rest: _Rest | None = None
-
-    @property
-    def received_at(self) -> float:
-        """When the last line of what is held back was received; never, if nothing is."""
-        if self.event is None:
-            return inf
-        return (self.event[0] if self.rest is None else self.rest.last).received_at
 
     def release(self, held: Assembled) -> Assembled:
         """Return the `event` that is held back, as far as it came, and hold back nothing."""

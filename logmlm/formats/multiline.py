@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from logmlm.config import MultilineConfig
@@ -53,12 +53,13 @@ class Joiner:
         """Whether something of a partition is held back."""
         return partition in self._held
 
-    def flush_due(self, now: float) -> list[LogLine]:
-        """Messages whose last line came `timeout_ms` before `now` or earlier."""
-        held = self._held.items()
-        return self._release(
-            [name for name, one in held if one.last.received_at <= now - self._quiet_s]
-        )
+    def held(self) -> list[str]:
+        """Partitions of which something is held back."""
+        return list(self._held)
+
+    def flush_due(self, idle: Mapping[str, float]) -> list[LogLine]:
+        """Messages of partitions in which nothing more has waited for `timeout_ms`, by `idle`."""
+        return self._release([name for name in self._held if idle.get(name, -1.0) >= self._quiet_s])
 
     def _add(self, line: LogLine) -> list[LogLine]:
         held = self._held.get(line.partition)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,6 +79,20 @@ class Source(Protocol):
 
         Partitions may be left out where it costs nothing to read again what was no event.
         """
+        ...
+
+    def idle(self, partitions: Collection[str]) -> Mapping[str, float]:
+        """Return for how many seconds nothing more has waited to be read, by partition.
+
+        Only of those of `partitions` for which the source knows it from a look of its own, and
+        knows it now. A partition that lags, is held, is not looked at or is out of reach is left
+        out, and counts from 0 again. The seconds are those of a monotonic clock; see `IdleTimes`.
+        What the last poll handed over is counted as read.
+        """
+        ...
+
+    def is_idle(self) -> bool:
+        """Whether the source knows that nothing waits to be read in any partition."""
         ...
 
     def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:

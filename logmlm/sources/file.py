@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.discovery import Discovery, beside, newest_first, printable
 from logmlm.sources.fingerprint import FileId
 from logmlm.sources.following import Following
+from logmlm.sources.idle import IdleTimes
 from logmlm.sources.lines import RawLine
 from logmlm.sources.packed import AnyTail, PackedTail
 from logmlm.sources.tail import CHUNK_BYTES
@@ -42,10 +44,10 @@ class FileSource(Steady):
     - A partition has ended when nothing came for `rotate_wait` to a file that left `include` or
       has another name than at first, or to an archive.
 
-    `clock` tells UTC epoch seconds; `wait` waits so many seconds, or less. `discarded` counts
-    lines over `max_line_bytes` (`cut`), archives that could not be read to their end
-    (`damaged_archive`), and files of which all or the beginning is not read, because another
-    holds the same (`lookalike`).
+    `clock` tells UTC epoch seconds, `monotonic` durations; `wait` waits so many seconds, or less.
+    `discarded` counts lines over `max_line_bytes` (`cut`), archives that could not be read to
+    their end (`damaged_archive`), and files of which all or the beginning is not read, because
+    another holds the same (`lookalike`).
     """
 
     name = "file"
@@ -59,12 +61,14 @@ class FileSource(Steady):
         *,
         clock: Callable[[], float],
         wait: Callable[[float], object],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.discarded: Counter[str] = Counter()
         self._config = config
         self._checkpoints = checkpoints
         self._clock = clock
         self._wait = wait
+        self._idle = IdleTimes(monotonic)
         self._discovery = Discovery(config.include, config.exclude)
         self._following = Following(config, checkpoints, self.discarded)
         self._quiet: dict[str, tuple[int, float]] = {}
@@ -126,6 +130,23 @@ class FileSource(Steady):
         self._checkpoints.save()
         return True
 
+    def idle(self, partitions: Collection[str]) -> Mapping[str, float]:
+        """Look at the end of each of these files; one that is gone for good is idle too."""
+        for partition in partitions:
+            size = self._size_at_end(partition)
+            if size is None:
+                self._idle.forget([partition])
+            else:
+                self._idle.confirm(partition, size)
+        return self._idle.of(partitions)
+
+    def is_idle(self) -> bool:
+        """Whether every open file is read to its end, and no replaced one is looked for."""
+        is_read = all(
+            self._size_at_end(partition) is not None for partition in self._following.tails
+        )
+        return is_read and not (self._orphans or self._last_words or self._next_scan is None)
+
     def lag(self) -> Mapping[str, int]:
         """Bytes of each open file that were not handed over yet."""
         return {partition: tail.unread for partition, tail in self._following.tails.items()}
@@ -139,6 +160,17 @@ class FileSource(Steady):
         """Let go of all files."""
         for partition in list(self._following.tails):
             self._release(partition)
+
+    def _size_at_end(self, partition: str) -> int | None:
+        """Return the size of a file that is read to its end; None where more may come at once."""
+        tail = self._following.tails.get(partition)
+        if tail is None:
+            # A copy may hold the rest of a file that was replaced, as long as it is looked for.
+            return None if partition in self._orphans else self._following.left_at(partition)
+        try:
+            return tail.size if tail.at_end else None
+        except OSError:
+            return None  # the next poll says it
 
     def _read(self) -> list[LogLine]:
         now = self._clock()
@@ -201,7 +233,7 @@ class FileSource(Steady):
         for file_id in opened.keys() & included.keys():
             self._checkpoints.see(opened[file_id], printable(included[file_id]), now)
         strangers = {each: path for each, path in included.items() if each not in opened}
-        others = {each: path for each, path in self._beside(now).items() if each not in opened}
+        others = {each: path for each, path in self._beside().items() if each not in opened}
         known = {each.file_id for each in self._following.lost()}
         done = {
             file_id
@@ -228,12 +260,13 @@ class FileSource(Steady):
 
     def _end_when_quiet(self, partition: str, tail: AnyTail, now: float, is_gone: bool) -> None:
         """Say of a file that will hardly get more that it has ended; let it go if it is gone."""
-        position, since = self._quiet.get(partition, (-1, now))
+        at = self._idle.now()
+        position, since = self._quiet.get(partition, (-1, at))
         if isinstance(tail, PackedTail) and tail.is_broken:
             self._count_damage(partition)
         if position != tail.position or not tail.at_end:
-            self._quiet[partition] = (tail.position, now)
-        elif now - since >= self._config.rotate_wait:
+            self._quiet[partition] = (tail.position, at)
+        elif at - since >= self._config.rotate_wait:
             self._end(partition, tail)
             if is_gone:
                 self._last_words += self._lines(partition, tail.rest(), now)
@@ -251,14 +284,15 @@ class FileSource(Steady):
         self.discarded["damaged_archive"] += partition not in self._damaged
         self._damaged.add(partition)
 
-    def _beside(self, now: float) -> dict[FileId, Path]:
+    def _beside(self) -> dict[FileId, Path]:
         """Find files that may have been moved, copied or packed out of `include` unseen.
 
         A packer may be at work on one, so they are looked for more than once.
         """
+        now = self._idle.now()
         if self._looking_since is None:
             self._looking_since = now
-        if not 0 <= now - self._looking_since < self._config.rotate_wait:
+        if now - self._looking_since >= self._config.rotate_wait:
             self._ended |= self._orphans - self._following.tails.keys()
             self._orphans.clear()
             return {}

@@ -92,6 +92,10 @@ class Following:
             head = self.tails[partition].head(self._config.fingerprint.bytes)
             self._checkpoints.put(replace(known, fingerprint=Fingerprint.of(head)))
 
+    def left_at(self, partition: str) -> int:
+        """Return the position at which a file that is not open was let go; 0 if it never was."""
+        return self._left_at.get(partition, 0)
+
     def remember(self) -> None:
         """Note the bytes by which each open file is known again."""
         for partition, tail in self.tails.items():

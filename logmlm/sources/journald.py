@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import JournaldSourceConfig
 from logmlm.sources import journalctl
 from logmlm.sources.base import Changes, Steady
+from logmlm.sources.idle import IdleTimes
 from logmlm.sources.journal_entry import Entry, Place, place_of, read_entry
 from logmlm.sources.journal_state import JournalState, Progress, Trail, load, save
 from logmlm.sources.journalctl import Journalctl
@@ -23,6 +25,8 @@ ENTRY_ROOM = 8
 ENTRY_BASE = 1 << 20
 CHECK_EVERY_S = 10.0
 ASK_LAG_EVERY_S = 30.0
+LOOK_EVERY_S, LOOK_SHARE, LOOK_AT_LEAST_EVERY_S = 1.0, 0.125, 10.0
+"""How often the journal is asked whether it was read to its end: less often with each answer."""
 MAX_BACK_OFF_S = 60.0
 SEEN_EVERY_S = 3600.0
 FORGET_AFTER_S = 7 * 86400.0
@@ -54,7 +58,7 @@ class JournaldSource(Steady):
     exhausted = False
     replayable = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  clocks, wait and program are handed in, each by its name
         self,
         config: JournaldSourceConfig,
         path: Path,
@@ -63,6 +67,7 @@ class JournaldSource(Steady):
         wait: Callable[[float], object],
         own_units: Iterable[str] = (),
         program: str = journalctl.PROGRAM,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.discarded: Counter[str] = Counter()
         self._config = config
@@ -77,6 +82,9 @@ class JournaldSource(Steady):
         self._failures = 0
         self._checked_at = self._asked_lag_at = float("-inf")
         self._lag: Mapping[str, int] = {}
+        self._silence = IdleTimes(monotonic)
+        self._idle: dict[str, float] = {}
+        self._is_silent = False
         self._newest: Place | None = None
         self._suspect: tuple[str, Place] | None = None
         self._missed: str | None = None
@@ -99,11 +107,47 @@ class JournaldSource(Steady):
         if self._child is None:
             self._wait(timeout)
             return []
-        found = [self._line(raw, now) for raw in self._child.read(timeout)]
+        read = self._child.read(timeout)
+        self._is_silent = not read
+        found = [self._line(raw, now) for raw in read]
         self._check_suspect(now)
         if self._child.ended is not None:
             self._try_later(f"journalctl ended {self._child.ended}")
         return [line for line in found if line is not None]
+
+    def idle(self, partitions: Collection[str]) -> Mapping[str, float]:
+        """Return for how long nothing more has waited in sequences, as the journal itself says.
+
+        A silent journalctl may be slow. So its silence counts only up to the last time that the
+        journal, when asked, had no newer entry than those that were read.
+        """
+        if self._child is None or not self._is_silent:
+            return {}
+        for name in self._sequences:
+            self._silence.confirm(name, self._read_to.get(name, 0))
+        silence = self._silence.of(partitions)
+        if any(self._is_look_due(name, seconds) for name, seconds in silence.items()):
+            self._idle = dict(silence) if self._is_read() else {}
+        return {name: self._idle[name] for name in partitions if name in self._idle}
+
+    def is_idle(self) -> bool:
+        """Whether journalctl is silent, and the journal has nothing newer than what was read."""
+        if not self._sequences:
+            return self._child is not None and self._is_silent
+        return bool(self.idle(self._sequences))
+
+    def _is_look_due(self, partition: str, silent_s: float) -> bool:
+        known = self._idle.get(partition, 0.0)
+        pause = min(LOOK_AT_LEAST_EVERY_S, max(LOOK_EVERY_S, LOOK_SHARE * known))
+        return silent_s - known >= pause
+
+    def _is_read(self) -> bool:
+        """Whether the journal has nothing newer than what was read; where it fails, no."""
+        lag = self._ask_lag()
+        if lag is None or any(lag.values()):
+            self._silence.forget_all()
+            return False
+        return True
 
     def changes(self) -> Changes:
         """Sequences that have ended; none comes from elsewhere, or goes there."""
@@ -142,7 +186,7 @@ class JournaldSource(Steady):
         now = self._clock()
         if not 0 <= now - self._asked_lag_at < ASK_LAG_EVERY_S:
             self._asked_lag_at = now
-            self._lag = self._ask_lag()
+            self._lag = self._ask_lag() or {}
         return self._lag
 
     def origin(self, partition: str) -> str:
@@ -191,6 +235,8 @@ class JournaldSource(Steady):
         self._failures += 1
         logger.warning("%s; trying again in %.0f s", why, delay)
         self._child = None
+        self._silence.forget_all()
+        self._idle.clear()
         self._start_at = self._clock() + delay
 
     def _line(self, raw: RawLine, now: float) -> LogLine | None:
@@ -220,6 +266,7 @@ class JournaldSource(Steady):
             self._suspect = before, (name, number)
         self._newest = name, number
         self._read_to[name] = number + 1
+        self._idle.pop(name, None)
         first = Progress(Checkpoint(number, number, None), entry.host, now)
         known = self._sequences.setdefault(name, first)
         if abs(now - known.seen_at) > SEEN_EVERY_S:
@@ -266,12 +313,13 @@ class JournaldSource(Steady):
             f"up to {there[1] - number - 1} entries" if there and is_same else "entries",
         )
 
-    def _ask_lag(self) -> Mapping[str, int]:
+    def _ask_lag(self) -> Mapping[str, int] | None:
+        """Entries of the newest sequence that were not read yet; None if the journal fails."""
         try:
             options = [*self._journal, *journalctl.matches(self._config)]
             newest, _ = journalctl.ask(self._program, options)
         except StorageError:
-            return {}
+            return None
         place = place_of(newest)
         if place is None:
             return {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -22,6 +23,7 @@ from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sources.base import Changes
 from logmlm.sources.kafka_group import REFUSED, Group, refusal
+from logmlm.sources.kafka_idle import KafkaIdle
 from logmlm.sources.kafka_letters import Cap, LetterBox
 from logmlm.sources.kafka_partitions import Partitions, str_of
 from logmlm.sources.kafka_records import Record, RecordReader
@@ -65,6 +67,7 @@ class KafkaSource:
         clock: Callable[[], float],
         wait: Callable[[float], object],
         left: Callable[[], float] = lambda: math.inf,
+        monotonic: Callable[[], float] = time.monotonic,
         clients: Clients = KAFKA,
     ) -> None:
         """Reach a broker.
@@ -91,6 +94,7 @@ class KafkaSource:
         self._has_answers = True
         self._saying, self._looking = Pace(SAY_EVERY_S, clock), Pace(LOOK_EVERY_S, clock)
         self._missing = Pace(MISSING_EVERY_S, clock)
+        self._idle = KafkaIdle(monotonic)
 
     def begin(self) -> None:
         """Join the group, and find where each partition begins, where that is its end now.
@@ -141,7 +145,27 @@ class KafkaSource:
 
     def changes(self) -> Changes:
         """Partitions that were lost and gained since the last call."""
-        return self._partitions.changes()
+        changes = self._partitions.changes()
+        self._idle.forget(changes.lost)
+        return changes
+
+    def idle(self, partitions: Collection[str]) -> Mapping[str, float]:
+        """Ask the brokers, once a second at most, which of these were read to their end."""
+        group = self._group
+        if group is None or self._held or not group.is_joined:
+            self._idle.forget_all()
+            return {}
+        with self._going_on():
+            placed = self._partitions.placed
+            self._idle.look(group, {str_of(p): p for p in placed if str_of(p) in partitions})
+        return self._idle.of(partitions)
+
+    def is_idle(self) -> bool:
+        """Whether the brokers said that all partitions of this member were read to their end."""
+        names = [str_of(partition) for partition in self._partitions.placed]
+        idle = self.idle(names)
+        is_joined = self._group is not None and self._group.is_joined
+        return is_joined and not [*self._partitions.unplaced] and len(idle) == len(names)
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Every partition placed here, with the position that was committed last."""
@@ -241,6 +265,7 @@ class KafkaSource:
                 continue
             self._see_gaps(group, partition, records[0].offset)
             name, now = str_of(partition), self._clock()
+            self._idle.forget([name])
             read, letters = self._records.read(records, name, now)
             if letters and not self._letters.put(letters):
                 group.seek(partition, self._partitions.expected(partition))
@@ -322,6 +347,7 @@ class KafkaSource:
     def _in_trouble(self, error: Exception) -> None:
         """Take it that the brokers do not answer; log it, now and then while it lasts."""
         self._has_answers = False
+        self._idle.lose()
         if self._saying.is_due():
             library = LibraryLog.attached()
             name, cause = type(error).__name__, library.cause()

@@ -27,6 +27,8 @@ from logmlm.sources.kafka_records import Record
 CALL_TIMEOUT_MS = 3_000
 """A call in the loop that takes longer is given up, and tried again later."""
 CLOSE_TIMEOUT_S = 4.0
+ASK_TIMEOUT_MS = 1_000
+"""An end that takes longer to be told says nothing of what has waited meanwhile."""
 MAX_POLL_RECORDS = 1_000
 FETCH_BYTES = 8 * 1024**2
 REFUSED = (AuthorizationError, FencedInstanceIdError, InconsistentGroupProtocolError)
@@ -153,6 +155,27 @@ class Group:
         end = self._consumer.end_offsets(names, timeout_ms=CALL_TIMEOUT_MS)
         self._ends |= end
         return {name: (begin[name], end[name]) for name in names}
+
+    def ask_ends(self, partitions: Iterable[TopicPartition]) -> None:
+        """Ask the brokers for the offset of the next record to come, for `at_end`.
+
+        Raises:
+            KafkaError: they do not answer at once.
+
+        """
+        self._ends |= self._consumer.end_offsets(list(partitions), timeout_ms=ASK_TIMEOUT_MS)
+
+    def at_end(self, partition: TopicPartition) -> int | None:
+        """Return the position in a partition that was read to its end; None where more waits.
+
+        Raises:
+            KafkaError: the position is not known now.
+
+        """
+        if self._consumer.highwater(partition) is None:  # nothing was fetched yet
+            return None
+        position = self.position(partition)
+        return position if position >= self.end(partition) else None
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Go on reading at `offset`."""

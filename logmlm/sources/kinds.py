@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,11 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a source has from outside: a directory for its state, clock, wait, standard input.
+    """What a source has from outside: a directory for its state, clocks, wait, standard input.
 
-    `clock` tells UTC epoch seconds; `wait` waits so many seconds, or less; `left` tells how many
-    true seconds a stop has left, infinitely many before one.
+    `clock` tells UTC epoch seconds, `monotonic` seconds that nobody sets; `wait` waits so many
+    seconds, or less; `left` tells how many true seconds a stop has left, infinitely many before
+    one.
     """
 
     directory: Path
@@ -49,6 +51,7 @@ class Surroundings:
     stdin: int
     model: Model
     left: Callable[[], float] = lambda: math.inf
+    monotonic: Callable[[], float] = time.monotonic
 
 
 def open_source(config: SourceConfig, around: Surroundings) -> Source:
@@ -74,7 +77,9 @@ def own_units(cgroups: str) -> list[str]:
 
 def _file(config: FileSourceConfig, around: Surroundings) -> Source:
     checkpoints = Checkpoints(around.directory / "checkpoints.json")
-    return FileSource(config, checkpoints, clock=around.clock, wait=around.wait)
+    return FileSource(
+        config, checkpoints, clock=around.clock, wait=around.wait, monotonic=around.monotonic
+    )
 
 
 def _journald(config: JournaldSourceConfig, around: Surroundings) -> Source:
@@ -84,6 +89,7 @@ def _journald(config: JournaldSourceConfig, around: Surroundings) -> Source:
         clock=around.clock,
         wait=around.wait,
         own_units=own_units(CGROUPS.read_text(encoding="utf-8")),
+        monotonic=around.monotonic,
     )
 
 
@@ -97,15 +103,16 @@ def _kafka(config: KafkaSourceConfig, around: Surroundings) -> Source:
         clock=around.clock,
         wait=around.wait,
         left=around.left,
+        monotonic=around.monotonic,
     )
 
 
 def _syslog(config: SyslogSourceConfig, around: Surroundings) -> Source:
-    return SyslogSource(config, clock=around.clock)
+    return SyslogSource(config, clock=around.clock, monotonic=around.monotonic)
 
 
 def _stdin(config: StdinSourceConfig, around: Surroundings) -> Source:
-    return StdinSource(config, around.stdin, clock=around.clock)
+    return StdinSource(config, around.stdin, clock=around.clock, monotonic=around.monotonic)
 
 
 OPENERS: Mapping[str, Callable[[Any, Surroundings], Source]] = MappingProxyType(

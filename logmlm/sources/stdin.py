@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import StdinSourceConfig
 from logmlm.sources.base import Steady
+from logmlm.sources.idle import IdleTimes
 from logmlm.sources.lines import RawLine, Splitter
 
 CHUNK_BYTES = 64 * 1024
@@ -28,7 +30,12 @@ class StdinSource(Steady):
     replayable = False
 
     def __init__(
-        self, config: StdinSourceConfig, descriptor: int, *, clock: Callable[[], float]
+        self,
+        config: StdinSourceConfig,
+        descriptor: int,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.exhausted = False
         self.discarded: Counter[str] = Counter()
@@ -36,6 +43,8 @@ class StdinSource(Steady):
         self._clock = clock
         self._partition = f"stdin/{clock():.6f}"
         self._splitter = Splitter(config.max_line_bytes)
+        self._read_bytes = 0
+        self._idle = IdleTimes(monotonic)
 
     def poll(self, timeout: float) -> list[LogLine]:
         """Lines that came within `timeout` seconds, those of one chunk at most.
@@ -50,11 +59,22 @@ class StdinSource(Steady):
         except OSError as error:
             raise StorageError(f"can't read standard input: {error.strerror}") from error
         if chunk is None:
+            self._idle.confirm(self._partition, self._read_bytes)
             return []
+        self._idle.forget_all()
+        self._read_bytes += len(chunk)
         if not chunk:
             self.exhausted = True
             return self._lines(self._splitter.rest())
         return self._lines(self._splitter.add(chunk))
+
+    def idle(self, partitions: Collection[str]) -> Mapping[str, float]:
+        """Return since when the pipe has been empty, if it was empty when it was polled last."""
+        return self._idle.of(partitions)
+
+    def is_idle(self) -> bool:
+        """Whether the pipe was empty when it was polled last."""
+        return bool(self._idle.of([self._partition]))
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Return the one partition, from its beginning."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import selectors
 import socket
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import SyslogSourceConfig
 from logmlm.sources.base import Steady
 from logmlm.sources.framing import Frame
+from logmlm.sources.idle import IdleTimes
 from logmlm.sources.listeners import Bound, Connection, Datagrams, Door, Receiver, bind, unbind
 
 BATCH_BYTES = 256 * 1024
@@ -46,11 +48,18 @@ class SyslogSource(Steady):
     exhausted = False
     replayable = False
 
-    def __init__(self, config: SyslogSourceConfig, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: SyslogSourceConfig,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.discarded: Counter[str] = Counter()
         self._config = config
         self._clock = clock
         self._connections = 0
+        self._idle = IdleTimes(monotonic)
         self._turn = 0
         self._selector = selectors.DefaultSelector()
         self._listeners: list[Bound] = bind(config)
@@ -72,7 +81,20 @@ class SyslogSource(Steady):
                 if room <= 0:
                     break
             timeout = 0.0
+        if room > 0:  # no socket had anything any more
+            for name, position in self._positions.items():
+                self._idle.confirm(name, position)
+        else:
+            self._idle.forget_all()
         return lines
+
+    def idle(self, partitions: Collection[str]) -> Mapping[str, float]:
+        """Return since when the sockets of listeners have been empty, if the last poll saw it."""
+        return self._idle.of(partitions)
+
+    def is_idle(self) -> bool:
+        """Whether all sockets were empty at the end of the last poll."""
+        return bool(self._idle.of(self._positions))
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Every listener, from the start of this run on."""

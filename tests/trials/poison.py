@@ -72,7 +72,11 @@ class Desk:
             include=str(self.log), start_at="beginning", max_line_bytes=max_line_bytes
         )
         self.source = FileSource(
-            config, Checkpoints(directory / "c"), clock=lambda: self.now, wait=lambda _: None
+            config,
+            Checkpoints(directory / "c"),
+            clock=lambda: self.now,
+            wait=lambda _: None,
+            monotonic=lambda: self.now,
         )
         chosen = get_format(FormatConfig(name=form))
         known = templates()
@@ -91,8 +95,9 @@ class Desk:
     def turn(self):
         while lines := self.source.poll(0.0):
             self.windows += self.windower.add(self.reader.add(lines))
-        self.windows += self.windower.add(self.reader.flush_due(self.now))
-        self.windows += self.windower.close_due(self.now)
+        idle = self.source.idle({*self.windower.open_partitions, *self.reader.held()})
+        self.windows += self.windower.add(self.reader.flush_due(idle))
+        self.windows += self.windower.close_due(idle)
 
     def finish(self):
         self.now += 2.0
