@@ -169,8 +169,9 @@ class WindowConfig(Section):
     """Which events are scored together.
 
     `session`: events of one key, closed after `gap` seconds without one, at `size` events,
-    and at multiples of `max_age`. `count`: every `size` events of a partition. `time`: tumbling
-    spans of `span` seconds, in partition (and by `key` where one is given).
+    and once in `max_age` seconds, each key at times of its own. `count`: every `size` events of a
+    partition. `time`: tumbling spans of `span` seconds, in partition (and by `key` where one is
+    given).
     """
 
     kind: Literal["session", "count", "time"] = "count"

@@ -35,7 +35,7 @@ from logmlm.metrics import Metrics
 from logmlm.outside import Outside
 from logmlm.processes import spare_collector
 from logmlm.receivers import receivers
-from logmlm.records import Alert, Score
+from logmlm.records import WINDOW_RULES, Alert, Score
 from logmlm.reloading import Loaded, Running
 from logmlm.runconfig import RunConfig, RunModelConfig
 from logmlm.signals import GRACE_S, OutOfTime, Stop
@@ -187,7 +187,7 @@ class Workshop:
 
     def remember(self, digest: str) -> None:
         """Note which model the positions are of."""
-        write_json(self.model_note, {"digest": digest})
+        write_json(self.model_note, _note(digest))
 
     def _counted(self, receiver: Receiver) -> Receiver:
         return replace(receiver, send=self.measured.counted(receiver.name, receiver.send))
@@ -280,10 +280,15 @@ def _forget_cuts_of_another_model(source: Source, digest: str, path: Path) -> No
     `reached` says which windows were scored before; it means nothing to other rules.
     """
     try:
-        if path.exists() and json.loads(path.read_text(encoding="utf-8")) == {"digest": digest}:
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) == _note(digest):
             return
     except (OSError, ValueError) as error:
         raise StorageError(f"can't read {path}: {error}; move it away") from error
     old = source.checkpoints()
     source.commit({name: at.anew() for name, at in old.items()})
-    write_json(path, {"digest": digest})
+    write_json(path, _note(digest))
+
+
+def _note(digest: str) -> dict[str, str | int]:
+    """Say what decides which windows the positions are of."""
+    return {"digest": digest, "rules": WINDOW_RULES}

@@ -27,7 +27,8 @@ def hand_over(
     windows = []
     for name, checkpoint in before.items():
         lines = sorted(waiting.pop(name, ()), key=lambda line: line.start)
-        start = lines[0].start if lines else checkpoint.safe
+        is_midst = lines and checkpoint.watermark is not None  # else the safe position is the first
+        start = lines[0].start if is_midst else checkpoint.safe
         windower.resume(name, Checkpoint(start, start, checkpoint.watermark))
         windower.distrust(name, checkpoint.reached)
         windows += windower.add(reader.add(lines))

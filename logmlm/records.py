@@ -26,6 +26,9 @@ UNKNOWN = ""
 """The template id of a line that matches no learned template."""
 
 
+WINDOW_RULES = 2
+"""Version of the rules by which windows are made: what was reached by others says nothing. Version
+1 cut all sessions at the same multiples of their age."""
 NOTHING: Mapping[str, str] = {}
 
 
@@ -122,7 +125,8 @@ class Event(NamedTuple):
 class Window:
     """Events of one key that are scored together, in the order of their lines.
 
-    `complete` says that nothing was cut off its end, so that the end token is scored too.
+    `complete` says that nothing was cut off its end, so that the end token is scored too. `begun`
+    says the same of its beginning: no line before its first one may belong to it.
     """
 
     partition: str
@@ -130,6 +134,7 @@ class Window:
     events: tuple[Event, ...]
     closed_by: ClosedBy
     complete: bool
+    begun: bool = True
 
     @property
     def start(self) -> float:

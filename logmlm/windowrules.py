@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from math import inf, nextafter
+from math import inf, ulp
 from operator import attrgetter
+from zlib import crc32
 
 from logmlm.config import WindowConfig
 from logmlm.records import ClosedBy, Event
@@ -19,6 +20,8 @@ class Rule:
     """Whether the lines of a window have one key, which is then the window's."""
     outlives_length = False
     """Whether a run goes on after a cut by length, so that its start still matters."""
+    tells_cuts = False
+    """Whether windows tell if their beginning was seen, so that a replay must know of cuts."""
     quiet = inf
     group: Callable[[Event], Hashable]
     """Says of lines whether they belong together, if nothing ends their run."""
@@ -50,11 +53,15 @@ class Rule:
         """A watermark at which neither such a run nor one with a newer line is over."""
         return inf
 
-    def is_cut(self, last: float, watermark: float) -> bool:  # noqa: ARG002  no time counts
-        """Whether the run's next line, counting at `watermark`, starts a new run."""
+    def phase(self, group: Hashable) -> float:  # noqa: ARG002  no time counts
+        """When after each multiple of the rule's age, in seconds, a group's runs are cut."""
+        return 0.0
+
+    def is_cut(self, last: float, watermark: float, phase: float) -> bool:  # noqa: ARG002  as above
+        """Whether the next line of a run of that `phase`, at `watermark`, starts a new run."""
         return False
 
-    def whole_until(self, last: float) -> float:  # noqa: ARG002  no time counts
+    def whole_until(self, last: float, phase: float) -> float:  # noqa: ARG002  no time counts
         """A watermark before which no line cuts such a run, nor one with a newer line."""
         return inf
 
@@ -64,6 +71,7 @@ class _Sessions(Rule):
     complete_at_end = True
     keyed = True
     outlives_length = True
+    tells_cuts = True
 
     def __init__(self, gap: float, max_age: float) -> None:
         self.quiet = gap
@@ -79,12 +87,21 @@ class _Sessions(Rule):
     def lasts_until(self, last: float) -> float:
         return last + self.quiet
 
-    def is_cut(self, last: float, watermark: float) -> bool:
-        return watermark // self._max_age > last // self._max_age
+    def phase(self, group: Hashable) -> float:
+        # A checksum is the same in each process and on each machine; `hash` is not.
+        return crc32(str(group).encode("utf-8", "backslashreplace")) / 2**32 * self._max_age
 
-    def whole_until(self, last: float) -> float:
-        # The product may be rounded up, past the multiple itself.
-        return nextafter((last // self._max_age + 1) * self._max_age, -inf)
+    def is_cut(self, last: float, watermark: float, phase: float) -> bool:
+        return self._age(watermark, phase) > self._age(last, phase)
+
+    def whole_until(self, last: float, phase: float) -> float:
+        end = (self._age(last, phase) + 1) * self._max_age + phase
+        # Product, sum and `_age` are each rounded by half a unit in the last place at most.
+        return end - 4 * ulp(abs(end) + self._max_age)
+
+    def _age(self, time: float, phase: float) -> float:
+        """Number the stretch of `max_age` seconds that a time lies in."""
+        return (time - phase) // self._max_age
 
 
 class _Spans(Rule):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import groupby
 from math import inf
 
@@ -24,10 +25,14 @@ class Windower:
     """Groups the events of each partition into windows, by one rule.
 
     - `session`: the lines of one key, empty keys together, that form a *run*: no `gap` seconds
-      of event time between them and no multiple of `max_age` (since the epoch). A run is over
+      of event time between them and no multiple of `max_age` (since the epoch, plus an offset
+      that a checksum of the key gives, so that not all runs are cut at once). A run is over
       when the watermark passes its newest line by more than `gap` (`idle`, complete), or when
       a line of its key lies past the multiple (`age`, cut). Every `size` lines of a run,
       counted from its start, make a window (`length`, cut). At the end of the input: complete.
+      A window has not `begun` where a cut, by age or length, lies right before it, or where it
+      may have begun before the first line that was read: within `gap` of that one, if reading
+      began in the midst of a partition.
     - `time`: the lines whose own times lie in one span, a multiple of `span` seconds long
       since the epoch, and have one key if the rule has a key. It closes when the watermark
       reaches the end of the span (`span`, complete), and is cut at `size` lines (`length`),
@@ -137,10 +142,11 @@ class Windower:
     def resume(self, partition: str, checkpoint: Checkpoint) -> None:
         """Start a partition anew at `checkpoint`; its lines from `safe` on are added next.
 
-        Windows closed by an event that starts before `reached` are dropped, as they were
-        returned before; all others are as if nothing had been interrupted. The same rule must
-        have made the checkpoint: after a change of it, resume with `reached` = `safe`, or
-        windows that the new rule closes earlier would be missing.
+        Without a watermark nothing was read before, and reading begins in the midst of the
+        partition if `safe` is not 0. Windows closed by an event that starts before `reached` are
+        dropped, as they were returned before; all others are as if nothing had been interrupted.
+        The same rule must have made the checkpoint: after a change of it, resume with `reached` =
+        `safe`, or windows that the new rule closes earlier would be missing.
         """
         self._partitions[partition] = _Partition(partition, self._rule, self._size, checkpoint)
 
@@ -171,7 +177,8 @@ class _Run:
     """Lines that belong together, held from the last cut by length on.
 
     `before` is the watermark before the line at `start`, `last` that after the newest line; before
-    it passes `whole_until`, no line cuts the run.
+    it passes `whole_until`, no line cuts the run. `newest` is the position of the newest line that
+    is not held any more; `begun` says whether the beginning of what is held was seen.
     """
 
     group: Hashable
@@ -180,6 +187,9 @@ class _Run:
     last: float
     whole_until: float
     events: list[Event]
+    phase: float
+    begun: bool
+    newest: int = -1
 
 
 class _Partition:
@@ -195,6 +205,11 @@ class _Partition:
         self._watermark = checkpoint.watermark
         self._calm_until = -inf
         """No run is over before the watermark passes this."""
+        is_midst = rule.tells_cuts and checkpoint.watermark is None and checkpoint.safe > 0
+        self._begin, self._unseen_until = checkpoint.safe, inf if is_midst else -inf
+        """Runs that start before the watermark passes this may have begun before `_begin`."""
+        self._anchors: list[tuple[int, float | None, int, _Run]] = []
+        """A heap: from where, and at which watermark, runs have to be read that began unseen."""
         self._by_start: OrderedDict[Hashable, _Run] = OrderedDict()
         self._by_last: OrderedDict[Hashable, _Run] = OrderedDict()
 
@@ -209,12 +224,12 @@ class _Partition:
                 watermark = before
             closed = self._end_over(watermark) if watermark > self._calm_until else []
             group = group_of(event)
-            run = runs.get(group)
-            if run and watermark >= run.whole_until and rule.is_cut(run.last, watermark):
+            run, aged = runs.get(group), None
+            if run and watermark >= run.whole_until and rule.is_cut(run.last, watermark, run.phase):
                 closed += self._end([run], "age", complete=False)
-                run = None
+                run, aged = None, run
             if run is None:
-                run = _Run(group, line.start, before, watermark, rule.whole_until(watermark), [])
+                run = self._begun(group, line.start, before, watermark, aged)
                 runs[group] = self._by_last[group] = run
             else:
                 run.last = watermark
@@ -232,6 +247,23 @@ class _Partition:
             self._position = line.end
         self._watermark = watermark
         return windows
+
+    def _begun(
+        self, group: Hashable, start: int, before: float | None, watermark: float, aged: _Run | None
+    ) -> _Run:
+        """Begin a run with the line at `start`; a cut by age ended the run `aged` right before."""
+        if self._unseen_until == inf:
+            self._unseen_until = watermark + self._rule.quiet
+        phase = self._rule.phase(group) if aged is None else aged.phase
+        whole_until = self._rule.whole_until(watermark, phase)
+        run = _Run(group, start, before, watermark, whole_until, [], phase, begun=True)
+        if watermark <= self._unseen_until:
+            run.begun = False
+            heappush(self._anchors, (self._begin, None, start, run))
+        elif aged is not None:
+            run.begun = False
+            heappush(self._anchors, (aged.newest, aged.last, start, run))
+        return run
 
     def pass_time(self, watermark: float) -> list[Window]:
         self._watermark = watermark if self._watermark is None else max(self._watermark, watermark)
@@ -255,6 +287,9 @@ class _Partition:
         windows = self._end(list(self._by_start.values()), closed_by, complete)
         for runs in (self._by_start, self._by_last):
             runs.clear()  # or they would keep room for as many as were ever open
+        self._anchors.clear()
+        if self._watermark is not None:
+            self._unseen_until = -inf  # as a replay from here will have it
         return windows
 
     def checkpoint(self) -> Checkpoint:
@@ -262,6 +297,11 @@ class _Partition:
         for oldest in self._by_start.values():
             safe, watermark = oldest.start, oldest.before
             break
+        anchors = self._anchors
+        while anchors and self._by_start.get(anchors[0][3].group) is not anchors[0][3]:
+            heappop(anchors)  # that run is over
+        if anchors and anchors[0][0] < safe:
+            safe, watermark, *_ = anchors[0]
         reached = safe if safe < self.doubted else max(self._position, self._reached)
         return Checkpoint(safe, reached, watermark)
 
@@ -286,10 +326,17 @@ class _Partition:
         held = [run for run in runs if run.events]
         held.sort(key=lambda run: (due(run.last), run.events[0].line.start))
         windows = [
-            Window(self._name, events[0].key if keyed else "", tuple(events), closed_by, complete)
-            for events in (run.events for run in held)
+            Window(
+                self._name,
+                run.events[0].key if keyed else "",
+                tuple(run.events),
+                closed_by,
+                complete,
+                run.begun,
+            )
+            for run in held
         ]
-        for run in runs:
-            run.events = []
+        for run in held:  # what comes next follows a cut
+            run.newest, run.events, run.begun = run.events[-1].line.start, [], False
         self.open_windows -= len(windows)
         return windows

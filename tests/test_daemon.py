@@ -198,7 +198,22 @@ def test_another_models_open_windows_come_out_whole(config, log):
     other = FakeDetector(size=2)
     other.digest = "another"
     assert lines_of(run(config, other)) == ["5", "ODD 6"]
-    assert json.loads((config.state_dir / "model.json").read_text()) == {"digest": "another"}
+    assert json.loads((config.state_dir / "model.json").read_text())["digest"] == "another"
+
+
+def test_open_windows_of_other_rules_come_out_whole_under_the_same_model(config, log):
+    log.write_text("1\n2\n3\n4\n5\nODD 6\n7\n")
+    checkpoints, note = config.state_dir / "checkpoints.json", config.state_dir / "model.json"
+    run(config, FakeDetector(size=4))
+    stored = json.loads(checkpoints.read_text())
+    stored["files"][0]["checkpoint"] |= {"safe": 8, "reached": 16}
+    stored["version"] = 1
+    del stored["checksum"]  # that version has none
+    checkpoints.write_text(json.dumps(stored))
+    del (old := json.loads(note.read_text()))["rules"]
+    note.write_text(json.dumps(old))
+    assert lines_of(run(config, FakeDetector(size=2))) == ["5", "ODD 6"]
+    assert json.loads(note.read_text()) == old | {"rules": 2}
 
 
 def test_standard_input_is_read_to_its_end(config):

@@ -52,6 +52,7 @@ def test_what_is_committed_stands_in_the_groups_metadata(broker, topic, open_sou
         "watermark": 7.0,
         "rise": None,
         "model": "0123456789abcdef",
+        "rules": 2,
     }
     source.close()
     _, _, gained = read(open_source(model="another"), 1)

@@ -185,6 +185,8 @@ def test_another_models_windows_are_made_anew_and_an_offset_moved_by_hand_counts
     at = position(Checkpoint(5, 9, 1.0), "one")
     assert checkpoint("t/0", at, "other") == Checkpoint(5, 5, 1.0)
     assert checkpoint("t/0", Position(20, at.metadata), "one") == Checkpoint(20, 20, 1.0)
+    before = Position(at.offset, at.metadata.replace(',"rules":2', ""))
+    assert checkpoint("t/0", before, "one") == Checkpoint(5, 5, 1.0)
 
 
 def test_a_dead_letter_says_where_it_stood_and_why():

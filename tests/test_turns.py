@@ -108,12 +108,12 @@ def turns_of(config: WindowConfig, *lines: tuple[str, float]) -> list[tuple[str,
 
 
 def test_a_session_is_due_a_gap_after_its_newest_line_and_a_cut_comes_with_a_line() -> None:
-    lines = (("a", 90), ("b", 95), ("a", 50), ("b", 101), ("c", 101), ("c", 101), ("c", 101))
+    lines = (("a", 134), ("b", 139), ("a", 94), ("b", 145), ("c", 145), ("c", 145), ("c", 145))
     assert turns_of(SESSION, *lines) == [
-        ("age", Turn(101, False, 30)),
-        ("length", Turn(101, False, 60)),
-        ("end", Turn(105, True, 0)),
-        ("end", Turn(111, True, 30)),
+        ("age", Turn(145, False, 30)),
+        ("length", Turn(145, False, 60)),
+        ("end", Turn(149, True, 0)),
+        ("end", Turn(155, True, 30)),
     ]
 
 

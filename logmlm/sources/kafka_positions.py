@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import ConfigDict, TypeAdapter
 
-from logmlm.records import Checkpoint, Rise
+from logmlm.records import WINDOW_RULES, Checkpoint, Rise
 
 VERSION = 1
 MODEL_DIGITS = 16
@@ -35,6 +35,7 @@ def position(checkpoint: Checkpoint, model: str) -> Position:
         "watermark": checkpoint.watermark,
         "rise": checkpoint.rise and astuple(checkpoint.rise),
         "model": model[:MODEL_DIGITS],
+        "rules": WINDOW_RULES,
     }
     return Position(checkpoint.safe, json.dumps(rest, separators=(",", ":")))
 
@@ -42,8 +43,8 @@ def position(checkpoint: Checkpoint, model: str) -> Position:
 def checkpoint(partition: str, at: Position, model: str) -> Checkpoint:
     """Read a checkpoint; metadata that says nothing to us makes windows come out once more.
 
-    `reached` says which windows were made before. It means nothing to another model, whose
-    windows may be others; nor where somebody else moved the group's offset.
+    `reached` says which windows were made before. It means nothing to another model or version
+    of the rules, whose windows may be others; nor where somebody else moved the group's offset.
     """
     try:
         rest = json.loads(at.metadata)
@@ -58,6 +59,6 @@ def checkpoint(partition: str, at: Position, model: str) -> Checkpoint:
             *(partition, at.offset, type(error).__name__),
         )
         return Checkpoint(at.offset, at.offset, None)
-    if rest.get("model") != model[:MODEL_DIGITS]:
+    if (rest.get("model"), rest.get("rules")) != (model[:MODEL_DIGITS], WINDOW_RULES):
         return Checkpoint(at.offset, at.offset, watermark)
     return Checkpoint(at.offset, max(reached, at.offset), watermark, rise and Rise(*rise))
