@@ -18,6 +18,7 @@ FLOORS = (
         "rfc3339",
         "alertjson",
         "jsontext",
+        "jsonmessage",
         "matchers",
         "safepoints",
         "tails",

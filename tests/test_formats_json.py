@@ -51,7 +51,8 @@ def test_the_message_has_many_names(key: str) -> None:
         '{"message": 1.5e',
         '{"message": null}',
         '{"MESSAGE": [256]}',
-        '{"MESSAGE": ["x"]}',
+        '{"level": "info", "msg": "", "time": 1710410400}',
+        '{"message": [null, {}], "body": {}}',
         '{"n": ' + "9" * 5000 + "}",
     ],
 )

@@ -22,6 +22,18 @@ def test_counted_octets_may_hold_newlines_and_stand_beside_lines():
     assert texts(stream) == ["<1>one\nx", "<2>two", "<3>three", "<4>four\nfive"]
 
 
+def test_a_message_that_ends_with_nul_comes_at_once_and_not_at_the_end_of_the_connection():
+    framer = Framer(100)
+    at_once = framer.add(b"<14>one\0<14>two\0<14>th")
+    assert [frame.text for frame in at_once] == ["<14>one", "<14>two"]
+    assert [frame.text for frame in framer.add(b"ree\0\n7 <14>a\0b<14>c\r\n")] == [
+        "<14>three",
+        "<14>a\0b",
+        "<14>c",
+    ]
+    assert framer.rest() == []
+
+
 def test_a_line_that_begins_with_a_number_is_a_line():
     assert texts(b"10 green bottles\n2024-01-01 ok\n7\n") == [
         "10 green bottles",
@@ -68,19 +80,21 @@ def test_bytes_that_are_no_utf8_are_written_out():
     assert datagram(b"\0\n", 100) == []
 
 
-MESSAGES = st.lists(st.tuples(st.booleans(), st.text("ab <9\r\n\0é", max_size=30)), max_size=8)
+BODIES = st.text("ab <9\r\n\0é", max_size=30)
+ENDS = st.sampled_from([b"\n", b"\r\n", b"\0", b"\0\n"])
+MESSAGES = st.lists(st.tuples(st.booleans(), BODIES, ENDS), max_size=8)
 
 
 @settings(deadline=None)
 @given(MESSAGES, st.lists(st.integers(0, 400), max_size=10))
 def test_the_same_messages_come_however_they_are_cut(messages, cuts):
     stream, expected = b"", []
-    for counted, body in messages:
+    for counted, body, end in messages:
         text = "<13>" + body
         if not counted:
-            text = text.replace("\n", " ")
+            text = text.replace("\n", " ").replace("\0", " ")
         raw = text.encode()
-        stream += b"%d " % len(raw) + raw if counted else raw + b"\n"
+        stream += b"%d " % len(raw) + raw if counted else raw + end
         expected.append(text.rstrip("\r\n\0"))
     places = sorted(min(cut, len(stream)) for cut in cuts)
     pieces = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]

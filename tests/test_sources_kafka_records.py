@@ -108,13 +108,33 @@ def test_a_json_line_without_a_message_field_is_the_whole_object():
         ("1" * 5_000, {"value": "json"}, "no JSON"),
         ("[]", {"value": "json"}, "no JSON object"),
         ("{}", {"value": "json", "message_field": "m"}, "no text in message_field"),
-        ('{"m": 1}', {"value": "json", "message_field": "m"}, "no text in message_field"),
+        ('{"m": null}', {"value": "json", "message_field": "m"}, "no text in message_field"),
+        ('{"m": [{}, []]}', {"value": "json", "message_field": "m"}, "no text in message_field"),
+        ('{"error": "x"}', {"value": "json", "message_field": "m"}, "no text in message_field"),
     ],
 )
 def test_what_can_not_be_read_has_a_reason_that_shows_nothing_of_it(value, told, reason):
     with pytest.raises(DataError) as caught:
         reader(**told).line(record(value), "t/2", 0.0)
     assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"m": {"text": "refused", "code": 5}}, "text=refused code=5"),
+        ({"m": ["payment", "refused"]}, "payment refused"),
+        ({"m": None, "error": "refused"}, "refused"),
+        ({"m": None, "error": {"message": "re\nfused"}}, "re fused"),
+        ({"m": 1}, "1"),
+        ({"m": False}, "false"),
+        ({"m": ""}, ""),
+    ],
+)
+def test_a_message_that_is_no_string_is_a_line_and_no_dead_letter(value, text):
+    found = reader(value="json", message_field="m")
+    lines, letters = found.read([record(json.dumps(value))], "t/2", 0.0)
+    assert ([line.text for line in lines], letters) == ([text], [])
 
 
 @given(st.binary(max_size=300))

@@ -5,41 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from logmlm.formats.attributes import ALIASES
-from logmlm.formats.levels import level_name, numeric_level, otel_level, syslog_level
+from logmlm.formats.json_batches import first_of
+from logmlm.formats.json_levels import LEVELS, level_of
+from logmlm.formats.json_messages import message_of_fields, own_message, request_attributes
+from logmlm.formats.json_times import TIMES, time_of, time_of_value
 from logmlm.formats.line_format import Continuation, first_line
-from logmlm.formats.timestamps import read_field
+from logmlm.jsonmessage import field, message_text
 from logmlm.jsontext import read_json
 from logmlm.records import Fields
 
 Record = dict[str, Any]
+Flat = dict[str, str]
 
 _MESSAGES = ("body", "Body", "message", "MESSAGE", "msg", "log", "event")
-_TIMES = (
-    "timeUnixNano",
-    "@timestamp",
-    "timestamp",
-    "Timestamp",
-    "_SOURCE_REALTIME_TIMESTAMP",
-    "__REALTIME_TIMESTAMP",
-    "time",
-    "ts",
-    "asctime",
-    "observedTimeUnixNano",
+_HOLDERS = (
+    *("fields", "record", "jsonPayload", "payload", "log", "event", "entry", "data"),
+    *("properties", "Properties", "@fields", "protoPayload", "status"),
 )
-_LEVELS = (
-    "severityText",
-    "SeverityText",
-    "log.level",
-    "level",
-    "levelname",
-    "severity",
-    "loglevel",
-    "lvl",
-)
+"""Objects in which a logger's message, level and time may be."""
+_MOST_HELD = 2
 _NAMES = MappingProxyType(
     dict(ALIASES)
     | {
@@ -54,6 +43,9 @@ _NAMES = MappingProxyType(
         "thread_name": "thread.name",
         "process.thread.name": "thread.name",
         "logger_name": "log.logger",
+        "loggerName": "log.logger",
+        "Category": "log.logger",
+        "SourceContext": "log.logger",
         "name": "log.logger",
         "traceId": "trace_id",
         "TraceId": "trace_id",
@@ -64,8 +56,24 @@ _NAMES = MappingProxyType(
     }
 )
 _TRANSPARENT = frozenset(("attributes", "Attributes", "resource", "Resource"))
-_ANY_VALUES = frozenset(("stringValue", "intValue", "doubleValue", "boolValue"))
-_USED = frozenset(("severityNumber", "SeverityNumber", "PRIORITY", *_TIMES, *_LEVELS))
+_ANY_VALUES = frozenset(
+    ("stringValue", "intValue", "doubleValue", "boolValue", "bytesValue", "kvlistValue")
+)
+_USED = frozenset(("severityNumber", "SeverityNumber", "PRIORITY", *TIMES, *LEVELS))
+RECORDS = "log.records"
+"""Attribute: how many records a line holds, of which the first is read; none for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """Names of the fields that a user calls message, time and level; None leaves it open.
+
+    `a.b` is the field of that name, or field `b` of field `a`.
+    """
+
+    message: str | None = None
+    time: str | None = None
+    level: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +87,23 @@ class JsonFormat:
 
     def parse(self, text: str, now: float) -> Fields | None:  # noqa: ARG002  JSON's dates have years
         """See `LineFormat.parse`."""
-        record = _load(text)
+        record = load_object(text)
         return None if record is None else self.read(record, self.zone)
 
 
-def json_lines(zone: tzinfo) -> JsonFormat:
-    """Objects with a message: OpenTelemetry's JSON, ECS, journald's export, zap, pino.
+def json_lines(zone: tzinfo, names: FieldNames | None = None) -> JsonFormat:
+    """Objects with a message: OpenTelemetry's JSON, ECS, journald's export, common loggers.
 
     Nested fields become attributes with dotted names, `attributes` and `resource` fall away
-    before names, and OpenTelemetry's names are used where they exist.
+    before names, and OpenTelemetry's names are used where they exist. Where `names` are given,
+    and the object has such a field, it goes before the usual ones.
     """
-    return JsonFormat("json", zone, _named_fields)
+    read = fields_of if names is None else partial(_fields_by_names, names)
+    return JsonFormat("json", zone, read)
 
 
-def _load(text: str) -> Record | None:
+def load_object(text: str) -> Record | None:
+    """Return the JSON object that a text is; None if it is none, or is nested too deep."""
     if not text.lstrip().startswith("{"):
         return None
     try:
@@ -102,69 +113,169 @@ def _load(text: str) -> Record | None:
     return record if isinstance(record, dict) else None
 
 
-def _named_fields(record: Record, zone: tzinfo) -> Fields | None:
+def fields_of(record: Record, zone: tzinfo) -> Fields | None:
+    """Return the fields of an object; None if nothing in it is a message."""
     flat = _flatten(record)
-    message = _message(record, flat)
-    if message is None:
-        return None
-    attributes: dict[str, str] = {}
+    message = _usual_message(record, flat)
+    if message:
+        return Fields(time_of(flat, record, zone), level_of(flat), message, _attributes(flat))
+    return _unusual_fields(record, flat, zone)
+
+
+def _fields_by_names(names: FieldNames, record: Record, zone: tzinfo) -> Fields | None:
+    """Return the fields of an object, where the user has named some."""
+    flat = _flatten(record)
+    value = None if names.message is None else field(record, names.message)
+    message = first_line(message_text(value).strip())
+    if message:
+        flat.pop(names.message or "", None)
+        found = Fields(time_of(flat, record, zone), level_of(flat), message, _attributes(flat))
+    else:
+        read = fields_of(record, zone)
+        if read is None:
+            return None
+        found = read
+    time = None if names.time is None else time_of_value(field(record, names.time), zone)
+    word = "" if names.level is None else message_text(field(record, names.level))
+    level = (level_of({"level": word}) if word else "") or found.level
+    timestamp = found.timestamp if time is None else time
+    return Fields(timestamp, level, found.message, found.attributes)
+
+
+def _attributes(flat: Flat) -> Flat:
+    attributes: Flat = {}
     for name, value in flat.items():
         if name not in _USED and value:
             attributes.setdefault(_NAMES.get(name, name), value)
-    return Fields(_timestamp(flat, zone), _level(flat), message, attributes)
+    return attributes
 
 
-def _message(record: Record, flat: dict[str, str]) -> str | None:
-    """Take the message out of `flat`; None if there is none."""
+def _usual_message(record: Record, flat: Flat) -> str:
+    """Take the message under one of the usual names out of `flat`; empty if none says anything.
+
+    What is JSON itself, or names the object beside it that holds the message, says nothing.
+    """
     for name in _MESSAGES:
         if name in flat:
-            return first_line(flat.pop(name).strip())
-    if isinstance(record.get("MESSAGE"), list):
-        return _decode(record["MESSAGE"])
-    return " ".join(f"{name[5:]}={flat[name]}" for name in flat if name.startswith("body.")) or None
+            text = first_line(flat[name].strip())
+            if text:
+                if isinstance(record.get(text), dict) or (name == "log" and text[0] == "{"):
+                    return ""
+                del flat[name]
+                return text
+    return ""
 
 
-def _decode(codes: list[Any]) -> str | None:
-    """Text that journald exports as an array of bytes, as it does where it is not UTF-8."""
-    try:
-        return first_line(bytes(codes).decode(errors="replace").strip())
-    except (TypeError, ValueError):  # not a list of numbers 0 to 255
+def _unusual_fields(record: Record, flat: Flat, zone: tzinfo) -> Fields | None:
+    """Return the fields of an object whose message is in an unusual place, or is made of others."""
+    wrapped = _wrapped_fields(flat, zone) or _first_fields(record, zone)
+    if wrapped is not None:
+        return wrapped
+    message, inner, prefix = own_message(record, flat), record, ""
+    if not message:
+        message, inner, prefix = _held_message(record, flat, 0)
+    if not message:
+        message, inner, prefix = _constant(flat) or message_of_fields(record, flat), record, ""
+    if not message:
         return None
+    own = _below(flat, prefix) if prefix else flat
+    time = time_of(own, inner, zone)
+    level = level_of(own)
+    if prefix:
+        time = time_of(flat, record, zone) if time is None else time
+        level = level or level_of(flat)
+    return Fields(time, level, message, _other_attributes(flat))
 
 
-def _timestamp(flat: dict[str, str], zone: tzinfo) -> float | None:
-    for name in _TIMES:
-        timestamp = read_field(flat[name], zone) if name in flat else None
-        if timestamp:  # OpenTelemetry writes 0 for an unknown time
-            return timestamp
-    return None
+def _other_attributes(flat: Flat) -> Flat:
+    attributes = _attributes(flat)
+    for name, value in request_attributes(flat):
+        attributes.setdefault(name, value)
+    if "short_message" in flat:  # GELF marks fields of one's own
+        return {name.removeprefix("_"): value for name, value in attributes.items()}
+    return attributes
 
 
-def _level(flat: dict[str, str]) -> str:
-    for name in _LEVELS:
-        if flat.get(name):
-            return numeric_level(flat[name]) or level_name(flat[name])
-    if "PRIORITY" in flat:
-        return syslog_level(flat["PRIORITY"])
-    return otel_level(flat.get("severityNumber", flat.get("SeverityNumber", "")))
+def _wrapped_fields(flat: Flat, zone: tzinfo) -> Fields | None:
+    """Return the fields of a JSON object that is the text of `log`, with those around it."""
+    inner = load_object(flat.get("log", ""))
+    found = None if inner is None else fields_of(inner, zone)
+    if found is None:
+        return None
+    outer = {name: value for name, value in flat.items() if name != "log"}
+    time = time_of(outer, {}, zone) if found.timestamp is None else found.timestamp
+    attributes = {**found.attributes}
+    for name, value in _attributes(outer).items():
+        attributes.setdefault(name, value)
+    return Fields(time, found.level or level_of(outer), found.message, attributes)
 
 
-def _flatten(record: Record) -> dict[str, str]:
+def _first_fields(record: Record, zone: tzinfo) -> Fields | None:
+    """Return the fields of the first of several records in an object."""
+    batch = first_of(record)
+    if batch is None:
+        return None
+    first, count = batch
+    found = fields_of(first, zone)
+    if found is None or count == 1:
+        return found
+    attributes = {**found.attributes, RECORDS: str(count)}
+    return Fields(found.timestamp, found.level, found.message, attributes)
+
+
+def _held_message(record: Record, flat: Flat, depth: int) -> tuple[str, Record, str]:
+    """Find the message in an inner object: itself, the object, and what its names begin with."""
+    for name in (*_HOLDERS, *_constants(flat)):
+        inner = record.get(name)
+        if not isinstance(inner, dict):
+            continue
+        prefix = f"{name}."
+        own = _below(flat, prefix)
+        message = _usual_message(inner, own) or own_message(inner, own)
+        if message:
+            return message, inner, prefix
+        if depth < _MOST_HELD:
+            message, deep, more = _held_message(inner, own, depth + 1)
+            if message:
+                return message, deep, prefix + more
+    return "", record, ""
+
+
+def _constants(flat: Flat) -> Iterator[str]:
+    return (first_line(flat[name].strip()) for name in _MESSAGES if name in flat)
+
+
+def _constant(flat: Flat) -> str:
+    """A message that names an object in which none is."""
+    return next(filter(None, _constants(flat)), "")
+
+
+def _below(flat: Flat, prefix: str) -> Flat:
+    """Return the fields whose names begin so, without that beginning."""
+    start = len(prefix)
+    return {name[start:]: value for name, value in flat.items() if name.startswith(prefix)}
+
+
+def _flatten(record: Record) -> Flat:
     """Scalars by dotted name, in the object's order; the first one of a name stays."""
-    flat: dict[str, str] = {}
-    todo: list[tuple[str, Any]] = [("", record)]
+    flat: Flat = {}
+    todo: list[tuple[str, Iterator[tuple[str, Any]]]] = [("", iter(record.items()))]
     while todo:
-        name, value = todo.pop()
-        value = _unwrapped(value)
-        if isinstance(value, dict):
-            todo.extend(reversed([(_join(name, key), child) for key, child in value.items()]))
-        elif isinstance(value, (str, int, float)):
-            flat.setdefault(name, _text(value))
+        prefix, items = todo[-1]
+        for key, value in items:
+            name = f"{prefix}.{key}" if prefix else key
+            if type(value) is str:  # nearly always
+                flat.setdefault(name, value)
+                continue
+            inner = _unwrapped(value)
+            if isinstance(inner, dict):
+                todo.append(("" if name in _TRANSPARENT else name, iter(inner.items())))
+                break
+            if isinstance(inner, (str, int, float)):
+                flat.setdefault(name, _text(inner))
+        else:
+            todo.pop()
     return flat
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix and prefix not in _TRANSPARENT else name
 
 
 def _unwrapped(value: Any) -> Any:
@@ -172,7 +283,10 @@ def _unwrapped(value: Any) -> Any:
     if isinstance(value, list):
         return dict(_pairs(value))
     if isinstance(value, dict) and len(value) == 1 and not _ANY_VALUES.isdisjoint(value):
-        return next(iter(value.values()))
+        (inner,) = value.values()
+        if isinstance(inner, dict) and isinstance(inner.get("values"), list):
+            return dict(_pairs(inner["values"]))
+        return inner
     return value
 
 

@@ -27,6 +27,7 @@ _SYNONYMS = MappingProxyType(
         "W": "WARNING",
         "E": "ERROR",
         "F": "FATAL",
+        **dict.fromkeys(("D1", "D2", "D3", "D4", "D5"), "DEBUG"),
     }
 )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import tzinfo
 
 from logmlm.formats.levels import LEVEL_WORDS, syslog_level
 from logmlm.formats.line_format import Groups, PatternFormat
+from logmlm.formats.syslog_pri import with_priority_alone
 from logmlm.formats.timestamps import BSD, ISO, ISO_T
 
 _TAG = r"(?P<service>(?:-- )?[^\s:\[]+(?: \d[\w.]*)?)(?:\[(?P<pid>\d+)\])?:(?:\s+|$)"
@@ -34,7 +36,8 @@ _FACILITY = "syslog.facility.code"
 def syslog(zone: tzinfo) -> PatternFormat:
     """RFC 3164, with or without PRI, and rsyslog's and journalctl's ISO 8601 variant.
 
-    Lines of RFC 5424 among them are read as such: a port gets what senders send.
+    Lines of RFC 5424 among them are read as such, and so are lines with a PRI and no time or
+    another one: a port gets what senders send.
     """
     return PatternFormat(
         "syslog",
@@ -43,7 +46,7 @@ def syslog(zone: tzinfo) -> PatternFormat:
         refine=_with_priority,
         adds=frozenset((_FACILITY,)),
         by_digits=frozenset(("_pri",)),
-        otherwise=rfc5424(zone),
+        otherwise=replace(rfc5424(zone), otherwise=with_priority_alone(zone, _with_priority)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Syslog messages in a stream of bytes (RFC 6587): counted octets, or a line each."""
+"""Syslog messages in a stream of bytes (RFC 6587): counted octets, or ended by newline or NUL."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from logmlm.sources.base import decode
 
 _COUNT = re.compile(rb"([1-9][0-9]{0,9}) <")
 _MAY_COUNT = re.compile(rb"[1-9][0-9]{0,9} ?")
+_END = re.compile(rb"[\n\0]")
 _TRAILERS = b"\r\n\0"
 
 
@@ -25,7 +26,8 @@ class Framer:
     """Cuts what one connection brings into messages; memory is bounded by `max_line_bytes`.
 
     Each message says itself how it is framed: `LENGTH <PRI>…` is counted, anything else ends
-    with a newline. NUL and newline at a message's end are left out, and so are empty messages.
+    with the first newline or NUL (RFC 6587, sections 3.4.1 and 3.4.2). CR, NUL and newline at a
+    message's end are left out, and so are empty messages.
     """
 
     def __init__(self, max_line_bytes: int) -> None:
@@ -66,9 +68,9 @@ class Framer:
         return [] if self._left else self._finish()
 
     def _take_line(self) -> list[Frame]:
-        newline = self._unread.find(b"\n")
-        self._keep(len(self._unread) if newline < 0 else newline + 1)
-        return [] if newline < 0 else self._finish()
+        end = _END.search(self._unread)
+        self._keep(len(self._unread) if end is None else end.end())
+        return [] if end is None else self._finish()
 
     def _keep(self, count: int) -> int:
         """Move so many octets to the message at hand, as far as there is room."""

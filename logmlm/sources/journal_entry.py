@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from logmlm.jsonmessage import journal_text
 from logmlm.jsontext import read_json
 
 _FIRST = ("MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT")
@@ -40,7 +41,7 @@ def read_entry(raw: str, max_line_bytes: int) -> Entry | None:
 
     The entry's text is the same JSON object, the message first, so that a model that was trained
     on `journalctl -o json` reads it as it read those. A message that journalctl gives as bytes,
-    as it does where it is not UTF-8, is text; of several messages the first is taken; one over
+    as it does where it is not UTF-8, is text; several messages are joined by spaces; one over
     `max_line_bytes` is cut.
     """
     try:
@@ -50,7 +51,7 @@ def read_entry(raw: str, max_line_bytes: int) -> Entry | None:
         return None
     if place is None:
         return None
-    message = _message(record.get("MESSAGE"))
+    message = journal_text(record.get("MESSAGE"))
     short = _cut(message, max_line_bytes)
     ordered = {name: record[name] for name in _FIRST if name in record}
     if message is not None:
@@ -79,17 +80,6 @@ def place_of(record: Any) -> Place | None:
         return sequence, int(number)
     match = _CURSOR.match(record["__CURSOR"])
     return None if match is None else (match["sequence"], int(match["number"], 16))
-
-
-def _message(value: Any) -> str | None:
-    if isinstance(value, list) and value and isinstance(value[0], (str, list)):
-        return _message(value[0])
-    if isinstance(value, list):
-        try:
-            return bytes(value).decode(errors="replace")
-        except (TypeError, ValueError):  # not a list of numbers 0 to 255
-            return None
-    return value if isinstance(value, str) else None
 
 
 def _cut(message: str | None, max_line_bytes: int) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from logmlm.errors import DataError
 from logmlm.frozen import made
+from logmlm.jsonmessage import error_text, field, message_text
 from logmlm.jsontext import read_json
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import NOTHING, LogLine
@@ -28,6 +29,7 @@ class Record(Protocol):
 
 
 TOMBSTONE = "tombstone"
+_MISSING: Any = object()
 Letter = tuple[Record, str]
 """An unreadable record, and the reason."""
 
@@ -103,10 +105,14 @@ class RecordReader:
         return line._replace(attributes=attributes)
 
     def _message(self, fields: Mapping[str, Any]) -> bytes:
-        message = _field(fields, str(self._message_field))
-        if not isinstance(message, str):
+        """The message field as text; where it is null, what the record says of an error."""
+        message = field(fields, str(self._message_field), _MISSING)
+        text = message if isinstance(message, str) else message_text(message)
+        if not text and message is None:
+            text = error_text(fields)
+        if not text and not isinstance(message, str):
             raise DataError("no text in message_field")
-        return message.encode("utf-8", "replace")
+        return text.encode("utf-8", "replace")
 
     def _attributes(self, record: Record, fields: Mapping[str, Any]) -> dict[str, str]:
         found = (
@@ -120,7 +126,7 @@ class RecordReader:
             return record.key
         if kind == "header":
             return next((value for name, value in record.headers if name == what), None)
-        return _field(fields, what)
+        return field(fields, what)
 
 
 def _lines(
@@ -142,15 +148,6 @@ def _object(value: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DataError("no JSON object")
     return found
-
-
-def _field(fields: Mapping[str, Any], name: str) -> Any:
-    """Find a field: `a.b` is the field of that name, or field `b` of field `a`."""
-    if name in fields:
-        return fields[name]
-    first, _, rest = name.partition(".")
-    inner = fields.get(first)
-    return _field(inner, rest) if rest and isinstance(inner, dict) else None
 
 
 def _text(value: Any) -> str:

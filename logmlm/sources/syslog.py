@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 class SyslogSource(Steady):
     """Hands over each message as a line, as it came; the line format reads what is in it.
 
-    None is a continuation of the one before, which may be another host's.
+    None is a continuation of the one before, which may be another host's. A message that names no
+    time has that of its receipt.
     At most once: nothing can be read again, and UDP may lose messages unseen. What is in open
     windows is scored at a clean stop; a process that is killed loses it. Each listener is a
     partition; positions are the time of receipt in nanoseconds, or one more than the last, so
@@ -163,4 +164,4 @@ class SyslogSource(Steady):
         self._positions[partition] = start + 1
         self.discarded["cut"] += frame.cut
         self.discarded["incomplete"] += frame.incomplete
-        return LogLine(frame.text, partition, start, start + 1, now, is_whole=True)
+        return LogLine(frame.text, partition, start, start + 1, now, written_at=now, is_whole=True)
