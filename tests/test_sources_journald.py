@@ -243,7 +243,7 @@ def test_messages_that_are_no_plain_text_are_text_all_the_same(desk):
     )
     desk.config["max_line_bytes"] = 5000
     desk.start()
-    expected = ["caf\ufffd\nsecond", "first", "\ufffd1", "x" * 5000, "y" * 2000]
+    expected = ["caf\ufffd\nsecond", "first other", "\ufffd1 2", "x" * 5000, "y" * 2000]
     assert desk.messages(5) == expected
     assert desk.source.discarded == {"cut": 1}
 
@@ -257,15 +257,17 @@ def test_an_entry_too_long_to_be_read_is_counted(desk):
 
 
 def test_the_reader_sees_what_a_training_on_journalctls_json_saw(desk):
-    desk.journal.write("plain", b"caf\xe9", "two\nlines", PRIORITY=3)
+    several = ["first", "other"], [b"\xff1", "2"]
+    desk.journal.write("plain", b"caf\xe9", "two\nlines", *several, PRIORITY=3)
     desk.start()
-    lines = desk.read(3)
+    lines = desk.read(5)
     command = ["journalctl", f"--directory={desk.journal.directory}", "-o", "json"]
     trained = subprocess.run(command, capture_output=True, check=True, text=True).stdout
     form = get_format(FormatConfig(name="json"))
     expected = [form.parse(text, 0.0) for text in trained.splitlines()]
     assert [form.parse(line.text, 0.0) for line in lines] == expected
-    assert [fields.message for fields in expected] == ["plain", "caf\ufffd", "two"]
+    messages = [fields.message for fields in expected]
+    assert messages == ["plain", "caf\ufffd", "two", "first other", "\ufffd1 2"]
     assert {fields.level for fields in expected} == {"ERROR"}
 
 

@@ -108,6 +108,7 @@ def _read_calendar(value: list[Any], zone: tzinfo) -> float | None:
         return None
     nanos = value[6] if len(value) > 6 else 0
     with suppress(ValueError, OverflowError):
-        moment = datetime(*value[:6], tzinfo=zone)
+        year, month, day, hour, minute, second = [*value, 0][:6]
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=zone)
         return moment.timestamp() + (nanos / 1e9 if 0 <= nanos < 1e9 else 0.0)
     return None
