@@ -19,6 +19,7 @@ FLOORS = (
         "alertjson",
         "jsontext",
         "jsonmessage",
+        "linetext",
         "matchers",
         "safepoints",
         "tails",

@@ -32,11 +32,9 @@ NOT_YET = frozenset(
     (
         "mariadb pads the hour with a blank",
         "postgresql speaks German",
-        "NULs before a line (copytruncate without O_APPEND)",
         "level behind a name",
         "level behind a thread",
         "level in brackets",
-        "colours",
         "JSON in container lines",
         "CRI parts with the other stream between",
         "access log with a virtual host first",

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logmlm.linetext import without_controls
 from logmlm.sources import blocks
 from logmlm.sources.blocks import log_lines
 
@@ -48,7 +49,8 @@ def test_lines_are_those_of_the_whole_content_each_cut_to_the_longest(given_line
     expected, position = [], 100
     for number, line in enumerate(raw, start=1):
         end = min(position + len(line) + 1, 100 + len(content))
-        text = line[:16].rstrip(b"\r").decode("utf-8", "backslashreplace")
+        text = without_controls(line.lstrip(b"\0")[:16].decode("utf-8", "backslashreplace"))
+        text = text.rstrip("\r")
         expected.append((text, "p", position, end, 7.0, number, None, {}, False))
         position = end
     assert list(read(Pieces(content, sizes))) == expected

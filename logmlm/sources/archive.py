@@ -250,7 +250,9 @@ def _no_text(head: bytes) -> str:
     for beginning, reason in _OTHER_KINDS:
         if head.startswith(beginning):
             return reason
-    if b"\0" in head.partition(b"\n")[0]:
+    first = head.partition(b"\n")[0]
+    text = first.lstrip(b"\0")  # before it: of a file that was truncated while it was written
+    if b"\0" in text or (first and not text):
         return "its first line holds a NUL byte"
     head = head[:LOOK_BYTES]
     controls = head.translate(None, _OTHERS)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from logmlm.linetext import without_controls
 from logmlm.records import Checkpoint, LogLine
 
 
@@ -166,6 +167,9 @@ class Steady:
 
 
 def decode(raw: bytes, max_line_bytes: int) -> str:
-    r"""Text of a raw line without its line end, cut to `max_line_bytes`; bad UTF-8 as `\xNN`."""
-    line = raw.removesuffix(b"\n").removesuffix(b"\r")
-    return line[:max_line_bytes].decode("utf-8", "backslashreplace")
+    r"""Text of a raw line without its line end, cut to `max_line_bytes`; bad UTF-8 as `\xNN`.
+
+    NULs before it and terminal control sequences in it are no text.
+    """
+    line = raw.removesuffix(b"\n").removesuffix(b"\r").lstrip(b"\0")
+    return without_controls(line[:max_line_bytes].decode("utf-8", "backslashreplace"))

@@ -7,6 +7,7 @@ from io import BufferedIOBase
 from itertools import accumulate, count, repeat
 
 from logmlm.frozen import made
+from logmlm.linetext import lines_without_controls
 from logmlm.records import NOTHING, LogLine
 from logmlm.sources.lines import MARK
 
@@ -30,12 +31,15 @@ def blocks(stream: BufferedIOBase) -> Iterator[Block]:
     for piece in _contents(stream):
         content = rest + piece
         if dropped and (end := content.find(b"\n") + 1):
-            yield content[:MAX_LINE_BYTES], dropped + end
+            yield content[:end][:MAX_LINE_BYTES], dropped + end
             content, dropped = content[end:], 0
         end = content.rfind(b"\n") + 1
         if end:
             yield content[:end], end
         rest = content[end:]
+        if rest.startswith(b"\0"):  # a line may have far more of them before it than is kept
+            length, rest = len(rest), rest.lstrip(b"\0") or b"\0"
+            dropped += length - len(rest)
         if len(rest) > MAX_LINE_BYTES:
             dropped += len(rest) - MAX_LINE_BYTES
             rest = rest[:MAX_LINE_BYTES]
@@ -48,7 +52,8 @@ def log_lines(
 ) -> list[LogLine]:
     """The lines of a block that begins at `start`, the first of which has that `number`.
 
-    What is no UTF-8 stands there as escapes; a byte-order mark at the beginning is no text.
+    What is no UTF-8 stands there as escapes. A byte-order mark at the beginning, NULs before a line
+    and terminal control sequences are no text.
     """
     content, length = block
     raw = content.split(b"\n")
@@ -58,7 +63,7 @@ def log_lines(
     ends[-1] = start + length
     texts = _decoded(content).split("\n")
     if len(content) > MAX_LINE_BYTES:
-        texts = [_decoded(each[:MAX_LINE_BYTES]) for each in raw]
+        texts = [_decoded(each.lstrip(b"\0")[:MAX_LINE_BYTES]) for each in raw]
     if start == 0:
         texts[0] = texts[0].removeprefix(MARK)
     if b"\r" in content:
@@ -68,7 +73,7 @@ def log_lines(
 
 
 def _decoded(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
+    return lines_without_controls(raw.decode("utf-8", "backslashreplace"))
 
 
 def _contents(stream: BufferedIOBase) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from logmlm.frozen import made
 from logmlm.jsonmessage import error_text, field, message_text
 from logmlm.jsontext import read_json
 from logmlm.kafkaconfig import KafkaSourceConfig
+from logmlm.linetext import lines_without_controls
 from logmlm.records import NOTHING, LogLine
 from logmlm.sources.base import decode
 
@@ -81,7 +82,7 @@ class RecordReader:
         together = b"\n".join(given)
         if together.count(b"\n") >= len(given) or b"\r" in together:
             return None
-        return together.decode("utf-8", "backslashreplace").split("\n")
+        return lines_without_controls(together.decode("utf-8", "backslashreplace")).split("\n")
 
     def line(self, record: Record, partition: str, received_at: float) -> LogLine:
         """Return the record of a `partition` as a line; its text is cut to `max_line_bytes`.

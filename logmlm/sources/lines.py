@@ -23,7 +23,7 @@ class RawLine:
     @classmethod
     def of(cls, raw: bytes, start: int, end: int, max_line_bytes: int) -> RawLine:
         """Take a line with its line end; of a long one, `max_line_bytes` and two more will do."""
-        content = len(raw.removesuffix(b"\n").removesuffix(b"\r"))
+        content = len(raw.removesuffix(b"\n").removesuffix(b"\r").lstrip(b"\0"))
         text = decode(raw, max_line_bytes)
         text = text if start else text.removeprefix(MARK)
         return cls(text, start, end, content > max_line_bytes)
@@ -62,9 +62,11 @@ class Splitter:
         return [self._finish()] if self._length else []
 
     def _keep(self, piece: bytes) -> None:
+        self._length += len(piece)
+        if not self._line:
+            piece = piece.lstrip(b"\0")  # nothing of a line, however many they are
         room = self._max_line_bytes + _LINE_END - len(self._line)
         self._line += piece[:room]
-        self._length += len(piece)
 
     def _finish(self) -> RawLine:
         start, self.position = self.position, self.position + self._length

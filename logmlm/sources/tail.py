@@ -143,9 +143,15 @@ class Tail:
         return [self._line(self._piece(length), length)]
 
     def _piece(self, length: int) -> bytes:
-        return os.pread(
-            self._descriptor, min(length, self._max_line_bytes + len(b"\r\n")), self.position
-        )
+        """Read the beginning of the line at hand; NULs before it, however many, are left out."""
+        most, end = self._max_line_bytes + len(b"\r\n"), self.position + length
+        start = self.position
+        while True:
+            piece = os.pread(self._descriptor, min(end - start, most), start)
+            text = piece.lstrip(b"\0")
+            if len(text) == len(piece) or start + len(piece) >= end:
+                return text
+            start += len(piece) - len(text)
 
     def _line(self, raw: bytes, length: int) -> RawLine:
         start, self.position = self.position, self.position + length
