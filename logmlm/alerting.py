@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from logmlm.couriers import Courier, Receiver, Rounds
@@ -107,6 +107,15 @@ class Alerting:
     def dead(self) -> dict[str, int]:
         """How many dead letters lie here, of each sink that has some, or had."""
         return self._letters.counts()
+
+    def dropped(self) -> Mapping[str, int]:
+        """How many alerts of each sink were lost since the start: the dead letters were full."""
+        return self._outbox.dropped
+
+    def failures(self) -> dict[str, str]:
+        """Why each receiver took nothing the last time; of those alone that failed then."""
+        found = {row["name"]: str(row["reason"]) for row in self._state.select("sinks")}
+        return {name: reason for name, reason in found.items() if reason}
 
     def deliver(self, now: float) -> None:
         """Send what is due, or have it sent; what fails is due again later.

@@ -29,7 +29,7 @@ from logmlm.alerting import Alerting
 from logmlm.alertlist import STATE
 from logmlm.alerts import make_alert
 from logmlm.couriers import Receiver, Threads
-from logmlm.errors import ConfigError, StorageError, UsageError
+from logmlm.errors import ConfigError, StorageError, UndeliveredError, UsageError
 from logmlm.explanation import render
 from logmlm.metrics import Metrics
 from logmlm.outside import Outside
@@ -97,6 +97,7 @@ def run(
         UnreachableError: another program listens there.
         ModelError: the model can't be used.
         StorageError: the state can't be read or written, or another daemon uses it.
+        UndeliveredError: it ended by itself, and alerts wait that no receiver took.
 
     """
     environment = os.environ if world.environment is None else world.environment
@@ -121,7 +122,18 @@ def run(
             outside.started()
             logger.info("ready; state in %s", directory)
             _run(running, stop, stop_when_idle, outside)
+            waiting = running.undelivered()
+        if waiting:
+            _tell_what_waits(waiting, directory, told_to_stop=stop.is_set())
     logger.info("stopped")
+
+
+def _tell_what_waits(waiting: str, directory: Path, *, told_to_stop: bool) -> None:
+    """Say that alerts wait; a daemon that was told to stop has ended well all the same."""
+    sentence = f"alerts wait in {directory}: {waiting}; the next start there sends them"
+    if not told_to_stop:
+        raise UndeliveredError(sentence)
+    logger.warning("%s", sentence)
 
 
 def _tell_of_lost_state(directory: Path) -> None:

@@ -7,6 +7,7 @@
     ├── ModelError             65  a model directory that can't be used
     ├── UnreachableError       69  a broker, a receiver or a port is out of reach at start
     ├── StorageError           74  reading or writing failed
+    ├── UndeliveredError       75  the input has ended, and alerts wait for their receivers
     └── ConfigError            78  a config file that can't be used
 
 Exit codes are those of sysexits.h (BSD).
@@ -51,6 +52,12 @@ class StorageError(LogmlmError):
     """Reading or writing failed: a full disk, missing rights."""
 
     exit_code = 74
+
+
+class UndeliveredError(LogmlmError):
+    """The input has ended, and alerts wait that no receiver took; another start sends them."""
+
+    exit_code = 75
 
 
 class ConfigError(LogmlmError):

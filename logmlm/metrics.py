@@ -136,6 +136,10 @@ class Metrics:
         for receiver, count in alerts.items():
             self._paging.waiting.labels(receiver).set(count)
 
+    def dropped(self, owner: object, alerts: Mapping[str, int]) -> None:
+        """Take over how many alerts of each receiver were lost, as `owner` counts them."""
+        self._paging.dropped.follow(owner, alerts)
+
     def dead(self, letters: Mapping[str, int]) -> None:
         """Note how many dead letters there are of each receiver, also of those that are gone."""
         self._paging.lie(letters)
@@ -226,6 +230,9 @@ class _Paging:
             self.alerts.labels(status)
         self.waiting = _gauge(registry, "alerts_waiting", "Alerts to be delivered.", "receiver")
         self._dead = _gauge(registry, "dead_letters", "Alerts in the dead letters.", "receiver")
+        about = "Alerts lost: too many lay in the dead letters."
+        self._dropped = _counter(registry, "alerts_dropped", about, "receiver")
+        self.dropped = Follower(self._dropped)
         self._sent = _counter(registry, "notifications", "Notifications tried.", "receiver")
         self._receivers, self._lying = set[str](), set[str]()
         about = "Notifications that a receiver did not take, by reason."
@@ -234,6 +241,7 @@ class _Paging:
     def begin(self, receiver: str) -> None:
         self._receivers.add(receiver)
         self.waiting.labels(receiver)
+        self._dropped.labels(receiver)
         self._sent.labels(receiver)
         for reason in REASONS:
             self._failed.labels(receiver, reason)
@@ -243,6 +251,7 @@ class _Paging:
         for receiver in self._receivers - set(receivers):
             self._receivers.discard(receiver)
             self.waiting.remove(receiver)
+            self._dropped.remove(receiver)
             self._sent.remove(receiver)
             for reason in REASONS:
                 self._failed.remove(receiver, reason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from logmlm.alertjson import dump_alert
@@ -25,6 +27,9 @@ MAX_OVERDUE = 500
 """Alerts that are due and accepted by nobody: with more, it is behind."""
 NO_SINK = "the configuration has no such sink any more"
 TOO_MANY = "too many alerts wait for this sink"
+SAY_DROPPED_EVERY_S = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -37,6 +42,10 @@ class Outbox:
         self._state = state
         self._sinks = sinks
         self._parcels = Parcels(state)
+        self.dropped: Counter[str] = Counter()
+        """Dead letters that were deleted because too many lay here, by sink."""
+        self._said_dropped = 0
+        self._said_dropped_at = float("-inf")
 
     def adopt(self, now: float) -> None:
         """Fit what an earlier run left to the sinks of today."""
@@ -202,11 +211,10 @@ class Outbox:
                 if excess > 0:
                     oldest = self._rows("sink = ? ORDER BY seq LIMIT ?", sink, excess)
                     bury(state, sink, oldest, TOO_MANY, now)
-        for table, most in (("seen", MAX_SEEN), ("dead", MAX_DEAD)):
-            if (excess := state.count(table) - most) > 0:
-                key = "id" if table == "seen" else "seq"
-                oldest_first = f"SELECT {key} FROM {table} ORDER BY at LIMIT ?"  # noqa: S608  names of our own
-                state.delete(table, f"{key} IN ({oldest_first})", excess)
+        if (excess := state.count("seen") - MAX_SEEN) > 0:
+            state.delete("seen", "id IN (SELECT id FROM seen ORDER BY at LIMIT ?)", excess)
+        if (excess := state.count("dead") - MAX_DEAD) > 0:
+            self._drop(excess, now)
         if (excess := state.count("alerts") - state.count("waiting") - MAX_ALERTS) > 0:
             state.delete(
                 "alerts",
@@ -214,6 +222,22 @@ class Outbox:
                 " ORDER BY at LIMIT ?)",
                 excess,
             )
+
+    def _drop(self, excess: int, now: float) -> None:
+        """Delete the oldest dead letters: count them, and say so, but not each time."""
+        oldest = "seq IN (SELECT seq FROM dead ORDER BY at, seq LIMIT ?)"
+        for sink in self._state.distinct("dead", "sink"):
+            if found := self._state.count("dead", f"sink = ? AND {oldest}", sink, excess):
+                self.dropped[sink] += found
+        self._state.delete("dead", oldest, excess)
+        if not 0 <= now - self._said_dropped_at < SAY_DROPPED_EVERY_S:
+            total = self.dropped.total()
+            logger.error(
+                "%d alerts are lost: %d dead letters lie here, and older ones were deleted"
+                " (sinks: %s); see why their receivers take none",
+                *(total - self._said_dropped, MAX_DEAD, ", ".join(sorted(self.dropped))),
+            )
+            self._said_dropped, self._said_dropped_at = total, now
 
 
 def _bundle_id(sink: str, key: str) -> str:

@@ -109,10 +109,20 @@ class Running:
             if flush:
                 self.pipeline.commit()  # past those alerts too that were accepted only now
 
+    def undelivered(self) -> str:
+        """Say how many alerts wait for which receivers, and why; empty where none does."""
+        waiting, failures = self._alerting.waiting(), self._alerting.failures()
+        return ", ".join(
+            f"{count} for sink {name}" + (f" ({failures[name]})" if name in failures else "")
+            for name, count in waiting.items()
+            if count
+        )
+
     def _look(self) -> None:
         self._outside.measured.sample(self._source, self._reader)
         self._outside.measured.waiting(self._alerting.waiting())
         self._outside.measured.dead(self._alerting.dead())
+        self._outside.measured.dropped(self._alerting, self._alerting.dropped())
 
     def _reload(self) -> None:
         self._outside.reloading()

@@ -20,7 +20,7 @@ from daemon_parts import FakeDetector
 from http_parts import served
 
 from logmlm import daemon
-from logmlm.errors import ConfigError, ModelError, StorageError
+from logmlm.errors import ConfigError, ModelError, StorageError, UndeliveredError
 from logmlm.runconfig import RunConfig
 from logmlm.signals import Stop
 from logmlm.state import State
@@ -55,12 +55,12 @@ def changed(config, **parts):
     return RunConfig.model_validate(config.model_dump(exclude_unset=True) | parts)
 
 
-def run(config, detector=None, **world):
+def run(config, detector=None, stop_when_idle=20.0, **world):
     out = io.StringIO()
     daemon.run(
         config,
         out=out,
-        stop_when_idle=20.0,
+        stop_when_idle=stop_when_idle,
         load=lambda *_: detector or FakeDetector(),
         world=daemon.World(clock=Clock(), monotonic=Clock(), **world),
     )
@@ -274,8 +274,38 @@ def test_a_damaged_model_note_is_a_storage_error(config):
 
 def test_an_alert_that_no_receiver_takes_waits_for_the_next_start(config, log):
     log.write_text("ODD 1\nODD 2\n")
+    refused = changed(config, sinks=[{"webhook": {"url": "http://127.0.0.1:9/"}}, {"stdout": {}}])
+    with pytest.raises(UndeliveredError) as caught:
+        run(refused)
+    assert caught.value.exit_code == 75
+    waits = f"alerts wait in {config.state_dir}: 1 for sink webhook (Conn"
+    assert str(caught.value).startswith(waits)
+    assert str(caught.value).endswith("; the next start there sends them")
+    with served() as (url, calls):
+        run(changed(config, sinks=[{"webhook": {"url": url}}]))
+    assert len(calls) == 1
+
+
+def test_told_to_stop_it_says_what_waits_and_has_ended_well(config, log, caplog):
+    log.write_text("ODD 1\nODD 2\n")
+    webhook = {"webhook": {"url": "http://127.0.0.1:9/", "grouped": False}}
+
+    def end():
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ending = threading.Thread(target=end)
+    with when_ready(ending.start):
+        run(changed(config, sinks=[webhook]), stop_when_idle=10**6)
+    ending.join()
+    assert f"alerts wait in {config.state_dir}: 1 for sink webhook" in caplog.text
+
+
+def test_alerts_wait_for_a_sink_of_the_same_name(config, log):
+    log.write_text("ODD 1\nODD 2\n")
     webhook = {"webhook": {"url": "http://127.0.0.1:9/"}}
-    assert len(run(changed(config, sinks=[webhook, {"stdout": {}}]))) == 1
+    with pytest.raises(UndeliveredError):
+        run(changed(config, sinks=[webhook, {"stdout": {}}]))
     with closing(State(config.state_dir / "state.db")) as state:
         assert [row["sink"] for row in state.select("queue")] == ["webhook"]
 

@@ -56,6 +56,7 @@ def worked(metrics):
     metrics.alert("firing")
     metrics.waiting({"hook": 3})
     metrics.dead({"hook": 2})
+    metrics.dropped(metrics, {"hook": 1})
     source = SimpleNamespace(name="file", lag=lambda: {"p": 90, "q": 9})
     source.discarded = Counter(cut=2, gap=1)
     metrics.sample(source, SimpleNamespace(discarded=Counter(blank=4)))

@@ -141,6 +141,10 @@ tests:
         values: 0x240
       - series: logmlm_config_last_reload_successful{{instance="i"}}
         values: 1 1 0x90
+      - series: logmlm_alerts_dropped_total{{receiver="full",instance="i"}}
+        values: 0x10 5x200
+      - series: logmlm_alerts_dropped_total{{receiver="none",instance="i"}}
+        values: 0x200
     promql_expr_test:
       - expr: count by (receiver) (ALERTS{{alertname=~".*Fail",alertstate="firing"}})
         eval_time: 50m
@@ -156,6 +160,12 @@ tests:
         exp_samples: [{{labels: '{{receiver="old"}}', value: 1}}]
       - expr: count by (receiver) (ALERTS{{alertname="LogmlmDeadLetters",alertstate="firing"}})
         eval_time: 110m
+        exp_samples: []
+      - expr: count by (receiver) (ALERTS{{alertname="LogmlmAlertsDropped",alertstate="firing"}})
+        eval_time: 15m
+        exp_samples: [{{labels: '{{receiver="full"}}', value: 1}}]
+      - expr: count by (receiver) (ALERTS{{alertname="LogmlmAlertsDropped",alertstate="firing"}})
+        eval_time: 100m
         exp_samples: []
       - expr: count(ALERTS{{alertname="LogmlmReloadRefused",alertstate="firing"}})
         eval_time: 1m

@@ -331,3 +331,22 @@ def test_all_tables_are_bounded_and_what_waits_is_kept(state, monkeypatch):
     store(box, numbered(99), now=99.0)
     assert state.count("alerts") <= 6
     assert state.get("alerts", numbered(99).id) is not None
+
+
+def test_45000_alerts_that_nobody_takes_wait_or_are_dead_letters_or_are_counted_as_lost(
+    state, caplog
+):
+    box = Outbox(state, {"a": None})
+    made = 0
+    for batch in range(45):
+        store(box, *(numbered(made + i) for i in range(1000)), now=float(batch))
+        made += 1000
+    assert box.waiting() == {"a": 20_000}
+    assert state.count("dead") == 20_000
+    assert box.dropped == {"a": 5_000}
+    said = [record.getMessage() for record in caplog.records if "are lost" in record.getMessage()]
+    (sentence,) = said
+    assert sentence.startswith("1000 alerts are lost: 20000 dead letters lie here")
+    store(box, numbered(made), now=100.0)
+    said = [record.getMessage() for record in caplog.records if "are lost" in record.getMessage()]
+    assert said[1].startswith("4001 alerts are lost")
