@@ -8,16 +8,19 @@ from types import MappingProxyType
 
 from logmlm.formats.line_format import Groups, PatternFormat
 from logmlm.formats.timestamps import ISO_LOCAL, REDIS
+from logmlm.formats.translations import TRANSLATED
 
+_PG_OTHERS = "|".join(map(re.escape, sorted(TRANSLATED, key=len, reverse=True)))
+# The lookahead passes most places without trying each of the words.
 _PG_LEVEL = (
-    r"(?P<level>LOG|ERROR|FATAL|PANIC|WARNING|NOTICE|INFO|DEBUG\d?"
-    r"|DETAIL|HINT|QUERY|CONTEXT|STATEMENT|LOCATION|BACKTRACE)"
+    r"(?P<level>(?=[A-Z\x80-\uffff])(?:LOG|ERROR|FATAL|PANIC|WARNING|NOTICE|INFO|DEBUG\d?"
+    rf"|DETAIL|HINT|QUERY|CONTEXT|STATEMENT|LOCATION|BACKTRACE|{_PG_OTHERS}))"
 )
 _POSTGRESQL = (
     rf"{ISO_LOCAL}(?: (?P<_zone>[A-Z]{{2,5}}|[+-]\d\d(?::?\d\d)?))?"
     r"(?: |:(?P<client>[^:(\s]*)(?:\(\d+\))?:(?P<user>[^@:\s]*)@(?P<db>[^:\s]*):)"
     r"\[(?P<pid>\d+)(?:-\d+)?\]:? ?(?:\[\d+(?:-\d+)?\] ?)?"
-    rf"(?:(?P<_who>.{{1,300}}?) )??{_PG_LEVEL}:(?:\s+|$)(?P<message>.*)"
+    rf"(?:(?P<_who>.{{1,300}}?) )??{_PG_LEVEL} ?:(?:\s+|$)(?P<message>.*)"
 )
 _PG_PAIR = re.compile(r"(user|db|app|client|host)=([^,]*?)(?=,|\s\w+=|\s*$)")
 _PG_USER = re.compile(r"(?P<user>[^@\s]*)@(?P<db>[^\s/]*)[ /]?(?P<rest>.*)")
@@ -33,7 +36,8 @@ def postgresql(zone: tzinfo) -> PatternFormat:
 
     `%m [%p] `, `%m [%p] %q%u@%d `, `%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h `, and
     `%t:%r:%u@%d:[%p]:`. DETAIL, HINT, STATEMENT, CONTEXT are lines of their own, of that
-    level. A zone other than UTC, GMT and an offset is read as the configured one.
+    level, in English or another language of PostgreSQL. A zone's name that stands for several
+    zones is read as the configured one.
     """
     pattern = re.compile(_POSTGRESQL, re.ASCII)
     adds = frozenset(("user", "db", "app", "client"))

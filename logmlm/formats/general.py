@@ -14,12 +14,27 @@ from logmlm.records import Fields
 _SEPARATOR = r"(?:[-|] +)?"
 # A level in brackets or before a colon may be in lower case; a bare one may not, for then it
 # is the message's first word.
-_LEVEL = rf"[\[(<]?(?P<level>(?i:{LEVEL_WORDS})(?=[\])>:])|(?:{LEVEL_WORDS})(?=\s))[\])>]?:?"
-_ISO8601 = rf"\[?{ISO}\]?:?\s+{_SEPARATOR}(?:{_LEVEL}\s+{_SEPARATOR})?(?P<message>\S.*)"
+_LEVEL = (
+    rf"[\[(<]?(?P<level>(?i:{LEVEL_WORDS})(?= *[\])>:])|(?:{LEVEL_WORDS})(?=[\s|]))"
+    r" *[\])>]?:?"
+)
+# What stands before a level: a process, a thread, or a name. Only before a level that is no
+# word of a sentence: one in brackets or in upper case.
+_BEFORE = (
+    r"(?:\[(?P<pid>\d{1,10})\]|\[(?P<thread>[^\[\]]{1,200})\]|(?P<logger>[\w.$/:-]{1,200}))"
+    rf"(?=\s+{_SEPARATOR}(?:[\[(<](?i:{LEVEL_WORDS}) *[\])>]|(?:{LEVEL_WORDS})[\s|:]))"
+    rf"\s+{_SEPARATOR}"
+)
+_ISO8601 = (
+    rf"\[?{ISO}\]?:?\s+{_SEPARATOR}(?:(?:{_BEFORE})?{_LEVEL}\s+{_SEPARATOR})?(?P<message>\S.*)"
+)
 
 
 def iso8601(zone: tzinfo) -> PatternFormat:
-    """Lines that begin with an ISO 8601 date and time, and perhaps a level after it."""
+    """Lines that begin with an ISO 8601 date and time, and perhaps a level after it.
+
+    Between both may stand a process, a thread or a name. gunicorn, structlog and Serilog write so.
+    """
     return PatternFormat("iso8601", re.compile(_ISO8601, re.ASCII), zone)
 
 

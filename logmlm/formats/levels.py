@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from logmlm.formats.translations import TRANSLATED
+
 SYSLOG = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 """Names of the severities 0 to 7 (RFC 5424, table 2)."""
 
@@ -27,13 +29,16 @@ _SYNONYMS = MappingProxyType(
         "W": "WARNING",
         "E": "ERROR",
         "F": "FATAL",
+        "V": "VERBOSE",
+        **{"VRB": "VERBOSE", "INF": "INFO", "WRN": "WARNING", "FTL": "FATAL"},
+        **TRANSLATED,
         **dict.fromkeys(("D1", "D2", "D3", "D4", "D5"), "DEBUG"),
     }
 )
 
 LEVEL_WORDS = (
-    "TRACE|DEBUG|VERBOSE|INFO|NOTICE|WARNING|WARN|ERROR|ERR"
-    "|CRITICAL|CRIT|SEVERE|FATAL|ALERT|EMERGENCY|EMERG|PANIC"
+    "TRACE|DEBUG|DBG|VERBOSE|VRB|INFO|INF|NOTICE|WARNING|WARN|WRN|ERROR|ERR"
+    "|CRITICAL|CRIT|SEVERE|FATAL|FTL|ALERT|EMERGENCY|EMERG|PANIC"
 )
 """What a level looks like at the head of a line, for a pattern."""
 

@@ -22,6 +22,7 @@ _TIME_GROUPS = frozenset(
     (
         *("timestamp", "_epoch", "_zone", "_fraction"),
         *("_year", "_month", "_day", "_hour", "_minute", "_second"),
+        "_half",
     )
 )
 _ASKED = ("message", "level", "label", "logtag")

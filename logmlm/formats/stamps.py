@@ -44,7 +44,8 @@ def stamp_reader(
     """
     zone_name = example[places.get("_zone", slice(0))]
     iso = places.get("timestamp", slice(0))
-    if clock is read_groups and is_local(example[iso]) and not has_digit(zone_name):
+    is_iso = "_half" not in places and is_local(example[iso])
+    if clock is read_groups and is_iso and not has_digit(zone_name):
         return _Local(iso, named_zone(zone_name, zone))
     reader = _Any(clock, zone, places)
     if clock is not read_groups or "_second" not in places or "_fraction" in places:

@@ -11,14 +11,25 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+from types import MappingProxyType
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = rf"(?P<_month>{'|'.join(_MONTHS)})"
 _CLOCK = r"(?P<_hour>\d\d):(?P<_minute>\d\d):(?P<_second>\d\d)(?:[.,](?P<_fraction>\d{1,9}))?"
 _ISO_LOCAL = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
 
+_OFFSETS_H: Mapping[str, float] = MappingProxyType(
+    dict.fromkeys(("Z", "UTC", "GMT", "WET"), 0)
+    | {"CET": 1, "WEST": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "HKT": 8, "JST": 9, "KST": 9}
+    | {"AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13}
+    | {"HST": -10, "AKST": -9, "AKDT": -8, "PDT": -7, "MDT": -6, "EDT": -4}
+)
+"""Names of zones that stand for one offset alone; EST, CST, IST and the like do not."""
+_ZONE_WORD = "|".join(_OFFSETS_H)
+_HALF = r"(?: ?(?P<_half>[AP]M)\b)?"
 ISO_LOCAL = rf"(?P<timestamp>{_ISO_LOCAL})"
 ISO = rf"(?P<timestamp>{_ISO_LOCAL}(?: ?(?:Z|[+-]\d\d(?::?\d\d)?)\b)?)"
+ISO += rf"{_HALF}(?: (?P<_zone>{_ZONE_WORD})\b)?"
 ISO_T = ISO.replace("[T ]", "T")
 BSD = rf"{_MONTH} {{1,2}}(?P<_day>\d\d?)(?: (?P<_year>\d{{4}}))? {_CLOCK}"
 CTIME = rf"[A-Z][a-z]{{2}} {_MONTH} {{1,2}}(?P<_day>\d\d?) {_CLOCK} (?P<_year>\d{{4}})"
@@ -29,6 +40,12 @@ COMPACT = (
     r"(?P<_year>\d\d)(?P<_month>\d\d)(?P<_day>\d\d) "
     r"(?P<_hour>\d\d)(?P<_minute>\d\d)(?P<_second>\d\d)"
 )
+PADDED = (  # MariaDB pads the hour with a blank
+    r"(?P<_year>\d{4})-(?P<_month>\d\d)-(?P<_day>\d\d)(?:T| {1,2})"
+    r"(?P<_hour>\d\d?):(?P<_minute>\d\d):(?P<_second>\d\d)(?:[.,](?P<_fraction>\d{1,9}))?"
+    rf"{_HALF}(?: ?(?P<_zone>(?:{_ZONE_WORD})\b|[+-]\d\d:?\d\d\b))?"
+)
+MONTH, CLOCK = _MONTH, _CLOCK
 EPOCH = r"(?P<_epoch>\d{9,10})"
 
 _LOCAL_SECONDS = re.compile(r"[0-5]\d(?:[.,]\d{1,6})?", re.ASCII).fullmatch
@@ -52,7 +69,8 @@ def read_groups(groups: Mapping[str, str], now: float, zone: tzinfo) -> float | 
     """
     try:
         if "timestamp" in groups:
-            return read_iso(groups["timestamp"], named_zone(groups.get("_zone", ""), zone))
+            text = _whole_day(groups["timestamp"], groups.get("_half"))
+            return read_iso(text, named_zone(groups.get("_zone", ""), zone))
         if "_epoch" in groups:
             return float(groups["_epoch"])
         return (
@@ -156,6 +174,20 @@ def nearest_year(date: datetime, now: float) -> datetime:
     raise ValueError(f"no year puts {date:%d %B} near {now}")
 
 
+def _whole_day(text: str, half: str | None) -> str:
+    """Return an ISO 8601 timestamp with its hour counted from 0 to 23."""
+    return text if half is None else f"{text[:11]}{_hour(text[11:13], half)}{text[13:]}"
+
+
+def _hour(hour: str, half: str | None) -> str:
+    """Return an hour counted from 0 to 23; with `half`, AM or PM, it is counted to 12."""
+    if half is None:
+        return hour
+    if not 1 <= int(hour) <= 12:
+        raise ValueError(f"{hour} {half} is no hour")
+    return f"{int(hour) % 12 + (12 if half == 'PM' else 0):02}"
+
+
 def _read_as(pattern: str, text: str, now: float, zone: tzinfo) -> float:
     if pattern == "iso8601":
         return read_iso(text, zone)
@@ -171,7 +203,8 @@ def _read_parts(groups: Mapping[str, str], now: float, zone: tzinfo) -> float:
     year, second = groups.get("_year"), int(groups["_second"])
     if second >= 60:
         raise ValueError(f"second {second}")
-    minute = groups["_month"], groups["_day"], groups["_hour"], groups["_minute"]
+    hour = _hour(groups["_hour"], groups.get("_half"))
+    minute = groups["_month"], groups["_day"], hour, groups["_minute"]
     limit = now if year is None else None
     start = _start_of_minute(year, minute, limit, zone)
     micros = int(groups.get("_fraction", "0")[:6].ljust(6, "0"))
@@ -204,9 +237,10 @@ def _start_of_minute(
 
 @lru_cache(maxsize=64)
 def named_zone(name: str, zone: tzinfo) -> tzinfo:
-    """Return the zone that a line names as an offset, UTC or GMT; else the configured one."""
-    if name in ("UTC", "GMT"):
-        return UTC
+    """Return the zone that a line names, as an offset or one of `_OFFSETS_H`; else `zone`."""
+    if name in _OFFSETS_H:
+        hours = _OFFSETS_H[name]
+        return timezone(timedelta(hours=hours)) if hours else UTC
     if name[:1] in ("+", "-"):
         offset = timedelta(hours=int(name[1:3]), minutes=int(name[3:].lstrip(":") or 0))
         return timezone(offset if name[0] == "+" else -offset)

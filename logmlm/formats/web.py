@@ -9,8 +9,10 @@ from logmlm.formats.line_format import Groups, PatternFormat
 from logmlm.formats.timestamps import CLF, CTIME, SLASHED
 
 _QUOTED = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
+_ADDRESS = r"(?:\d{1,3}(?:\.\d{1,3}){3}|(?=[\da-fA-F]{0,4}:)[\da-fA-F:.]{2,45})"
 _ACCESS = (
-    r"(?:(?P<server>\S+):\d+ )?(?P<client>\S+) \S+ (?P<user>.{1,100}?) "
+    rf"(?:(?:(?P<server>[^\s,]+):\d+|(?P<_host>[^\s,]+)(?= {_ADDRESS}[, ])) )?"
+    r"(?P<client>[^\s,]+)(?:,[ +]?[^\s,]++)*+ \S+ (?P<user>.{1,100}?) "
     rf'\[{CLF}\] "(?P<_request>{_QUOTED})" (?P<status>\d{{3}}) (?P<bytes>\d+|-)'
     rf'(?: "(?P<referrer>{_QUOTED})" "(?P<user_agent>{_QUOTED})")?(?:\s.*)?$'
 )
@@ -33,11 +35,14 @@ _NGINX_TAIL = re.compile(rf'\b(\w+): (?:"({_QUOTED})"|([^,]*))(?:, |$)')
 def access(zone: tzinfo) -> PatternFormat:
     """Build the common and combined format (Apache, nginx), with a virtual host or not.
 
+    Of a list of addresses (X-Forwarded-For) the first is the client's.
     The message is `METHOD /path STATUS`; the query string is an attribute. A request that
     is none (scanners send bytes) stands in the message as it is.
     """
     pattern = re.compile(_ACCESS, re.ASCII)
-    return PatternFormat("access", pattern, zone, "discard", _request_of_access)
+    return PatternFormat(
+        "access", pattern, zone, "discard", _request_of_access, adds=frozenset(("server",))
+    )
 
 
 def apache(zone: tzinfo) -> PatternFormat:
@@ -74,6 +79,8 @@ def _request_of_access(groups: Groups) -> Groups:
     if "method" in groups:
         request = f"{groups['method']} {groups['path']}"
     groups["message"] = f"{request} {groups['status']}"
+    if "_host" in groups:
+        groups["server"] = groups["_host"]
     return groups
 
 
