@@ -10,14 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logmlm.errors import LogmlmError, UnreachableError, UsageError
 from logmlm.kafkaconfig import Port
 from logmlm.sourceconfig import host_and_port
+from logmlm.storage import PRIVATE
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -28,6 +31,8 @@ LEAST_CPUS = 2
 """An actor that scores has one while others still read."""
 
 Row = dict[str, Any]
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -53,7 +58,9 @@ def running(address: str | None, quiet: bool = False) -> Iterator[None]:
     own = {"address": "local", "num_cpus": max(LEAST_CPUS, len(os.sched_getaffinity(0)))}
     try:
         if address is None:
-            ray.init(**own, include_dashboard=False, **silent)
+            _guard_token()
+            with _files_of_our_own():
+                ray.init(**own, include_dashboard=False, **silent)
         else:
             _knock(address)
             ray.init(address, **silent)
@@ -114,6 +121,47 @@ def cpus() -> int:
     import ray
 
     return int(ray.cluster_resources().get("CPU", 1))
+
+
+def _guard_token() -> None:
+    """See that nobody else can read the token that guards Ray, which Ray makes where there is none.
+
+    Raises:
+        UsageError: others can read it, and this user can't change that.
+
+    """
+    if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        return  # the operator keeps it elsewhere
+    path = Path.home() / ".ray" / "auth_token"
+    try:
+        if not stat.S_IMODE(path.stat().st_mode) & 0o077:
+            return
+        path.chmod(PRIVATE)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(
+            f"others can read {path}, the token that guards Ray, and this user can't change that"
+            f" ({error.strerror}): remove the file, or chmod 600 it"
+        ) from error
+    logger.warning(
+        "others could read %s, the token that guards Ray; it is yours alone now. Where somebody may"
+        " have read it, remove it, and Ray makes a new one",
+        path,
+    )
+
+
+@contextmanager
+def _files_of_our_own() -> Iterator[None]:
+    """Have what Ray's processes write (its token, spilled log lines) be this user's alone.
+
+    They inherit the umask when they are started.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _settle(quiet: bool) -> None:

@@ -44,7 +44,7 @@ from logmlm.sources.base import Source
 from logmlm.sources.kinds import Model, Surroundings, open_source
 from logmlm.state import State
 from logmlm.statedir import default_directory
-from logmlm.storage import write_json
+from logmlm.storage import PRIVATE, PRIVATE_DIRECTORY, write_json
 from logmlm.windowid import window_id
 
 if TYPE_CHECKING:
@@ -243,7 +243,8 @@ def locked(directory: Path) -> Iterator[None]:
 
     """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        (directory / "lock").touch(PRIVATE)
         lock = (directory / "lock").open("a+")
     except OSError as error:
         raise StorageError(f"can't use {directory} for state: {error.strerror}") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logmlm.crew import Crew
+from logmlm.errors import ModelError
 from logmlm.known import Known
 from logmlm.ladder import Ladder, Verdict
 from logmlm.manifest import Manifest
@@ -18,6 +19,7 @@ from logmlm.mlm.pll import Scorer
 from logmlm.mlm.store import load_model
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration
+from logmlm.modelwatch import file_marks
 from logmlm.parsing import Parsing
 from logmlm.reader import EventReader, matching
 from logmlm.records import Expectation, LogLine, Score, Window
@@ -64,12 +66,16 @@ class Detector:
     ) -> Detector:
         """Open a model directory; `exact` leaves its screen out.
 
+        All of it is read into memory: what becomes of the files later changes no score.
+
         Raises:
             ModelError: it is incomplete, damaged, or of a newer version.
             UsageError: this machine has no such device.
 
         """
+        before = file_marks(directory)
         manifest = Manifest.read(directory)
+        before = before or file_marks(directory)  # it was brought back just now
         templates = Templates.read(directory / "templates.json")
         calibration, screen = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
@@ -80,6 +86,8 @@ class Detector:
             Known.read(directory),
             stride,
         )
+        if file_marks(directory) != before:
+            raise ModelError(f"{directory} was written to while it was opened; try again")
         return cls(manifest, templates, vocabulary, ladder)
 
     @property

@@ -12,12 +12,16 @@ from typing import Any
 class Limits:
     """Bounds on requests.
 
+    So many connections are open at once as `requests` and `probes` say together. All but `probes`
+    of them may be requests that are being answered; a probe of health or readiness always finds a
+    place, because the oldest connection that has not sent its request yet makes room for a new one.
     No connection lives longer than `connection_s`, however slowly it is fed; a reload has its
     time in it. A client that says nothing for `silence_s` is cut.
     """
 
     request_bytes: int = 16 * 1024
-    connections: int = 8
+    requests: int = 8
+    probes: int = 2
     connection_s: float = 60.0
     silence_s: float = 5.0
 

@@ -110,7 +110,12 @@ def _refusal(address: Address, error: OSError) -> UnreachableError | ConfigError
 
 
 class _Server(ThreadingMixIn, HTTPServer):
-    """Threads for a few connections at once; one more is turned away, and an old one cut."""
+    """Threads for a few connections at once.
+
+    Where no place is left, the oldest connection whose request is not whole yet is cut: clients
+    that drip their requests (slow-loris) give way to those that come. Requests that are being
+    answered stay, and leave places for the probes of health and readiness; see `Limits`.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -124,6 +129,9 @@ class _Server(ThreadingMixIn, HTTPServer):
         self.subject = subject
         self.token = token
         self._open: dict[socket.socket, float] = {}
+        """When each connection was opened, the oldest first."""
+        self._answering: set[socket.socket] = set()
+        """Connections whose request is whole, those of probes left out."""
         self._lock = threading.Lock()
         self.address_family = _family(address)
         super().__init__((address.host, address.port), _Handler)
@@ -134,14 +142,27 @@ class _Server(ThreadingMixIn, HTTPServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  socketserver's signature
         with self._lock:
-            if len(self._open) >= self.limits.connections:
-                return False
+            if len(self._open) >= self.limits.requests + self.limits.probes:
+                waiting = next((each for each in self._open if each not in self._answering), None)
+                if waiting is None:
+                    return False
+                _cut(waiting)  # its thread reads no more, and ends
+                del self._open[waiting]
             self._open[request] = time.monotonic()
+        return True
+
+    def begins(self, request: socket.socket) -> bool:
+        """Take note that a request that is no probe is whole; False where there are too many."""
+        with self._lock:
+            if len(self._answering) >= self.limits.requests or request not in self._open:
+                return False
+            self._answering.add(request)
         return True
 
     def shutdown_request(self, request: Any) -> None:
         with self._lock:
             self._open.pop(request, None)
+            self._answering.discard(request)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
@@ -153,11 +174,15 @@ class _Server(ThreadingMixIn, HTTPServer):
         with self._lock:
             for request, opened_at in self._open.items():
                 if now - opened_at >= older_than_s:
-                    with suppress(OSError):
-                        request.shutdown(socket.SHUT_RDWR)
+                    _cut(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  socketserver's signature
         logger.debug("a request ended badly", exc_info=True)
+
+
+def _cut(request: socket.socket) -> None:
+    with suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 def _family(address: Address) -> socket.AddressFamily:
@@ -190,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         if self.path == "/-/reload":
             self._body()
-            self._answer(self._refusal() or self._reload())
+            self._answer(self._begun() or self._refusal() or self._reload())
         else:
             self._answer(self._silences())
 
@@ -203,19 +228,29 @@ class _Handler(BaseHTTPRequestHandler):
     def _get(self) -> _Answer:
         subject = self.server.subject
         if self.path == "/metrics":
-            body, content_type = subject.metrics()
-            return _Answer(HTTPStatus.OK, body, content_type)
+            return self._begun() or self._metrics()
         if self.path == "/-/healthy":
             return _state(subject.is_healthy(), "healthy", "the loop does not go round")
         if self.path == "/-/ready":
             return _state(subject.is_ready(), "ready", "not ready yet")
         return _not_found(self.path)
 
+    def _metrics(self) -> _Answer:
+        body, content_type = self.server.subject.metrics()
+        return _Answer(HTTPStatus.OK, body, content_type)
+
+    def _begun(self) -> _Answer | None:
+        """Take one of the places for requests that are no probes; the answer where none is left."""
+        if self.server.begins(self.connection):
+            return None
+        text = b"too many requests at once; try again\n"
+        return _Answer(HTTPStatus.SERVICE_UNAVAILABLE, text, headers={"Retry-After": "1"})
+
     def _silences(self) -> _Answer:
         body = self._body()
         if not self.path.startswith(SILENCES):
             return _not_found(self.path)
-        return self._refusal() or self._about_silences(body)
+        return self._begun() or self._refusal() or self._about_silences(body)
 
     def _about_silences(self, body: bytes) -> _Answer:
         if not self.server.subject.is_ready():

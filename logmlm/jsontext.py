@@ -6,6 +6,17 @@ import json
 import re
 from typing import Any, TextIO
 
+UNSEEN = (
+    "\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff"
+)
+"""For a pattern's class: DEL, C1, bidirectional controls, and others that deceive a reader.
+
+JSON escapes what lies below U+0020 by itself (RFC 8259, section 7). Unicode Technical Report 36,
+section 2.10.4, and CVE-2021-42574 tell of bidirectional controls.
+"""
+_UNSEEN = re.compile(f"[{UNSEEN}]")
+_CONTROL = re.compile(f"[\x00-\x1f{UNSEEN}]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -28,6 +39,21 @@ def read_json(text: str | bytes) -> Any:
     return found
 
 
+def dump_json(value: Any) -> str:
+    """Return `value` as one line of JSON that people can look at: nothing in it steers a terminal.
+
+    Letters of all scripts stay as they are; characters that are not seen are escaped, which changes
+    nothing for who parses it. What JSON has no type for is written as its text.
+    """
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if text.isascii() and "\x7f" not in text else _UNSEEN.sub(_escaped, text)
+
+
+def one_line(text: str) -> str:
+    """Return `text` with its control characters, line ends among them, escaped as JSON does."""
+    return _CONTROL.sub(_escaped, text)
+
+
 def writable(text: str, encoding: str | None) -> str:
     """Return `text` as it is where `encoding` (None: UTF-8) can hold it; else escaped as JSON does.
 
@@ -36,8 +62,12 @@ def writable(text: str, encoding: str | None) -> str:
     try:
         text.encode(encoding or "utf-8")
     except UnicodeEncodeError:
-        return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+        return _NOT_ASCII.sub(_escaped, text)
     return text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f")
 
 
 class Writer:

@@ -27,6 +27,7 @@ from logmlm.parsed import Found
 from logmlm.parsing import Batch
 from logmlm.reader import ByMask, EventReader
 from logmlm.records import UNKNOWN, Window
+from logmlm.storage import private_opener
 from logmlm.templates import Templates
 from logmlm.windows import Windower
 
@@ -105,7 +106,7 @@ class Learner:
 
         """
         try:
-            with self._numbers_path.open("wb") as file:
+            with open(self._numbers_path, "wb", opener=private_opener) as file:
                 for batch, found in parsed:
                     events = self._reader.add_parsed(batch, found)
                     self._keep(self._windower.add(events), file)
@@ -162,7 +163,7 @@ class Learner:
         self, numbers: npt.NDArray[np.int32], table: npt.NDArray[np.int32]
     ) -> npt.NDArray[np.int32]:
         """Token ids in a file of their own; number -1 takes the table's last entry."""
-        with self._tokens_path.open("wb") as file:
+        with open(self._tokens_path, "wb", opener=private_opener) as file:
             for start in range(0, len(numbers), 1 << 20):
                 table[numbers[start : start + (1 << 20)]].tofile(file)
         return _mapped(self._tokens_path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from logmlm.jsontext import dump_json, one_line
 from logmlm.serviceconfig import LogConfig
 
 TALKATIVE = ("urllib3", "requests")
@@ -39,7 +39,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(extra | fields, ensure_ascii=False, default=str)
+        return dump_json(extra | fields)
 
 
 class PlainLines(logging.Formatter):
@@ -50,7 +50,7 @@ class PlainLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
         """Return the line, without a traceback."""
-        return super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
+        return one_line(super().formatMessage(record))
 
 
 @contextmanager

@@ -61,6 +61,11 @@ class Metrics:
             "config_last_reload_successful",
             "Whether the last reload took effect; the start counts as one.",
         )
+        self._model_changed = _gauge(
+            registry,
+            "model_directory_changed",
+            "Whether the model directory holds something else than the model in use.",
+        )
         self._reload_at = _gauge(
             registry,
             "config_last_reload_success_timestamp_seconds",
@@ -116,6 +121,10 @@ class Metrics:
         self._scoring.info.clear()
         self._scoring.info.labels(name, digest[:12]).set(1)
         self._scoring.templates.set(templates)
+
+    def model_files(self, have_changed: bool) -> None:
+        """Note whether the model directory holds something else than the model in use."""
+        self._model_changed.set(have_changed)
 
     def timed(self, judge: Judge) -> Judge:
         """The same scoring, measured."""

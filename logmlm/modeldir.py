@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -16,8 +18,9 @@ import numpy.typing as npt
 
 from logmlm.calibration import Calibration
 from logmlm.errors import ModelError, StorageError
+from logmlm.manifest import FILE_NAME as MANIFEST_FILE
 from logmlm.screen import Screen
-from logmlm.storage import swap, sync, write_json
+from logmlm.storage import PRIVATE_DIRECTORY, swap, sync, write_json
 
 WINDOWS_FILE = "windows.npz"
 CALIBRATION_FILE = "calibration.json"
@@ -122,6 +125,7 @@ def replaced(directory: Path) -> Iterator[Path]:
 
     On any error the old directory stays as it was, and nothing is left beside it. If the process
     is killed while the one takes the other's place, `Manifest.read` brings the old one back.
+    The new directory is its owner's alone, or keeps mode and group of the model that it replaces.
 
     Raises:
         StorageError: the place can't be written to.
@@ -130,7 +134,7 @@ def replaced(directory: Path) -> Iterator[Path]:
     fresh = directory.with_name(f".{directory.name}.new")
     try:
         shutil.rmtree(fresh, ignore_errors=True)  # of a training that was killed while it saved
-        fresh.mkdir(parents=True)
+        fresh.mkdir(mode=PRIVATE_DIRECTORY, parents=True)
     except OSError as error:
         raise StorageError(f"can't write to {directory.parent}: {error.strerror}") from error
     try:
@@ -159,9 +163,13 @@ def check_replaceable(directory: Path, names: Sequence[str]) -> None:
 
 
 def _put(fresh: Path, directory: Path) -> None:
-    mode = fresh.stat().st_mode & 0o666  # safetensors lets nobody but the owner read its file
-    for path in fresh.iterdir():
-        path.chmod(mode)
+    mode, group = PRIVATE_DIRECTORY, -1
+    if (directory / MANIFEST_FILE).is_file():  # an operator may have let a group read it
+        before = directory.stat()
+        mode, group = stat.S_IMODE(before.st_mode), before.st_gid
+    for path in (*fresh.iterdir(), fresh):
+        with suppress(PermissionError):  # of a group that this user is not in
+            os.chown(path, -1, group)
+        path.chmod(mode if path == fresh else mode & 0o666)
         sync(path)
-    sync(fresh)
     swap(fresh, directory)

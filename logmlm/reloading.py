@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from logmlm.alerting import Alerting
 from logmlm.couriers import Receiver
 from logmlm.errors import LogmlmError
+from logmlm.modelwatch import ModelWatch
 from logmlm.outside import Outside
 from logmlm.pipeline import Pipeline, Turn
 from logmlm.runconfig import RunConfig
@@ -90,6 +91,7 @@ class Running:
             clock,
             monotonic=monotonic,
         )
+        self._watch = self._watched()
         self._show_model()
 
     def after_turn(self, turn: Turn) -> None:
@@ -123,6 +125,8 @@ class Running:
         self._outside.measured.waiting(self._alerting.waiting())
         self._outside.measured.dead(self._alerting.dead())
         self._outside.measured.dropped(self._alerting, self._alerting.dropped())
+        self._watch.look(time.monotonic())
+        self._outside.measured.model_files(self._watch.has_changed)
 
     def _reload(self) -> None:
         self._outside.reloading()
@@ -167,6 +171,7 @@ class Running:
         self._look()
         is_another = loaded.detector is not self._loaded.detector
         self._loaded = loaded
+        self._watch = self._watched()
         self._alerting.close(
             self._clock(), flush=False
         )  # what still sends is waited for in its thread
@@ -179,6 +184,9 @@ class Running:
             self._maker.remember(loaded.detector.digest)
             self._show_model()
             logger.info("another model scores from now on: %s", loaded.detector.manifest.name)
+
+    def _watched(self) -> ModelWatch:
+        return ModelWatch(self._loaded.config.model.path, self._loaded.detector.digest)
 
     def _judge(self) -> Judge:
         detector = self._loaded.detector

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from logmlm.errors import StorageError
 from logmlm.evaluation import Evaluation, Truth
 from logmlm.rules import FloatArray, Verdict
-from logmlm.storage import atomic_path, write_json, write_text
+from logmlm.storage import ORDINARY, atomic_path, write_json, write_text
 
 _NORMAL, _LABELLED = "tab:blue", "tab:red"
 _DOTS_PER_INCH = 120
@@ -44,14 +44,14 @@ def write_report(
     _save(_histogram(model, truth), out / "histogram.png")
     if truth.windows:
         _save(_timeline(model, truth), out / "timeline.png")
-    with atomic_path(out / "table.csv") as path:
+    with atomic_path(out / "table.csv", ORDINARY) as path:
         evaluation.as_frame().to_csv(path, index=False)
-    write_text(out / "table.md", _markdown(evaluation))
-    write_json(out / "evaluation.json", evaluation.as_json())
+    write_text(out / "table.md", _markdown(evaluation), ORDINARY)
+    write_json(out / "evaluation.json", evaluation.as_json(), ORDINARY)
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with atomic_path(path) as temporary:
+    with atomic_path(path, ORDINARY) as temporary:
         figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from logmlm.errors import UsageError
 from logmlm.explanation import END_OF_WINDOW
-from logmlm.jsontext import Writer, writable
+from logmlm.jsontext import UNSEEN, Writer, dump_json, writable
 from logmlm.records import LogLine, Score, Window
-from logmlm.storage import atomic_path, is_special
+from logmlm.storage import ORDINARY, atomic_path, is_special
 
 IdOf = Callable[[Window], str]
 
@@ -45,21 +45,27 @@ def write_json_lines(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
     """One window a line, as they come; what the stream's encoding can't hold is escaped."""
     writer = Writer(out)
     for score in scores:
-        writer.write(
-            json.dumps(window_object(score, id_of(score.window)), ensure_ascii=False) + "\n"
-        )
+        writer.write(dump_json(window_object(score, id_of(score.window))) + "\n")
 
 
 def write_csv(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
-    """One log line a row below a header, with its window's figures; else as `write_json_lines`."""
+    """One log line a row below a header, with its window's figures; else as `write_json_lines`.
+
+    A spreadsheet takes a text for a formula that begins with `=`, `+`, `-` or `@`, or with blanks
+    and then such a character: an apostrophe is put before it (OWASP, "CSV Injection"). Numbers stay
+    numbers. Control characters but line ends and tabs within a text are replaced by U+FFFD.
+    """
     writer = csv.DictWriter(Writer(out), [name for name, _ in _COLUMNS], lineterminator="\n")
     writer.writeheader()
     for score in scores:
-        writer.writerows(_rows(score, id_of(score.window)))
+        rows = _rows(score, id_of(score.window))
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
 
 
 def write_parquet(scores: Iterable[Score], id_of: IdOf, path: Path) -> None:
     """One log line a row, a row group for every thousand windows or so; whole or not at all.
+
+    Texts are those of the log, to the character: nobody looks at the file itself.
 
     Raises:
         StorageError: the file can't be written.
@@ -68,7 +74,7 @@ def write_parquet(scores: Iterable[Score], id_of: IdOf, path: Path) -> None:
     import pyarrow.parquet as pq
 
     schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in _COLUMNS])
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with atomic_path(path, ORDINARY) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         rows: list[dict[str, Any]] = []
         for score in scores:
             rows += _rows(score, id_of(score.window))
@@ -110,6 +116,11 @@ _COLUMNS = (
 )
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What makes a cell more than a text; the last four are full-width forms of the first."""
+_CONTROL = re.compile(f"[\x00-\x08\x0b-\x1f{UNSEEN}]")
+
+
 def _events(score: Score) -> Iterator[dict[str, Any]]:
     events = score.window.events
     for index, surprisal in enumerate(score.surprisals):
@@ -131,6 +142,13 @@ def _rows(score: Score, window_id: str) -> list[dict[str, Any]]:
     whole = window_object(score, window_id)
     events = whole.pop("events")
     return [whole | event for event in events]
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = _CONTROL.sub("\ufffd", value)
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 def _storable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

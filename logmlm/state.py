@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from logmlm.errors import StorageError
-from logmlm.storage import sync
+from logmlm.storage import PRIVATE, sync
 from logmlm.tables import TABLES, TRANSACTIONS, VERSION, checksum, counted, make_tables, schema
 from logmlm.tally import SUFFIX, Tally
 
@@ -255,6 +255,7 @@ def _create(path: Path) -> None:
     new = path.with_name(path.name + ".new")
     try:
         new.unlink(missing_ok=True)
+        new.touch(PRIVATE, exist_ok=False)  # SQLite gives the files beside it the same mode
         with closing(sqlite3.connect(new, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             make_tables(connection)

@@ -16,15 +16,26 @@ from typing import Any
 
 from logmlm.errors import StorageError
 
+PRIVATE = 0o600
+"""Mode of a file that its owner alone may read, whatever the umask."""
+PRIVATE_DIRECTORY = 0o700
+ORDINARY = 0o666
+"""Mode of a file that a user asked for by name; the umask decides who else may read it."""
+
 logger = logging.getLogger(__name__)
 
 
+def private_opener(path: str, flags: int) -> int:
+    """Open a file for `open(..., opener=)`; one that is made is its owner's alone."""
+    return os.open(path, flags, PRIVATE)
+
+
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, mode: int = PRIVATE) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and takes its place.
 
     A link stays one: what it names is replaced. On any error the temporary file is removed and
-    the old file stays as it was.
+    the old file stays as it was. `mode` is that of the file, less what the umask takes.
 
     Raises:
         StorageError: the file can't be written (disk full, missing rights).
@@ -36,7 +47,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = _temporary(place)
     try:
         with writing(path):
-            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
             yield temporary
             sync(temporary)
             temporary.replace(place)
@@ -84,25 +95,26 @@ def writing(path: Path) -> Iterator[None]:
         raise StorageError(f"can't write {path}: {error.strerror or error}") from error
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = PRIVATE) -> None:
     """Write `text` to `path` atomically, as UTF-8; lone surrogates are written as JSON does.
 
     Raises:
         StorageError: the file can't be written.
 
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, mode) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, mode: int = PRIVATE) -> None:
     """Write `value` to `path` atomically, as JSON.
 
     Raises:
         StorageError: the file can't be written.
 
     """
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, mode)
 
 
 def swap(fresh: Path, directory: Path) -> None:

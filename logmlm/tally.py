@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from logmlm.errors import StorageError
-from logmlm.storage import sync
+from logmlm.storage import private_opener, sync
 
 SUFFIX = "-tally"
 _BYTES = 30
@@ -102,7 +102,8 @@ def _make(path: Path, like: os.stat_result) -> None:
     """Make the file whole, with the database's owner, if no other process does so first."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        new.write_bytes(_line(0))
+        with open(new, "xb", opener=private_opener) as file:
+            file.write(_line(0))
         with suppress(PermissionError):
             os.chown(new, like.st_uid, like.st_gid)
         sync(new)

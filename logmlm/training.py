@@ -32,7 +32,7 @@ from logmlm.reader import NO_LINES
 from logmlm.records import LogLine
 from logmlm.sifting import sifted
 from logmlm.sources.archive import refuse_damaged
-from logmlm.storage import restore
+from logmlm.storage import PRIVATE, PRIVATE_DIRECTORY, private_opener, restore
 from logmlm.templates import Templates
 
 DETECTION_LINES = 1_000
@@ -248,7 +248,7 @@ def _workplace(out: Path) -> Iterator[Path]:
     work = out.with_name(f"{out.name}.training")
     is_new = not work.exists()
     try:
-        work.mkdir(parents=True, exist_ok=True)
+        work.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"can't write to {out.parent}: {error.strerror}") from error
     try:
@@ -264,11 +264,11 @@ def _logged(path: Path, report: Report) -> Report:
     """Report each epoch, and add it to the JSON-lines log of this training alone."""
 
     def both(name: str, epoch: EpochReport) -> None:
-        with path.open("a", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8", opener=private_opener) as file:
             file.write(json.dumps({"training": name} | epoch.as_dict()) + "\n")
         report(name, epoch)
 
-    path.touch()
+    path.touch(PRIVATE)
     return both
 
 

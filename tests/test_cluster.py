@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ from offline_parts import KEY, logmlm, service_log, write_log
 from logmlm import clusterparsing
 from logmlm.config import TrainingConfig
 from logmlm.detector import Detector
-from logmlm.errors import DataError, LogmlmError, UnreachableError
+from logmlm.errors import DataError, LogmlmError, UnreachableError, UsageError
 from logmlm.manifest import Manifest
 from logmlm.records import Rise
 from logmlm.sources.archive import read_lines
@@ -246,3 +247,64 @@ def test_what_a_worker_raised_is_raised_here_and_what_ray_says_is_a_sentence():
         raise inner
     with pytest.raises(LogmlmError, match="Ray gave up: no room"), cluster_module.translated():
         raise RayError("first\nno room")
+
+
+def test_the_token_that_guards_ray_and_all_that_ray_writes_is_its_owners(tmp_path):
+    """In a process with a home of its own."""
+    before = os.umask(0)
+    try:
+        words = [sys.executable, "-c", OWN_RAY]
+        home = {"HOME": str(tmp_path)}
+        done = subprocess.run(
+            words, env=os.environ | home, capture_output=True, text=True, check=False
+        )
+    finally:
+        os.umask(before)
+    assert done.returncode == 0, done.stderr
+    token = tmp_path / ".ray" / "auth_token"
+    assert token.stat().st_mode & 0o077 == 0
+    assert done.stdout.split() == ["0o0"]  # the umask is what it was
+
+
+OWN_RAY = """
+import os
+from logmlm.cluster import running
+with running(None, quiet=True):
+    pass
+print(oct(os.umask(0)))
+"""
+
+
+def test_a_token_that_others_could_read_is_closed_and_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    cluster_module._guard_token()  # there is none
+    (tmp_path / ".ray").mkdir()
+    token = tmp_path / ".ray" / "auth_token"
+    token.write_text("t0ken")
+    token.chmod(0o644)
+    cluster_module._guard_token()
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert "others could read" in caplog.text
+    assert "t0ken" not in caplog.text
+    caplog.clear()
+    cluster_module._guard_token()
+    assert caplog.text == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
+def test_a_token_of_somebody_else_that_others_can_read_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ray").mkdir(mode=0o755)
+    for place in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        place.chmod(0o755)
+    token = tmp_path / ".ray" / "auth_token"
+    token.write_text("t0ken")
+    token.chmod(0o644)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(UsageError, match="chmod 600 it"):
+            cluster_module._guard_token()
+    finally:
+        os.seteuid(0)

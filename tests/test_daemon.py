@@ -246,8 +246,24 @@ def test_a_state_directory_that_can_not_be_made_is_a_storage_error(tmp_path):
 
 def test_the_state_is_for_its_owner_alone(config, log):
     log.write_text("ODD 1\nODD 2\n")
-    run(config)
-    assert config.state_dir.stat().st_mode & 0o077 == 0
+    seen = {}
+
+    class Looking(FakeDetector):
+        def explain(self, found):
+            every = [config.state_dir, *config.state_dir.iterdir()]
+            seen.update({path.name: path.stat().st_mode & 0o077 for path in every})
+            return super().explain(found)
+
+    before = os.umask(0)
+    try:
+        run(config, Looking())
+        run(config, Looking())
+    finally:
+        os.umask(before)
+    seen.update({path.name: path.stat().st_mode & 0o077 for path in config.state_dir.iterdir()})
+    assert set(seen.values()) == {0}
+    assert {"state.db", "state.db-wal", "state.db-shm", "state.db-tally", "lock"} <= set(seen)
+    assert {"checkpoints.json", "model.json"} <= set(seen)
 
 
 def test_the_state_directory_is_the_configured_one_or_systemds_or_the_users(config):

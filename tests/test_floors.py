@@ -50,7 +50,7 @@ FLOORS = (
     ("layouts", "configfile"),
     ("parsing",),
     ("screen",),
-    ("modeldir",),
+    ("modeldir", "modelwatch"),
     ("known",),
     ("ladder",),
     ("crew", "reader", "detection_metrics", "fitting", "alerts", "receivers"),

@@ -184,7 +184,7 @@ def test_a_client_that_drips_is_cut_in_the_end(daemon):
 
 def test_only_so_many_are_answered_at_once_and_the_next_ones_later(daemon):
     daemon.answered.clear()
-    with served(daemon, connections=3) as url:
+    with served(daemon, requests=3, probes=0) as url:
         askers = [threading.Thread(target=ask, args=(url, "/metrics")) for _ in range(3)]
         for asker in askers:
             asker.start()
@@ -199,6 +199,77 @@ def test_only_so_many_are_answered_at_once_and_the_next_ones_later(daemon):
         while not raw(url, b"GET /-/ready HTTP/1.0\r\n\r\n"):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_probes_are_answered_while_all_other_places_are_taken(daemon):
+    daemon.answered.clear()
+    with served(daemon, requests=3, probes=2) as url:
+        askers = [threading.Thread(target=ask, args=(url, "/metrics")) for _ in range(3)]
+        for asker in askers:
+            asker.start()
+        deadline = time.monotonic() + 60
+        while daemon.asking < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for _ in range(5):
+            assert ask(url, "/-/healthy").status_code == 200
+            assert ask(url, "/-/ready").status_code == 200
+            busy = ask(url, "/metrics")
+            assert (busy.status_code, busy.headers["Retry-After"]) == (503, "1")
+            assert ask(url, "/-/reload", "POST", headers=authorized()).status_code == 503
+        daemon.answered.set()
+        for asker in askers:
+            asker.join()
+        while ask(url, "/metrics").status_code != 200:
+            assert time.monotonic() < deadline
+    assert daemon.reloads == 0
+
+
+class Drips(threading.Thread):
+    """A slow-loris: so many connections, each fed a byte now and then, opened again when cut."""
+
+    def __init__(self, url, count):
+        super().__init__(daemon=True)
+        host, port = url.removeprefix("http://").split(":")
+        self.place = (host, int(port))
+        self.count = count
+        self.rounds = 0
+        self.ended = threading.Event()
+
+    def run(self):
+        connections = [self.opened() for _ in range(self.count)]
+        while not self.ended.wait(0.05):
+            for number, connection in enumerate(connections):
+                try:
+                    connection.sendall(b"X")
+                except OSError:
+                    connection.close()
+                    connections[number] = self.opened()
+            self.rounds += 1
+        for connection in connections:
+            connection.close()
+
+    def opened(self):
+        connection = socket.create_connection(self.place, 10)
+        with suppress(OSError):
+            connection.sendall(b"GET /metrics HTTP/1.0\r\nX: ")
+        return connection
+
+
+def test_sixty_dripping_connections_keep_no_probe_from_its_answer(url):
+    drips = Drips(url, 60)
+    drips.start()
+    deadline = time.monotonic() + 60
+    answered = 0
+    while answered < 10:
+        assert time.monotonic() < deadline, "the probes are kept from their answers"
+        if drips.rounds < 2:
+            time.sleep(0.01)
+            continue
+        with suppress(requests.ConnectionError):  # as a prober does, it asks again
+            answered += ask(url, "/-/healthy").status_code == 200
+    drips.ended.set()
+    drips.join()
 
 
 def test_what_goes_wrong_in_an_answer_ends_that_answer_alone(url, daemon, caplog):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from offline_parts import logmlm, service_log, write_log
 
-from logmlm.jsontext import Writer, read_json, writable
+from logmlm.jsontext import Writer, dump_json, one_line, read_json, writable
 
 TEXTS = st.text(st.characters(exclude_categories=()) | st.sampled_from('\ud800\udfff"\\u'))
 VALUES = st.recursive(
@@ -23,6 +23,8 @@ VALUES = st.recursive(
 )
 TRAIN = ("--preset", "tiny", "--epochs", "20", "--folds", "0", "--false-alarm-rate", "0.1")
 ODD = (5, 17)
+STEERING = {chr(code) for code in (*range(32), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F)}
+STEERING |= {chr(code) for code in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))}
 LONE = "\\ud800\\u001b[2J"  # half of a character, and what clears a terminal, as JSON writes them
 
 
@@ -92,6 +94,20 @@ def hostile(tmp_path_factory):
 KEYS = {f"?\x1b[2Jreq-{5000 + number}" for number in ODD}
 
 
+@given(st.text())
+def test_json_for_people_steers_nothing_and_says_the_same(text):
+    dumped = dump_json({text: text})
+    assert json.loads(dumped) == {text: text}
+    for shown in (dumped, one_line(text)):
+        assert not STEERING & set(shown)
+
+
+def test_letters_of_all_scripts_stay_readable():
+    assert dump_json(["größe 日本 שלום"]) == '["größe 日本 שלום"]'
+    assert dump_json("a\x7f\x9b\u202eb") == '"a\\u007f\\u009b\\u202eb"'
+    assert one_line("a\r\n\x1b[2J") == "a\\r\\n\\u001b[2J"
+
+
 @pytest.mark.parametrize("style", ["json", "text"])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_the_daemon_goes_on_past_a_hostile_key(hostile, tmp_path, style, encoding):
@@ -122,7 +138,8 @@ def test_a_hostile_key_is_scored_in_every_form_and_explained(hostile, tmp_path):
     assert whole.code == 0
     assert {json.loads(line)["key"] for line in whole.out.splitlines()} == KEYS
     table = logmlm("score", model, log, "--only-anomalies", "--output", "csv")
-    assert {row["key"] for row in csv.DictReader(io.StringIO(table.out))} == KEYS
+    shown = {key.replace("\x1b", "\ufffd") for key in KEYS}
+    assert {row["key"] for row in csv.DictReader(io.StringIO(table.out))} == shown
     path = tmp_path / "scores.parquet"
     words = ("--only-anomalies", "--output", "parquet", "--out", path)
     assert logmlm("score", model, log, *words).code == 0

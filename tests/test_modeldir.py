@@ -183,16 +183,43 @@ def test_what_a_killed_training_left_is_used_up(model):
     assert names(model.parent) == ["model"]
 
 
-def test_whoever_may_read_the_directory_may_read_all_its_files(model):
-    before = os.umask(0o027)
+@pytest.mark.parametrize(("mode", "files"), [(0o700, 0o600), (0o750, 0o640), (0o755, 0o644)])
+def test_whoever_may_read_the_old_model_may_read_the_new_one(model, mode, files):
+    model.chmod(mode)
+    before = os.umask(0)
     try:
         with replaced(model) as fresh:
+            assert fresh.stat().st_mode & 0o777 == 0o700
             (fresh / "secretive").write_text("x")
             (fresh / "secretive").chmod(0o600)
+            (fresh / "open").write_text("x")
     finally:
         os.umask(before)
-    assert model.stat().st_mode & 0o777 == 0o750
-    assert (model / "secretive").stat().st_mode & 0o777 == 0o640
+    assert model.stat().st_mode & 0o777 == mode
+    assert {path.stat().st_mode & 0o777 for path in model.iterdir()} == {files}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to any group")
+def test_a_new_model_is_of_the_old_ones_group(model):
+    os.chown(model, -1, 12345)
+    with replaced(model) as fresh:
+        (fresh / "x").touch()
+    assert {path.stat().st_gid for path in (model, model / "x")} == {12345}
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_first_model_is_its_owners_alone_whatever_the_umask(tmp_path, is_there):
+    place = tmp_path / "models" / "app"
+    if is_there:
+        place.mkdir(parents=True)
+    before = os.umask(0)
+    try:
+        with replaced(place) as fresh:
+            (fresh / "x").write_text("x")
+    finally:
+        os.umask(before)
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert (place / "x").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_place_that_can_not_be_written_is_said(tmp_path):

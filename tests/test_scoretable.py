@@ -83,6 +83,47 @@ def test_a_csv_without_windows_has_its_header():
     assert out.getvalue().count("\n") == 1
 
 
+HOSTILE = {
+    "=cmd|' /C calc'!A0": "'=cmd|' /C calc'!A0",
+    "+1+2": "'+1+2",
+    "-2+3": "'-2+3",
+    "@SUM(A1)": "'@SUM(A1)",
+    "  =1+1": "'  =1+1",
+    "\t=1": "'\t=1",
+    "\n=1": "'\n=1",
+    "\r=1": "\ufffd=1",
+    "\uff1d1": "'\uff1d1",
+    "a=b -c @d +e": "a=b -c @d +e",
+    "\x1b[2Jgone \x00 \x9b31m \u202etxt.exe\u2066": "�[2Jgone � �31m �txt.exe�",
+}
+
+
+@pytest.mark.parametrize(("text", "cell"), HOSTILE.items())
+def test_no_cell_of_a_csv_is_a_formula_or_steers_a_terminal(text, cell):
+    hostile = score([text], key=text)
+    out = io.StringIO(newline="")
+    write_csv([replace(hostile, surprisals=(-2.5,))], lambda _: text, out)
+    (row,) = csv.DictReader(io.StringIO(out.getvalue(), newline=""))
+    assert (row["text"], row["window"]) == (cell, cell)
+    assert row["surprisal"] == "-2.5"  # a number stays one
+
+
+def test_json_lines_say_the_same_with_nothing_in_them_that_steers():
+    text = "".join(HOSTILE) + "größe 日本 \x7f \U000e0041"
+    out = io.StringIO()
+    write_json_lines([score([text])], id_of, out)
+    (row,) = map(json.loads, out.getvalue().splitlines())
+    assert row["events"][0]["text"] == text
+    shown = out.getvalue().removesuffix("\n")
+    assert shown.isprintable()
+    assert "größe 日本" in shown
+
+
+def test_parquet_keeps_each_character(tmp_path):
+    write_parquet([score([text]) for text in HOSTILE], id_of, tmp_path / "s.parquet")
+    assert [row["text"] for row in pq.read_table(tmp_path / "s.parquet").to_pylist()] == [*HOSTILE]
+
+
 def test_parquet_holds_what_csv_does_with_types(tmp_path):
     path = tmp_path / "scores.parquet"
     write_parquet(SCORES, id_of, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from logmlm.errors import StorageError
-from logmlm.storage import atomic_path, sync, write_json, write_text
+from logmlm.storage import ORDINARY, atomic_path, sync, write_json, write_text
 
 FULL_DISK = """
 import resource, sys
@@ -127,13 +127,15 @@ def test_a_directory_in_the_files_place_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_who_may_read_a_file_is_the_umasks_choice(tmp_path: Path, umask: int, mode: int) -> None:
+def test_who_may_read_a_file_is_the_umasks_choice_or_its_owners(tmp_path, umask, mode):
     before = os.umask(umask)
     try:
-        write_text(tmp_path / "state.json", "new")
+        write_text(tmp_path / "table.md", "asked for", ORDINARY)
+        write_text(tmp_path / "state.json", "kept")
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / "table.md").stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("value", [{"ü": [1, 2.5, None]}, {"lone": "\udc80\ud800"}, "\u2028"])

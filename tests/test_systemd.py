@@ -93,6 +93,20 @@ def test_waiting_for_the_end_of_a_reload_is_for_newer_ones(instance):
     assert (told.stderr == "") == (version >= 253)
 
 
+def test_it_may_write_where_the_examples_write():
+    """`ProtectSystem=strict` leaves nothing else to write to."""
+    config = (UNITS.parent / "configs" / "run.yaml").read_text()
+    written = re.findall(r"(?:path|unix|unix_stream): (/(?:var/log|run)/logmlm/\S+)", config)
+    assert len(written) == 3
+    places = {"/var/log": "LogsDirectory", "/run": "RuntimeDirectory"}
+    for path in written:
+        root = next(root for root in places if path.startswith(f"{root}/logmlm/"))
+        (named,) = service()[places[root]]
+        assert Path(path).parent == Path(root) / named.replace("%i", "myapp")
+    assert service()["LogsDirectoryMode"] == service()["StateDirectoryMode"] == ["0700"]
+    assert service()["RuntimeDirectoryMode"] == ["0755"]  # who sends to a socket has to enter it
+
+
 def test_what_a_start_would_not_mend_is_not_started_again():
     """systemd heeds the main process's code alone, and would start again what fails before it."""
     hopeless = [str(each.exit_code) for each in (DataError, ConfigError)]

@@ -10,6 +10,7 @@ import click
 
 from logmlm.commands.state import opened, output_option, state_options
 from logmlm.errors import UsageError
+from logmlm.jsontext import dump_json
 
 if TYPE_CHECKING:
     from logmlm.alertlist import KnownAlert
@@ -101,7 +102,7 @@ def as_json(known: KnownAlert) -> str:
         "waiting": list(known.waiting),
         "dead": [{"sink": sink, "reason": reason} for sink, reason in known.dead],
     }
-    return json.dumps(json.loads(json_line(known.alert)) | more, ensure_ascii=False)
+    return dump_json(json.loads(json_line(known.alert)) | more)
 
 
 def as_row(known: KnownAlert) -> str:
@@ -120,7 +121,7 @@ def _block(known: KnownAlert) -> str:
     told = (name for name in ("origin", "key", "pattern") if name in notes)
     rows = [as_row(known)]
     rows += [f"  waits for {sink}" for sink in known.waiting]
-    rows += [f"  dead letter of {sink}: {reason}" for sink, reason in known.dead]
+    rows += [f"  dead letter of {sink}: {printable(reason)}" for sink, reason in known.dead]
     rows += [f"  {name}: {value}" for name, value in known.alert.labels.items()]
     rows += [f"  {name}: {printable(notes[name])}" for name in told]
     rows += [f"  {line}" for line in notes.get("description", "").splitlines()]

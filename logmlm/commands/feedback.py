@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from logmlm.commands.state import opened, output_option, seconds, state_options
 from logmlm.errors import UsageError
+from logmlm.jsontext import dump_json
 
 if TYPE_CHECKING:
     from logmlm.feedback import Feedback, Judgement
@@ -106,7 +106,7 @@ def _show(said: Feedback, mutes: bool, output: str) -> None:
         "summary": said.alert.annotations.get("summary", ""),
     }
     if output == "json":
-        click.echo(json.dumps(row, ensure_ascii=False))
+        click.echo(dump_json(row))
     else:
         row["mute_until"] = f"its like is mute until {row['mute_until']}" if mutes else "mutes none"
         click.echo("  ".join(str(word) for word in row.values()).rstrip())

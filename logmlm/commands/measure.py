@@ -244,7 +244,7 @@ def _scores(detector: Detector, windows: Iterator[Window]) -> Iterator[Score]:
 
 @contextmanager
 def _target(out: Path | None) -> Iterator[TextIO]:
-    from logmlm.storage import atomic_path, is_special, writing
+    from logmlm.storage import ORDINARY, atomic_path, is_special, writing
 
     if out is None:
         yield sys.stdout
@@ -253,5 +253,5 @@ def _target(out: Path | None) -> Iterator[TextIO]:
         with writing(out), out.open("w", encoding="utf-8") as stream:
             yield stream
         return
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    with atomic_path(out, ORDINARY) as temporary, temporary.open("w", encoding="utf-8") as stream:
         yield stream

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from logmlm.jsontext import dump_json
 
 
 @click.command(short_help="List the templates of a model.")
@@ -29,7 +30,7 @@ def templates(model: Path, output: str) -> None:
             "example": found.example,
         }
         if output == "json":
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(dump_json(row))
         else:
             text = printable(found.text)
             click.echo(f"{found.id}  {found.count:>9}  {found.count / total:>7.2%}  {text}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 
 from logmlm.commands.state import moment, opened, output_option, seconds, state_options
 from logmlm.errors import UsageError
+from logmlm.jsontext import dump_json
 
 if TYPE_CHECKING:
     from logmlm.silences import Silence
@@ -95,7 +95,7 @@ def _show(found: Silence, output: str, now: float) -> None:
         "comment": found.comment,
     }
     if output == "json":
-        click.echo(json.dumps(row, ensure_ascii=False))
+        click.echo(dump_json(row))
     else:
         word = "until" if row["active"] else "ended"
         words = (found.id, word, row["ends_at"], " ".join(matchers), found.created_by)

@@ -13,6 +13,7 @@ import click
 from logmlm.commands.alerts import as_json, as_row
 from logmlm.commands.state import daemon_config, opened
 from logmlm.errors import ConfigError, StorageError, UsageError
+from logmlm.jsontext import dump_json
 
 if TYPE_CHECKING:
     from logmlm.alertlist import KnownAlert
@@ -59,7 +60,7 @@ def status(
     latest = _latest(state_dir, config_file) if is_known else []
     if output == "json":
         last = [json.loads(as_json(known)) for known in latest]
-        click.echo(json.dumps(found.as_dict() | {"last_alerts": last}, ensure_ascii=False))
+        click.echo(dump_json(found.as_dict() | {"last_alerts": last}))
     else:
         title = "last alerts" if is_known else "last alerts are in its state: --state-dir DIR"
         click.echo(render(found), nl=False)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertForMaskedLM
 
 from logmlm.errors import StorageError
-from logmlm.storage import atomic_path, write_json
+from logmlm.storage import PRIVATE_DIRECTORY, atomic_path, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class TrainingCheckpoint:
 
 def _make(directory: Path) -> None:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"can't make {directory}: {error.strerror}") from error
 

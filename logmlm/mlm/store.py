@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from logmlm.errors import ModelError, StorageError
 from logmlm.mlm.bert import Bert, BertSizes
@@ -50,7 +50,9 @@ def load_model(directory: Path, device: str) -> tuple[Bert, Vocabulary]:
     place = resolve_device(device)
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        model = Bert(BertSizes.of(config), load_file(directory / "model.safetensors"))
+        # A copy in memory: a mapped file would change, or end the process by SIGBUS, under us.
+        weights = (directory / "model.safetensors").read_bytes()
+        model = Bert(BertSizes.of(config), load(weights))
         vocabulary = load_vocabulary(directory)
         if model.config.vocab_size != len(vocabulary):
             raise ValueError(

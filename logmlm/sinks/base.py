@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Protocol
 
+from logmlm.jsontext import dump_json
 from logmlm.records import Alert, Delivery, Notification
 from logmlm.rfc3339 import rfc3339
 
@@ -39,4 +39,4 @@ def json_line(alert: Alert) -> str:
         "starts_at": rfc3339(alert.starts_at),
         "ends_at": None if alert.ends_at is None else rfc3339(alert.ends_at),
     }
-    return json.dumps(fields, ensure_ascii=False)
+    return dump_json(fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ from kafka.errors import (
 )
 
 from logmlm.errors import UnreachableError
+from logmlm.jsontext import dump_json
 from logmlm.kafkaclient import KAFKA, Clients, LibraryLog, client_options, connect, let_go
 from logmlm.kafkaconfig import KafkaSinkConfig
 from logmlm.records import Alert, Delivery, Notification
@@ -100,4 +100,4 @@ def records(notification: Notification, receiver: str) -> list[tuple[bytes, byte
 
 
 def _value(alert: Alert, found: dict[str, Any]) -> bytes:
-    return json.dumps({"id": alert.id, **found}, ensure_ascii=False).encode("utf-8", "replace")
+    return dump_json({"id": alert.id, **found}).encode("utf-8", "replace")

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
 from logmlm.sources.fingerprint import FileId, Fingerprint, Mark, partition_name
-from logmlm.storage import write_text
+from logmlm.storage import PRIVATE, write_text
 
 VERSION = 2
 """Version 1 had no checksum."""
@@ -166,6 +166,7 @@ class Checkpoints:
     def _keep(self) -> None:
         """Keep what is saved as the version before."""
         try:
+            self._fresh.touch(PRIVATE)
             shutil.copyfile(self._path, self._fresh)
             os.replace(self._fresh, self._before)  # noqa: PTH105  Path.replace makes a path
         except OSError as error:
