@@ -25,6 +25,7 @@ def hand_over(
     for line in opened + held:
         waiting[line.partition].append(line)
     windows = []
+    reader.adopt(old_reader)
     for name, checkpoint in before.items():
         lines = sorted(waiting.pop(name, ()), key=lambda line: line.start)
         is_midst = lines and checkpoint.watermark is not None  # else the safe position is the first

@@ -112,8 +112,10 @@ class _Layouts:
     def _meet(self, shape: bytes, text: str, now: float) -> Fields | None:
         """Parse a line of a new shape, and keep where all is if that is of the shape alone."""
         fields = self._format.parse(text, now)
-        match = None if fields is None else self._format.pattern.match(text)
-        if fields is None or match is None or not self._is_of_shape(text, fields, match):
+        if fields is None or not self._format.is_of_shape(fields):
+            return fields
+        match = self._format.pattern.match(text)
+        if match is None or not self._is_of_shape(text, fields, match):
             return fields
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()

@@ -69,6 +69,8 @@ class Pipeline:
         self._look_at = monotonic()
         self._is_held = False
         self._safe = SafePoints(self._is_settled)
+        self._readable: dict[str, Checkpoint] = {}
+        """The newest checkpoint of each partition at which reading can begin."""
         self._ending: set[str] = set()
         self._waiting = 0
         self._take(Changes(gained=source.checkpoints()))
@@ -133,6 +135,7 @@ class Pipeline:
         windows = hand_over(self._reader, self._windower, reader, windower)
         self._reader, self._windower, self._judge = reader, windower, judge
         self._safe.distrust()
+        self._readable = {name: at.anew() for name, at in self._readable.items()}
         self._handle(windows, self._clock())
         self.commit()
 
@@ -160,6 +163,7 @@ class Pipeline:
         for partition, checkpoint in changes.gained.items():
             self._windower.resume(partition, checkpoint)
             self._judge.resume(partition, checkpoint.rise)
+            self._readable[partition] = checkpoint
         self._ending |= changes.ended
 
     def _close_ended(self) -> list[Window]:
@@ -173,6 +177,7 @@ class Pipeline:
             self._reader.drop(partition)
             self._windower.drop(partition)
             self._judge.drop(partition)
+            self._readable.pop(partition, None)
         self._ending.difference_update(partitions)
         self._safe.drop(partitions)
 
@@ -200,9 +205,13 @@ class Pipeline:
                 alerts[alert.score.window.partition].append(alert.id)
         for partition in self._windower.partitions:
             checkpoint = self._windower.checkpoint(partition)
-            if checkpoint is not None:
-                seen = replace(checkpoint, rise=self._judge.rise(partition))
-                self._safe.add(partition, seen, alerts[partition])
+            if checkpoint is None:
+                continue
+            if not self._reader.is_inside(partition, checkpoint.safe):
+                rise = self._judge.rise(partition)
+                self._readable[partition] = replace(checkpoint, rise=rise)
+            readable = self._readable.get(partition, Checkpoint(0, 0, None))
+            self._safe.add(partition, readable, alerts[partition])
 
     def _is_settled(self, alert_id: str) -> bool:
         return self._alerting.is_settled(alert_id)  # of the alerting that is at work now

@@ -148,6 +148,14 @@ class EventReader:
         """Partitions of which a line is held back."""
         return self._assembler.held() + ([] if self._joiner is None else self._joiner.held())
 
+    def is_inside(self, partition: str, position: int) -> bool:
+        """Whether reading can't begin at `position`; see `Assembler`."""
+        return self._assembler.is_inside(partition, position)
+
+    def adopt(self, before: EventReader) -> None:
+        """Know where reading can't begin, as the reader did that read these lines before."""
+        self._assembler.adopt(before._assembler)
+
     def drop(self, partition: str) -> None:
         """Forget a partition, with what is held back of it."""
         if self._joiner is not None:

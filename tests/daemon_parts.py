@@ -59,6 +59,12 @@ class PlainReader:
     def flush_due(self, _idle):
         return []
 
+    def is_inside(self, _partition, _position):
+        return False
+
+    def adopt(self, _before):
+        """Reading can begin anywhere."""
+
     def held(self):
         return []
 

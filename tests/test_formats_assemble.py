@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config import FormatConfig
+from logmlm.config import FormatConfig, WindowConfig
 from logmlm.formats import Assembled, Assembler, get_format
-from logmlm.records import LogLine
+from logmlm.reader import EventReader
+from logmlm.records import Checkpoint, LogLine
+from logmlm.windows import Windower
 
 EVENT = "2024-03-14T10:00:0{} INFO event {}"
 START = 1710410400.0
@@ -170,8 +172,8 @@ def test_parts_of_a_kubernetes_line_are_joined_to_one_message() -> None:
 def test_a_part_whose_rest_never_comes_is_released_as_it_is() -> None:
     one = assembler("cri")
     cut, other = lines([CRI.format("stdout", "P", "half"), CRI.format("stderr", "F", "whole")])
-    one.add(cut)
-    assert [fields.message for _, fields, _ in one.add(other)] == ["half", "whole"]
+    assert one.add(cut) == one.add(other) == []
+    assert [fields.message for _, fields, _ in one.flush()] == ["half", "whole"]
     one.add(cut)
     assert [fields.message for _, fields, _ in one.flush()] == ["half"]
     one.add(cut)
@@ -180,11 +182,139 @@ def test_a_part_whose_rest_never_comes_is_released_as_it_is() -> None:
     assert one.discarded == {"unmatched": 1}
 
 
+LATER = "2024-03-14T10:00:0{}Z {} {} {}"
+
+
+def test_parts_of_two_streams_are_joined_each_by_itself_in_the_order_of_their_first_lines() -> None:
+    texts = [
+        LATER.format(0, "stdout", "P", "out one "),
+        LATER.format(0, "stderr", "P", "err one "),
+        LATER.format(1, "stderr", "F", "err two"),
+        LATER.format(1, "stdout", "P", "out two "),
+        LATER.format(1, "stderr", "F", "whole"),
+        LATER.format(2, "stdout", "F", "out three"),
+        LATER.format(3, "stdout", "F", "next"),
+    ]
+    one, given_lines = assembler("cri"), lines(texts)
+    assert [one.add(line) for line in given_lines[:5]] == [[]] * 5
+    assert one.holds("p")
+    assert one.held() == ["p"]
+    events = one.add(given_lines[5])
+    assert [fields.message for _, fields, _ in events] == [
+        "out one out two out three",
+        "err one err two",
+        "whole",
+    ]
+    assert not one.holds("p")
+    assert [line.start for line, _, _ in events] == [given_lines[i].start for i in (0, 1, 4)]
+    assert {line.end for line, _, _ in events} == {given_lines[5].end}
+    assert [fields.message for _, fields, _ in one.add(given_lines[6])] == ["next"]
+
+
+def test_reading_can_not_begin_between_the_parts_of_a_line() -> None:
+    texts = [
+        CRI.format("stdout", "F", "before"),
+        CRI.format("stdout", "P", "half "),
+        CRI.format("stderr", "F", "between"),
+        CRI.format("stdout", "F", "half"),
+        CRI.format("stdout", "F", "after"),
+    ]
+    one, given_lines = assembler("cri"), lines(texts)
+    run(one, given_lines)
+    inside = [one.is_inside("p", line.start) for line in given_lines]
+    assert inside == [False, False, True, True, False]
+    again = assembler("cri")
+    again.adopt(one)
+    assert not again.is_inside("p", given_lines[2].start), "what is passed is forgotten"
+    assert not again.is_inside("unknown", 5)
+
+
+STREAMS = st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.booleans()), max_size=24)
+KINDS = st.sampled_from(
+    [WindowConfig(kind="count", size=3), WindowConfig(kind="session", key="stream", gap=2, size=4)]
+)
+
+
+def windows_until(
+    given_lines: Sequence[LogLine], window: WindowConfig, at: Checkpoint, crash: int
+) -> tuple[set[tuple[str, ...]], Checkpoint]:
+    """The windows of the lines before a crash, if there is one; and where to read again."""
+    reader = EventReader(get_format(FormatConfig(name="cri")), "stream", str)
+    windower = Windower(window)
+    windower.resume("p", at)
+    windows, readable = [], at
+    for line in given_lines[:crash]:
+        windows += windower.add(reader.add([line]))
+        checkpoint = windower.checkpoint("p")
+        if checkpoint and not reader.is_inside("p", checkpoint.safe):
+            readable = checkpoint
+    if crash >= len(given_lines):
+        windows += windower.add(reader.flush()) + windower.close_all()
+    return {tuple(e.fields.message for e in each.events) for each in windows}, readable
+
+
+@settings(max_examples=150, deadline=None)
+@given(streams=STREAMS, window=KINDS, data=st.data())
+def test_a_crash_anywhere_among_parts_changes_no_window(
+    streams: list[tuple[str, bool]], window: WindowConfig, data: st.DataObject
+) -> None:
+    texts = [
+        f"2024-03-14T10:00:{i:02}Z {stream} {'P' if part else 'F'} {i}."
+        for i, (stream, part) in enumerate(streams)
+    ]
+    given_lines, start = lines(texts), Checkpoint(0, 0, None)
+    expected, _ = windows_until(given_lines, window, start, len(texts))
+    crash = data.draw(st.integers(0, max(0, len(texts) - 1)))
+    before, at = windows_until(given_lines, window, start, crash)
+    rest = [line for line in given_lines if line.start >= at.safe]
+    after, _ = windows_until(rest, window, at, len(rest))
+    assert before | after == expected
+
+
+def test_what_waits_for_the_rest_of_a_line_is_bounded_by_number_and_by_time() -> None:
+    one = assembler("cri")
+    texts = [CRI.format("stdout", "P", "half "), *[CRI.format("stderr", "F", "e")] * 600]
+    counts = [len(one.add(line)) for line in lines(texts)]
+    assert counts == [*[0] * 500, 501, *[1] * 100]
+    late = [
+        LATER.format(0, "stdout", "P", "half "),
+        LATER.format(5, "stderr", "F", "5 s"),
+        LATER.format(6, "stderr", "F", "6 s"),
+        LATER.format(7, "stdout", "F", "half"),
+    ]
+    assert [len(one.add(line)) for line in lines(late)] == [0, 0, 3, 1]
+
+
+def test_a_record_that_was_cut_is_read_once_it_is_whole() -> None:
+    texts = [
+        CRI.format("stdout", "P", '{"level": "error", "msg": "payment '),
+        CRI.format("stderr", "F", "between"),
+        CRI.format("stdout", "F", 'refused", "order": 17}'),
+    ]
+    (line, fields, _), (_, between, _) = run(assembler("cri"), lines(texts))
+    assert (fields.level, fields.message, fields.partial) == ("ERROR", "payment refused", False)
+    assert fields.attributes["order"] == "17"
+    assert between.message == "between"
+    again = get_format(FormatConfig(name="cri")).parse(line.text, 0.0)
+    assert again == fields, "as after a change of the model"
+
+
 def test_parts_of_a_docker_line_are_joined() -> None:
     record = {"stream": "stdout", "time": "2024-03-14T10:00:00Z"}
     texts = [json.dumps(record | {"log": log}) for log in ("x" * 16384, "y\n")]
     ((_, fields, _),) = run(assembler("docker"), lines(texts))
     assert fields.message == "x" * 16384 + "y"
+    ((line, fields, _),) = run(
+        assembler("docker"),
+        lines(
+            [
+                json.dumps(record | {"log": '{"pad": "' + "x" * 16384}),
+                json.dumps(record | {"log": '", "msg": "whole"}\n'}),
+            ]
+        ),
+    )
+    assert fields.message == "whole"
+    assert get_format(FormatConfig(name="docker")).parse(line.text, 0.0) == fields
 
 
 def test_a_limit_holds_for_parts_too() -> None:

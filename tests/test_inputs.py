@@ -32,8 +32,6 @@ NOT_YET = frozenset(
     (
         "mariadb pads the hour with a blank",
         "level behind a thread",
-        "JSON in container lines",
-        "CRI parts with the other stream between",
         "formats that auto refuses",
     )
 )

@@ -4,7 +4,7 @@
 `Assembler` joins what belongs together and completes timestamps.
 """
 
-from logmlm.formats.assemble import Assembled, Assembler
+from logmlm.formats.assemble import Assembler
 from logmlm.formats.attributes import ALIASES, attribute
 from logmlm.formats.catalogue import FORMATS, get_format
 from logmlm.formats.detect import MIN_SHARE, Detection, detect_format
@@ -17,6 +17,7 @@ from logmlm.formats.line_format import (
     first_line,
 )
 from logmlm.formats.multiline import Joiner, joined
+from logmlm.formats.parts import Assembled
 
 __all__ = [
     "ALIASES",

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 from logmlm.formats.line_format import LineFormat
+from logmlm.formats.parts import Assembled, Knot, Rest, joined
 from logmlm.formats.timestamps import DAY_S, HALF_YEAR_S
 from logmlm.parsed import Found, LineFields
 from logmlm.records import Fields, LogLine
 
-Assembled = tuple[LogLine, LineFields, float]
-"""A joined line, what was found in its first line, and its time in UTC epoch seconds."""
+MOST_SPANS = 65_536
+"""So many places are remembered, in each partition, where reading can't begin."""
+
+
+@runtime_checkable
+class OfContainers(Protocol):
+    """A line format whose messages may come in parts, and may be records themselves."""
+
+    def whole(self, fields: Fields) -> Fields:
+        """Return the fields of a message whose parts were joined."""
+        ...
 
 
 class Assembler:
@@ -22,6 +33,9 @@ class Assembler:
     `flush_due` is called, except where a format has one line per event. Of an event no more
     than `max_lines` lines and `max_chars` characters are kept (its first line always is);
     what is over is counted in `discarded`, and the event's `end` still passes it.
+
+    Parts of a line that was cut are joined for each stream by itself (see `Knot`): events come in
+    the order of their first lines.
 
     Years that lines don't name are guessed line by line, by when each was received. Of `finished`
     logs that is not known, only when they were read or last written; one that runs past that day
@@ -45,6 +59,7 @@ class Assembler:
         self._max_chars = max_chars
         self._partitions: dict[str, _Partition] = {}
         self._finished = finished
+        self._whole = line_format.whole if isinstance(line_format, OfContainers) else None
 
     def add(self, line: LogLine) -> list[Assembled]:
         """Return the events that `line` completes, in the order of their lines.
@@ -61,16 +76,46 @@ class Assembler:
             return []
         partition = self._partition(line.partition)
         held = partition.event
-        if held is not None and held[1].partial and _goes_on(held[1], found):
-            self._extend(partition, held[0], line, found)
-            return [] if found.partial else self.flush(line.partition)
         complete = [] if held is None else [partition.release(held)]
+        if found.partial or partition.knot is not None:
+            return complete + self._knot(partition, line, found)
         event = line, found, self._time_of(partition, line, found.timestamp)
-        if found.partial or (self._joins and not line.is_whole):
+        if self._joins and not line.is_whole:
             partition.event = event
         else:
             complete.append(event)
         return complete
+
+    def _knot(self, partition: _Partition, line: LogLine, found: LineFields) -> list[Assembled]:
+        """Add a line to those among which one is cut; return them once they are whole."""
+        knot = partition.knot
+        if knot is None:
+            knot = partition.knot = Knot()
+        held = knot.part_of(found)
+        if held is None:
+            knot.open_with((line, found, self._time_of(partition, line, found.timestamp)))
+        elif knot.extend(held, line, found, self._max_lines, self._max_chars):
+            self.joined += _lines_in(line)
+        else:
+            self.discarded["too_long"] += _lines_in(line)
+        return self._untied(partition) if knot.is_over else []
+
+    def _untied(self, partition: _Partition) -> list[Assembled]:
+        """Release the events of a partition among which one was cut."""
+        knot, partition.knot = partition.knot, None
+        if knot is None:
+            return []
+        events = knot.release()
+        if len(events) > 1:
+            partition.spans.append(knot.span)
+        return [(line, self._unfolded(found), time) for line, found, time in events]
+
+    def _unfolded(self, found: LineFields) -> LineFields:
+        """What is in a message whose parts were joined."""
+        if not isinstance(found, Fields) or not found.partial:
+            return found
+        whole = replace(found, partial=False)
+        return whole if self._whole is None else self._whole(whole)
 
     def add_run(
         self, lines: Sequence[LogLine], found: Found
@@ -83,7 +128,7 @@ class Assembler:
         """
         partition = self._partition(lines[0].partition)
         held = partition.event
-        if held is not None and held[1].partial:
+        if partition.knot is not None:
             parsed = [(line, found.at(place, line)) for place, line in enumerate(lines)]
             return [event for pair in parsed for event in self.add_parsed(*pair)], []
         before = [] if held is None else [partition.release(held)]
@@ -95,7 +140,7 @@ class Assembler:
     def flush(self, partition: str | None = None) -> list[Assembled]:
         """Release what is held back, of one partition or of all: at the end of the input."""
         asked = self._partitions.values() if partition is None else self._named(partition)
-        return _released(asked)
+        return self._released(asked)
 
     def flush_due(self, idle: Mapping[str, float], quiet_s: float = 1.0) -> list[Assembled]:
         """Release what is held back in partitions that are idle for `quiet_s` seconds or longer.
@@ -103,19 +148,39 @@ class Assembler:
         `idle` says for how many seconds nothing more has waited in a partition.
         """
         due = (name for name, seconds in idle.items() if seconds >= quiet_s)
-        return _released(one for name in due for one in self._named(name))
+        return self._released(one for name in due for one in self._named(name))
 
     def holds(self, partition: str) -> bool:
         """Whether something of a partition is held back."""
-        return any(one.event is not None for one in self._named(partition))
+        return any(one.holds for one in self._named(partition))
 
     def held(self) -> list[str]:
         """Partitions of which something is held back."""
-        return [name for name, one in self._partitions.items() if one.event is not None]
+        return [name for name, one in self._partitions.items() if one.holds]
+
+    def is_inside(self, partition: str, position: int) -> bool:
+        """Whether reading can't begin at `position`: a line that was cut goes on behind it.
+
+        Nothing before `position` is asked for again.
+        """
+        return any(one.is_inside(position) for one in self._named(partition))
+
+    def adopt(self, before: Assembler) -> None:
+        """Know where reading can't begin, as the assembler did that read these lines before."""
+        for name, one in before._partitions.items():
+            self._partition(name).spans.extend(one.spans)
 
     def drop(self, partition: str) -> None:
         """Forget a partition, with what is held back of it."""
         self._partitions.pop(partition, None)
+
+    def _released(self, partitions: Iterable[_Partition]) -> list[Assembled]:
+        events: list[Assembled] = []
+        for one in partitions:
+            if one.event is not None:
+                events.append(one.release(one.event))
+            events += self._untied(one)
+        return events
 
     def _partition(self, name: str) -> _Partition:
         partition = self._partitions.get(name)
@@ -181,17 +246,11 @@ class Assembler:
     ) -> None:
         """Join a line to the event held back, which begins with `first`, or count it."""
         if partition.rest is None:
-            partition.rest = _Rest(first, len(first.text))
+            partition.rest = Rest(first, len(first.text))
         if partition.rest.add(line, found, self._max_lines, self._max_chars):
             self.joined += _lines_in(line)
         else:
             self.discarded["too_long"] += _lines_in(line)
-
-
-def _goes_on(held: LineFields, found: LineFields) -> bool:
-    """Whether a part of a line, which is held back, goes on with this one: in one stream."""
-    streams = [one.fields.attributes.get("log.iostream") for one in (held, found)]
-    return streams[0] == streams[1]
 
 
 def _lines_in(line: LogLine) -> int:
@@ -202,54 +261,31 @@ def _lines_in(line: LogLine) -> int:
 class _Partition:
     """A partition's last time, and its event whose last line may still be to come."""
 
-    __slots__ = ("event", "is_past", "rest", "time")
+    __slots__ = ("event", "is_past", "knot", "rest", "spans", "time")
 
     def __init__(self) -> None:
         self.time: float | None = None
         self.is_past = False
         """Whether it ran past the time by which its years are guessed."""
         self.event: Assembled | None = None
-        self.rest: _Rest | None = None
+        self.rest: Rest | None = None
+        self.knot: Knot | None = None
+        self.spans: deque[tuple[int, int]] = deque(maxlen=MOST_SPANS)
+        """Where cut lines stand among others, from where to where, in order."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return self.event is not None or self.knot is not None
+
+    def is_inside(self, position: int) -> bool:
+        """See `Assembler`."""
+        while self.spans and self.spans[0][1] <= position:
+            self.spans.popleft()
+        return bool(self.spans) and self.spans[0][0] < position
 
     def release(self, held: Assembled) -> Assembled:
         """Return the `event` that is held back, as far as it came, and hold back nothing."""
         self.event, rest = None, self.rest
-        if rest is None and not held[1].partial:
-            return held
         self.rest = None
-        return _joined(*held, rest)
-
-
-def _released(partitions: Iterable[_Partition]) -> list[Assembled]:
-    return [one.release(one.event) for one in partitions if one.event is not None]
-
-
-def _joined(line: LogLine, found: LineFields, timestamp: float, rest: _Rest | None) -> Assembled:
-    if rest is not None:
-        line = line._replace(text="\n".join((line.text, *rest.texts)), end=rest.last.end)
-    if isinstance(found, Fields) and found.partial:
-        messages = [] if rest is None else rest.messages
-        found = replace(found, message="".join((found.message, *messages)).strip())
-    return line, found, timestamp
-
-
-@dataclass(slots=True)
-class _Rest:
-    """What was joined to an event's first line; `chars` counts the first line too."""
-
-    last: LogLine
-    chars: int
-    texts: list[str] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-
-    def add(self, line: LogLine, found: LineFields | None, max_lines: int, max_chars: int) -> bool:
-        """Add a line, if that makes neither too many lines nor too many characters."""
-        self.last = line
-        chars = self.chars + 1 + len(line.text)
-        if len(self.texts) + 1 >= max_lines or chars > max_chars:
-            return False
-        self.chars = chars
-        self.texts.append(line.text)
-        if found is not None:
-            self.messages.append(found.fields.message)
-        return True
+        return held if rest is None else joined(*held, rest)

@@ -98,7 +98,7 @@ def json_lines(zone: tzinfo, names: FieldNames | None = None) -> JsonFormat:
     before names, and OpenTelemetry's names are used where they exist. Where `names` are given,
     and the object has such a field, it goes before the usual ones.
     """
-    read = fields_of if names is None else partial(_fields_by_names, names)
+    read = fields_of if names is None else partial(fields_by_names, names)
     return JsonFormat("json", zone, read)
 
 
@@ -122,8 +122,10 @@ def fields_of(record: Record, zone: tzinfo) -> Fields | None:
     return _unusual_fields(record, flat, zone)
 
 
-def _fields_by_names(names: FieldNames, record: Record, zone: tzinfo) -> Fields | None:
-    """Return the fields of an object, where the user has named some."""
+def fields_by_names(names: FieldNames | None, record: Record, zone: tzinfo) -> Fields | None:
+    """Return the fields of an object, where the user may have named some."""
+    if names is None:
+        return fields_of(record, zone)
     flat = _flatten(record)
     value = None if names.message is None else field(record, names.message)
     message = first_line(message_text(value).strip())

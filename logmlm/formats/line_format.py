@@ -135,6 +135,10 @@ class PatternFormat:
             partial,
         )
 
+    def is_of_shape(self, fields: Fields) -> bool:
+        """Whether these fields are all the pattern's own, so that lines of one shape are alike."""
+        return isinstance(fields.attributes, Attributes)
+
     def _time_of(self, match: re.Match[str], now: float) -> float | None:
         """Lines of one moment stand together: what was read for the last one is read once."""
         last, found = self._last, match.group(*self.time_groups)
