@@ -71,7 +71,9 @@ def scores(work: Work, warn: Warn) -> Iterator[Score]:
     _judge(summaries, manifest, warn)
     buckets = -(-sum(each.size for each in summaries) // work.bucket_bytes)
     buckets = max(buckets, cpus())
-    scatter = partial(_scatter, work.model, shards, carried(shards, summaries), buckets)
+    read = partial(_first_reader, manifest)
+    carries = carried(shards, summaries, read, manifest.window)
+    scatter = partial(_scatter, work.model, shards, carries, buckets)
     found = (
         numbers(len(shards))
         .flat_map(scatter)
@@ -155,7 +157,7 @@ def _summarise(shards: Sequence[Shard], manifest: Manifest, keep_going: bool, ro
     read = partial(_first_reader, manifest)
     outcome: Summary | LogmlmError
     try:
-        outcome = summarised(shards[row["id"]], read, keep_going)
+        outcome = summarised(shards[row["id"]], read, manifest.window, keep_going)
     except LogmlmError as error:  # an answer, not a failure that Ray would try again
         outcome = error
     return {"shard": row["id"], "summary": pickle.dumps(outcome)}

@@ -171,7 +171,8 @@ class WindowConfig(Section):
     `session`: events of one key, closed after `gap` seconds without one, at `size` events,
     and once in `max_age` seconds, each key at times of its own. `count`: every `size` events of a
     partition. `time`: tumbling spans of `span` seconds, in partition (and by `key` where one is
-    given).
+    given). A line whose time is more than `clock_tolerance` ahead of the lines around it does not
+    move event time.
     """
 
     kind: Literal["session", "count", "time"] = "count"
@@ -181,6 +182,7 @@ class WindowConfig(Section):
     size: Annotated[int, Field(ge=2, le=510)] = 128
     span: Duration = 10.0
     max_age: Duration = 3600.0
+    clock_tolerance: Duration = 60.0
 
     @model_validator(mode="after")
     def _session_has_key(self) -> WindowConfig:

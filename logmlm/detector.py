@@ -23,6 +23,7 @@ from logmlm.modelwatch import file_marks
 from logmlm.parsing import Parsing
 from logmlm.reader import EventReader, matching
 from logmlm.records import Expectation, LogLine, Score, Window
+from logmlm.skewreport import warn_of_skew
 from logmlm.surges import Judge, ScoreAll
 from logmlm.templates import Templates
 from logmlm.windowid import is_checked, window_id
@@ -122,6 +123,7 @@ class Detector:
             if batch.last:
                 yield from windower.close_all()
         reader.refuse_foreign()
+        warn_of_skew(windower.outliers, windower.outliers.count)
 
     def judge(self, score: ScoreAll | None = None) -> Judge:
         """Make a judge for one run of a log; `score` stands in for this detector's own."""

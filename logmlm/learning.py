@@ -27,6 +27,7 @@ from logmlm.parsed import Found
 from logmlm.parsing import Batch
 from logmlm.reader import ByMask, EventReader
 from logmlm.records import UNKNOWN, Window
+from logmlm.skewreport import warn_of_skew
 from logmlm.storage import private_opener
 from logmlm.templates import Templates
 from logmlm.windows import Windower
@@ -115,6 +116,7 @@ class Learner:
                         self._windower.drop(batch.lines[0].partition)
         except OSError as error:
             raise StorageError(f"can't write {self._numbers_path}: {error.strerror}") from error
+        warn_of_skew(self._windower.outliers, self._windower.outliers.count)
         if self._labels is not None and not self._labels_fit:
             self._labels.check(self._shown)
 

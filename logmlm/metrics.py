@@ -108,13 +108,14 @@ class Metrics:
         """Note that read positions were committed now."""
         self._reading.committed_at = self._clock()
 
-    def sample(self, source: object, reader: Any) -> None:
+    def sample(self, source: object, reader: Any, outliers: Any = None) -> None:
         """Take over what a source and a reader count by themselves.
 
         A source may be `Lagging`. Both it and a reader may have a count of what they
-        `discarded`, by reasons of few words.
+        `discarded`, by reasons of few words. `outliers` have a `count` of lines with wrong clocks.
         """
         self._reading.sample(source, reader)
+        self._reading.follow_outliers(outliers)
 
     def model(self, name: str, digest: str, templates: int) -> None:
         """Note the model in use, in place of the one before."""
@@ -168,6 +169,9 @@ class _Reading:
         self._source = Follower(
             _counter(registry, "source_events", "What a source had to count.", "kind")
         )
+        about = "Lines with a time far ahead of the lines around them, which it did not move on."
+        self._skewed = _counter(registry, "lines_clock_skew", about)
+        self._outliers: tuple[object, int] = (None, 0)
         about = "What the source has not read yet: bytes of files, records of Kafka."
         self._lag = _gauge(registry, "source_lag", about, "source")
         age = _gauge(registry, "commit_age_seconds", "Seconds since positions were committed.")
@@ -179,6 +183,12 @@ class _Reading:
         self._source.follow(source, getattr(source, "discarded", {}))
         if isinstance(source, Lagging):
             self._lag.labels(getattr(source, "name", "")).set(sum(source.lag().values()))
+
+    def follow_outliers(self, outliers: Any) -> None:
+        owner, seen = self._outliers
+        count = getattr(outliers, "count", 0)
+        self._skewed.inc(count - (seen if outliers is owner else 0))
+        self._outliers = outliers, count
 
 
 class _Scoring:

@@ -14,6 +14,7 @@ from logmlm.records import Alert, Checkpoint, Window
 from logmlm.safepoints import SafePoints
 from logmlm.sources.base import Changes, Source
 from logmlm.surges import Judge
+from logmlm.watermark import Outliers
 from logmlm.windows import Windower
 
 POLL_TIMEOUT_S = 0.5
@@ -122,6 +123,11 @@ class Pipeline:
         self._source.hold(self._is_held)
         is_due = not 0 <= now - self._tried_at < COMMIT_EVERY_S
         return Turn(len(lines), is_due and self.commit())
+
+    @property
+    def outliers(self) -> Outliers:
+        """Which lines had wrong clocks; those of another model are counted anew."""
+        return self._windower.outliers
 
     def change_alerting(self, alerting: Alerting) -> None:
         """Go on with other receivers or rules; what waits for delivery is in the outbox."""

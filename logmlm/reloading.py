@@ -15,6 +15,7 @@ from logmlm.modelwatch import ModelWatch
 from logmlm.outside import Outside
 from logmlm.pipeline import Pipeline, Turn
 from logmlm.runconfig import RunConfig
+from logmlm.skewreport import SkewReport
 from logmlm.sources.base import Source
 from logmlm.surges import Judge
 
@@ -92,6 +93,7 @@ class Running:
             monotonic=monotonic,
         )
         self._watch = self._watched()
+        self._skew = SkewReport(monotonic, source.origin)
         self._show_model()
 
     def after_turn(self, turn: Turn) -> None:
@@ -121,7 +123,9 @@ class Running:
         )
 
     def _look(self) -> None:
-        self._outside.measured.sample(self._source, self._reader)
+        outliers = self.pipeline.outliers
+        self._outside.measured.sample(self._source, self._reader, outliers)
+        self._skew.tell(outliers)
         self._outside.measured.waiting(self._alerting.waiting())
         self._outside.measured.dead(self._alerting.dead())
         self._outside.measured.dropped(self._alerting, self._alerting.dropped())

@@ -2,10 +2,11 @@
 
 A large plain file is cut where no event goes on, so that nothing before a shard matters to it but
 how many lines and events there were and how far event time had come (`Carry`); a first pass finds
-these. The second pass matches the lines, and sends each event, with the watermark as it stood
-then, to the bucket of what it can't be parted from (`Rule.unit`). There a `Windower` takes them in
-the order of their lines: the same windows, whatever the shards and buckets (Akidau et al., "The
-Dataflow Model", VLDB 2015, on why event time makes that possible), each with its `Turn`.
+these, and reads a shard once more where what was before it changes which of its clocks are wrong.
+The second pass matches the lines, and sends each event, with the watermark as it stood then, to the
+bucket of what it can't be parted from (`Rule.unit`). There a `Windower` takes them in the order of
+their lines: the same windows, whatever the shards and buckets (Akidau et al., "The Dataflow Model",
+VLDB 2015, on why event time makes that possible), each with its `Turn`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, islice, pairwise
+from math import inf
 from pathlib import Path
 
 from logmlm.config import WindowConfig
@@ -26,6 +28,7 @@ from logmlm.reader import EventReader
 from logmlm.records import Event, Fields, LogLine, Window
 from logmlm.sources.archive import is_packed, line_start_after, read_part
 from logmlm.turns import Turn, Turns
+from logmlm.watermark import LOOK_AHEAD, counted, is_doubtful, tolerance_of
 from logmlm.windowrules import rule_of
 from logmlm.windows import Windower
 
@@ -50,10 +53,12 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the first pass finds: how much a shard holds, and its latest event time.
+    """What the first pass finds: how much a shard holds, and how its event time goes.
 
-    `misfits` are lines that are not of the line format, blank ones aside, and of how many;
-    `warning` is a sentence on a damaged archive of which the beginning is used.
+    `latest` is the watermark at its end if nothing came before; if something did, it is the later
+    of that and the watermark before, provided that the summary `holds_after` this. `misfits` are
+    lines that are not of the line format, blank ones aside, and of how many; `warning` is a
+    sentence on a damaged archive of which the beginning is used.
     """
 
     size: int
@@ -62,6 +67,28 @@ class Summary:
     latest: float | None
     misfits: tuple[int, int]
     warning: str = ""
+    start: Start | None = None
+
+    def holds_after(self, watermark: float | None, tolerance: float) -> bool:
+        """Whether lines before the shard leave all its events what they are, right or wrong."""
+        start = self.start
+        if start is None or watermark is None:
+            return True
+        if start.first > watermark + tolerance:
+            return start.is_borne_out
+        return watermark <= start.calm_until
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a shard begins: its `first` event time, and whether what follows bears that out.
+
+    Up to the watermark `calm_until` none of its events is far ahead of those before it.
+    """
+
+    first: float
+    is_borne_out: bool
+    calm_until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +154,14 @@ def cut_anywhere(path: str, shard_bytes: int) -> list[Shard]:
     return _between(path, sorted({0, *(start for start in starts if start < size)}), size)
 
 
-def summarised(shard: Shard, read: Read, keep_going: bool = False) -> Summary:
-    """Read a shard for what those after it must know.
+def summarised(
+    shard: Shard,
+    read: Read,
+    window: WindowConfig,
+    keep_going: bool = False,
+    watermark: float | None = None,
+) -> Summary:
+    """Read a shard for what those after it must know; `watermark` is that before it, if known.
 
     Raises:
         DataError: the file is binary or damaged (unless `keep_going`).
@@ -136,21 +169,41 @@ def summarised(shard: Shard, read: Read, keep_going: bool = False) -> Summary:
 
     """
     lines, reader = ShardLines(shard, keep_going), read()
-    events, latest = 0, None
-    for event in _events(lines, reader):
-        events += 1
-        latest = event.timestamp if latest is None else max(latest, event.timestamp)
-    return Summary(lines.size, lines.count, events, latest, reader.misfits, lines.warning)
+    tolerance, events = tolerance_of(window), _events(lines, reader)
+    count, before, calm_until = 0, watermark, inf
+    head: list[Event] = []
+    for event, latest in counted(events, watermark, tolerance, _after(shard, read)):
+        if calm_until == inf and is_doubtful(event, before, tolerance):
+            calm_until = -inf if before is None else before
+        if count <= LOOK_AHEAD:
+            head.append(event)
+        count, before = count + 1, latest
+    start = _start(head, _after(shard, read), calm_until, tolerance) if head else None
+    size, misfits = (lines.size, lines.count, count), reader.misfits
+    return Summary(*size, before, misfits, lines.warning, start)
 
 
-def carried(shards: Sequence[Shard], summaries: Sequence[Summary]) -> list[Carry]:
-    """What each shard must know, of shards in the order of their lines in each file."""
+def carried(
+    shards: Sequence[Shard],
+    summaries: Sequence[Summary],
+    read: Read,
+    window: WindowConfig,
+) -> list[Carry]:
+    """What each shard must know, of shards in the order of their lines in each file.
+
+    Where what comes before a shard makes a difference to which of its clocks are wrong, it is
+    summarised once more, by a reader of `read`.
+    """
+    tolerance = tolerance_of(window)
     found: list[Carry] = []
     for _, group in groupby(zip(shards, summaries, strict=True), lambda pair: pair[0].path):
         here, carry = [], Carry()
-        for _, summary in group:
+        for shard, alone in group:
             here.append(carry)
-            times = [time for time in (carry.watermark, summary.latest) if time is not None]
+            before, summary = carry.watermark, alone
+            if not alone.holds_after(before, tolerance):
+                summary = summarised(shard, read, window, keep_going=True, watermark=before)
+            times = [time for time in (before, summary.latest) if time is not None]
             lines, events = carry.lines + summary.lines, carry.events + summary.events
             carry = Carry(lines, events, max(times, default=None))
         found += [replace(each, final=carry.watermark or 0.0) for each in here]
@@ -167,10 +220,11 @@ def scattered(
 
     """
     unit_of = rule_of(window).unit
-    watermark, index, held = carry.watermark, carry.events, 0
+    index, held = carry.events, 0
     rows: dict[int, list[Row]] = defaultdict(list)
-    for event in _events(ShardLines(shard, keep_going=True), read()):
-        watermark = event.timestamp if watermark is None else max(watermark, event.timestamp)
+    events = _events(ShardLines(shard, keep_going=True), read())
+    after, tolerance = _after(shard, read), tolerance_of(window)
+    for event, watermark in counted(events, carry.watermark, tolerance, after):
         bucket = _bucket(shard.path, unit_of(event, index), buckets)
         rows[bucket].append(_row(event, carry.lines, watermark))
         index, held = index + 1, held + 1
@@ -187,7 +241,7 @@ def gathered(parts: Iterable[Part], window: WindowConfig) -> Iterator[tuple[Turn
     """
     in_order = sorted(parts, key=lambda part: (part.path, part.start))
     for path, group in groupby(in_order, lambda part: part.path):
-        windower, turns, final = Windower(window), Turns(window), 0.0
+        windower, turns, final = Windower(window, is_part=True), Turns(window), 0.0
         for part in group:
             final = part.final
             for row in part.rows:
@@ -224,6 +278,22 @@ def _events(lines: Iterable[LogLine], reader: EventReader) -> Iterator[Event]:
     while batch := list(islice(iterator, BATCH_LINES)):
         yield from reader.add(batch)
     yield from reader.flush()
+
+
+def _after(shard: Shard, read: Read) -> Iterator[Event]:
+    """The events that follow a shard in its file; it is read on only if they are asked for."""
+    if shard.end is not None:
+        yield from _events(ShardLines(Shard(shard.path, shard.end), keep_going=True), read())
+
+
+def _start(
+    head: Sequence[Event], after: Iterator[Event], calm_until: float, tolerance: float
+) -> Start:
+    """How a shard begins that has these events first, and then those `after` it."""
+    first, *following = (event.timestamp for event in head)
+    following += [event.timestamp for event in islice(after, LOOK_AHEAD - len(following))]
+    is_told = len(following) == LOOK_AHEAD and min(following) >= first - tolerance
+    return Start(first, is_told, calm_until)
 
 
 def _size(path: str) -> int | None:

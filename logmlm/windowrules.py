@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from math import inf, ulp
+from math import inf, nextafter, ulp
 from operator import attrgetter
 from zlib import crc32
 
@@ -123,7 +123,12 @@ class _Spans(Rule):
         return self.clock(last)
 
     def lasts_until(self, last: float) -> float:
-        return last  # and to the end of its span, but for rounding
+        return _before_multiple(last // self.quiet + 1, self.quiet)
+
+
+def _before_multiple(count: float, unit: float) -> float:
+    """A time just before `count` times `unit`: the product may be rounded up, past the multiple."""
+    return nextafter(count * unit, -inf)
 
 
 def rule_of(config: WindowConfig) -> Rule:

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import groupby
 from math import inf
+from operator import length_hint
 
 from logmlm.config import WindowConfig
 from logmlm.records import Checkpoint, ClosedBy, Event, Window
+from logmlm.watermark import LOOK_AHEAD, Outliers
 from logmlm.windowrules import Rule, rule_of
 
 
@@ -48,11 +50,16 @@ class Windower:
     have closed them, and those due at once by their first lines. So each has its turn by itself,
     whatever else is open (see `turns`). An event costs O(1) amortised and a checkpoint O(1),
     whatever is open; an open run holds less than `size` events. Events must come in the order of
-    their positions, with finite times: one far in the future holds its partition's watermark
-    until time catches up.
+    their positions, with finite times.
+
+    An event whose clock is wrong, far ahead of those around it, counts at the watermark, which it
+    does not move (see `watermark`): it stays in its place. Until the events after one that is far
+    ahead have told, it and they are held back, `LOOK_AHEAD` at most; no checkpoint passes them.
     """
 
-    def __init__(self, config: WindowConfig) -> None:
+    def __init__(self, config: WindowConfig, *, is_part: bool = False) -> None:
+        """`is_part`: it gets a part of the events, and before each `pass_time` tells the time."""
+        self.outliers = Outliers(config, is_part=is_part)
         self._rule = rule_of(config)
         self._size = config.size
         self._partitions: dict[str, _Partition] = {}
@@ -148,7 +155,9 @@ class Windower:
         The same rule must have made the checkpoint: after a change of it, resume with `reached` =
         `safe`, or windows that the new rule closes earlier would be missing.
         """
-        self._partitions[partition] = _Partition(partition, self._rule, self._size, checkpoint)
+        self._partitions[partition] = _Partition(
+            partition, self._rule, self._size, checkpoint, self.outliers
+        )
 
     def distrust(self, partition: str, until: int) -> None:
         """Have `reached` = `safe` as long as `safe` is before `until`.
@@ -195,7 +204,9 @@ class _Run:
 class _Partition:
     """One partition's runs, in two orders, each kept by appending and moving to the end."""
 
-    def __init__(self, name: str, rule: Rule, size: int, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, name: str, rule: Rule, size: int, checkpoint: Checkpoint, outliers: Outliers
+    ) -> None:
         self.open_windows = self.doubted = 0
         self._name = name
         self._rule = rule
@@ -203,8 +214,11 @@ class _Partition:
         self._position = checkpoint.safe
         self._reached = checkpoint.reached
         self._watermark = checkpoint.watermark
+        self._outliers = outliers
+        self._held: list[Event] = []
+        """A doubtful event and those after it, which do not tell yet."""
         self._calm_until = -inf
-        """No run is over before the watermark passes this."""
+        """No run is over and no event is doubtful before the watermark passes this."""
         is_midst = rule.tells_cuts and checkpoint.watermark is None and checkpoint.safe > 0
         self._begin, self._unseen_until = checkpoint.safe, inf if is_midst else -inf
         """Runs that start before the watermark passes this may have begun before `_begin`."""
@@ -213,16 +227,29 @@ class _Partition:
         self._by_start: OrderedDict[Hashable, _Run] = OrderedDict()
         self._by_last: OrderedDict[Hashable, _Run] = OrderedDict()
 
-    def add(self, events: Iterable[Event]) -> list[Window]:  # noqa: C901  calls would cost as much again
+    def add(self, events: Iterable[Event], *, is_last: bool = False) -> list[Window]:  # noqa: C901  calls would cost as much again
         windows: list[Window] = []
         runs, rule, size = self._by_start, self._rule, self._size
-        move, group_of = self._by_last.move_to_end, rule.group
+        move, group_of, tolerance = self._by_last.move_to_end, rule.group, self._outliers.tolerance
         line, watermark = None, self._watermark
-        for event in events:
-            line, before, watermark = event.line, watermark, event.timestamp
+        events = [*self._held, *events]
+        left = iter(events)
+        self._held = []
+        for event in left:
+            before, watermark = watermark, event.timestamp
             if before is not None and before > watermark:
                 watermark = before
-            closed = self._end_over(watermark) if watermark > self._calm_until else []
+            closed: list[Window] = []
+            if watermark > self._calm_until:
+                if before is None or watermark > before + tolerance:
+                    place = len(events) - length_hint(left) - 1
+                    ahead = events[place : place + 1 + LOOK_AHEAD]
+                    watermark = self._outliers.counted_at(ahead, before, is_last=is_last)
+                    if watermark is None:
+                        self._held, watermark = ahead, before
+                        break
+                closed = self._end_over(watermark)
+            line = event.line
             group = group_of(event)
             run, aged = runs.get(group), None
             if run and watermark >= run.whole_until and rule.is_cut(run.last, watermark, run.phase):
@@ -270,21 +297,27 @@ class _Partition:
         return self._end_over(watermark)
 
     def advance(self, position: int) -> None:
-        self._position = max(self._position, position)
+        if not self._held:
+            self._position = max(self._position, position)
 
     @property
     def ends_by_time(self) -> bool:
-        return self._position >= self._reached and self._rule.quiet < inf
+        position = self._held[-1].line.end if self._held else self._position
+        return position >= self._reached and self._rule.quiet < inf
 
     @property
     def is_open(self) -> bool:
-        return bool(self._by_start) and self.ends_by_time
+        return bool(self._by_start or self._held) and self.ends_by_time
 
     def is_quiet(self, idle_s: float) -> bool:
         return self.ends_by_time and idle_s > self._rule.quiet
 
     def close_all(self, closed_by: ClosedBy, complete: bool) -> list[Window]:
-        windows = self._end(list(self._by_start.values()), closed_by, complete)
+        began = self._watermark is not None
+        windows = self.add((), is_last=True) if self._held else []
+        if not began and closed_by != "end":
+            self._watermark = None  # the first lines' clock may be wrong, and nothing hangs on it
+        windows += self._end(list(self._by_start.values()), closed_by, complete)
         for runs in (self._by_start, self._by_last):
             runs.clear()  # or they would keep room for as many as were ever open
         self._anchors.clear()
@@ -313,7 +346,7 @@ class _Partition:
                 oldest = run.last
                 break
             over.append(run)
-        self._calm_until = self._rule.lasts_until(oldest)
+        self._calm_until = min(self._rule.lasts_until(oldest), watermark + self._outliers.tolerance)
         return self._end(over, self._rule.ended, complete=True) if over else []
 
     def _end(self, runs: list[_Run], closed_by: ClosedBy, complete: bool) -> list[Window]:

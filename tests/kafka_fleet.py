@@ -41,10 +41,10 @@ class Plan:
         self._closed = []
         for partition in range(PARTITIONS):
             reader, windower = detector.reader(), detector.windower()
-            written = [*lines(partition, number), session_parts.last_line(number)]
+            written = [*lines(partition, number), *session_parts.last_lines(number)]
             for i, text in enumerate(written):
                 events = reader.add([LogLine(text, f"{topic}/{partition}", i, i + 1, 1.0)])
-                if i == number:
+                if i == len(written) - 1:
                     events += reader.flush()
                 self._note(detector, windower.add(events), i)
 
@@ -209,8 +209,8 @@ class Writer:
         self.written = upto
 
     def end(self):
-        """Write a line that ends all sessions; it is in an open one itself."""
+        """Write lines that end all sessions; they are in open ones themselves."""
         with self.brokers.producer() as producer:
             for partition in range(PARTITIONS):
-                text = session_parts.last_line(self.written)
-                producer.send(self.topic, text.encode(), partition=partition)
+                for text in session_parts.last_lines(self.written):
+                    producer.send(self.topic, text.encode(), partition=partition)

@@ -9,6 +9,7 @@ import zlib
 from datetime import UTC, datetime
 
 from logmlm.config import WindowConfig
+from logmlm.watermark import LOOK_AHEAD
 
 BEGIN = datetime(2024, 5, 6, tzinfo=UTC).timestamp()
 STEP_S = 150
@@ -31,9 +32,13 @@ def line(i, name="", odd_every=1):
     return f"{_stamp(BEGIN + i * STEP_S - late)} INFO s{session} {word} {name}{i}"
 
 
-def last_line(i):
-    """A line so late that it ends all sessions before line `i`."""
-    return f"{_stamp(BEGIN + i * STEP_S + FAR_S)} INFO s{i} the end"
+def last_lines(i):
+    """Lines so late that they end all sessions before line `i`: one alone would be taken for wrong.
+
+    Each is in an open session itself.
+    """
+    stamp = _stamp(BEGIN + i * STEP_S + FAR_S)
+    return [f"{stamp} INFO s{i + more} the end" for more in range(2 + LOOK_AHEAD)]
 
 
 def windows(size):

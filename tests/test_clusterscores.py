@@ -3,6 +3,7 @@
 import pickle
 import random
 from collections import defaultdict
+from functools import partial
 from operator import itemgetter
 
 import offline_parts
@@ -64,7 +65,8 @@ def rows_of(work, buckets, luck):
     shards = clusterscores._shards(work, manifest, print)
     told = [clusterscores._summarise(shards, manifest, False, n_(n)) for n in range(len(shards))]
     summaries = [pickle.loads(row["summary"]) for row in told]  # noqa: S301  our own
-    carries, parts = carried(shards, summaries), defaultdict(list)
+    read = partial(clusterscores._first_reader, manifest)
+    carries, parts = carried(shards, summaries, read, manifest.window), defaultdict(list)
     for number in range(len(shards)):
         scatter = clusterscores._scatter(work.model, shards, carries, buckets, n_(number))
         for row in scatter:

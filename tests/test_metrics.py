@@ -59,7 +59,7 @@ def worked(metrics):
     metrics.dropped(metrics, {"hook": 1})
     source = SimpleNamespace(name="file", lag=lambda: {"p": 90, "q": 9})
     source.discarded = Counter(cut=2, gap=1)
-    metrics.sample(source, SimpleNamespace(discarded=Counter(blank=4)))
+    metrics.sample(source, SimpleNamespace(discarded=Counter(blank=4)), SimpleNamespace(count=3))
     return metrics
 
 
@@ -119,6 +119,7 @@ def test_each_thing_that_happens_is_in_its_series(metrics, clock):
     expected = {
         ("logmlm_lines_total",): 7,
         ("logmlm_lines_discarded_total", ("reason", "blank")): 4,
+        ("logmlm_lines_clock_skew_total",): 3,
         ("logmlm_source_events_total", ("kind", "cut")): 2,
         ("logmlm_source_events_total", ("kind", "gap")): 1,
         ("logmlm_source_lag", ("source", "file")): 99,
@@ -198,6 +199,14 @@ def test_totals_are_followed_and_another_readers_begin_anew(metrics):
         reader.discarded["blank"] = total
         metrics.sample(source, reader)
         assert metrics.value("lines_discarded_total", reason="blank") == expected
+
+
+def test_wrong_clocks_are_counted_on_where_another_model_begins_anew(metrics):
+    first, second = SimpleNamespace(count=3), SimpleNamespace(count=2)
+    for outliers, more, expected in ((first, 0, 3), (first, 2, 5), (second, 0, 7), (second, 0, 7)):
+        outliers.count += more
+        metrics.sample(None, None, outliers)
+        assert metrics.value("lines_clock_skew_total") == expected
 
 
 def test_a_source_that_knows_nothing_of_its_lag_shows_none(metrics):

@@ -145,7 +145,20 @@ tests:
         values: 0x10 5x200
       - series: logmlm_alerts_dropped_total{{receiver="none",instance="i"}}
         values: 0x200
+      - series: logmlm_lines_clock_skew_total{{instance="i"}}
+        values: 0x20 1x160
+      - series: logmlm_lines_clock_skew_total{{instance="steady"}}
+        values: 5x180
     promql_expr_test:
+      - expr: count by (instance) (ALERTS{{alertname="LogmlmClockSkew",alertstate="firing"}})
+        eval_time: 10m
+        exp_samples: []
+      - expr: count by (instance) (ALERTS{{alertname="LogmlmClockSkew",alertstate="firing"}})
+        eval_time: 30m
+        exp_samples: [{{labels: '{{instance="i"}}', value: 1}}]
+      - expr: count by (instance) (ALERTS{{alertname="LogmlmClockSkew",alertstate="firing"}})
+        eval_time: 120m
+        exp_samples: []
       - expr: count by (receiver) (ALERTS{{alertname=~".*Fail",alertstate="firing"}})
         eval_time: 50m
         exp_samples: [{{labels: '{{receiver="a"}}', value: 1}}]

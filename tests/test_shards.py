@@ -44,6 +44,10 @@ def lines_of(luck, count):
     for _ in range(count):
         moment += timedelta(milliseconds=luck.choice((0, 10, 400, 3000, 9000)))
         late = timedelta(seconds=luck.choice((0, 0, 0, 1, 20)))
+        if luck.random() < 0.03:
+            moment += timedelta(seconds=luck.choice((50, 70, 600, 86_400)))
+        if luck.random() < 0.05:
+            late = -timedelta(seconds=luck.choice((50, 70, 600, 86_400, 1e9)))
         stamp = (moment - late).isoformat(timespec="milliseconds").removesuffix("+00:00")
         kind = luck.random()
         if kind < 0.7:
@@ -100,9 +104,9 @@ def in_one(paths, read, config):
 
 
 def in_shards(shards, read, config, buckets, luck):
-    summaries = [summarised(shard, read) for shard in shards]
+    summaries = [summarised(shard, read, config) for shard in shards]
     parts = {}
-    for shard, carry in zip(shards, carried(shards, summaries), strict=True):
+    for shard, carry in zip(shards, carried(shards, summaries, read, config), strict=True):
         for bucket, part in scattered(shard, carry, read, config, buckets):
             parts.setdefault(bucket, []).append(part)
     found = []
@@ -198,8 +202,8 @@ def test_a_packed_file_is_one_shard_and_a_damaged_one_is_said(tmp_path):
     assert in_shards(shards, read, window, 4, luck) == in_one([str(path)], read, window)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="damaged"):
-        summarised(shards[0], read)
-    kept = summarised(shards[0], read, keep_going=True)
+        summarised(shards[0], read, window)
+    kept = summarised(shards[0], read, window, keep_going=True)
     assert (kept.lines > 100, "is damaged" in kept.warning) == (True, True)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from logmlm.config import WindowConfig
 from logmlm.records import Event, Fields, LogLine, Window
 from logmlm.turns import Turn, Turns
+from logmlm.watermark import counted, tolerance_of
 from logmlm.windowrules import rule_of
 from logmlm.windows import Windower
 
@@ -51,7 +52,7 @@ def stream(*lines: tuple[str, float]) -> list[Event]:
 @st.composite
 def streams(draw: st.DrawFn) -> list[Event]:
     """Lines of a few keys; many share a time, some are late, some come after a long silence."""
-    steps = st.sampled_from([0, 0, 0, 0.1, 1, 3, 7.3, 10, 25, 70, -1, -8, -30])
+    steps = st.sampled_from([0, 0, 0, 0.1, 1, 3, 7.3, 10, 25, 70, -1, -8, -30, 1e9, -1e9])
     lines = draw(st.lists(st.tuples(st.sampled_from("abcdef"), steps), max_size=70))
     times = accumulate((step for _, step in lines), initial=draw(st.sampled_from([-15, 0, 1.7e9])))
     return stream(*zip((key for key, _ in lines), times, strict=False))
@@ -67,14 +68,14 @@ def apart(config: WindowConfig, events: Sequence[Event], buckets: int) -> list[F
     unit_of, place = rule_of(config).unit, count()
     bucket_of: dict[tuple[str, float], int] = defaultdict(lambda: next(place) % buckets)
     parts: list[list[tuple[Event, float]]] = [[] for _ in range(buckets)]
-    watermarks = list(accumulate((event.timestamp for event in events), max))
-    for index, (event, watermark) in enumerate(zip(events, watermarks, strict=True)):
-        parts[bucket_of[unit_of(event, index)]].append((event, watermark))
-    return [_of_part(config, part, max(watermarks, default=0.0)) for part in parts]
+    final = 0.0
+    for index, (event, final) in enumerate(counted(events, None, tolerance_of(config))):
+        parts[bucket_of[unit_of(event, index)]].append((event, final))
+    return [_of_part(config, part, final) for part in parts]
 
 
 def _of_part(config: WindowConfig, part: list[tuple[Event, float]], final: float) -> Found:
-    windower, turns, found = Windower(config), Turns(config), []
+    windower, turns, found = Windower(config, is_part=True), Turns(config), []
     for event, watermark in part:
         found += turns.over(windower.pass_time("p", watermark))
         turns.count(event, watermark)

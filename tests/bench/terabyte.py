@@ -39,12 +39,16 @@ def main() -> None:
 
     shards = [shard for log in options.logs for shard in cut(log, SHARD_BYTES, line_format)]
     spent: dict[str, float] = {}
-    summaries = _timed(spent, "first pass: read", lambda: [summarised(s, first) for s in shards])
+    summaries = _timed(
+        spent, "first pass: read", lambda: [summarised(s, first, told.window) for s in shards]
+    )
 
     def scatter() -> list[tuple[int, bytes]]:
         return [
             (bucket, pickle.dumps(part))
-            for shard, carry in zip(shards, carried(shards, summaries), strict=True)
+            for shard, carry in zip(
+                shards, carried(shards, summaries, first, told.window), strict=True
+            )
             for bucket, part in scattered(shard, carry, detector.reader, told.window, BUCKETS)
         ]
 

@@ -47,7 +47,8 @@ def reload(process, *, times):
         finally:
             done.set()
             writer.join()
-        process.write_line(session_parts.last_line(process.written))
+        for text in session_parts.last_lines(process.written):
+            process.write_line(text)
         process.wait_until(lambda: len(_scored(scored)) >= process.written, every_s=0.5)
         process.wait_until(lambda: _counted(process) == len(process.alerts()) > 0, every_s=0.5)
         stop(child)

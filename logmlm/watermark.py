@@ -1,0 +1,124 @@
+"""The watermark of a partition: how far its event time has come, judged by its own lines.
+
+A line that is far ahead of the lines before it is either the first one after a pause, or its clock
+is wrong. The lines after it tell: after a pause they are as late as it is, beside a wrong clock
+they go on from where time was. So the decision depends on lines alone, not on when they were
+read, and a replay and `score` of the same lines come to the same one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from math import inf
+from operator import attrgetter
+
+from logmlm.config import WindowConfig
+from logmlm.records import Event
+
+LOOK_AHEAD = 16
+"""So many events after one that is far ahead have to bear it out."""
+_TIME = attrgetter("timestamp")
+
+
+def tolerance_of(config: WindowConfig) -> float:
+    """How far ahead of the others a line may be without question, in seconds.
+
+    It is no less than `gap`, so that lines need no second look as long as no session ends. In
+    `count` no time counts, and any distance is good.
+    """
+    if config.kind == "count":
+        return inf
+    return max(config.clock_tolerance, config.gap if config.kind == "session" else 0.0)
+
+
+def is_doubtful(event: Event, watermark: float | None, tolerance: float) -> bool:
+    """Whether an event is so far ahead that the events after it must tell if its clock is right.
+
+    A partition's first event can only be compared with the time at which it was received.
+    """
+    known = event.line.received_at if watermark is None else watermark
+    return event.timestamp > known + tolerance
+
+
+def counted_at(
+    ahead: Sequence[Event], watermark: float | None, tolerance: float, *, is_last: bool
+) -> float | None:
+    """The watermark with the first of `ahead`, a doubtful event; None if more events must tell.
+
+    `ahead` holds it and the `LOOK_AHEAD` events that follow, or as many as there are by now. Its
+    clock is wrong if one of them is neither late, by more than `tolerance`, nor as far ahead. Where
+    no more follow (`is_last`), it is also wrong if the line was received more than `tolerance`
+    earlier, unless that was so of the lines before it too.
+    """
+    event, *following = ahead
+    least = event.timestamp - tolerance
+    lower = [other for other in map(_TIME, following) if other < least]
+    if watermark is not None and any(other >= watermark - tolerance for other in lower):
+        return watermark
+    if len(following) < LOOK_AHEAD and not is_last:
+        return None
+    if watermark is None:  # of the first events, most are right
+        return lower[0] if 2 * len(lower) > len(following) else event.timestamp
+    if len(following) < LOOK_AHEAD:
+        latest = event.line.received_at + tolerance
+        if watermark <= latest < event.timestamp:
+            return watermark
+    return event.timestamp
+
+
+class Outliers:
+    """Tells events whose clocks are wrong, and counts them.
+
+    With `is_part`, a part of a partition's events is known, and others said already how far each of
+    them moves the watermark; what is still ahead of it is wrong.
+    """
+
+    def __init__(self, config: WindowConfig, *, is_part: bool = False) -> None:
+        self.tolerance = 0.0 if is_part else tolerance_of(config)
+        self.count = 0
+        self.last: Event | None = None
+        """The last one that was found."""
+        self._is_part = is_part
+
+    def counted_at(
+        self, ahead: Sequence[Event], watermark: float | None, *, is_last: bool
+    ) -> float | None:
+        """The same for an event that need not be doubtful."""
+        event = ahead[0]
+        if self._is_part and watermark is not None:
+            return watermark
+        if not is_doubtful(event, watermark, self.tolerance):
+            return event.timestamp
+        found = counted_at(ahead, watermark, self.tolerance, is_last=is_last)
+        if found is not None and found < event.timestamp:
+            self.count, self.last = self.count + 1, event
+        return found
+
+
+def counted(
+    events: Iterable[Event], watermark: float | None, tolerance: float, after: Iterable[Event] = ()
+) -> Iterator[tuple[Event, float]]:
+    """Each event with the watermark at which it counts, as a `Windower` would count it.
+
+    `after` are the events that follow them; they are asked for only where they have to tell.
+    """
+    source, following = iter(events), iter(after)
+    own: deque[Event] = deque(islice(source, 1))
+    later: list[Event] = []
+    while own:
+        event = own[0]
+        if is_doubtful(event, watermark, tolerance):
+            own += islice(source, LOOK_AHEAD + 1 - len(own))
+            missing = LOOK_AHEAD + 1 - len(own)
+            later += islice(following, max(0, missing - len(later)))
+            ahead = [*own, *later[: max(0, missing)]]
+            watermark = counted_at(ahead, watermark, tolerance, is_last=True)
+        elif watermark is None or event.timestamp > watermark:
+            watermark = event.timestamp
+        assert watermark is not None  # noqa: S101  for the type checker: the last event tells
+        yield event, watermark
+        own.popleft()
+        if not own:
+            own += islice(source, 1)
