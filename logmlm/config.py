@@ -137,12 +137,18 @@ class FormatConfig(Section):
     """Where a line's timestamp, level, fields and message are.
 
     Stack traces and the like are joined by most formats themselves; `multiline` is for others.
+    `message_field`, `time_field` and `level_field` name fields of JSON lines (and of JSON in the
+    lines of containers) that go before the usual names; `a.b` is the field of that name, or field
+    `b` of field `a`.
     """
 
     name: str = "auto"
     custom: dict[str, CustomFormat] = Field(default_factory=dict)
     timezone: str = "UTC"
     multiline: MultilineConfig | None = None
+    message_field: Annotated[str, Field(min_length=1)] | None = None
+    time_field: Annotated[str, Field(min_length=1)] | None = None
+    level_field: Annotated[str, Field(min_length=1)] | None = None
 
 
 class MaskConfig(Section):

@@ -23,6 +23,7 @@ from pathlib import Path
 from logmlm.config import WindowConfig
 from logmlm.errors import DataError, StorageError
 from logmlm.formats import LineFormat
+from logmlm.formats.assemble import OfContainers
 from logmlm.formats.timestamps import DAY_S
 from logmlm.reader import EventReader
 from logmlm.records import Event, Fields, LogLine, Window
@@ -34,6 +35,8 @@ from logmlm.windows import Windower
 
 BORDER_LINES = 1_000
 """So many lines are looked at for a place to cut; where none is, the shard goes on."""
+LOOK_BACK_BYTES = 2 << 20
+"""So much is read before a place where a file of a container runtime may be cut."""
 BATCH_LINES = 4_096
 PART_EVENTS = 100_000
 
@@ -323,15 +326,24 @@ def _first_time(path: str, line_format: LineFormat) -> list[float]:
 def _border(path: str, position: int, line_format: LineFormat) -> list[tuple[int, float]]:
     """The first place at `position` or later where the file can be cut, and the time there.
 
-    There is none where the next `BORDER_LINES` lines have none.
+    There is none where the next `BORDER_LINES` lines have none. No line that was cut, of whatever
+    stream, goes on behind it: those before `position` are looked at too.
     """
-    above: Fields | None = None
-    for line in islice(read_part(path, line_start_after(path, position)), BORDER_LINES):
+    back = LOOK_BACK_BYTES if isinstance(line_format, OfContainers) else 0
+    begin = line_start_after(path, position - back) if position > back else 0
+    is_start, cut, lines = False, dict[str | None, bool](), 0
+    for line in read_part(path, begin):
         fields = line_format.parse(line.text, line.received_at)
         time = None if fields is None else fields.timestamp
-        if time is not None and above is not None and not above.partial:
-            return [(line.start, time)]
-        above = fields
+        if line.start >= position:
+            if time is not None and is_start and not any(cut.values()):
+                return [(line.start, time)]
+            lines += 1
+            if lines == BORDER_LINES:
+                break
+        is_start = fields is not None
+        if fields is not None:
+            cut[fields.attributes.get("log.iostream")] = fields.partial
     return []
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config import FormatConfig
-from logmlm.formats import attribute, get_format
+from logmlm.config import CustomFormat, FormatConfig
+from logmlm.errors import ConfigError, FormatError
+from logmlm.formats import attribute, detect_format, get_format
 from logmlm.records import Fields
 
 VALUES = st.recursive(
@@ -161,3 +162,57 @@ def test_docker_cuts_a_message_at_its_buffers_size(size: int, partial: bool) -> 
     fields = parse(json.dumps(record), "docker")
     assert fields is not None
     assert (attribute(fields, "logtag") == "P") is partial
+
+
+NAMED = FormatConfig(
+    name="json", message_field="event.text", time_field="event.at", level_field="event.grade"
+)
+
+
+def test_fields_that_the_user_names_go_before_the_usual_ones() -> None:
+    record = {
+        "msg": "usual",
+        "time": "2024-03-14T10:00:00Z",
+        "level": "info",
+        "event": {"text": "own", "at": {"$date": "2024-03-14T10:00:05Z"}, "grade": "err"},
+    }
+    fields = get_format(NAMED).parse(json.dumps(record), 0.0)
+    assert fields is not None
+    assert (fields.timestamp, fields.level, fields.message) == (1710410405.0, "ERROR", "own")
+    assert fields.attributes["msg"] == "usual"
+    assert "event.text" not in fields.attributes
+
+
+def test_a_line_without_the_named_fields_is_read_by_the_usual_ones() -> None:
+    line = '{"msg": "usual", "time": "2024-03-14T10:00:00Z", "level": "info", "event": {"at": "x"}}'
+    assert get_format(NAMED).parse(line, 0.0) == parse(line)
+    assert get_format(NAMED).parse('{"level": "info"}', 0.0) is None
+
+
+@pytest.mark.parametrize("name", ["cri", "docker"])
+def test_named_fields_count_in_the_lines_of_containers_too(name: str) -> None:
+    inner = json.dumps({"text": "own", "msg": "usual", "grade": "warn"})
+    outer = {"log": inner + "\n", "stream": "stdout", "time": "2024-03-14T10:00:00Z"}
+    line = json.dumps(outer) if name == "docker" else f"2024-03-14T10:00:00Z stdout F {inner}"
+    config = FormatConfig(name=name, message_field="text", level_field="grade")
+    fields = get_format(config).parse(line, 0.0)
+    assert fields is not None
+    assert (fields.level, fields.message, fields.timestamp) == ("WARNING", "own", 1710410400.0)
+
+
+def test_with_named_fields_auto_takes_a_format_that_has_fields() -> None:
+    own = CustomFormat(pattern="(?P<message>.*)")
+    config = FormatConfig(message_field="text", custom={"own": own})
+    assert detect_format(['{"text": "a"}'], config).format.name == "json"
+    with pytest.raises(FormatError):
+        detect_format(["2024-03-14T10:00:00Z INFO a"], config)
+
+
+@pytest.mark.parametrize("name", ["syslog", "plain", "own"])
+def test_fields_named_for_a_format_without_fields_are_refused(name: str) -> None:
+    own = CustomFormat(pattern="(?P<message>.*)")
+    config = FormatConfig(name=name, time_field="at", custom={"own": own})
+    with pytest.raises(
+        ConfigError, match=rf"which format '{name}' has not; take cri, docker, json"
+    ):
+        get_format(config)

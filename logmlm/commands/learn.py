@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"})
 """Options that are not called as what they set."""
 _THRESHOLD = ("alerts_per_day", "false_alarm_rate", "contamination", "folds", "exactness")
+_FIELDS = ("message_field", "time_field", "level_field")
 _MODEL = ("preset", "epochs", "patience", "seed", "device")
 
 
@@ -45,6 +46,9 @@ _MODEL = ("preset", "epochs", "patience", "seed", "device")
 @click.option("--out", type=click.Path(path_type=Path), help="The model directory to write.")
 @click.option("--name", help="What alerts call the model. [default: the directory's name]")
 @click.option("--format", "format_name", help="Line format, or auto. [default: auto]")
+@click.option("--message-field", help="The field of JSON lines that is the message.")
+@click.option("--time-field", help="The field of JSON lines that is the time.")
+@click.option("--level-field", help="The field of JSON lines that is the level.")
 @click.option("--window", type=click.Choice(["session", "count", "time"]), help="Window kind.")
 @click.option("--key", help="Session key: a field's name, or a regex over the message.")
 @click.option("--gap", help="Idle time that ends a session, such as 30s. [default: 60s]")
@@ -136,7 +140,7 @@ def _config(
         if not merged.get(name):
             raise UsageError(f"train needs {what}; see logmlm train --help")
     config = _checked(merged)
-    if options["format_name"]:
+    if any(options[name] for name in ("format_name", *_FIELDS)):
         _check_format(config.format)
     return config
 
@@ -191,7 +195,7 @@ def _sections(
         "out": options["out"],
         "name": options["name"],
         "labels": options["labels"],
-        "format": {"name": options["format_name"]},
+        "format": {"name": options["format_name"], **{name: options[name] for name in _FIELDS}},
         "window": {
             "kind": kind if options["window"] or options["key"] else None,
             "key": options["key"],

@@ -15,7 +15,7 @@ from logmlm.formats.containers import cri, docker
 from logmlm.formats.custom import custom
 from logmlm.formats.databases import postgresql, redis
 from logmlm.formats.general import iso8601, plain
-from logmlm.formats.json_lines import json_lines
+from logmlm.formats.json_lines import FieldNames, json_lines
 from logmlm.formats.line_format import LineFormat
 from logmlm.formats.log4j import hadoop, hdfs, kafka, spark, zookeeper
 from logmlm.formats.syslog import rfc5424, syslog
@@ -45,6 +45,11 @@ _BUILDERS: MappingProxyType[str, Callable[[tzinfo], LineFormat]] = MappingProxyT
     }
 )
 
+_OF_FIELDS: MappingProxyType[str, Callable[[tzinfo, FieldNames | None], LineFormat]] = (
+    MappingProxyType({"cri": cri, "docker": docker, "json": json_lines})
+)
+"""Formats whose fields may have names of the user's own."""
+
 FORMATS: tuple[str, ...] = tuple(_BUILDERS)
 """Names of the built-in formats, the strictest first, as `auto` tries them."""
 
@@ -54,12 +59,15 @@ def get_format(config: FormatConfig) -> LineFormat:
 
     Raises:
         ConfigError: there is none of that name (the text names the nearest), the name is
-            `auto`, or the format's settings or the time zone can't be used.
+            `auto`, or the format's settings or the time zone can't be used, or fields are named
+            for a format that has none.
 
     """
-    zone = _zone(config)
+    zone, names = _zone(config), _field_names(config)
     if config.name in config.custom:
         return custom(config.name, config.custom[config.name], zone)
+    if config.name in _OF_FIELDS:
+        return _OF_FIELDS[config.name](zone, names)
     if config.name in _BUILDERS:
         return _BUILDERS[config.name](zone)
     if config.name == "auto":
@@ -74,12 +82,24 @@ def candidates(config: FormatConfig) -> tuple[LineFormat, ...]:
         ConfigError: a custom format's settings or the time zone can't be used.
 
     """
-    zone = _zone(config)
-    own = [custom(name, settings, zone) for name, settings in config.custom.items()]
-    known = [
-        build(zone) for name, build in _BUILDERS.items() if name not in ("plain", *config.custom)
-    ]
-    return (*own, *known)
+    names = _field_names(config)
+    tried = _OF_FIELDS if names is not None else _BUILDERS
+    known = [name for name in tried if name not in ("plain", *config.custom)]
+    own = config.custom if names is None else {}
+    return tuple(get_format(config.model_copy(update={"name": name})) for name in (*own, *known))
+
+
+def _field_names(config: FormatConfig) -> FieldNames | None:
+    """The names of fields that a config gives; with them only formats that have fields will do."""
+    names = FieldNames(config.message_field, config.time_field, config.level_field)
+    if names == FieldNames():
+        return None
+    if config.name not in ("auto", *_OF_FIELDS) or config.name in config.custom:
+        raise ConfigError(
+            "format.message_field, time_field and level_field name fields of JSON, which format"
+            f" '{config.name}' has not; take {', '.join(_OF_FIELDS)}, or leave them out"
+        )
+    return names
 
 
 def _unknown(config: FormatConfig) -> str:
