@@ -28,9 +28,9 @@ _NOWHERE: Final = -1
 _START, _STOP = "(?<![A-Za-z0-9])", "(?![A-Za-z0-9])"
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_CLOCK = r"\d{2}:\d{2}:\d{2}(?:[.,]\d{1,9})?"
+_CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?"
 _HEX, _ALNUM = "[0-9a-fA-F]", "[A-Za-z0-9]"
-_DECIMAL = r"(?<![A-Za-z0-9.])\d++(?:\.\d++)?"
+_DECIMAL = r"(?<![A-Za-z0-9.])[0-9]++(?:\.[0-9]++)?"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _NO_METHOD = "".join(f"(?<!{method} )" for method in _METHODS)
 _NAME = r"[\w@%+=~#$*-]++"
@@ -38,24 +38,24 @@ _NAME = r"[\w@%+=~#$*-]++"
 BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
     {
         # The status of a web request is what an operator looks at: it stays as it is.
-        "STATUS": rf"{_START}(?:{'|'.join(_METHODS)}) \S++(?: HTTP/\d(?:\.\d)?)?\"? "
-        r"(?P<keep>\d{3})(?!\S)",
+        "STATUS": rf"{_START}(?:{'|'.join(_METHODS)}) \S++(?: HTTP/[0-9](?:\.[0-9])?)?\"? "
+        r"(?P<keep>[0-9]{3})(?!\S)",
         "TIME": rf"(?<![\w.:])(?:"
-        rf"(?:{_DAY},? )?(?:{_MONTH} {{1,2}}\d{{1,2}}|\d{{1,2}} {_MONTH} \d{{4}}),? "
-        rf"{_CLOCK}(?: (?:[A-Z]{{3,4}} )?\d{{4}}(?![/-]))?"
-        rf"|\d{{4}}-\d{{2}}-\d{{2}}[T ]{_CLOCK}(?:Z|[+-]\d{{2}}:?\d{{2}})?"
-        rf"|\d{{2}}/{_MONTH}/\d{{4}}:{_CLOCK}(?: [+-]\d{{4}})?"
-        rf"|\d{{4}}[-/]\d{{2}}[-/]\d{{2}}(?: {_CLOCK})?"
+        rf"(?:{_DAY},? )?(?:{_MONTH} {{1,2}}[0-9]{{1,2}}|[0-9]{{1,2}} {_MONTH} [0-9]{{4}}),? "
+        rf"{_CLOCK}(?: (?:[A-Z]{{3,4}} )?[0-9]{{4}}(?![/-]))?"
+        rf"|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}(?:Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
+        rf"|[0-9]{{2}}/{_MONTH}/[0-9]{{4}}:{_CLOCK}(?: [+-][0-9]{{4}})?"
+        rf"|[0-9]{{4}}[-/][0-9]{{2}}[-/][0-9]{{2}}(?: {_CLOCK})?"
         rf"|{_CLOCK})(?![\w:])",
         "URL": r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]*+://[^\s\"'<>()\[\]{}]++",
         "QUERY": r"(?<=\?)[\w%.~+\[\]-]*+=[^\s\"]*+",
         "UUID": rf"{_START}{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}{_STOP}",
         "MAC": rf"(?<![\w:-]){_HEX}{{2}}(?:[:-]{_HEX}{{2}}){{5}}(?![\w:-])",
         "IP": rf"(?<![\w.:])/?(?:(?:{_HEX}{{1,4}}:){{7}}{_HEX}{{1,4}}"
-        rf"|(?=[0-9a-fA-F:]{{0,39}}\d)(?:{_HEX}{{1,4}}:){{0,6}}{_HEX}{{0,4}}::"
+        rf"|(?=[0-9a-fA-F:]{{0,39}}[0-9])(?:{_HEX}{{1,4}}:){{0,6}}{_HEX}{{0,4}}::"
         rf"(?:{_HEX}{{1,4}}:){{0,6}}{_HEX}{{1,4}})(?![\w:])"
-        r"|(?:(?<![\w.])/|(?<![A-Za-z\d.]))"
-        r"\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)(?::\d{1,5}(?!\d))?",
+        r"|(?:(?<![\w.])/|(?<![A-Za-z0-9.]))"
+        r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?!\.?[0-9])(?::[0-9]{1,5}(?![0-9]))?",
         "EMAIL": r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++",
         # Of two or more parts, and not what a web request asks for: there, words have meaning.
         "PATH": rf"(?<![\w.<>/~-]){_NO_METHOD}(?:~|\.{{1,2}})?"
@@ -63,16 +63,16 @@ BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
         r"|(?<![\w\\])[A-Za-z]:\\[^\s:*?\"<>|]++",
         # 0x…, eight digits or more with a letter among them, a zero-padded word, an object's hash.
         "HEX": rf"{_START}(?:0[xX]{_HEX}++"
-        rf"|(?={_HEX}{{0,64}}\d)(?={_HEX}{{0,64}}[a-fA-F]){_HEX}{{8,}}+"
-        rf"|0\d{{7}}|(?<=@){_HEX}{{4,8}}){_STOP}",
+        rf"|(?={_HEX}{{0,64}}[0-9])(?={_HEX}{{0,64}}[a-fA-F]){_HEX}{{8,}}+"
+        rf"|0[0-9]{{7}}|(?<=@){_HEX}{{4,8}}){_STOP}",
         # Twelve letters and digits or more, three digits among them: queue ids, pods, containers.
-        "ID": rf"{_START}(?=\d{{0,64}}[A-Za-z])(?={_ALNUM}{{0,64}}\d{_ALNUM}{{0,64}}\d"
-        rf"{_ALNUM}{{0,64}}\d){_ALNUM}{{12,}}+",
-        "DURATION": rf"(?<![A-Za-z0-9.])(?:\d++(?:\.\d++)?(?:ns|us|µs|ms|s|min|m|h|d)){{1,6}}+"
+        "ID": rf"{_START}(?=[0-9]{{0,64}}[A-Za-z])(?={_ALNUM}{{0,64}}[0-9]{_ALNUM}{{0,64}}[0-9]"
+        rf"{_ALNUM}{{0,64}}[0-9]){_ALNUM}{{12,}}+",
+        "DURATION": r"(?<![A-Za-z0-9.])(?:[0-9]++(?:\.[0-9]++)?(?:ns|us|µs|ms|s|min|m|h|d)){1,6}+"
         rf"{_STOP}|{_DECIMAL} (?:ns|us|µs|ms|s|sec){_STOP}",
         "SIZE": rf"{_DECIMAL}(?: ?(?:[KMGTP]i?|[kmg])?[Bb]|[KMGTP]i?){_STOP}",
-        "NUM": rf"{_START}(?:(?<![A-Za-z0-9>)\]])[-+])?\d+(?:[.,]\d+)*"
-        rf"(?:[eE][-+]?\d+)?{_STOP}",
+        "NUM": rf"{_START}(?:(?<![A-Za-z0-9>)\]])[-+])?[0-9]+(?:[.,][0-9]+)*"
+        rf"(?:[eE][-+]?[0-9]+)?{_STOP}",
     }
 )
 """The masks that every message goes through unless the config names some, in this order."""

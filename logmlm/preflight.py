@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from logmlm.configfile import read_config
 from logmlm.daemon import state_directory
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
 from logmlm.formats.catalogue import candidates, get_format
+from logmlm.globs import matches
 from logmlm.kafkaaddress import SCHEME, KafkaAddress
 from logmlm.labels import Labels
 from logmlm.manifest import FILE_NAME, Manifest
@@ -87,7 +87,7 @@ def _check_logs(path: Path, config: TrainingConfig) -> None:
             with _named(path, "logs"):
                 KafkaAddress.parse(pattern, 0.0)
             continue
-        logs = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
+        logs = matches(pattern)
         if not logs and pattern != STDIN:
             raise ConfigError(f"{path}: 'logs': no file matches {pattern}")
         found += logs or [pattern]
@@ -153,7 +153,7 @@ def _check_source(path: Path, config: SourceConfig) -> list[str]:
 
 def _there(pattern: str) -> Iterator[str]:
     """What matches a pattern; a link to nothing is passed over, as it is when it is followed."""
-    for found in glob.iglob(pattern, recursive=True):  # noqa: PTH207  Path.glob wants a root
+    for found in matches(pattern):
         try:
             Path(found).stat()
         except PermissionError:

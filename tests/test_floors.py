@@ -29,6 +29,7 @@ FLOORS = (
         "maskadvice",
         "tables",
         "follower",
+        "globs",
         "parsed",
     ),
     ("kafkaconfig", "kafkaaddress", "surges", "windowrules", "windowid", "tally", "watermark"),

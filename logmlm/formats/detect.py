@@ -20,7 +20,9 @@ _NO_DATE = 0.0  # the time that years are guessed by, where timestamps are not l
 _CONTINUATION = re.compile(
     r"\s|Caused by: |Suppressed: |Traceback \(|During handling of|The above exception"
     r"|\.\.\. \d+ more|[)\]}]+[,;]?\s*$|goroutine \d+ \["
-    r"|[\w.$]*[A-Z]\w*(?:Exception|Error|Warning|Interrupt|Throwable|Fault)(?::|\s*$)",
+    # Possessive and lazy, so that a run of letters is gone through but once.
+    r"|(?:\w*+[.$])*+[^\WA-Z]*+[A-Z]\w*?"
+    r"(?:Exception|Error|Warning|Interrupt|Throwable|Fault)(?::|\s*$)",
     re.ASCII,
 )
 

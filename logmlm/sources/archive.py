@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from glob import glob, has_magic
+from glob import has_magic
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from typing import Any, cast
 import zstandard
 
 from logmlm.errors import DataError, StorageError
+from logmlm.globs import matches
 from logmlm.records import LogLine
 from logmlm.sources.blocks import MAX_LINE_BYTES, Block, blocks, log_lines
 from logmlm.sources.fingerprint import HEAD_BYTES, partition_name
@@ -46,8 +47,8 @@ def expand(patterns: Sequence[str]) -> tuple[str, ...]:
     """Files for paths and globs, each once; what is a path, or matches nothing, stays as it is."""
     found: list[str] = []
     for pattern in patterns:
-        matches = [] if Path(pattern).exists() else glob(pattern, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
-        found += sorted(matches) or [pattern]
+        paths = [] if Path(pattern).exists() else matches(pattern)
+        found += paths or [pattern]
     return tuple(dict.fromkeys(found))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
 import stat
@@ -13,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from logmlm.errors import ConfigError
+from logmlm.globs import matches
 from logmlm.sources.fingerprint import FileId
 
 _ROOT = Path("/")
@@ -48,9 +48,9 @@ class Discovery:
         """Regular files that are there now, each once, though it may have several names."""
         found: set[str] = set()
         for pattern in self._include:
-            matches = glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob wants a root
-            found.update(matches)
-            if not matches and pattern not in self._awaited:
+            paths = matches(pattern)
+            found.update(paths)
+            if not paths and pattern not in self._awaited:
                 self._awaited.add(pattern)
                 logger.warning("no file matches %s yet; waiting for one", pattern)
         return _regular(
