@@ -26,16 +26,18 @@ class CriFormat(PatternFormat):
 
     def parse(self, text: str, now: float) -> Fields | None:
         """See `LineFormat.parse`; parts that were joined to one text are read together."""
-        fields = super().parse(text, now)
+        fields = PatternFormat.parse(self, text, now)
         if fields is None:
             return None
-        if fields.partial and "\n" in text:
+        if fields.partial:
+            if "\n" not in text:
+                return fields
             fields = self._joined(fields, text.lstrip("\r\n").split("\n")[1:], now)
-        return fields if fields.partial else self.whole(fields)
+        return self.whole(fields) if "=" in fields.message or fields.message[:1] == "{" else fields
 
     def whole(self, fields: Fields) -> Fields:
         """Return the fields of a message, with those in it."""
-        inner = inner_fields(fields.message, self.zone, self.names)
+        inner = None if fields.partial else inner_fields(fields.message, self.zone, self.names)
         return fields if inner is None else around(fields, inner)
 
     def is_of_shape(self, fields: Fields) -> bool:
@@ -45,7 +47,7 @@ class CriFormat(PatternFormat):
     def _joined(self, first: Fields, rest: list[str], now: float) -> Fields:
         stream, messages, is_cut = first.attributes.get("log.iostream"), [first.message], True
         for line in rest:
-            part = super().parse(line, now)
+            part = PatternFormat.parse(self, line, now)
             if part is None or part.attributes.get("log.iostream") != stream:
                 break
             messages.append(part.message)
@@ -65,19 +67,26 @@ class DockerFormat:
 
     def parse(self, text: str, now: float) -> Fields | None:  # noqa: ARG002  JSON's dates have years
         """See `LineFormat.parse`; parts that were joined to one text are read together."""
-        lines = text.lstrip("\r\n").split("\n")
+        fields = self._part(text)
+        if fields is None and "\n" in text:
+            fields = self._joined(text.lstrip("\r\n").split("\n"))
+        if fields is None or fields.partial:
+            return fields
+        return self.whole(fields) if "=" in fields.message or fields.message[:1] == "{" else fields
+
+    def whole(self, fields: Fields) -> Fields:
+        """Return the fields of a message, with those in it."""
+        inner = inner_fields(fields.message, self.zone, self.names)
+        return fields if inner is None else around(fields, inner)
+
+    def _joined(self, lines: list[str]) -> Fields | None:
         fields = self._part(lines[0])
         for line in lines[1:]:
             if fields is None or not fields.partial or (part := self._part(line)) is None:
                 break
             message = fields.message + part.message
             fields = replace(fields, message=message, partial=part.partial)
-        return fields if fields is None or fields.partial else self.whole(fields)
-
-    def whole(self, fields: Fields) -> Fields:
-        """Return the fields of a message, with those in it."""
-        inner = inner_fields(fields.message, self.zone, self.names)
-        return fields if inner is None else around(fields, inner)
+        return fields
 
     def _part(self, text: str) -> Fields | None:
         record = load_object(text)
@@ -105,8 +114,11 @@ def _docker_fields(record: Record, zone: tzinfo) -> Fields | None:
     if not (isinstance(log, str) and isinstance(stream, str) and isinstance(time, str)):
         return None
     cut = _is_cut(log)
-    attributes = {"log.iostream": stream} | ({"logtag": PARTIAL} if cut else {})
-    attributes |= _extra(record.get("attrs"))
+    attributes = {"log.iostream": stream}
+    if cut:
+        attributes["logtag"] = PARTIAL
+    if "attrs" in record:
+        attributes |= _extra(record["attrs"])
     message = log if cut else first_line(log.strip())
     return Fields(read_field(time, zone), "", message, attributes, partial=cut)
 

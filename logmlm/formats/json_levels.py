@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from logmlm.formats.levels import level_name, numeric_level, otel_level, syslog_level
+from logmlm.linetext import without_controls
 
 LEVELS = (
     *("severityText", "SeverityText", "log.level", "level", "levelname", "severity", "loglevel"),
@@ -38,7 +39,7 @@ def level_of(flat: Mapping[str, str], prefix: str = "") -> str:
     for name in LEVELS:
         word = flat.get(prefix + name if prefix else name)
         if word:
-            return _number(name, word, flat) or level_name(word)
+            return _number(name, word, flat) or level_name(without_controls(word))
     if "PRIORITY" in flat and (found := syslog_level(flat["PRIORITY"])):
         return found
     number = flat.get("severityNumber", flat.get("SeverityNumber", ""))
@@ -58,7 +59,7 @@ def _other_level(flat: Mapping[str, str], prefix: str) -> str:
     for name in MORE_LEVELS:
         if word := flat.get(prefix + name):
             return numeric_level(word) or ("" if word.isdigit() else level_name(word))
-    if "t.$date" in flat and flat.get("s") in _MONGO:
+    if flat.get("s") in _MONGO and ("t.$date" in flat or "t.$date.$numberLong" in flat):
         return level_name(flat["s"])
     if "err_symbol" in flat and "label" in flat:  # MySQL's JSON error log
         return level_name(flat["label"])

@@ -17,6 +17,7 @@ from logmlm.formats.json_times import TIMES, time_of, time_of_value
 from logmlm.formats.line_format import Continuation, first_line
 from logmlm.jsonmessage import field, message_text
 from logmlm.jsontext import read_json
+from logmlm.linetext import without_controls
 from logmlm.records import Fields
 
 Record = dict[str, Any]
@@ -164,7 +165,7 @@ def _usual_message(record: Record, flat: Flat) -> str:
                 if isinstance(record.get(text), dict) or (name == "log" and text[0] == "{"):
                     return ""
                 del flat[name]
-                return text
+                return without_controls(text) if "\x1b" in text else text
     return ""
 
 
@@ -180,13 +181,14 @@ def _unusual_fields(record: Record, flat: Flat, zone: tzinfo) -> Fields | None:
         message, inner, prefix = _constant(flat) or message_of_fields(record, flat), record, ""
     if not message:
         return None
-    own = _below(flat, prefix) if prefix else flat
-    time = time_of(own, inner, zone)
-    level = level_of(own)
-    if prefix:
-        time = time_of(flat, record, zone) if time is None else time
-        level = level or level_of(flat)
-    return Fields(time, level, message, _other_attributes(flat))
+    time = time_of(_below(flat, prefix), inner, zone)
+    if time is None and prefix:
+        time = time_of(flat, record, zone)
+    level = level_of(_below(flat, prefix))
+    while prefix and not level:
+        prefix = prefix[: prefix.rfind(".", 0, -1) + 1]
+        level = level_of(_below(flat, prefix))
+    return Fields(time, level, without_controls(message), _other_attributes(flat))
 
 
 def _other_attributes(flat: Flat) -> Flat:
@@ -254,6 +256,8 @@ def _constant(flat: Flat) -> str:
 
 def _below(flat: Flat, prefix: str) -> Flat:
     """Return the fields whose names begin so, without that beginning."""
+    if not prefix:
+        return flat
     start = len(prefix)
     return {name[start:]: value for name, value in flat.items() if name.startswith(prefix)}
 

@@ -40,7 +40,10 @@ _STATUSES = (
     "status",
 )
 _REQUEST = re.compile(r"[A-Z]{3,16} \S+(?: HTTP/[\d.]+)?", re.ASCII)
-_CALLS = (("eventSource", "eventName"), ("serviceName", "methodName"))
+_CALLS = (
+    ("eventSource", "eventName"),
+    ("protoPayload.serviceName", "protoPayload.methodName"),
+)
 """A service and what was called of it: CloudTrail's events, Google Cloud's audit log."""
 _CODES = ("errorCode", "errorMessage")
 _NO_WORDS = frozenset(
