@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from logmlm.explanation import line_text, printable, surge_text
 from logmlm.formats import attribute
-from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Score
+from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Fields, Score
 from logmlm.rfc3339 import rfc3339
 from logmlm.windowid import window_id
 
@@ -20,8 +21,14 @@ MAX_CHARACTERS = 240
 MAX_DESCRIPTION = 8000
 SEVERE_VALUE = 2.0
 SEVERE_LEVELS = frozenset(
-    {"ERROR", "ERR", "SEVERE", "FAILURE", "CRITICAL", "CRIT", "FATAL", "ALERT", "EMERG", "PANIC"}
+    {
+        *("ERROR", "ERR", "SEVERE", "FAILURE", "CRITICAL", "CRIT", "FATAL", "ALERT"),
+        *("EMERGENCY", "EMERG", "PANIC"),
+    }
 )
+SEVERE_STATUS = 500
+STATUS_NAMES = ("status", "status_code", "statusCode", "DownstreamStatus", "sc-status")
+"""Attributes that hold an HTTP status code: OpenTelemetry's (by its alias) and common loggers'."""
 SURGE = "[SURGE]"
 """Stands in a pattern beside the odd places of a window that alarms with those before it."""
 PLACES = (("host", ("host",)), ("service", ("service", "unit")))
@@ -30,7 +37,7 @@ _MASK = 2**64 - 1
 _VARIABLE = re.compile(r"\w*\d\w*")
 
 
-def make_alert(
+def make_alert(  # noqa: PLR0913  each is given by its name
     score: Score,
     expectations: Sequence[Expectation],
     *,
@@ -38,17 +45,19 @@ def make_alert(
     labels: Mapping[str, str],
     origin: str,
     description: str,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Alert:
     """Make the alert of a window that reaches the threshold; the same score makes the same alert.
 
     `digest` is the model's. `labels` are those that all alerts of this process share (`model`,
-    `source`, and the user's own), and go before what the lines say themselves (`place`). `origin`
-    says where the lines come from, `description` explains the score at length. All annotations
-    are bounded in length.
+    `source`, and the user's own), and go before what the lines say themselves (`place`).
+    `defaults` holds the `host` of lines that name none, and the `file` they were read from.
+    `origin` says where the lines come from, `description` explains the score at length. All
+    annotations are bounded in length.
     """
     own = {"alertname": ALERT_NAME, "severity": severity(score, expectations)}
     identity = window_id(digest, score.window)
-    every = {**own, **place(score), **labels}
+    every = {**own, **place(score, defaults), **labels}
     return Alert(
         id=identity,
         fingerprint=fingerprint(every),
@@ -78,33 +87,51 @@ def severity(score: Score, expectations: Sequence[Expectation]) -> str:
     """Severity by two questions: is the value at least 2, and is an odd line an error?
 
     Both make it `critical`, one makes it `warning`, none `info`. A line is an error from
-    level ERROR up.
+    level ERROR up, or with an HTTP status code of 500 or above.
     """
     events = score.window.events
     is_error = any(
-        events[odd.index].fields.level in SEVERE_LEVELS
-        for odd in _odd(expectations)
-        if odd.index < len(events)
+        _is_error(events[odd.index].fields) for odd in _odd(expectations) if odd.index < len(events)
     )
     return ("info", "warning", "critical")[(score.value >= SEVERE_VALUE) + is_error]
 
 
-def place(score: Score) -> dict[str, str]:
-    """Labels `host` and `service`, each where all lines of the window say the same.
+def _is_error(fields: Fields) -> bool:
+    if fields.level.upper() in SEVERE_LEVELS:
+        return True
+    statuses = (attribute(fields, name) or "" for name in STATUS_NAMES)
+    return any(
+        len(status) == 3 and status.isascii() and status.isdigit() and int(status) >= SEVERE_STATUS
+        for status in statuses
+    )
 
-    A line's service is what its program is called, or else its unit. Surges have neither: what
-    the windows before the last one say is not known any more.
+
+def place(score: Score, defaults: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Return the labels `host`, `service` and `file` as far as they are known.
+
+    `host` and `service` are there where all lines of the window say the same; a line's service is
+    what its program is called, or else its unit. A surge has neither: what the windows before the
+    last one said is not known any more. Where no line of the window names a host, it is the
+    default one. `file` is the default one.
     """
-    if score.surge:
-        return {}
-    found = {name: _agreed(score.window.events, asked) for name, asked in PLACES}
-    return {name: value for name, value in found.items() if value}
+    events = score.window.events
+    said = {name: _values(events, asked) for name, asked in PLACES}
+    found = dict(defaults)
+    if any(said["host"]):
+        found.pop("host", None)
+    if not score.surge:
+        agreed = {name: values.pop() for name, values in said.items() if _agree(values)}
+        found |= {name: printable(value) for name, value in agreed.items()}
+    return found
 
 
-def _agreed(events: Sequence[Event], attributes: Sequence[str]) -> str:
-    """What all events say, on one row and without control characters; empty if they do not."""
-    values = {next(filter(None, _said(event, attributes)), "") for event in events}
-    return printable(values.pop()) if len(values) == 1 else ""
+def _values(events: Sequence[Event], attributes: Sequence[str]) -> set[str]:
+    """Return the distinct values of the first of `attributes` that each event has; "" for none."""
+    return {next(filter(None, _said(event, attributes)), "") for event in events}
+
+
+def _agree(values: set[str]) -> bool:
+    return len(values) == 1 and "" not in values
 
 
 def _said(event: Event, attributes: Sequence[str]) -> Iterator[str]:

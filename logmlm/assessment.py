@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from logmlm.modeldir import TrainingWindows
 from logmlm.records import END_TOKEN, UNKNOWN, Score, Window
 from logmlm.report import write_report
 from logmlm.rules import Verdict, rule_table
+
+Show = Callable[[Iterable[Score]], Iterable[Score]]
+"""Passes scores on and shows how many have passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,19 @@ class Assessment:
 
 
 def assess(
-    detector: Detector, model: Path, windows: Sequence[Window], labels: Labels, *, oracle: bool
+    detector: Detector,
+    model: Path,
+    windows: Sequence[Window],
+    labels: Labels,
+    *,
+    oracle: bool,
+    show: Show = iter,
 ) -> Assessment:
     """Measure the model in the directory `model` on labelled windows, beside the simple rules.
 
     Where labels go by key, each key counts once, judged by its oddest window: a label speaks
-    of all that was logged under a key, and a pause may have cut that in several windows.
+    of all that was logged under a key, and a pause may have cut that in several windows. Windows
+    without a key have no label then: they are scored, and counted apart from the table.
     Perplexity and masked accuracy are those of the windows that are not labelled.
 
     Raises:
@@ -57,7 +67,7 @@ def assess(
         raise DataError("the logs make no windows to evaluate")
     judged = _by_key(windows) if labels.keys is not None else [[i] for i in range(len(windows))]
     truth = Truth.of([_whole([windows[i] for i in group]) for group in judged], labels)
-    scores = tuple(detector.judge().judge(windows))
+    scores = tuple(show(detector.scores(windows)))
     verdicts = [model_verdict([score.value for score in scores])]
     verdicts += _rules(detector, model, windows)
     quality = detector.quality([w for w in windows if not labels.is_anomaly(w)] or windows)
@@ -71,7 +81,13 @@ def assess(
         unit="windows" if labels.keys is None else "keys",
     )
     screened = sum(score.rung == "screened" for score in scores)
-    evaluation = replace(evaluation, screened=screened)
+    without = [s for s in scores if not s.window.key] if labels.keys is not None else []
+    evaluation = replace(
+        evaluation,
+        screened=screened,
+        keyless=len(without),
+        keyless_flagged=sum(score.is_anomaly for score in without),
+    )
     return Assessment(evaluation, tuple(verdicts), truth, scores)
 
 
@@ -90,10 +106,11 @@ def _word(detector: Detector, template_id: str) -> str:
 
 
 def _by_key(windows: Sequence[Window]) -> list[list[int]]:
-    """The windows of each key, by place; one without a key stands for itself."""
-    groups: dict[str | int, list[int]] = defaultdict(list)
+    """Return the places of each key's windows; windows without a key are left out."""
+    groups: dict[str, list[int]] = defaultdict(list)
     for place, window in enumerate(windows):
-        groups[window.key or place].append(place)
+        if window.key:
+            groups[window.key].append(place)
     return list(groups.values())
 
 

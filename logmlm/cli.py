@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -52,6 +53,8 @@ class _Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, and see that none of its words is empty."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise UsageError(_unknown_command(args[0]))
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None:
             _refuse_empty(click.Context(command, ctx, name), rest)
@@ -67,7 +70,23 @@ class _Group(click.Group):
             sys.exit(BROKEN_PIPE)
 
 
+def _show_version(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if is_asked:
+        from logmlm import __version__
+
+        click.echo(f"logmlm {__version__}")
+        context.exit()
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit; `logmlm version` shows the libraries' versions too.",
+)
 def logmlm() -> None:
     """Learn the language of a system's own logs, and say when a line does not belong."""
 
@@ -86,6 +105,12 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except Exception as error:  # whatever else went wrong: a sentence, no traceback
         sys.exit(_explained(error))
+
+
+def _unknown_command(name: str) -> str:
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"the commands are {', '.join(COMMANDS)}"
+    return f"there is no command '{name}'; {hint}"
 
 
 def _refuse_empty(context: click.Context, args: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -32,9 +33,14 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 
 def read_training_config(
-    path: Path, environment: Mapping[str, str] | None = None
+    path: Path,
+    environment: Mapping[str, str] | None = None,
+    over: Mapping[str, Any] = MappingProxyType({}),
 ) -> TrainingConfig:
     """Read what `logmlm train` is told; `environment` fills `${VAR}` (None: the process's own).
+
+    The keys of `over` (`logs`, `out` from the command line) replace those of the file, which may
+    then leave them out.
 
     Raises:
         ConfigError: the file can't be read, or is wrong; the text has one line for each
@@ -44,6 +50,7 @@ def read_training_config(
     document = Document.read(path, environment)
     if _kind(document) is RunConfig:
         raise ConfigError(f"{path}: this is a config for running; use it with logmlm run --config")
+    document.data |= over
     return _check(document, TrainingConfig)
 
 

@@ -17,10 +17,11 @@ import json
 import logging
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -31,6 +32,7 @@ from logmlm.alerts import make_alert
 from logmlm.couriers import Receiver, Threads
 from logmlm.errors import ConfigError, StorageError, UndeliveredError, UsageError
 from logmlm.explanation import render
+from logmlm.manifest import Manifest
 from logmlm.metrics import Metrics
 from logmlm.outside import Outside
 from logmlm.processes import spare_collector
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from logmlm.detector import Detector
 
 STDIN_DESCRIPTOR = 0
+LOCAL_SOURCES = frozenset({"file", "journald", "stdin"})
+"""Sources whose lines are this machine's unless they say otherwise."""
 MODEL_NOTE = "model.json"
 
 logger = logging.getLogger(__name__)
@@ -70,6 +74,7 @@ class World:
     random: Callable[[], float] = random.random
     environment: Mapping[str, str] | None = None
     grace_s: float = GRACE_S
+    host: str = field(default_factory=socket.gethostname)
 
 
 PROCESS = World()
@@ -207,6 +212,7 @@ class Workshop:
     def _alert_maker(self, loaded: Loaded, source: Source) -> Callable[[Score], Alert]:
         detector = loaded.detector
         labels = {**loaded.config.labels, "source": source.name, "model": detector.manifest.name}
+        host = {"host": self.world.host} if source.name in LOCAL_SOURCES else {}
 
         def make(score: Score) -> Alert:
             expectations = detector.explain(score)
@@ -215,7 +221,8 @@ class Workshop:
                 expectations,
                 digest=detector.digest,
                 labels=labels,
-                origin=source.origin(score.window.partition),
+                origin=(origin := source.origin(score.window.partition)),
+                defaults={**host, **({"file": origin} if Path(origin).is_absolute() else {})},
                 description=render(score, expectations, window_id(detector.digest, score.window)),
             )
 
@@ -259,6 +266,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def _load(model: RunModelConfig) -> Detector:
+    Manifest.read(model.path)  # before torch is imported, which takes seconds
     from logmlm.detector import Detector
 
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from logmlm.windows import Windower
 if TYPE_CHECKING:
     from logmlm.mlm.encoder import Model
 
+SCORED_AT_ONCE = 2_048
 END_TEXT = "(end of window)"
 UNKNOWN_TEXT = "(a line never seen in training)"
 
@@ -134,6 +136,12 @@ class Detector:
         tokens = [self._tokens(window) for window in windows]
         verdicts = self._ladder.judge(tokens, lambda place: is_checked(windows[place]))
         return list(map(_score, windows, verdicts))
+
+    def scores(self, windows: Iterable[Window]) -> Iterator[Score]:
+        """Score all windows of one log, surges included, as they come: `SCORED_AT_ONCE` a batch."""
+        judge, rest = self.judge(), iter(windows)
+        while batch := list(islice(rest, SCORED_AT_ONCE)):
+            yield from judge.judge(batch)
 
     def exactly(self, score: Score) -> Score:
         """The same score with exact numbers; the surge that it tells of stays."""

@@ -97,7 +97,8 @@ class Evaluation:
     """The table: the model's row first, then the rules', over the same windows.
 
     `unit` says what was counted: windows, or keys, each judged by its oddest window. `screened` is
-    how many windows a look let pass, which are ranked by what it saw.
+    how many windows a look let pass, which are ranked by what it saw. `keyless` counts windows
+    without a key where labels go by key: no label speaks of them, so they are in no row.
     """
 
     rows: tuple[Row, ...]
@@ -107,6 +108,8 @@ class Evaluation:
     masked_accuracy: float | None = None
     unit: str = "windows"
     screened: int = 0
+    keyless: int = 0
+    keyless_flagged: int = 0
 
     def as_json(self) -> dict[str, dict[str, Any]]:
         """Give each row's numbers under its name; None is a number that is not defined."""
@@ -114,6 +117,8 @@ class Evaluation:
         language = {"perplexity": self.perplexity, "masked_accuracy": self.masked_accuracy}
         if MODEL in table:
             table[MODEL] |= {k: v for k, v in language.items() if v is not None and isfinite(v)}
+        if MODEL in table and self.keyless:
+            table[MODEL] |= {"keyless": self.keyless, "keyless_flagged": self.keyless_flagged}
         return table
 
     def as_frame(self) -> pd.DataFrame:
@@ -142,6 +147,11 @@ class Evaluation:
         notes = [f"{self.windows} {self.unit}, {self.anomalies} of them labelled anomalous."]
         if self.unit == "keys":
             notes.append("A key is judged by its oddest window.")
+        if self.keyless:
+            notes.append(
+                f"{self.keyless} windows have no key, so no label speaks of them and no row counts"
+                f" them; the model flags {self.keyless_flagged} of them."
+            )
         known = "them" if self.anomalies == self.windows else _NORMAL
         if self.perplexity is not None:
             notes.append(f"The model's perplexity on {known}: {self.perplexity:.4g}.")

@@ -20,7 +20,7 @@ from logmlm.known import Known
 from logmlm.ladder import looks
 from logmlm.looks import Looks
 from logmlm.mlm.checkpoint import TrainingCheckpoint
-from logmlm.mlm.data import Corpus
+from logmlm.mlm.data import MIN_WINDOWS, Corpus
 from logmlm.mlm.model import build_model, set_weights, weights_of
 from logmlm.mlm.pll import Scorer
 from logmlm.mlm.tokenizer import END
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 HELD_OUT_SHARE = 0.10
 VALIDATION_SHARE = 0.05
-MIN_WINDOWS = 20
 RECENT_WINDOWS = 200_000
 """Among so many of the latest, those that come again are looked for."""
 LEAST_GAIN = 0.05  # of a guess's errors; a model that avoids less has learned next to nothing

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from logmlm.config import WindowConfig
-from logmlm.fitting import MIN_WINDOWS
 from logmlm.learning import Lesson
+from logmlm.mlm.data import MIN_WINDOWS
 from logmlm.reader import NO_LINES, SUSPICIOUS_SHARE
 
 KEYLESS_SHARE = 0.5

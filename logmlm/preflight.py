@@ -29,6 +29,7 @@ from logmlm.sources.archive import STDIN, refuse_empty
 from logmlm.sources.discovery import is_excluded, refuse_directories
 from logmlm.sources.listeners import bind, unbind
 from logmlm.templates import Templates
+from logmlm.training import check_device
 
 LABELS_IN_LINE = "in-line"
 """In place of a labels' file: the log's own alert column says it."""
@@ -76,7 +77,7 @@ def _check_training(path: Path, config: TrainingConfig) -> list[str]:
     with _named(path, "templates"):
         Templates(config.templates)
     with _named(path, "model.device"):
-        _check_device(config.model.device)
+        check_device(config.model.device)
     return ["logs are there, and the model directory can be written"]
 
 
@@ -96,13 +97,6 @@ def _check_logs(path: Path, config: TrainingConfig) -> None:
             refuse_empty(found)
 
 
-def _check_device(name: str) -> None:
-    if name not in ("auto", "cpu"):  # torch, which takes seconds to come, has both everywhere
-        from logmlm.mlm.model import resolve_device
-
-        resolve_device(name)
-
-
 @contextmanager
 def _named(config: Path, key: str) -> Iterator[None]:
     """Let what is wrong be an error of that key."""
@@ -115,7 +109,7 @@ def _named(config: Path, key: str) -> Iterator[None]:
 def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]) -> list[str]:
     notes = _check_source(path, config.source)
     with _named(path, "model.device"):
-        _check_device(config.model.device)
+        check_device(config.model.device)
     with _named(path, "sinks"):
         receivers(config, sys.stdout, clock=lambda: 0.0)
     for sink in config.sinks:

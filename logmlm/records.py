@@ -161,8 +161,8 @@ class Window:
 class Rise:
     """How far evidence for a surge of odd windows has risen in a partition.
 
-    `level` is in nats; it has risen since the event time `since`, over that many `windows`, of
-    which `odd` speak for a surge.
+    `level` is in nats. Windows have been odd since the event time `since`, the start of the first
+    of them; `windows` counts all from that one on, `odd` those that speak for a surge.
     """
 
     level: float

@@ -29,6 +29,9 @@ with the logarithm of 1 / rate alone, little costs little."""
 ODD_SHARE = 0.2
 """The bet: this share of windows is odd, with p-values that fall like p^(ODD_SHAPE - 1)."""
 ODD_SHAPE = 0.2
+OLD_SHARE = 0.5
+"""An odd window starts the surge that is told of if the evidence before it is less than this share
+of its own."""
 Array = npt.NDArray[np.float64]
 ScoreAll = Callable[[Sequence[Window]], list[Score]]
 
@@ -66,13 +69,17 @@ class SurgeRule:
         return math.log(1 - ODD_SHARE + ODD_SHARE * ODD_SHAPE * p ** (ODD_SHAPE - 1))
 
     def after(self, rise: Rise | None, score: Score) -> Rise | None:
-        """What a rise is once this window is counted; None if nothing is left of it."""
+        """Return the rise once this window is counted; None if nothing is left of it.
+
+        An odd window that finds less than `OLD_SHARE` of its own evidence is the onset: what is
+        left of older odd windows stays in the level, but is no part of what the alert tells.
+        """
         bet = self.bet(score.p_value)
         level = bet if rise is None else rise.level + bet
         if level <= 0:
             return None
-        if rise is None:
-            rise = Rise(0.0, score.window.end, 0, 0)
+        if rise is None or rise.level < OLD_SHARE * bet:
+            rise = Rise(0.0, score.window.start, 0, 0)
         return Rise(level, rise.since, rise.windows + 1, rise.odd + (bet > 0))
 
     def as_dict(self) -> dict[str, float]:

@@ -1,4 +1,7 @@
-"""`logmlm train` as a function: normal logs in, a model directory out."""
+"""`logmlm train` as a function: normal logs in, a model directory out.
+
+torch takes seconds to import, so it is imported only once the logs have turned out to be enough.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +13,31 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from logmlm import __version__
 from logmlm.config import FormatConfig, TrainingConfig
 from logmlm.crew import Crew
 from logmlm.errors import DataError, FormatError, StorageError
-from logmlm.fitting import MIN_WINDOWS, Fitted, Report, Task, fit
 from logmlm.formats import LineFormat, detect_format, get_format, joined
 from logmlm.labels import Labels
 from logmlm.learning import Learner, Lesson
 from logmlm.lessonadvice import problems, too_few
 from logmlm.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
-from logmlm.mlm.model import resolve_device
-from logmlm.mlm.store import save_model
-from logmlm.mlm.train import EpochReport
+from logmlm.mlm.data import MIN_WINDOWS
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
 from logmlm.parsed import Found
 from logmlm.parsing import Batch, Parsing
 from logmlm.processes import collector_spared
 from logmlm.reader import NO_LINES
 from logmlm.records import LogLine
-from logmlm.sifting import sifted
 from logmlm.sources.archive import refuse_damaged
 from logmlm.storage import PRIVATE, PRIVATE_DIRECTORY, private_opener, restore
 from logmlm.templates import Templates
+
+if TYPE_CHECKING:
+    from logmlm.fitting import Fitted, Report, Task
+    from logmlm.mlm.train import EpochReport
 
 DETECTION_LINES = 1_000
 RULE_WINDOWS = 50_000
@@ -82,7 +86,7 @@ def train(
     restore(config.out)
     check_replaceable(config.out, (FILE_NAME,))
     # What can't work is found before hours of reading, not after.
-    resolve_device(config.model.device)
+    check_device(config.model.device)
     labels, templates = read_labels(config.labels), Templates(config.templates)
     line_format, lines = choose_format(config.format, lines, session.say)
     with _workplace(config.out) as work:
@@ -91,6 +95,9 @@ def train(
         parsed = parse(lines, Parsing(named, config.window.key, templates.masks))
         lesson = learned(config, learner, parsed, named.name)
         _say_learned(lesson, problems(lesson, config.window, named.name), session.say)
+        from logmlm.fitting import fit
+        from logmlm.sifting import sifted
+
         task = _task(config, lesson)
         # Logged too, so that what was sifted stays when it is stopped.
         report = _logged(work / f"{task.identity()}.jsonl", session.report)
@@ -103,6 +110,19 @@ def train(
             manifest = _save(directory, config, line_format, lesson, fitted)
     shutil.rmtree(work, ignore_errors=True)
     return manifest
+
+
+def check_device(name: str) -> None:
+    """Check that this machine has the device; torch is not imported for those that always exist.
+
+    Raises:
+        UsageError: it does not.
+
+    """
+    if name not in ("auto", "cpu"):
+        from logmlm.mlm.model import resolve_device
+
+        resolve_device(name)
 
 
 def choose_format(
@@ -167,6 +187,8 @@ def read_labels(path: Path | None) -> Labels | None:
 
 
 def _task(config: TrainingConfig, lesson: Lesson) -> Task:
+    from logmlm.fitting import Task
+
     return Task(
         corpus=lesson.corpus,
         vocabulary_size=len(lesson.vocabulary),
@@ -181,6 +203,8 @@ def _task(config: TrainingConfig, lesson: Lesson) -> Task:
 def _save(
     directory: Path, config: TrainingConfig, line_format: LineFormat, lesson: Lesson, fitted: Fitted
 ) -> Manifest:
+    from logmlm.mlm.store import save_model
+
     save_model(fitted.model, lesson.vocabulary, directory)
     lesson.templates.save(directory / "templates.json")
     save_calibration(fitted.calibration, fitted.screen, directory)

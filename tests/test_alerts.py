@@ -11,7 +11,7 @@ from logmlm.alerts import MAX_CHARACTERS, MAX_LINES, fingerprint, make_alert, se
 from logmlm.config import FormatConfig
 from logmlm.formats import get_format
 from logmlm.reader import EventReader
-from logmlm.records import UNKNOWN, LogLine, Rise
+from logmlm.records import UNKNOWN, Expectation, Fields, LogLine, Rise
 from logmlm.sources.journal_entry import read_entry
 from logmlm.windowid import window_id
 
@@ -123,6 +123,44 @@ def test_fixed_labels_win_and_what_the_lines_say_changes_no_id():
     assert (again.id, again.fingerprint) == (made.id, made.fingerprint)
     nowhere = placed("plain", "ODD", labels={"service": "ours", "model": "m"})
     assert (nowhere.id == made.id, nowhere.fingerprint == made.fingerprint) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ((None, None), {"host": "here", "file": "/a.log"}),
+        (("web1", "web1"), {"host": "web1", "file": "/a.log"}),
+        (("web1", None), {"file": "/a.log"}),
+        (("web1", "web2"), {"file": "/a.log"}),
+    ],
+)
+def test_the_default_host_counts_only_where_no_line_names_one(said, found):
+    attributes = [{"host": host} if host else {} for host in said]
+    defaults = {"host": "here", "file": "/a.log"}
+    made = placed("plain", "ODD", "b", attributes=attributes, labels=NO_SERVICE, defaults=defaults)
+    assert {name: made.labels.get(name) for name in found} == found
+    assert ("host" in made.labels) == ("host" in found)
+
+
+@pytest.mark.parametrize(
+    ("level", "attributes", "expected"),
+    [
+        ("EMERGENCY", {}, "warning"),
+        ("error", {}, "warning"),
+        ("INFO", {}, "info"),
+        ("", {"http.response.status_code": "503"}, "warning"),
+        ("INFO", {"DownstreamStatus": "500"}, "warning"),
+        ("INFO", {"status": "404"}, "info"),
+        ("INFO", {"status": "5000"}, "info"),
+        ("INFO", {"status": "failed"}, "info"),
+    ],
+)
+def test_levels_from_error_up_and_status_codes_from_500_up_are_errors(level, attributes, expected):
+    odd = score("ODD", "b")
+    fields = Fields(None, level, "ODD", attributes)
+    events = tuple(event._replace(found=fields) for event in odd.window.events)
+    odd = replace(odd, value=1.5, window=replace(odd.window, events=events))
+    assert severity(odd, [Expectation(0, 9.0, True, ())]) == expected
 
 
 def test_a_surge_is_of_no_one_host():

@@ -65,11 +65,14 @@ def test_a_key_counts_once_and_is_judged_by_its_oddest_window(detector, trained,
     halves = [replace(calm, key=odd[0].key), odd[0], calm, replace(calm, key="")]
     labels = Labels("keys", keys={odd[0].key: True})
     found = assess(detector, trained.model, halves, labels, oracle=False)
-    assert found.evaluation.windows == 3  # two of one key, one of another, one of none
+    assert found.evaluation.windows == 2  # two of one key, one of another; one has none
+    assert (found.evaluation.keyless, found.evaluation.keyless_flagged) == (1, 0)
+    assert found.evaluation.as_json()["logmlm"]["keyless"] == 1
+    assert "1 windows have no key" in found.evaluation.as_text()
     assert found.evaluation.anomalies == 1
     assert found.evaluation.rows[0].metrics.recall == 1.0
     assert found.evaluation.rows[0].metrics.precision == 1.0
-    assert "3 keys, 1 of them" in found.evaluation.as_text()
+    assert "2 keys, 1 of them" in found.evaluation.as_text()
     assert "judged by its oddest window" in found.evaluation.as_text()
     assert len(found.scores) == len(halves)
     assert len(found.truth.windows[0].events) == len(calm.events) + len(odd[0].events)

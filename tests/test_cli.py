@@ -92,6 +92,44 @@ def test_help_of_any_command_imports_nothing_heavy():
     assert ended.stderr == "[]\n"
 
 
+def without_torch(*words):
+    """Run a command that can't import torch: a refusal that comes before it is not disturbed."""
+    code = "import sys; sys.modules['torch'] = None; from logmlm.cli import main; main()"
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_refusals_come_before_torch_is_imported(tmp_path, trained):
+    log, missing, model = trained.log, tmp_path / "nope.log", tmp_path / "model"
+    few = offline_parts.write_log(tmp_path / "few.log", offline_parts.service_log(sessions=2))
+    alien = offline_parts.write_log(tmp_path / "alien.log", ["no time", "and no format"])
+    config = tmp_path / "run.yaml"
+    config.write_text(f"model: {{path: {model}}}\nsource: {{file: {{include: '{log}'}}}}\n")
+    refused = {
+        ("train", missing, "--out", model): "there is no file",
+        ("train", few, "--out", model): "20 are needed to train",
+        ("train", alien, "--out", model): "no line format fits",
+        ("train", log, "--out", model, "--size", "9999"): "--size",
+        ("train", log, "--out", tmp_path): "is no model directory",
+        ("score", model, log): "there is no",
+        ("score", trained.model, missing): "there is no file",
+        ("explain", model, log): "there is no",
+        ("evaluate", model, log, "--labels", trained.labels): "there is no",
+        ("evaluate", trained.model, log, "--labels", missing): "can't read the labels",
+        ("run", "--model", model, "--follow", log, "--state-dir", tmp_path / "s"): "there is no",
+        ("run", "--config", config): "there is no",
+    }
+    for words, said in refused.items():
+        ended = without_torch(*words)
+        assert ended.returncode in (64, 65, 74), (words, ended.stderr)
+        assert said in ended.stderr, words
+        assert "internal error" not in ended.stderr
+
+
+def test_the_option_version_shows_the_version_alone():
+    assert logmlm("--version").out == "logmlm 0.1.0\n"
+
+
 def test_version_names_itself_and_what_it_stands_on():
     rows = dict(line.split() for line in logmlm("version").out.splitlines())
     assert set(rows) == {
@@ -103,7 +141,8 @@ def test_version_names_itself_and_what_it_stands_on():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["frobnicate"], "No such command 'frobnicate'"),
+        (["frobnicate"], "there is no command 'frobnicate'; the commands are train, evaluate"),
+        (["trian", "x"], "did you mean 'train'?"),
         (["score"], "Missing argument 'MODEL'"),
         (["score", "m"], "Missing argument 'LOGS"),
         (["score", "m", "l", "--output", "xml"], "'xml' is not one of 'json', 'csv', 'parquet'"),

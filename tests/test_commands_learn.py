@@ -127,6 +127,16 @@ def test_everything_can_come_from_a_config_file(config, tmp_path):
     assert manifest.threshold.alerts_per_day == 3000.0
 
 
+def test_logs_and_out_may_come_from_the_command_line_alone(config, tmp_path, log):
+    kept = [row for row in config.read_text().splitlines() if not row.startswith(("logs", "out"))]
+    config.write_text("\n".join(kept))
+    outcome = logmlm("train", "--config", config)
+    assert (outcome.code, "needs key 'logs'" in outcome.err) == (78, True)
+    outcome = logmlm("train", log, "--config", config, "--out", tmp_path / "other")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "other" / "manifest.json").exists()
+
+
 def test_options_win_over_the_config_file(config, tmp_path, lines):
     other = write_log(tmp_path / "b.log", lines)
     outcome = logmlm(

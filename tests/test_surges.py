@@ -80,8 +80,8 @@ def test_the_window_at_which_the_level_is_reached_alarms_and_counting_begins_ane
     assert [place for place, score in enumerate(scores) if score.is_anomaly] == [9]
     first = scores[9]
     assert first.value == pytest.approx(8 * RULE.bet(0.01) / RULE.threshold)
-    assert first.surge == Rise(pytest.approx(8 * RULE.bet(0.01)), first.window.end, 8, 8)
-    assert judge.rise("p") == Rise(pytest.approx(RULE.bet(0.01)), first.window.end, 1, 1)
+    assert first.surge == Rise(pytest.approx(8 * RULE.bet(0.01)), scores[2].window.start, 8, 8)
+    assert judge.rise("p") == Rise(pytest.approx(RULE.bet(0.01)), scores[10].window.start, 1, 1)
     assert all(score.surge is None for score in scores if score is not first)
 
 
@@ -93,6 +93,15 @@ def test_ordinary_windows_between_take_the_level_down_and_are_counted():
     calm, judge = judged(windows(*[0.01, *[0.9] * 12] * 30))
     assert not any(score.is_anomaly for score in calm)
     assert judge.rise("p") is None
+
+
+def test_a_surge_is_told_from_the_first_odd_window_not_from_an_old_one_that_is_nearly_forgotten():
+    old_and_calm = [0.01] + [0.9] * 4
+    scores, _ = judged(windows(*old_and_calm, *[0.01] * 9))
+    (first,) = [score for score in scores if score.is_anomaly][:1]
+    assert RULE.bet(0.01) + 4 * RULE.bet(0.9) > 0  # so the level did not begin anew
+    assert first.surge.since == scores[5].window.start
+    assert first.surge.windows == first.surge.odd
 
 
 def test_a_window_that_alarms_by_itself_neither_counts_nor_changes():

@@ -78,6 +78,9 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
     config = config.model_copy(update={"logs": expanded(config.logs)})
     if os.environ.get("RANK", "0") == "0":  # torchrun's others need no logs
         refuse_missing(config.logs)
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        _lead(config, options, quiet)
+        return
     from logmlm.mlm.ranks import joined
     from logmlm.mlm.train import follow
 
@@ -134,7 +137,8 @@ def _config(
 ) -> TrainingConfig:
     from logmlm.configfile import read_training_config
 
-    base = read_training_config(config_file).model_dump() if config_file else {}
+    given = _given({"logs": logs or None, "out": options["out"]})
+    base = read_training_config(config_file, over=given).model_dump() if config_file else {}
     merged = _merged(base, _sections(logs, options, base.get("window", {}).get("kind")))
     for name, what in (("logs", "LOG files"), ("out", "--out DIR")):
         if not merged.get(name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -18,14 +18,13 @@ from logmlm.commands.logs import (
     read_logs,
     reading_options,
     refuse_idle_address,
+    refuse_missing,
     refuse_streams,
 )
 
 if TYPE_CHECKING:
     from logmlm.detector import Detector
     from logmlm.records import Score, Window
-
-BATCH_WINDOWS = 2_048
 
 model_argument = click.argument("model", type=click.Path(path_type=Path))
 logs_argument = click.argument("logs", nargs=-1, required=True)
@@ -65,6 +64,7 @@ def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--report", type=click.Path(path_type=Path), help="Folder for plots and tables.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--oracle", is_flag=True, help="Add the best F1 any threshold could reach.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @device_option
 @exact_option
 @stride_option
@@ -75,17 +75,22 @@ def evaluate(
     """Measure MODEL on labelled LOGS, beside simple rules on the same windows."""
     import json
 
-    from logmlm.assessment import assess
+    from logmlm.commands.progress import Progress
     from logmlm.labels import Labels
     from logmlm.storage import check_folder
 
     if report is not None:
         check_folder(report)
-    logs = expanded(logs)
+    logs = _checked(model, logs)
     known = Labels.in_line() if labels == "in-line" else Labels.read(Path(labels))
+    from logmlm.assessment import assess
+
     detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
-    windows = list(_windows(detector, logs, rest["kafka_config"], rest["keep_going"]))
-    found = assess(detector, model, windows, known, oracle=rest["oracle"])
+    with Progress(rest["quiet"]) as progress:
+        read = read_logs(logs, rest["kafka_config"], rest["keep_going"], progress.warn)
+        windows = list(detector.windows(progress.reading(read)))
+        shown = partial(progress.scoring, total=len(windows))
+        found = assess(detector, model, windows, known, oracle=rest["oracle"], show=shown)
     click.echo(
         json.dumps(found.evaluation.as_json(), indent=1)
         if output == "json"
@@ -115,13 +120,13 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
 
     check_target(output, out)
     refuse_idle_address(rest["engine"], rest["ray_address"])
-    logs = expanded(logs)
+    logs = _checked(model, logs)
     if rest["engine"] == "ray":
         identify, scores = _on_ray(model, logs, rest)
     else:
         detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
         windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
-        identify, scores = _identify(detector.digest, logs), _scores(detector, windows)
+        identify, scores = _identify(detector.digest, logs), detector.scores(windows)
     alarms = _Alarms(scores, rest["only_anomalies"])
     if output == "parquet" and out is not None:
         write_parquet(alarms, identify, out)
@@ -148,13 +153,13 @@ def explain(
     from logmlm.explanation import render
     from logmlm.jsontext import writable
 
-    logs = expanded(logs)
+    logs = _checked(model, logs)
     detector = _detector(model, device, exact)
     colour = sys.stdout.isatty()
     shown = 0
     windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
     identify = _identify(detector.digest, logs)
-    for each in _scores(detector, windows):
+    for each in detector.scores(windows):
         name = identify(each.window)
         if name.startswith(wanted) if wanted else each.is_anomaly:
             found = detector.exactly(each)
@@ -180,6 +185,16 @@ class _Alarms:
             self.count += found.is_anomaly
             if found.is_anomaly or not self._only:
                 yield found
+
+
+def _checked(model: Path, logs: tuple[str, ...]) -> tuple[str, ...]:
+    """Expand the logs, and refuse missing ones or no model before torch is imported."""
+    from logmlm.manifest import Manifest
+
+    logs = expanded(logs)
+    Manifest.read(model)
+    refuse_missing(logs)
+    return logs
 
 
 def _detector(model: Path, device: str, exact: bool, stride: int = 0) -> Detector:
@@ -229,17 +244,6 @@ def _on_ray(
 
 def _warn(sentence: str) -> None:
     click.echo(f"warning: {sentence}", err=True)
-
-
-def _scores(detector: Detector, windows: Iterator[Window]) -> Iterator[Score]:
-    judge = detector.judge()
-    batch: list[Window] = []
-    for window in windows:
-        batch.append(window)
-        if len(batch) == BATCH_WINDOWS:
-            yield from judge.judge(batch)
-            batch = []
-    yield from judge.judge(batch)
 
 
 @contextmanager

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from logmlm.mlm.train import EpochReport
-    from logmlm.records import LogLine
+    from logmlm.records import LogLine, Score
 
 LINE_EVERY_S = 15.0
+BAR_EVERY_S = 0.1
 COUNT_EVERY_LINES = 100
 GOES_ON = "the same command goes on from the last epoch"
 NOTHING_DONE = "no epoch was done yet"
 
 
 class Progress:
-    """Shows a training; a context manager that leaves the terminal clean."""
+    """Shows a training or an evaluation; a context manager that leaves the terminal clean."""
 
     def __init__(self, quiet: bool) -> None:
         self.is_quiet = quiet
@@ -67,6 +68,17 @@ class Progress:
             yield line
         self._close()
 
+    def scoring(self, scores: Iterable[Score], total: int) -> Iterator[Score]:
+        """Pass scores on, and show how many of `total` are there."""
+        began = self._last_line = time.monotonic()
+        for number, score in enumerate(scores, start=1):
+            yield score
+            if not self.is_quiet and time.monotonic() - self._last_line > self._every_s:
+                self._last_line = time.monotonic()
+                left = (self._last_line - began) / number * (total - number)
+                self._show_share(number, total, left)
+        self._close()
+
     def report(self, name: str, epoch: EpochReport) -> None:
         """One epoch of the training called `name`; several may go on side by side."""
         self._has_epochs = True
@@ -77,6 +89,22 @@ class Progress:
         elif epoch.epoch == epoch.epochs or time.monotonic() - self._last_line > LINE_EVERY_S:
             self._last_line = time.monotonic()
             click.echo(f"{name}: epoch {epoch.epoch}/{epoch.epochs}, {_figures(epoch)}", err=True)
+
+    @property
+    def _every_s(self) -> float:
+        return BAR_EVERY_S if sys.stderr.isatty() else LINE_EVERY_S
+
+    def _show_share(self, number: int, total: int, left_s: float) -> None:
+        from tqdm import tqdm
+
+        if not sys.stderr.isatty():
+            share = f"{number:,} of {total:,} windows"
+            click.echo(f"scoring: {share}, about {left_s:.0f} s left", err=True)
+            return
+        if "scoring" not in self._bars:
+            self._bars["scoring"] = tqdm(total=total, desc="scoring", unit=" windows", leave=False)
+        bar = self._bars["scoring"]
+        bar.update(number - bar.n)
 
     def _count(self, lines: int) -> None:
         from tqdm import tqdm

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.mlm.masking import Tokens
+if TYPE_CHECKING:
+    from logmlm.mlm.masking import Tokens
 
 PIECE_WINDOWS = 4_096
+MIN_WINDOWS = 20
+"""Training refuses fewer windows than this."""
 
 
 @dataclass(frozen=True, slots=True)
