@@ -30,7 +30,7 @@ $(TESTED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## train on a recorded log, follow the later one, alert on its faults
 	$(OFFLINE) $(BIN)/python sample_logs/demo.py
 
-demo-kafka: $(TESTED)  ## the same through a real Kafka topic, alerts to an HTTP receiver
+demo-kafka: $(INSTALLED)  ## the same through a real Kafka topic, alerts to an HTTP receiver
 	$(OFFLINE) $(BIN)/python sample_logs/demo_kafka.py
 
 kafka:  ## bring the Apache Kafka that the tests run against, into .cache

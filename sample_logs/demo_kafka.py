@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def main() -> int:
         demo._train("postgresql", out / "model")
     with (
         tempfile.TemporaryDirectory() as place,
-        kafka_parts.running_broker(Path(place)) as broker,
+        _broker(Path(place)) as broker,
         _receiver() as (address, alerts),
     ):
         broker.topic(TOPIC)
@@ -61,6 +61,20 @@ def main() -> int:
     good = demo._compare([alert for alert in alerts if alert not in normal], data / "incidents.csv")
     print(f"\n{time.monotonic() - began:.0f} s in all; {len(alerts)} alerts came over HTTP.")
     return 0 if good else 1
+
+
+@contextmanager
+def _broker(place: Path) -> Iterator[kafka_parts.Broker]:
+    """Start a broker; where it does not come up, exit with the end of its log and what to check."""
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(kafka_parts.running_broker(place))
+        except kafka_parts.BrokerError as error:
+            sys.exit(
+                f"{error}\nthe Kafka of this demonstration did not start, see the end of its log"
+                " above; it needs Java 17 or newer (`java -version`) and 300 MB of free memory"
+            )
+        yield broker
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from itertools import cycle, islice
 from pathlib import Path
 
-import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
@@ -82,6 +81,10 @@ def free_ports(count):
         if len(found) == count:
             return found
     raise RuntimeError(f"less than {count} ports of {PORTS} are free")
+
+
+class BrokerError(RuntimeError):
+    """A broker did not come up; the text is the end of its log."""
 
 
 class Clients:
@@ -209,11 +212,14 @@ class Broker(Clients):
         ]
         alone = [] if self._voters else ["--standalone"]
         tool = self._java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg")
-        subprocess.run(
+        ended = subprocess.run(
             [*tool, "-c", str(self._properties), *alone, *users],
-            check=True,
+            check=False,
             capture_output=True,
+            text=True,
         )
+        if ended.returncode:
+            raise BrokerError((ended.stdout + ended.stderr)[-4000:])
 
     def start(self):
         self.launch()
@@ -233,7 +239,7 @@ class Broker(Clients):
             if self._process.poll() is not None:
                 break
             time.sleep(0.05)
-        raise RuntimeError((self._directory / "broker.log").read_text()[-4000:])
+        raise BrokerError((self._directory / "broker.log").read_text()[-4000:])
 
     def freeze(self):
         """Have it stand still: connections stay, and nothing is answered."""
@@ -308,6 +314,8 @@ def reason_to_skip():
 def running_broker(directory, kind=Broker):
     """A broker, or a `Cluster` of three, while the block lasts; a skip where there is no Kafka."""
     if reason := reason_to_skip():
+        import pytest  # the demonstration has none, and asks for the reason itself
+
         pytest.skip(reason)
     broker = kind(kafka_home(), directory)
     try:

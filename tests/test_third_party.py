@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import warnings
 from pathlib import Path
 
@@ -45,6 +47,26 @@ def test_minicons_gives_each_event_the_same_surprisal(saved: Path, scorer: Score
         assert [word for word, _ in inner] == [*text, "[END]"]
         theirs = [value for _, value in inner]
         assert reading.surprisals.tolist() == pytest.approx(theirs, abs=1e-4)
+
+
+def examples() -> list[str]:
+    """Return the README's Python examples."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+
+
+@pytest.mark.parametrize("code", [code for code in examples() if "models/app" in code])
+def test_the_readmes_examples_work_as_they_stand(
+    saved: Path, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():  # minicons' own imports
+        warnings.simplefilter("ignore")
+        exec(compile(code.replace("models/app", str(saved)), "README.md", "exec"), {})  # noqa: S102  ours
+    printed = ast.literal_eval(capsys.readouterr().out)
+    if "minicons" in code:
+        assert [word for word, _ in printed if word[0] != "["] == ["A", "B", "C"]
+    else:
+        assert {answer["token_str"] for answer in printed} <= set("ABCDEFGH") | {"[END]", "[UNK]"}
 
 
 @pytest.mark.parametrize("text", ["A B [MASK] D E [END]", "[MASK] [END]", "A B C [MASK]", "[MASK]"])

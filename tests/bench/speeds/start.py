@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,15 +71,44 @@ def _run(command: list[str], *, stop: bool = True) -> Run:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=environment(), **pipes) as child:
         assert child.stderr is not None
+        peak = Peak(child.pid)
         while READY not in (said := child.stderr.readline()):
             assert said, "it did not start"
         ready_s = time.perf_counter() - began
         if stop:
             child.terminate()
         child.stderr.read()
+        peak.close()
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
-    return Run(ready_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return Run(ready_s, used.ru_utime + used.ru_stime, peak.mib)
+
+
+class Peak:
+    """The peak of a process's resident memory, read from outside while it runs.
+
+    `ru_maxrss` of a child is no measure: it counts what the parent held when it forked. `VmHWM` in
+    /proc/PID/status (proc_pid_status(5)) belongs to the program alone, and never falls.
+    """
+
+    EVERY_S = 0.02
+
+    def __init__(self, pid: int) -> None:
+        self.mib = 0.0
+        self._status = Path(f"/proc/{pid}/status")
+        self._is_over = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def close(self) -> None:
+        self._is_over.set()
+        self._reader.join()
+
+    def _read(self) -> None:
+        while not self._is_over.wait(self.EVERY_S):
+            rows = self._status.read_text().splitlines()
+            found = [row.split()[1] for row in rows if row.startswith("VmHWM:")]
+            self.mib = int(found[0]) / 1024 if found else self.mib  # a zombie has none
 
 
 def _rows(who: str, runs: list[Run]) -> dict[str, str]:
