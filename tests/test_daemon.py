@@ -62,7 +62,7 @@ def run(config, detector=None, stop_when_idle=20.0, **world):
         out=out,
         stop_when_idle=stop_when_idle,
         load=lambda *_: detector or FakeDetector(),
-        world=daemon.World(clock=Clock(), monotonic=Clock(), **world),
+        world=daemon.World(clock=Clock(), monotonic=Clock(), host="here", **world),
     )
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
@@ -80,6 +80,8 @@ def test_a_log_is_followed_scored_and_alerted(config, log):
         "service": "s",
         "source": "file",
         "model": "fake",
+        "host": "here",
+        "file": str(log),
     }
     assert alert["annotations"]["lines"] == "> ODD c\n  d"
     assert alert["annotations"]["origin"] == str(log)
