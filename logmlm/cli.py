@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "evaluate": "measure",
         "score": "measure",
         "explain": "measure",
+        "parse": "parse",
         "templates": "show",
         "run": "serve",
         "status": "status",

@@ -56,6 +56,8 @@ class Lesson:
     first_event: float
     last_event: float
     keyless: int
+    doubts: tuple[str, ...] = ()
+    """Signs that lines were misread."""
 
     @property
     def windows_per_day(self) -> float:
@@ -138,6 +140,7 @@ class Learner:
             first_event=self._first_event,
             last_event=max(self._ends, default=0.0),
             keyless=self._keyless,
+            doubts=tuple(self._reader.doubts()),
         )
 
     def _keep(self, windows: Sequence[Window], file: BinaryIO) -> None:

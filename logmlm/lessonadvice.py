@@ -20,7 +20,7 @@ def problems(lesson: Lesson, window: WindowConfig, line_format: str) -> list[str
             f"windows of {window.size} lines are cut whatever their keys, so the key '{window.key}'"
             " is not used; --window session or time goes by it"
         )
-    return [*lesson.templates.problems(), *found]
+    return [*lesson.templates.problems(), *lesson.doubts, *found]
 
 
 def too_few(lesson: Lesson, window: WindowConfig, line_format: str) -> str:

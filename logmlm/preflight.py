@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +18,26 @@ from logmlm.daemon import state_directory
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
 from logmlm.formats.catalogue import candidates, get_format
 from logmlm.globs import matches
+from logmlm.input_check import SUSPICIOUS_SHARE
 from logmlm.kafkaaddress import SCHEME, KafkaAddress
 from logmlm.labels import Labels
 from logmlm.manifest import FILE_NAME, Manifest
 from logmlm.modeldir import check_replaceable
+from logmlm.reader import EventReader
 from logmlm.receivers import receivers
+from logmlm.records import LogLine
 from logmlm.runconfig import RunConfig
 from logmlm.secretfile import read_secret
 from logmlm.sourceconfig import SourceConfig
 from logmlm.sources import journalctl
-from logmlm.sources.archive import STDIN, refuse_empty
+from logmlm.sources.archive import STDIN, expand, read_lines, refuse_empty
 from logmlm.sources.discovery import is_excluded, refuse_directories
 from logmlm.sources.listeners import bind, unbind
 from logmlm.templates import Templates
-from logmlm.training import check_device
+from logmlm.training import DETECTION_LINES, check_device, choose_format
 
+LOOKED_AT_FILES = 20
+"""So many of the followed files are looked into."""
 LABELS_IN_LINE = "in-line"
 """In place of a labels' file: the log's own alert column says it."""
 
@@ -60,7 +67,8 @@ def validate(
     except ModelError as error:
         raise ModelError(f"{path}: 'model.path': {error}") from error
     found.append(f"model {manifest.name} in {config.model.path} is complete")
-    return found + _check_running(path, config, environment)
+    found += _check_running(path, config, environment)
+    return found + _check_followed(config, manifest)
 
 
 def _check_training(path: Path, config: TrainingConfig) -> list[str]:
@@ -78,7 +86,53 @@ def _check_training(path: Path, config: TrainingConfig) -> list[str]:
         Templates(config.templates)
     with _named(path, "model.device"):
         check_device(config.model.device)
-    return ["logs are there, and the model directory can be written"]
+    return ["logs are there, and the model directory can be written", *_check_lines(path, config)]
+
+
+def _check_lines(path: Path, config: TrainingConfig) -> list[str]:
+    """Read the first lines as `train` would, and say in which format and what is odd about it."""
+    logs = [log for log in config.logs if log != STDIN and not log.startswith(SCHEME)]
+    if not logs:
+        return []
+    said: list[str] = []
+    with _named(path, "format"):
+        first = list(
+            islice(read_lines(expand(logs), time.time(), keep_going=True), DETECTION_LINES)
+        )
+        line_format, _ = choose_format(config.format, first, said.append)
+    reader = EventReader(
+        *(line_format, config.window.key, lambda _: ""), config.format.multiline, finished=True
+    )
+    return said + _doubts(reader, first)
+
+
+def _check_followed(config: RunConfig, manifest: Manifest) -> list[str]:
+    """Read the first lines of the files that are there as the model does; say what is odd."""
+    patterns = config.source.file.include if config.source.file else ()
+    exclude = config.source.file.exclude if config.source.file else ()
+    logs = [log for pattern in patterns for log in _there(pattern)]
+    found = []
+    for log in [log for log in logs if not is_excluded(log, exclude)][:LOOKED_AT_FILES]:
+        reader = EventReader(
+            *(get_format(manifest.format), manifest.window.key, lambda _: ""),
+            manifest.format.multiline,
+            finished=True,
+        )
+        with suppress(LogmlmError):  # what can't be read was told of before
+            lines = list(islice(read_lines([log], time.time(), keep_going=True), DETECTION_LINES))
+            found += [f"{doubt} ({log})" for doubt in _doubts(reader, lines)]
+    return found
+
+
+def _doubts(reader: EventReader, lines: Sequence[LogLine]) -> list[str]:
+    """Return notes on lines that the reader misreads or leaves out."""
+    reader.add(lines)
+    reader.flush()
+    misfits, of = reader.misfits
+    found = reader.doubts()
+    if misfits > SUSPICIOUS_SHARE * of:
+        found.append(f"{misfits} of the first {of} lines are not of the line format")
+    return [f"note: {doubt}" for doubt in found]
 
 
 def _check_logs(path: Path, config: TrainingConfig) -> None:

@@ -15,6 +15,7 @@ from logmlm.config import MultilineConfig
 from logmlm.errors import DataError, FormatError
 from logmlm.formats import ALIASES, Assembled, Assembler, Joiner, LineFormat, attribute, get_format
 from logmlm.frozen import made
+from logmlm.input_check import InputCheck
 from logmlm.keys import KeyExtractor
 from logmlm.layouts import columns, parser
 from logmlm.manifest import Manifest
@@ -75,9 +76,10 @@ class EventReader:
         self._masks = by_mask and by_mask.masks
         self._parse = parser(line_format, self._key_of, self._masks).parse
         self._template_of = template_of
+        self._check = InputCheck(line_format)
         self._name = line_format.name
         self._lines = 0
-        self._has_warned = False
+        self._has_warned = self._has_doubted = False
 
     @property
     def discarded(self) -> Counter[str]:
@@ -114,9 +116,19 @@ class EventReader:
         self.warn_of_misfits()
 
     def warn_of_misfits(self, least_lines: int = 1) -> None:
-        """Log a warning, once, if many of the lines (`least_lines` or more) were left out."""
-        if not self._has_warned and self.misfits[1] >= least_lines:
+        """Log warnings, once, if many of the lines (`least_lines` or more) were misread."""
+        if self.misfits[1] < least_lines:
+            return
+        if not self._has_warned:
             self._has_warned = warn_of_misfits(*self.misfits, self._name)
+        if not self._has_doubted:
+            for doubt in self.doubts():
+                logger.warning("%s", doubt)
+                self._has_doubted = True
+
+    def doubts(self) -> list[str]:
+        """Return a sentence for each sign that lines are misread; see `InputCheck`."""
+        return self._check.doubts()
 
     def add(self, lines: Iterable[LogLine]) -> list[Event]:
         """The events that these lines complete."""
@@ -177,6 +189,7 @@ class EventReader:
 
     def _events(self, lines: Sequence[LogLine], found: Found) -> list[Event]:
         """The events that these lines complete, by what was found in them."""
+        self._check.add(lines, found)
         events: list[Event] = []
         for start, end, is_odd in _runs(lines, found):
             run = lines[start:end]

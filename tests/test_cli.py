@@ -43,6 +43,7 @@ def test_help_lists_every_command_in_the_order_of_use():
     assert listed == list(COMMANDS)
     assert listed[:4] == ["train", "evaluate", "score", "explain"]
     assert listed[4:] == [
+        "parse",
         "templates",
         "run",
         "status",

@@ -316,7 +316,7 @@ def test_a_sifting_that_is_stopped_leaves_what_was_done(log, tmp_path, monkeypat
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("logmlm.training.fit", stop)
+    monkeypatch.setattr("logmlm.fitting.fit", stop)
     told = ("--out", tmp_path / "m", *QUICK, "--contamination", "0.1")
     logmlm("train", log, *told)
     assert list((tmp_path / "m.training").glob("sift-*"))

@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from offline_parts import ODD_SESSIONS, logmlm, write_log
 
-from logmlm.commands import measure
-
 ODD_KEYS = [f"req-{5000 + i}" for i in ODD_SESSIONS]
 
 
@@ -68,7 +66,7 @@ def test_scores_are_the_same_on_each_run_and_from_an_archive(trained, scored, tm
 
 
 def test_many_windows_are_scored_batch_by_batch(trained, rows, monkeypatch):
-    monkeypatch.setattr(measure, "BATCH_WINDOWS", 10)
+    monkeypatch.setattr("logmlm.detector.SCORED_AT_ONCE", 10)
     again = logmlm("score", trained.model, trained.odd_log)
     assert (again.code, again.err) == (0, "")
     found = [json.loads(line) for line in again.out.splitlines()]

@@ -47,7 +47,7 @@ FLOORS = (
         *("formats", "templates", "windows", "calibration", "alerting", "mlm", "sources"),
         *("sinks", "rules", "scoretable", "edits", "turns"),
     ),
-    ("keys", "looks", "loops", "skewreport"),
+    ("keys", "looks", "loops", "skewreport", "input_check"),
     ("layouts", "configfile"),
     ("parsing",),
     ("screen",),

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from logmlm.config import FormatConfig, WindowConfig
 from logmlm.errors import ConfigError, ModelError
 from logmlm.preflight import validate
 
@@ -24,9 +25,10 @@ def write(tmp_path, monkeypatch):
 
 
 def check(path):
-    return validate(path, {"HOME": str(path.parent)}, lambda _: SimpleNamespace(name="m"))
+    return validate(path, {"HOME": str(path.parent)}, lambda _: MODEL)
 
 
+MODEL = SimpleNamespace(name="m", format=FormatConfig(name="iso8601"), window=WindowConfig())
 RUN = "model: {path: model}\nsource: {file: {include: '*.log'}}\n"
 
 
@@ -135,12 +137,12 @@ def test_a_link_whose_target_is_in_a_closed_directory_is_told(write, tmp_path, m
 def test_a_log_that_is_excluded_need_not_be_readable(write, tmp_path, monkeypatch):
     for name in ("a.log", "b.log"):
         (tmp_path / name).touch()
-    monkeypatch.setattr("os.access", lambda path, _: path.name != "b.log")
+    monkeypatch.setattr("os.access", lambda path, _, **__: Path(path).name != "b.log")
     assert len(check(write(RUN.replace("'*.log'", "'*.log', exclude: b.*")))) == 3
 
 
 def test_a_good_training_config_is_told_to_be_good(write, tmp_path):
-    (tmp_path / "a.log").write_text("line\n")
+    (tmp_path / "a.log").write_text("2026-11-21T10:00:00Z INFO opened\n")
     (tmp_path / "labels.csv").write_text("key,label\na,1\n")
     found = check(write("logs: [a.log, '-']\nout: new/model\nlabels: labels.csv\n"))
     assert found[0].endswith("is a right config for training")
@@ -179,7 +181,7 @@ def test_a_topic_is_no_file_to_look_for(write):
 
 
 def test_a_check_before_training_loads_no_torch(write, tmp_path):
-    (tmp_path / "a.log").write_text("line\n")
+    (tmp_path / "a.log").write_text("2026-11-21T10:00:00Z INFO opened\n")
     path = write("logs: a.log\nout: m\n")
     code = (
         "import sys; from pathlib import Path; from logmlm.preflight import validate\n"
@@ -212,3 +214,37 @@ def test_secrets_of_kafka_are_looked_for(tmp_path):
         validate(path, {}, lambda _: SimpleNamespace(name="m"))
     path.write_text(path.read_text().replace(f", sasl: {sasl}", ""))
     assert validate(path, {}, lambda _: SimpleNamespace(name="m"))
+
+
+TIMED = "2026-11-21T10:00:0{}Z INFO request {} accepted\n"
+
+
+def test_lines_of_followed_files_that_the_model_misreads_are_noted(write, tmp_path):
+    (tmp_path / "a.log").write_bytes(b"2026-11-21T10:00:00Z INFO caf\xe9 opened\n" * 20)
+    (tmp_path / "b.log").write_text("no time here\n" * 20)
+    (tmp_path / "c.log").write_text("".join(TIMED.format(i % 10, i) for i in range(20)))
+    notes = [said for said in check(write(RUN)) if said.startswith("note: ")]
+    assert len(notes) == 2
+    assert "20 of 20 lines hold bytes that are no UTF-8" in notes[0]
+    assert notes[0].endswith("(a.log)")
+    assert notes[1] == "note: 20 of the first 20 lines are not of the line format (b.log)"
+
+
+def test_a_training_config_whose_format_reads_no_time_is_noted(write, tmp_path):
+    (tmp_path / "a.log").write_text("21.11.2026 10:00:00 opened\n" * 30)
+    pattern = "(?P<timestamp>\\S+ \\S+) (?P<message>.*)"
+    found = check(
+        write(
+            "logs: a.log\nout: m\nformat:\n  name: mine\n  custom:\n    mine:\n"
+            f"      pattern: '{pattern}'\n      timestamp_format: '%d/%m/%Y %H:%M:%S'\n"
+        )
+    )
+    (note,) = [said for said in found if said.startswith("note: ")]
+    assert "format 'mine' reads no time in 30 of 30 lines" in note
+    assert "21.11.2026 10:00:00 opened" in note
+
+
+def test_a_training_config_whose_logs_fit_no_format_is_refused_as_train_refuses_it(write, tmp_path):
+    (tmp_path / "a.log").write_text("just words\n" * 30)
+    with pytest.raises(ConfigError, match=r"'format': no line format fits the first 30 lines"):
+        check(write("logs: a.log\nout: m\n"))

@@ -76,7 +76,7 @@ def test_many_lines_of_another_format_are_warned_of_once(caplog):
 
 def test_a_few_lines_of_another_format_are_no_sign(caplog):
     source = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
-    source.add(lines(['{"message": "a"}'] * 9 + ["no json"]))
+    source.add(lines(['{"time": "2026-11-21T10:00:00Z", "message": "a"}'] * 9 + ["no json"]))
     source.warn_of_misfits()
     assert caplog.text == ""
 
