@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_parts import is_linear
 
 from logmlm.config import CustomFormat, FormatConfig
 from logmlm.errors import ConfigError, FormatError
@@ -216,3 +217,46 @@ def test_fields_named_for_a_format_without_fields_are_refused(name: str) -> None
         ConfigError, match=rf"which format '{name}' has not; take cri, docker, json"
     ):
         get_format(config)
+
+
+HOSTILE = {
+    "nested batches": lambda n: '{"records":[' * 200 + fields(n) + "]}" * 200,
+    "many records": lambda n: '{"records":[' + ",".join(["{}"] * n) + "]," + fields(n)[1:],
+    "many OTLP records": lambda n: (
+        '{"resourceLogs":[{"resource":' + fields(n)
+        + ',"scopeLogs":[{"logRecords":[' + ",".join(["{}"] * n) + "]}]}]}"
+    ),
+    "many holes": lambda n: json.dumps({"@mt": "{a}{b}{c:0}" * n, "a": "x" * n, "b": ["y"] * n}),
+    "open holes": lambda n: json.dumps({"@mt": "{a" * n + "{" * n + "{a:" * n}),
+    "holders": lambda n: '{"fields":{"record":{"payload":' + fields(n) + "}}}",
+    "text in text": lambda n: json.dumps({"log": json.dumps({"log": json.dumps({"a": "x" * n})})}),
+    "a long list": lambda n: json.dumps({"message": ["x"] * n, "time": [1] * n}),
+    "deep objects": lambda n: '{"message":' + '{"a":' * 300 + fields(n) + "}" * 301,
+    "no message": lambda n: f" {fields(n)}",
+    "one long name": lambda n: json.dumps({"x" * n: {"y" * n: 1}}),
+}  # fmt: skip
+
+
+def fields(count: int) -> str:
+    return json.dumps({f"k{number}": "v" for number in range(count)})
+
+
+@pytest.mark.parametrize("name", ["json", "docker", "cri"])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_an_object_that_is_out_to_do_harm_takes_linear_time_and_room(kind: str, name: str) -> None:
+    make, longest = HOSTILE[kind], 0
+
+    def work(text: str) -> None:
+        nonlocal longest
+        found = parse(text, name)
+        longest = max(longest, len(found.message) if found else 0)
+
+    def line(count: int) -> str:
+        text = make(count)
+        if name == "cri":
+            return f"2024-03-14T10:00:00Z stdout F {text}"
+        outer = {"log": text + "\n", "stream": "stdout", "time": "2024-03-14T10:00:00Z"}
+        return json.dumps(outer) if name == "docker" else text
+
+    assert is_linear(lambda unit: work(line(len(unit))), "x", long=8_000)
+    assert longest <= 64 * 4_096 + 100 * 1024

@@ -11,6 +11,7 @@ from typing import Any
 
 from logmlm.formats.attributes import ALIASES
 from logmlm.formats.json_batches import first_of
+from logmlm.formats.json_flat import Flat, below, flatten
 from logmlm.formats.json_levels import LEVELS, level_of
 from logmlm.formats.json_messages import message_of_fields, own_message, request_attributes
 from logmlm.formats.json_times import TIMES, time_of, time_of_value
@@ -21,7 +22,6 @@ from logmlm.linetext import without_controls
 from logmlm.records import Fields
 
 Record = dict[str, Any]
-Flat = dict[str, str]
 
 _MESSAGES = ("body", "Body", "message", "MESSAGE", "msg", "log", "event")
 _HOLDERS = (
@@ -30,6 +30,7 @@ _HOLDERS = (
 )
 """Objects in which a logger's message, level and time may be."""
 _MOST_HELD = 2
+_MOST_WRAPPED = 2
 _NAMES = MappingProxyType(
     dict(ALIASES)
     | {
@@ -55,10 +56,6 @@ _NAMES = MappingProxyType(
         "SpanId": "span_id",
         "span.id": "span_id",
     }
-)
-_TRANSPARENT = frozenset(("attributes", "Attributes", "resource", "Resource"))
-_ANY_VALUES = frozenset(
-    ("stringValue", "intValue", "doubleValue", "boolValue", "bytesValue", "kvlistValue")
 )
 _USED = frozenset(("severityNumber", "SeverityNumber", "PRIORITY", *TIMES, *LEVELS))
 RECORDS = "log.records"
@@ -114,20 +111,26 @@ def load_object(text: str) -> Record | None:
     return record if isinstance(record, dict) else None
 
 
-def fields_of(record: Record, zone: tzinfo) -> Fields | None:
-    """Return the fields of an object; None if nothing in it is a message."""
-    flat = _flatten(record)
+def fields_of(record: Record, zone: tzinfo, depth: int = 0) -> Fields | None:
+    """Return the fields of an object; None if nothing in it is a message.
+
+    `depth` counts the objects that it came from: JSON in a text, or one of several records.
+    """
+    flat = flatten(record)
     message = _usual_message(record, flat)
     if message:
         return Fields(time_of(flat, record, zone), level_of(flat), message, _attributes(flat))
-    return _unusual_fields(record, flat, zone)
+    wrapped = None
+    if depth < _MOST_WRAPPED:
+        wrapped = _wrapped_fields(flat, zone, depth) or _first_fields(record, zone, depth)
+    return wrapped or _unusual_fields(record, flat, zone)
 
 
 def fields_by_names(names: FieldNames | None, record: Record, zone: tzinfo) -> Fields | None:
     """Return the fields of an object, where the user may have named some."""
     if names is None:
         return fields_of(record, zone)
-    flat = _flatten(record)
+    flat = flatten(record)
     value = None if names.message is None else field(record, names.message)
     message = first_line(message_text(value).strip())
     if message:
@@ -171,9 +174,6 @@ def _usual_message(record: Record, flat: Flat) -> str:
 
 def _unusual_fields(record: Record, flat: Flat, zone: tzinfo) -> Fields | None:
     """Return the fields of an object whose message is in an unusual place, or is made of others."""
-    wrapped = _wrapped_fields(flat, zone) or _first_fields(record, zone)
-    if wrapped is not None:
-        return wrapped
     message, inner, prefix = own_message(record, flat), record, ""
     if not message:
         message, inner, prefix = _held_message(record, flat, 0)
@@ -181,13 +181,13 @@ def _unusual_fields(record: Record, flat: Flat, zone: tzinfo) -> Fields | None:
         message, inner, prefix = _constant(flat) or message_of_fields(record, flat), record, ""
     if not message:
         return None
-    time = time_of(_below(flat, prefix), inner, zone)
+    time = time_of(below(flat, prefix), inner, zone)
     if time is None and prefix:
         time = time_of(flat, record, zone)
-    level = level_of(_below(flat, prefix))
+    level = level_of(below(flat, prefix))
     while prefix and not level:
         prefix = prefix[: prefix.rfind(".", 0, -1) + 1]
-        level = level_of(_below(flat, prefix))
+        level = level_of(below(flat, prefix))
     return Fields(time, level, without_controls(message), _other_attributes(flat))
 
 
@@ -200,10 +200,10 @@ def _other_attributes(flat: Flat) -> Flat:
     return attributes
 
 
-def _wrapped_fields(flat: Flat, zone: tzinfo) -> Fields | None:
+def _wrapped_fields(flat: Flat, zone: tzinfo, depth: int) -> Fields | None:
     """Return the fields of a JSON object that is the text of `log`, with those around it."""
     inner = load_object(flat.get("log", ""))
-    found = None if inner is None else fields_of(inner, zone)
+    found = None if inner is None else fields_of(inner, zone, depth + 1)
     if found is None:
         return None
     outer = {name: value for name, value in flat.items() if name != "log"}
@@ -214,13 +214,13 @@ def _wrapped_fields(flat: Flat, zone: tzinfo) -> Fields | None:
     return Fields(time, found.level or level_of(outer), found.message, attributes)
 
 
-def _first_fields(record: Record, zone: tzinfo) -> Fields | None:
+def _first_fields(record: Record, zone: tzinfo, depth: int) -> Fields | None:
     """Return the fields of the first of several records in an object."""
     batch = first_of(record)
     if batch is None:
         return None
     first, count = batch
-    found = fields_of(first, zone)
+    found = fields_of(first, zone, depth + 1)
     if found is None or count == 1:
         return found
     attributes = {**found.attributes, RECORDS: str(count)}
@@ -234,7 +234,7 @@ def _held_message(record: Record, flat: Flat, depth: int) -> tuple[str, Record, 
         if not isinstance(inner, dict):
             continue
         prefix = f"{name}."
-        own = _below(flat, prefix)
+        own = below(flat, prefix)
         message = _usual_message(inner, own) or own_message(inner, own)
         if message:
             return message, inner, prefix
@@ -252,55 +252,3 @@ def _constants(flat: Flat) -> Iterator[str]:
 def _constant(flat: Flat) -> str:
     """A message that names an object in which none is."""
     return next(filter(None, _constants(flat)), "")
-
-
-def _below(flat: Flat, prefix: str) -> Flat:
-    """Return the fields whose names begin so, without that beginning."""
-    if not prefix:
-        return flat
-    start = len(prefix)
-    return {name[start:]: value for name, value in flat.items() if name.startswith(prefix)}
-
-
-def _flatten(record: Record) -> Flat:
-    """Scalars by dotted name, in the object's order; the first one of a name stays."""
-    flat: Flat = {}
-    todo: list[tuple[str, Iterator[tuple[str, Any]]]] = [("", iter(record.items()))]
-    while todo:
-        prefix, items = todo[-1]
-        for key, value in items:
-            name = f"{prefix}.{key}" if prefix else key
-            if type(value) is str:  # nearly always
-                flat.setdefault(name, value)
-                continue
-            inner = _unwrapped(value)
-            if isinstance(inner, dict):
-                todo.append(("" if name in _TRANSPARENT else name, iter(inner.items())))
-                break
-            if isinstance(inner, (str, int, float)):
-                flat.setdefault(name, _text(inner))
-        else:
-            todo.pop()
-    return flat
-
-
-def _unwrapped(value: Any) -> Any:
-    """OTLP's `{"stringValue": x}` is x, and its list of `{"key", "value"}` is an object."""
-    if isinstance(value, list):
-        return dict(_pairs(value))
-    if isinstance(value, dict) and len(value) == 1 and not _ANY_VALUES.isdisjoint(value):
-        (inner,) = value.values()
-        if isinstance(inner, dict) and isinstance(inner.get("values"), list):
-            return dict(_pairs(inner["values"]))
-        return inner
-    return value
-
-
-def _pairs(items: list[Any]) -> Iterator[tuple[str, Any]]:
-    for item in items:
-        if isinstance(item, dict) and isinstance(item.get("key"), str) and "value" in item:
-            yield item["key"], item["value"]
-
-
-def _text(value: str | float) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

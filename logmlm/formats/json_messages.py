@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from logmlm.formats.json_levels import LEVELS, MORE_LEVELS
 from logmlm.formats.json_times import MORE_TIMES, TIMES
 from logmlm.formats.line_format import first_line
-from logmlm.jsonmessage import error_text, journal_text, message_text, scalar_text
+from logmlm.jsonmessage import MOST_PARTS, error_text, journal_text, message_text, scalar_text
 
 Record = Mapping[str, Any]
 
@@ -23,6 +24,9 @@ _TEMPLATES = ("@mt", "MessageTemplate", "messageTemplate", "{OriginalFormat}")
 _PROPERTIES = ("Properties", "properties", "State", "args")
 _HOLE = re.compile(r"\{\{|\}\}|\{[@$]?(\w+)(?:,-?\d{1,9})?(?::[^{}]*)?\}")
 """A hole of a message template, or an escaped brace (messagetemplates.org)."""
+_MOST_HOLES = 64
+_LONGEST_VALUE = 4_096
+"""So many holes are filled at most, with so much of a value, or a line could grow without end."""
 
 _METHODS = (
     *("RequestMethod", "request_method", "http.request.method", "httpRequest.requestMethod"),
@@ -86,7 +90,7 @@ def _all_fields(flat: Mapping[str, str]) -> str:
         for name in sorted(flat)
         if name not in _NO_WORDS and (text := scalar_text(flat[name]))
     )
-    return " ".join(word for word, _ in zip(words, range(_MOST_WORDS), strict=False))
+    return " ".join(islice(words, _MOST_WORDS))
 
 
 def request_of(flat: Mapping[str, str]) -> str:
@@ -131,7 +135,7 @@ def _parts(flat: Mapping[str, str], prefix: str) -> str:
     """`name=value` of the fields of an object, in their order."""
     start = len(prefix)
     inner = ((name[start:], text) for name, text in flat.items() if name.startswith(prefix))
-    return " ".join(f"{name}={scalar_text(text)}" for name, text in inner)
+    return " ".join(f"{name}={scalar_text(text)}" for name, text in islice(inner, MOST_PARTS))
 
 
 def _named(flat: Mapping[str, str]) -> str:
@@ -155,10 +159,10 @@ def _rendered(record: Record, flat: Mapping[str, str]) -> str:
         if name is None:
             return hole[0][0]
         if ":" in hole[0] and isinstance(text := next(renderings, None), str):
-            return text  # Serilog gives in @r what holes with a format become
-        return _value(record, flat, name) or hole[0]
+            return text[:_LONGEST_VALUE]  # Serilog gives in @r what holes with a format become
+        return _value(record, flat, name)[:_LONGEST_VALUE] or hole[0]
 
-    return _line(_HOLE.sub(fill, template))
+    return _line(_HOLE.sub(fill, template, count=_MOST_HOLES))
 
 
 def _value(record: Record, flat: Mapping[str, str], name: str) -> str:
