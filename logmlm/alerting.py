@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from logmlm.couriers import Courier, Receiver, Rounds
@@ -21,6 +22,10 @@ class Post(Protocol):
 
     def deliver(self, now: float) -> None:
         """Send what is due, or have it sent."""
+        ...
+
+    def settle(self, seconds: float) -> None:
+        """Wait until nothing that is due is still to be tried, for so many seconds at most."""
         ...
 
     def close(self, now: float, flush: bool) -> None:
@@ -68,7 +73,7 @@ class Alerting:
     def update(self, scores: Sequence[Score], now: float) -> list[Alert]:
         """Store the alerts of those scores that reach the threshold, for every receiver.
 
-        Returns those that are not settled, made now or before; see `is_settled`.
+        Returns them, those that were stored before too.
 
         Raises:
             StorageError: they can't be stored.
@@ -81,10 +86,9 @@ class Alerting:
             mutes = Mutes.at(self._state, now)
             judged = [(alert, mutes.verdict(alert)) for alert in made.values()]
             new = self._outbox.store(judged, now)
-            unsettled = [alert for alert in made.values() if not self.is_settled(alert.id)]
         for alert in new:
             self._began(alert)
-        return unsettled
+        return list(made.values())
 
     def is_settled(self, alert_id: str) -> bool:
         """Whether nobody would miss this alert if this machine were lost now.
@@ -95,6 +99,27 @@ class Alerting:
         like a false alarm. An id that is not known (any more) is settled.
         """
         return self._outbox.is_settled(alert_id)
+
+    def settle(self, seconds: float) -> None:
+        """Wait for notifications that are on their way, or due, for so many seconds at most."""
+        self._post.settle(seconds)
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """Have nobody else change what waits, as long as it is entered.
+
+        Raises:
+            StorageError: the state can't be read or written.
+
+        """
+        return self._state.transaction()
+
+    def withdraw(self, alert_ids: Sequence[str]) -> None:
+        """Forget alerts that are not settled: another process makes them again, and sends them."""
+        self._outbox.withdraw(alert_ids)
+
+    def know(self, alert_ids: Collection[str], now: float) -> None:
+        """Take alerts for such as were stored and settled before: another process sent them."""
+        self._outbox.know(alert_ids, now)
 
     def is_behind(self, now: float) -> bool:
         """Whether too much is due that no receiver accepts, or too much waits, to make more."""

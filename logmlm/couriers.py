@@ -142,6 +142,9 @@ class Rounds:
         """Send all that is due."""
         self._go(now, flush=False)
 
+    def settle(self, seconds: float) -> None:
+        """Do nothing: `deliver` returns when all was tried."""
+
     def close(self, now: float, flush: bool) -> None:
         """Send all that is due, or waits, and end."""
         self._go(now, flush)
@@ -178,6 +181,10 @@ class Threads:
         self._over = threading.Event()
         self._errors: list[BaseException] = []
         self._answered_at: dict[str, float] = {}
+        self._asked = 0
+        self._rested_at: dict[str, float] = {f"sink {courier.name}": 0 for courier in couriers}
+        """By thread, the last request of `settle` after which it found nothing due."""
+        self._rested = threading.Condition()
         self._wakers = [threading.Event() for _ in couriers]
         self._threads = [
             threading.Thread(
@@ -198,6 +205,16 @@ class Threads:
         self._wake()
         if self._errors:
             raise self._errors[0]
+
+    def settle(self, seconds: float) -> None:
+        """Wait until each courier found nothing due, or has ended, for so many seconds at most."""
+        with self._rested:
+            self._asked += 1
+            asked = self._asked
+            self._wake()
+            self._rested.wait_for(
+                lambda: min(self._rested_at.values(), default=asked) >= asked, seconds
+            )
 
     def close(self, now: float, flush: bool) -> None:  # noqa: ARG002  as above
         """Wait until all that waits was tried once, but not too long.
@@ -242,14 +259,21 @@ class Threads:
         except Exception as error:  # whatever ends it: the main thread has to know
             self._errors.append(error)
         finally:
+            self._rest(courier, math.inf)
             courier.close()
+
+    def _rest(self, courier: Courier, asked: float) -> None:
+        with self._rested:
+            self._rested_at[f"sink {courier.name}"] = asked
+            self._rested.notify_all()
 
     def _go_round(self, courier: Courier, waker: threading.Event) -> None:
         while not self._stopping.is_set():
             waker.clear()
-            now = self._clock()
+            asked, now = self._asked, self._clock()
             due = courier.step(now)
             if due is None or due > now:
+                self._rest(courier, asked)
                 waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
         while not self._over.is_set():
             due = courier.step(self._clock(), flush=True)

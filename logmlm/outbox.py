@@ -83,6 +83,21 @@ class Outbox:
             self._prune(now)
         return new
 
+    def know(self, alert_ids: Iterable[str], now: float) -> None:
+        """Take alerts for such as were stored before, and are settled."""
+        with self._state.transaction():
+            for alert_id in alert_ids:
+                if self._state.get("seen", alert_id) is None:
+                    self._state.put("seen", id=alert_id, at=now)
+
+    def withdraw(self, alert_ids: Iterable[str]) -> None:
+        """Forget alerts, as if they had never been stored."""
+        with self._state.transaction():
+            for alert_id in alert_ids:
+                self._parcels.withdraw(alert_id)
+                for table in ("waiting", "seen", "alerts"):
+                    self._state.delete(table, "id = ?", alert_id)
+
     def is_settled(self, alert_id: str) -> bool:
         """Whether an alert that was stored needs nothing more."""
         return self._state.get("waiting", alert_id) is None

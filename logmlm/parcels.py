@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from logmlm.alertjson import load_alert
 from logmlm.groupjson import dump_group, load_group
-from logmlm.groups import Group, Grouping, decide, notification, single
+from logmlm.groups import Group, Grouping, decide, notification, novelty, single
 from logmlm.muting import Mutes, Verdict, audible, without_muted
 from logmlm.records import Alert, Notification, Status
 from logmlm.state import Row, State
@@ -112,6 +112,22 @@ class Parcels:
         if self._state.delete("waiting", "id = ?", alert_id):
             for stored in self._state.select("alerts", "id = ?", alert_id):
                 self._state.put("alerts", **{**stored, "verdict": verdict})
+
+    def withdraw(self, alert_id: str) -> None:
+        """Take an alert out of all queues and groups, as if it had never been in them."""
+        for row in self._rows("alert = ?", alert_id):
+            self._state.delete("queue", "seq = ?", row["seq"])
+            for bundle in self._state.select(
+                "bundles", "id = ?", f"{row['sink']}\n{row['bundle']}"
+            ):
+                rest = self._rows(
+                    "sink = ? AND bundle = ? ORDER BY seq", row["sink"], row["bundle"]
+                )
+                left = [self._alert(each) for each in rest]
+                kinds = {novelty(alert) for alert in left}
+                mine = [alert for alert in [self._alert(row)] if novelty(alert) not in kinds]
+                group = without_muted(load_group(bundle["body"]), mine, left)
+                self._state.put("bundles", **{**bundle, "body": dump_group(group)})
 
     def settle_known(self, sink: str, group: Group) -> None:
         """Have alerts wait no longer that came while their like was told: they are in the count."""

@@ -12,7 +12,7 @@ from logmlm.handover import hand_over
 from logmlm.reader import EventReader
 from logmlm.records import Alert, Checkpoint, Window
 from logmlm.safepoints import SafePoints
-from logmlm.sources.base import Changes, Source
+from logmlm.sources.base import Changes, Handover, Source
 from logmlm.surges import Judge
 from logmlm.watermark import Outliers
 from logmlm.windows import Windower
@@ -74,7 +74,10 @@ class Pipeline:
         """The newest checkpoint of each partition at which reading can begin."""
         self._ending: set[str] = set()
         self._waiting = 0
+        self._is_over = False
+        self._inherited: set[str] = set()
         self._take(Changes(gained=source.checkpoints()))
+        source.share(self.hand_over)
 
     def run(
         self,
@@ -102,6 +105,7 @@ class Pipeline:
         else:
             if not self._source.replayable:
                 self._finish()
+        self._is_over = True
         self.commit()
 
     def step(self) -> Turn:
@@ -159,6 +163,29 @@ class Pipeline:
             self._active_at = self._monotonic()
         return self._monotonic() - self._active_at >= seconds
 
+    def hand_over(self, partitions: Collection[str], seconds: float) -> Mapping[str, Handover]:
+        """Say where the next owner of partitions reads on, and which alerts are delivered.
+
+        Notifications that are on their way are waited for. Alerts that no receiver has yet are
+        withdrawn here, as the next owner makes them again from their lines; at the end they stay
+        here too, for the next start. The source calls this while the loop waits in it.
+        """
+        self._alerting.settle(seconds)
+        with self._alerting.unchanged():
+            found = {
+                name: Handover(at, self._delivered(name))
+                for name, at in self._positions().items()
+                if name in partitions
+            }
+            if not self._is_over:
+                made = [alert for name in found for alert in self._safe.held_back(name)]
+                self._alerting.withdraw([each for each in made if not self._is_settled(each)])
+        return found
+
+    def _delivered(self, partition: str) -> tuple[str, ...]:
+        made = [each for each in self._safe.held_back(partition) if self._is_settled(each)]
+        return (*made, *sorted(self._inherited))
+
     def _is_catching_up(self) -> bool:
         """Whether less waits for the receivers than when this was asked last."""
         before, self._waiting = self._waiting, sum(self._alerting.waiting().values())
@@ -171,6 +198,9 @@ class Pipeline:
             self._judge.resume(partition, checkpoint.rise)
             self._readable[partition] = checkpoint
         self._ending |= changes.ended
+        if changes.delivered:
+            self._inherited |= changes.delivered
+            self._alerting.know(changes.delivered, self._clock())
 
     def _close_ended(self) -> list[Window]:
         """Close the windows of partitions that ended, once nothing of them is held back."""
@@ -206,6 +236,7 @@ class Pipeline:
     def _remember(self, made: Sequence[Alert]) -> None:
         """Note how far each partition is, and which of its alerts hold that back."""
         alerts: dict[str, list[str]] = defaultdict(list)
+        self._inherited.difference_update(alert.id for alert in made)
         for alert in made:
             if alert.score is not None:
                 alerts[alert.score.window.partition].append(alert.id)

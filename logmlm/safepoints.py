@@ -15,6 +15,8 @@ class _Step:
 
     checkpoint: Checkpoint
     alerts: list[str]
+    made: list[str]
+    """All alerts made since the step before, the settled ones among them."""
 
 
 class SafePoints:
@@ -22,7 +24,8 @@ class SafePoints:
 
     A replay from what `settled` gives makes every alert again that is not settled yet, so that
     another machine can go on where this one ends. Checkpoints are held back whole. A partition
-    costs one checkpoint, and one more for each step with an alert that is not settled.
+    costs one checkpoint, and one more for each step with an alert that is not settled; from the
+    first of these on, the ids of all alerts are kept.
     """
 
     def __init__(self, is_settled: Callable[[str], bool]) -> None:
@@ -33,11 +36,14 @@ class SafePoints:
     def add(self, partition: str, checkpoint: Checkpoint, alerts: Iterable[str]) -> None:
         """Take the partition's newest checkpoint, and the alerts made since the one before."""
         steps = self._waiting.get(partition)
-        made = [alert for alert in alerts if not self._is_settled(alert)]
-        if made:
-            self._waiting.setdefault(partition, deque()).append(_Step(checkpoint, made))
+        made = list(alerts)
+        unsettled = [alert for alert in made if not self._is_settled(alert)]
+        if unsettled:
+            step = _Step(checkpoint, unsettled, made)
+            self._waiting.setdefault(partition, deque()).append(step)
         elif steps:
             steps[-1].checkpoint = checkpoint
+            steps[-1].made += made
         else:
             self._settled[partition] = checkpoint
 
@@ -49,6 +55,10 @@ class SafePoints:
         if not steps:
             self._waiting.pop(partition, None)
         return self._settled.get(partition)
+
+    def held_back(self, partition: str) -> list[str]:
+        """Alerts made after the checkpoint that `settled` gives: a replay makes them again."""
+        return [alert for step in self._waiting.get(partition, ()) for alert in step.made]
 
     def distrust(self) -> None:
         """Forget which windows were made before: another rule makes others from now on."""

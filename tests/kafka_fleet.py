@@ -183,10 +183,18 @@ def group_count(call):
 
 
 @contextmanager
-def fleet(brokers, directory, topic, **source):
-    """A fleet on a new topic, with an HTTP receiver for each alert, and one for groups."""
+def fleet(brokers, directory, topic, answer_s=0.0, **source):
+    """A fleet on a new topic, with an HTTP receiver for each alert, and one for groups.
+
+    The first of them takes `answer_s` for each answer.
+    """
     brokers.topic(topic, PARTITIONS)
-    with served(keep=alert_ids) as receiver, served(keep=group_count) as groups:
+
+    def ids(call):
+        time.sleep(answer_s)
+        return alert_ids(call)
+
+    with served(keep=ids) as receiver, served(keep=group_count) as groups:
         made = Fleet(brokers, directory, topic, (receiver, groups), **source)
         try:
             yield made

@@ -281,7 +281,7 @@ def test_what_was_accepted_before_the_output_broke_is_not_sent_again(desk, hook)
     assert hook.ids != first
 
 
-def test_update_tells_which_alerts_are_not_settled_now_or_from_before(desk, hook):
+def test_update_tells_which_alerts_there_are_and_stores_each_once(desk, hook):
     hook.answers = [LATER]
     found = [score("ODD"), score("fine", value=0.5, first=50)]
     (made,) = desk.alerting.update(found, 0.0)
@@ -291,7 +291,8 @@ def test_update_tells_which_alerts_are_not_settled_now_or_from_before(desk, hook
     assert desk.alerting.waiting() == {"hook": 1}
     desk.alerting.deliver(1.0)
     assert desk.alerting.is_settled(made.id)
-    assert desk.alerting.update(found, 2.0) == []
+    assert [again.id for again in desk.alerting.update(found, 2.0)] == [made.id]
+    assert desk.alerting.waiting() == {"hook": 0}
     assert desk.alerting.waiting() == {"hook": 0}
 
 

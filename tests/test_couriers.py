@@ -218,3 +218,25 @@ def test_an_error_of_a_courier_ends_the_loop(state):
         post.deliver(0.0)
     with pytest.raises(StorageError, match="standard output"):
         post.close(0.0, flush=True)
+
+
+def test_settle_waits_for_what_is_due_and_not_for_a_receiver_that_refuses(state):
+    entered, answer = threading.Event(), threading.Event()
+
+    def slow(_):
+        entered.set()
+        answer.wait(60)
+        return ACCEPTED
+
+    office = Office(state, Receiver("slow", slow), Receiver("no", lambda _: Delivery("later", "x")))
+    post = Threads(office.couriers, time.time)
+    office.store(3, time.time())
+    post.deliver(time.time())
+    assert entered.wait(60)
+    post.settle(0.05)
+    assert office.box.waiting()["slow"] == 3
+    answer.set()
+    post.settle(60.0)
+    assert office.box.waiting() == {"slow": 0, "no": 3}
+    post.close(time.time(), flush=False)
+    post.settle(60.0)

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import daemon_parts
 import pytest
-from daemon_parts import FakeDetector
+from daemon_parts import FakeDetector, SessionDetector
 from http_parts import served
 from kafka_fleet import PARTITIONS, Plan, Writer, fleet
 from kafka_parts import Cluster, running_broker
@@ -193,3 +194,42 @@ def cluster(tmp_path):
 
 def test_one_of_three_brokers_may_be_lost(cluster, tmp_path):
     assert "went on" in kafka.lose_one(cluster, tmp_path, records=3_000)
+
+
+def test_each_alert_is_sent_once_through_an_orderly_join_and_an_orderly_leave(broker, tmp_path):
+    """The receiver is slow enough that some alerts are on their way whenever partitions move."""
+    with fleet(broker, tmp_path, "orderly", session_timeout=6.0, answer_s=0.02) as ships:
+        plan = Plan(ships.topic, 1500, SessionDetector(4))
+        writer = Writer(broker, ships.topic)
+
+        def write(upto):
+            """Have alerts on their way, more than were sent by now."""
+            before = len(ships.ids())
+            writer.write(upto)
+            ships.wait_for(lambda: len(ships.ids()) > before + 4)
+
+        def join(name):
+            log = tmp_path / f"{name}.log"
+            before = log.read_text().count("reading orderly") if log.exists() else 0
+            ships.start(name)
+            ships.wait_for(lambda: log.exists() and log.read_text().count("reading") > before)
+
+        def leave(name):
+            assert ships.end(name, signal.SIGTERM) == 0
+
+        join("a")
+        for upto, change, name in (
+            (300, join, "b"),
+            (600, leave, "b"),
+            (900, join, "b"),
+            (1200, leave, "a"),
+            (1500, join, "a"),  # it sends what it had still queued
+        ):
+            write(upto)
+            change(name)
+        writer.end()
+        ships.wait_for(lambda: ships.ids() >= plan.all_ids)
+        ships.end_all()
+        sent = Counter(one for post in ships.posts for one in post)
+    assert set(sent) == plan.all_ids
+    assert {one: times for one, times in sent.items() if times > 1} == {}

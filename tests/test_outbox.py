@@ -350,3 +350,31 @@ def test_45000_alerts_that_nobody_takes_wait_or_are_dead_letters_or_are_counted_
     store(box, numbered(made), now=100.0)
     said = [record.getMessage() for record in caplog.records if "are lost" in record.getMessage()]
     assert said[1].startswith("4001 alerts are lost")
+
+
+def test_what_is_withdrawn_is_in_no_queue_and_no_group_and_may_be_stored_again(state):
+    box = Outbox(state, {"a": None, "g": GROUPS})
+    gone, stays = numbered(1), alert("ODD other", first=900)
+    store(box, gone, stays)
+    box.withdraw([gone.id, "of nobody"])
+    assert box.is_settled(gone.id)
+    assert drained(box, "a") == [stays.id]
+    (told,) = drained(box, "g", flush=True)
+    assert told == stays.id
+    assert store(box, gone) == [gone]
+    assert not box.is_settled(gone.id)
+
+
+def test_a_group_of_withdrawn_alerts_alone_is_told_to_nobody(state):
+    box = Outbox(state, {"g": GROUPS})
+    store(box, numbered(1), numbered(2))
+    box.withdraw([numbered(1).id, numbered(2).id])
+    assert drained(box, "g", now=1e6, flush=True) == []
+    assert state.count("queue") == state.count("waiting") == 0
+
+
+def test_what_another_process_has_delivered_is_not_stored(state):
+    box = Outbox(state, {"a": None})
+    box.know([numbered(1).id], 0.0)
+    assert store(box, numbered(1), numbered(2)) == [numbered(2)]
+    assert box.is_settled(numbered(1).id)

@@ -17,7 +17,7 @@ from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.reader import EventReader
 from logmlm.records import Checkpoint, Rise
 from logmlm.sources.kafka_letters import MAX_EXTRA_BYTES, MAX_LETTER_BYTES, Cap, letter
-from logmlm.sources.kafka_positions import Position, checkpoint, position
+from logmlm.sources.kafka_positions import MOST_IDS, Position, checkpoint, delivered, position
 from logmlm.sources.kafka_records import RecordReader
 from logmlm.sources.kafka_watchdog import Watchdog
 
@@ -310,3 +310,17 @@ def test_a_record_without_a_value_is_no_line_and_no_letter():
     counted = Counter()
     lines, letters = reader(counted).read([record("a"), record(None), record("b")], "t/2", 1.0)
     assert ([line.text for line in lines], letters, counted) == (["a", "b"], [], {"tombstone": 1})
+
+
+@given(st.lists(st.binary(min_size=8, max_size=8).map(bytes.hex), max_size=400))
+def test_ids_of_delivered_alerts_stand_in_metadata_that_a_broker_takes(ids):
+    written = position(Checkpoint(3, 5, 7.25, Rise(1e300, 1e9, 10**9, 10**12)), "model", ids)
+    assert len(written.metadata) < 4096
+    assert delivered(written, "model") == set(ids[:MOST_IDS])
+    assert delivered(written, "another") == set()
+    assert checkpoint("t/0", written, "model").reached == 5
+
+
+@pytest.mark.parametrize("metadata", ["", "{}", '{"model": "m", "delivered": 3}', "[]"])
+def test_metadata_without_ids_names_none(metadata):
+    assert delivered(Position(3, metadata), "m") == set()

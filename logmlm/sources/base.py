@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from logmlm.linetext import without_controls
 from logmlm.records import Checkpoint, LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What the next owner of a partition is told: where to read, and which alerts are delivered.
+
+    `delivered` are ids of alerts that reading on from `checkpoint` makes once more.
+    """
+
+    checkpoint: Checkpoint
+    delivered: tuple[str, ...] = ()
+
+
+HandOver = Callable[[Collection[str], float], Mapping[str, Handover]]
+"""Says of partitions that are being taken away what to hand over, within so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +37,8 @@ class Changes:
     lost: frozenset[str] = frozenset()
     gained: Mapping[str, Checkpoint] = field(default_factory=dict)
     ended: frozenset[str] = frozenset()
+    delivered: frozenset[str] = frozenset()
+    """Ids of alerts of the gained partitions that the owner before has delivered."""
 
 
 class Source(Protocol):
@@ -100,6 +117,13 @@ class Source(Protocol):
         """Keep in mind, without any I/O, what may be committed when a partition is taken away."""
         ...
 
+    def share(self, hand_over: HandOver) -> None:
+        """Ask `hand_over` for the positions of partitions when they are taken away.
+
+        Another thread may call it, while the loop waits in `poll` or `close`.
+        """
+        ...
+
     def hold(self, held: bool) -> None:
         """Whether to hand over nothing for now: what was handed over waits for its receivers.
 
@@ -157,6 +181,9 @@ class Steady:
         return {}
 
     def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+        """Do nothing: no partition is ever taken away."""
+
+    def share(self, hand_over: HandOver) -> None:
         """Do nothing: no partition is ever taken away."""
 
     def model_changed(self, digest: str) -> None:

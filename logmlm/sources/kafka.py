@@ -21,11 +21,12 @@ from logmlm.errors import DataError, UnreachableError
 from logmlm.kafkaclient import KAFKA, Clients, LibraryLog
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint, LogLine
-from logmlm.sources.base import Changes
+from logmlm.sources.base import Changes, HandOver
 from logmlm.sources.kafka_group import REFUSED, Group, refusal
 from logmlm.sources.kafka_idle import KafkaIdle
 from logmlm.sources.kafka_letters import Cap, LetterBox
 from logmlm.sources.kafka_partitions import Partitions, str_of
+from logmlm.sources.kafka_positions import Position
 from logmlm.sources.kafka_records import Record, RecordReader
 from logmlm.sources.kafka_watchdog import Absence, Pace, Watchdog
 
@@ -34,6 +35,8 @@ SAY_EVERY_S = 30.0
 JOIN_WITHIN_S = 30.0
 """How long the start waits for the group, where reading begins at the end of the partitions."""
 JOIN_POLL_S = 0.2
+HAND_OVER_S = 3.0
+"""How long alerts on their way are waited for when partitions are taken away."""
 LOOK_EVERY_S = 10.0
 """While nothing comes, the brokers are asked so often how much is there, and so if they answer."""
 MISSING_EVERY_S = 60.0
@@ -81,7 +84,11 @@ class KafkaSource:
         self._clock = clock
         self._wait = wait
         self._left = left
-        self._join = partial(Group, config, config.group or group, left, clients.consumer)
+        self._hand_over: HandOver = lambda *_: {}
+        self._join = partial(
+            Group, config, config.group or group, left, clients.consumer, self._revoked
+        )
+        self._partitions = Partitions(config, model)
         self._group: Group | None = self._join()
         self.discarded: Counter[str] = Counter()
         self._records = RecordReader(config, self.discarded)
@@ -90,7 +97,6 @@ class KafkaSource:
         self._watchdog = Watchdog(config.stall_timeout, clock)
         self._absence = Absence(config.max_poll_interval + config.stall_timeout, clock)
         self._held = False
-        self._partitions = Partitions(config, model)
         self._has_answers = True
         self._saying, self._looking = Pace(SAY_EVERY_S, clock), Pace(LOOK_EVERY_S, clock)
         self._missing = Pace(MISSING_EVERY_S, clock)
@@ -175,6 +181,10 @@ class KafkaSource:
         """Offsets up to which each partition was handed over, or put into its dead letters."""
         return {str_of(p): self._partitions.expected(p) for p in self._partitions.placed}
 
+    def share(self, hand_over: HandOver) -> None:
+        """Ask `hand_over` what to commit of partitions when they are taken away."""
+        self._hand_over = hand_over
+
     def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Keep in mind what to commit when a partition is taken away."""
         if self._group is not None:
@@ -217,6 +227,14 @@ class KafkaSource:
         if self._group is not None:
             self._group.close()
         self._letters.close()
+
+    def _revoked(self, partitions: set[TopicPartition]) -> Mapping[TopicPartition, Position]:
+        """Say what to commit of partitions that are taken away; runs on the library's thread.
+
+        No heartbeat is sent meanwhile.
+        """
+        seconds = min(HAND_OVER_S, self._config.session_timeout / 4, self._left() / 4)
+        return self._partitions.handed_over(self._hand_over(list(map(str_of, partitions)), seconds))
 
     def _is_placed(self) -> bool:
         """Whether this member has its partitions, be it none, and knows where each begins."""

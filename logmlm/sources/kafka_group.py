@@ -34,6 +34,8 @@ FETCH_BYTES = 8 * 1024**2
 REFUSED = (AuthorizationError, FencedInstanceIdError, InconsistentGroupProtocolError)
 """What no second try will change."""
 
+Revoked = Callable[[set[TopicPartition]], Mapping[TopicPartition, Position]]
+
 logger = logging.getLogger(__name__)
 
 
@@ -51,8 +53,11 @@ class Group:
         group: str,
         left: Callable[[], float],
         make: Callable[..., Any] = KafkaConsumer,
+        revoked: Revoked = lambda _: {},
     ) -> None:
-        """Reach a broker and join.
+        """Reach a broker and join; `revoked` says what to commit of partitions taken away.
+
+        Where it says nothing of a partition, that is what was noted.
 
         Raises:
             ConfigError: a secret can't be read.
@@ -63,6 +68,7 @@ class Group:
         """What to commit of a partition when it is taken away."""
         self.committed: dict[TopicPartition, Position] = {}
         """What this member committed, or found committed, of its partitions."""
+        self._revoked = revoked
         self._lost: set[TopicPartition] = set()
         self._gained: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
@@ -186,7 +192,11 @@ class Group:
         return int(self._consumer.position(partition, timeout_ms=CALL_TIMEOUT_MS))
 
     def commit(self, positions: Mapping[TopicPartition, Position]) -> bool:
-        """Commit what is not committed yet; say whether that went well."""
+        """Commit what is not committed yet; say whether that went well.
+
+        It is noted too: an older position must not be committed after it.
+        """
+        self.noted = {**self.noted, **positions}
         news = {name: at for name, at in positions.items() if self.committed.get(name) != at}
         if not news:
             return True
@@ -209,9 +219,10 @@ class Group:
 
     async def hand_over(self, partitions: set[TopicPartition]) -> None:
         """Commit the noted positions of partitions that are being taken away."""
+        last = {**self.noted, **self._last_positions(partitions)}
         news = {
             name: at
-            for name, at in self.noted.items()
+            for name, at in last.items()
             if name in partitions and self.committed.get(name) != at
         }
         self.give_up(partitions)
@@ -220,6 +231,13 @@ class Group:
                 await self._consumer.commit_async(_offsets(news))
             except KafkaError as error:  # whoever has it now reads a little more again
                 logger.info("positions were not handed over (%s)", type(error).__name__)
+
+    def _last_positions(self, partitions: set[TopicPartition]) -> Mapping[TopicPartition, Position]:
+        try:
+            return self._revoked(partitions)
+        except Exception as error:  # an error here would leave the rebalance half done
+            logger.warning("can't tell the latest positions: %s", error)
+            return {}
 
     def give_up(self, partitions: set[TopicPartition]) -> None:
         """Forget partitions that are not ours any more."""

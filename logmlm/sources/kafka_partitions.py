@@ -11,7 +11,7 @@ from kafka import TopicPartition
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint
 from logmlm.sources import kafka_positions
-from logmlm.sources.base import Changes
+from logmlm.sources.base import Changes, Handover
 from logmlm.sources.kafka_group import Group
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class Partitions:
         self._unplaced: set[TopicPartition] = set()
         self._lost: set[str] = set()
         self._gained: dict[str, Checkpoint] = {}
+        self._delivered: frozenset[str] = frozenset()
 
     @property
     def at(self) -> Mapping[str, Checkpoint]:
@@ -50,8 +51,8 @@ class Partitions:
 
     def changes(self) -> Changes:
         """Partitions that were lost and placed since the last call."""
-        changes = Changes(frozenset(self._lost), self._gained)
-        self._lost, self._gained = set(), {}
+        changes = Changes(frozenset(self._lost), self._gained, delivered=self._delivered)
+        self._lost, self._gained, self._delivered = set(), {}, frozenset()
         return changes
 
     def positions(
@@ -62,6 +63,16 @@ class Partitions:
             partition: kafka_positions.position(checkpoints[str_of(partition)], self.model)
             for partition in self._next
             if str_of(partition) in checkpoints
+        }
+
+    def handed_over(
+        self, handovers: Mapping[str, Handover]
+    ) -> dict[TopicPartition, kafka_positions.Position]:
+        """What to commit of partitions that are being taken away."""
+        return {
+            partition: kafka_positions.position(each.checkpoint, self.model, each.delivered)
+            for partition in self._next
+            if (each := handovers.get(str_of(partition)))
         }
 
     def committed(self, checkpoints: Mapping[str, Checkpoint]) -> None:
@@ -95,6 +106,8 @@ class Partitions:
             at = kafka_positions.position(start, self.model)
             if found is not None or group.commit({partition: at}):
                 self._set(partition, start)
+                if found is not None:
+                    self._delivered |= kafka_positions.delivered(found, self.model)
 
     def expected(self, partition: TopicPartition) -> int:
         """Offset that a placed partition is read from next."""

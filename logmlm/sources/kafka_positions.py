@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import astuple
 from typing import NamedTuple
 
@@ -13,6 +15,9 @@ from pydantic import ConfigDict, TypeAdapter
 from logmlm.records import WINDOW_RULES, Checkpoint, Rise
 
 VERSION = 1
+ID_BYTES = 8
+"""Of an alert's id; see `windowid`."""
+MOST_IDS = 300
 MODEL_DIGITS = 16
 """Digits of the model's digest that stand in the metadata."""
 
@@ -27,8 +32,12 @@ class Position(NamedTuple):
     metadata: str
 
 
-def position(checkpoint: Checkpoint, model: str) -> Position:
-    """Write a checkpoint that was made with the model of this digest; metadata is 200 bytes."""
+def position(checkpoint: Checkpoint, model: str, delivered: Sequence[str] = ()) -> Position:
+    """Write a checkpoint that was made with the model of this digest.
+
+    Its metadata is 200 bytes, and 11 more for each of the ids that are `delivered`. A broker takes
+    4096 bytes by default, so the first `MOST_IDS` are written.
+    """
     rest = {
         "v": VERSION,
         "reached": checkpoint.reached,
@@ -37,7 +46,23 @@ def position(checkpoint: Checkpoint, model: str) -> Position:
         "model": model[:MODEL_DIGITS],
         "rules": WINDOW_RULES,
     }
+    if delivered:
+        numbers = b"".join(map(bytes.fromhex, delivered[:MOST_IDS]))
+        rest["delivered"] = base64.b64encode(numbers).decode()
     return Position(checkpoint.safe, json.dumps(rest, separators=(",", ":")))
+
+
+def delivered(at: Position, model: str) -> frozenset[str]:
+    """Read the ids of alerts that the owner before has delivered; none of another model."""
+    try:
+        rest = json.loads(at.metadata)
+        if rest["model"] != model[:MODEL_DIGITS]:
+            return frozenset()
+        numbers = base64.b64decode(rest.get("delivered", ""), validate=True)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return frozenset()  # `checkpoint` says so
+    starts = range(0, len(numbers), ID_BYTES)
+    return frozenset(numbers[start : start + ID_BYTES].hex() for start in starts)
 
 
 def checkpoint(partition: str, at: Position, model: str) -> Checkpoint:
