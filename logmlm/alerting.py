@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from logmlm.couriers import Courier, Receiver, Rounds
@@ -26,6 +26,10 @@ class Post(Protocol):
 
     def settle(self, seconds: float) -> None:
         """Wait until nothing that is due is still to be tried, for so many seconds at most."""
+        ...
+
+    def held(self, seconds: float) -> AbstractContextManager[None]:
+        """Have nothing sent; what is on its way is waited for, so many seconds at most."""
         ...
 
     def close(self, now: float, flush: bool) -> None:
@@ -100,18 +104,20 @@ class Alerting:
         """
         return self._outbox.is_settled(alert_id)
 
-    def settle(self, seconds: float) -> None:
-        """Wait for notifications that are on their way, or due, for so many seconds at most."""
-        self._post.settle(seconds)
+    @contextmanager
+    def settled(self, seconds: float) -> Iterator[None]:
+        """Have nothing sent, as far as that can be had within so many seconds.
 
-    def unchanged(self) -> AbstractContextManager[None]:
-        """Have nobody else change what waits, as long as it is entered.
+        What is due is waited for before, and what is on its way then. Nobody else changes what
+        waits as long as it is entered.
 
         Raises:
             StorageError: the state can't be read or written.
 
         """
-        return self._state.transaction()
+        self._post.settle(seconds / 2)
+        with self._post.held(seconds / 2), self._state.transaction():
+            yield
 
     def withdraw(self, alert_ids: Sequence[str]) -> None:
         """Forget alerts that are not settled: another process makes them again, and sends them."""

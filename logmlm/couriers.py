@@ -7,7 +7,8 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from logmlm.errors import StorageError
@@ -145,6 +146,10 @@ class Rounds:
     def settle(self, seconds: float) -> None:
         """Do nothing: `deliver` returns when all was tried."""
 
+    def held(self, seconds: float) -> AbstractContextManager[None]:  # noqa: ARG002  as above
+        """Do nothing, for the same reason."""
+        return nullcontext()
+
     def close(self, now: float, flush: bool) -> None:
         """Send all that is due, or waits, and end."""
         self._go(now, flush)
@@ -185,6 +190,9 @@ class Threads:
         self._rested_at: dict[str, float] = {f"sink {courier.name}": 0 for courier in couriers}
         """By thread, the last request of `settle` after which it found nothing due."""
         self._rested = threading.Condition()
+        self._goes_on = threading.Event()
+        self._goes_on.set()
+        self._at_work = {f"sink {courier.name}": threading.Lock() for courier in couriers}
         self._wakers = [threading.Event() for _ in couriers]
         self._threads = [
             threading.Thread(
@@ -215,6 +223,22 @@ class Threads:
             self._rested.wait_for(
                 lambda: min(self._rested_at.values(), default=asked) >= asked, seconds
             )
+
+    @contextmanager
+    def held(self, seconds: float) -> Iterator[None]:
+        """Have no courier send; what is on its way is waited for, so many seconds at most."""
+        self._goes_on.clear()
+        end = time.monotonic() + seconds
+        held: list[threading.Lock] = []
+        try:
+            for lock in self._at_work.values():
+                if lock.acquire(timeout=max(0.0, end - time.monotonic())):
+                    held.append(lock)
+            yield
+        finally:
+            for lock in held:
+                lock.release()
+            self._goes_on.set()
 
     def close(self, now: float, flush: bool) -> None:  # noqa: ARG002  as above
         """Wait until all that waits was tried once, but not too long.
@@ -267,16 +291,21 @@ class Threads:
             self._rested_at[f"sink {courier.name}"] = asked
             self._rested.notify_all()
 
+    def _step(self, courier: Courier, now: float, flush: bool = False) -> float | None:
+        self._goes_on.wait()
+        with self._at_work[f"sink {courier.name}"]:
+            return courier.step(now, flush)
+
     def _go_round(self, courier: Courier, waker: threading.Event) -> None:
         while not self._stopping.is_set():
             waker.clear()
             asked, now = self._asked, self._clock()
-            due = courier.step(now)
+            due = self._step(courier, now)
             if due is None or due > now:
                 self._rest(courier, asked)
                 waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
         while not self._over.is_set():
-            due = courier.step(self._clock(), flush=True)
+            due = self._step(courier, self._clock(), flush=True)
             self._answered_at[f"sink {courier.name}"] = time.monotonic()
             if due is None or due > self._clock():
                 break

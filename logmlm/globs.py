@@ -17,8 +17,10 @@ def matches(pattern: str) -> list[str]:
     Symbolic links to directories are followed. A directory is known by its device and inode, so
     that it is read once below a `**`, whatever links lead to it: a loop of links ends there, and a
     file is not found again under a second name. The directory's own name goes before a link's.
+    A pattern that is the path of something that is there stands for that alone: brackets are common
+    in names.
     """
-    return sorted(set(_expand(pattern)))
+    return [pattern] if os.path.lexists(pattern) else sorted(set(_expand(pattern)))
 
 
 def _expand(pattern: str) -> Iterator[str]:

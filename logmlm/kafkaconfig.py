@@ -12,6 +12,8 @@ from logmlm.config import Duration, Receiving, Regex, Section, Size, Strings, on
 
 DEAD_LETTERS = ".logmlm.dlq"
 """What the name of a topic's dead-letter topic ends with."""
+MAX_LINE_BYTES = 1024**2
+"""A longer line is cut, as in finished logs (`sources.blocks`): all commands read alike."""
 Word = Annotated[str, Field(min_length=1)]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Port = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}")
@@ -139,7 +141,7 @@ class KafkaSourceConfig(KafkaConnection):
     value: Literal["text", "json"] = "text"
     message_field: Word | None = None
     attributes: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
-    max_line_bytes: Size = 100 * 1024
+    max_line_bytes: Size = MAX_LINE_BYTES
     max_record_bytes: Size = 1024**2
     dead_letter_topic: Topic | None = None
     max_dead_letter_share: Annotated[float, Field(gt=0, le=1)] = 0.05

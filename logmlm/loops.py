@@ -59,8 +59,9 @@ def _follows(source: FileSourceConfig, path: Path) -> bool:
     whole = os.path.abspath(path)  # noqa: PTH100  as above
     if any(is_excluded(text, source.exclude) for text in (str(path), whole)):
         return False
-    patterns = (os.path.abspath(pattern) for pattern in source.include)  # noqa: PTH100  as above
-    return any(_matches(whole.split("/"), pattern.split("/")) for pattern in patterns)
+    patterns = [os.path.abspath(pattern) for pattern in source.include]  # noqa: PTH100  as above
+    parts = whole.split("/")
+    return whole in patterns or any(_matches(parts, each.split("/")) for each in patterns)
 
 
 def _matches(parts: Sequence[str], patterns: Sequence[str]) -> bool:

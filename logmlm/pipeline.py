@@ -170,8 +170,7 @@ class Pipeline:
         withdrawn here, as the next owner makes them again from their lines; at the end they stay
         here too, for the next start. The source calls this while the loop waits in it.
         """
-        self._alerting.settle(seconds)
-        with self._alerting.unchanged():
+        with self._alerting.settled(seconds):
             found = {
                 name: Handover(at, self._delivered(name))
                 for name, at in self._positions().items()

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from logmlm.config import Duration, OneOf, Section, Size, Strings
-from logmlm.kafkaconfig import KafkaSourceConfig
+from logmlm.kafkaconfig import MAX_LINE_BYTES, KafkaSourceConfig
 
 PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 """Names of syslog's severities, by number (RFC 5424, section 6.2.1; journalctl(1))."""
@@ -46,7 +46,7 @@ class FileSourceConfig(Section):
     include: Annotated[Strings, Field(min_length=1)]
     exclude: Strings = COMPRESSED
     start_at: Literal["beginning", "end"] = "end"
-    max_line_bytes: Size = 100 * 1024
+    max_line_bytes: Size = MAX_LINE_BYTES
     rotate_wait: Duration = 30.0
     fingerprint: FingerprintConfig = Field(default_factory=FingerprintConfig)
 
@@ -57,7 +57,7 @@ class StdinSourceConfig(Section):
     Nothing can be read again after a stop, so what is in open windows then is scored.
     """
 
-    max_line_bytes: Size = 100 * 1024
+    max_line_bytes: Size = MAX_LINE_BYTES
 
 
 class JournaldSourceConfig(Section):
@@ -72,7 +72,7 @@ class JournaldSourceConfig(Section):
     units: Strings = ()
     max_priority: Priority | None = None
     start_at: Literal["beginning", "end"] = "end"
-    max_line_bytes: Size = 100 * 1024
+    max_line_bytes: Size = MAX_LINE_BYTES
     directory: Path | None = None
     files: Strings = ()
 

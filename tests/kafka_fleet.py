@@ -86,15 +86,15 @@ class Fleet:
     def configure(self, name, model=SESSIONS):
         """Write a daemon's configuration; see `daemon_parts.load` for what a model's name says."""
         config = self.directory / f"{name}.yaml"
+        sinks = [{"webhook": {"url": self.url, "grouped": False}}]
+        if self.groups_url is not None:
+            sinks.append({"webhook": {"url": self.groups_url, "name": "groups"}})
         told = {
             "model": {"path": model},
             "state_dir": str(self.directory / f"state-{name}"),
             "source": {"kafka": self.source},
             "labels": {"service": name},
-            "sinks": [
-                {"webhook": {"url": self.url, "grouped": False}},
-                {"webhook": {"url": self.groups_url, "name": "groups"}},
-            ],
+            "sinks": sinks,
             "alerting": GROUPS,
         }
         config.write_text(json.dumps(told))
@@ -183,19 +183,20 @@ def group_count(call):
 
 
 @contextmanager
-def fleet(brokers, directory, topic, answer_s=0.0, **source):
+def fleet(brokers, directory, topic, answer_s=None, **source):
     """A fleet on a new topic, with an HTTP receiver for each alert, and one for groups.
 
-    The first of them takes `answer_s` for each answer.
+    With `answer_s` the first one takes so long for each answer, and is the only one.
     """
     brokers.topic(topic, PARTITIONS)
 
     def ids(call):
-        time.sleep(answer_s)
+        time.sleep(answer_s or 0)
         return alert_ids(call)
 
     with served(keep=ids) as receiver, served(keep=group_count) as groups:
-        made = Fleet(brokers, directory, topic, (receiver, groups), **source)
+        second = groups if answer_s is None else (None, [])
+        made = Fleet(brokers, directory, topic, (receiver, second), **source)
         try:
             yield made
         finally:

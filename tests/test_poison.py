@@ -72,4 +72,4 @@ def test_a_line_of_ten_mebibytes_is_cut_and_the_next_one_is_whole(tmp_path, cont
     assert texts[0] == "first"
     assert texts[-1] == "next"
     assert len(texts[1].encode()) <= 4 * limit
-    assert desk.source.discarded["cut"] == 1
+    assert desk.source.discarded["cut"] == (content != b"\0")  # NULs before a line are no text

@@ -15,9 +15,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from logmlm.errors import StorageError
+from logmlm.errors import ConfigError, StorageError
+from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sourceconfig import FileSourceConfig
+from logmlm.sourceconfig import FileSourceConfig, JournaldSourceConfig, StdinSourceConfig
+from logmlm.sources.archive import read_lines
+from logmlm.sources.blocks import MAX_LINE_BYTES
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.discovery import Discovery, beside
 from logmlm.sources.file import BATCH_BYTES, FORGET_AFTER_S, FileSource
@@ -1154,3 +1157,81 @@ def test_a_replaced_file_is_not_idle_as_long_as_its_rest_is_looked_for(desk):
         assert not desk.source.is_idle()
     desk.poll(4)
     assert desk.source.idle([old]) == {old: 0.0}
+
+
+def test_a_path_with_brackets_is_that_path_and_no_pattern(tmp_path):
+    (tmp_path / "app[1].log").write_text("mine\n")
+    (tmp_path / "app1.log").write_text("other\n")
+    desk = Desk(tmp_path, include=[str(tmp_path / "app[1].log")])
+    assert desk.texts(2) == ["mine"]
+    (tmp_path / "app[1].log").rename(tmp_path / "gone")
+    assert desk.texts(3) == []
+    desk.write("again\n", tmp_path / "app[1].log")
+    assert desk.texts(3) == ["again"]
+
+
+def test_a_path_with_brackets_may_be_left_out(tmp_path):
+    (tmp_path / "app[1].log").write_text("no\n")
+    (tmp_path / "app2.log").write_text("yes\n")
+    include = [str(tmp_path / "app*.log")]
+    for exclude in ("app[1].log", str(tmp_path / "app[1].log")):
+        desk = Desk(tmp_path, include=include, exclude=[exclude])
+        desk.state.unlink(missing_ok=True)
+        desk.start()
+        assert desk.texts(2) == ["yes"]
+
+
+def test_a_named_pipe_by_name_is_refused_with_what_to_do_and_below_a_pattern_told(tmp_path, caplog):
+    pipe = tmp_path / "app.log.pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match=r"is a named pipe, which can't be followed.* < .*pipe"):
+        Desk(tmp_path, include=[str(pipe)])
+    desk = Desk(tmp_path)
+    desk.write("one\n")
+    assert desk.texts(3) == ["one"]
+    assert caplog.text.count(f"{pipe} is a named pipe, which is not read") == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("start_at", ["beginning", "end"])
+def test_a_file_of_another_encoding_is_not_read_but_told_and_counted(
+    tmp_path, caplog, encoding, start_at
+):
+    desk = Desk(tmp_path, start_at=start_at)
+    desk.source.begin()
+    lines = "".join(f"2026-11-21 10:00:{i:02} INFO session {i} opened\n" for i in range(60))
+    desk.write(lines.encode(encoding))
+    desk.write("one\n", tmp_path / "app.log.1")
+    assert desk.texts(3) == ["one"]
+    assert desk.source.discarded["no_text"] == 1
+    assert f"{desk.log} is no text, and is not read: it" in caplog.text
+    assert "UTF" in caplog.text
+    assert caplog.text.count("is no text") == 1
+
+
+def test_a_line_of_json_is_whole_up_to_the_limit_of_finished_logs(tmp_path):
+    desk = Desk(tmp_path)
+    long = json.dumps({"message": "x" * (MAX_LINE_BYTES - 20)})
+    desk.write(f"{long}\n{{}}\n")
+    assert desk.texts(20) == [long, "{}"]
+    assert desk.source.discarded["cut"] == 0
+    assert [line.text for line in read_lines([str(desk.log)], 0.0)] == [long, "{}"]
+
+
+def test_lines_over_the_limit_of_finished_logs_are_told(tmp_path):
+    log, warnings = tmp_path / "app.log", []
+    log.write_text(f"{'x' * (MAX_LINE_BYTES + 9)}\nshort\n")
+    lines = list(read_lines([str(log)], 0.0, warn=warnings.append))
+    assert [len(line.text) for line in lines] == [MAX_LINE_BYTES, 5]
+    assert warnings == [f"{log}: lines over 1 MiB were cut, 1 of them"]
+
+
+def test_every_source_but_syslog_cuts_lines_where_finished_logs_are_cut():
+    kafka = {"bootstrap_servers": "a:1", "topics": "t", "auto_offset_reset": "latest"}
+    configs = [
+        FileSourceConfig(include="a"),
+        StdinSourceConfig(),
+        JournaldSourceConfig(),
+        KafkaSourceConfig(**kafka),
+    ]
+    assert {config.max_line_bytes for config in configs} == {MAX_LINE_BYTES}

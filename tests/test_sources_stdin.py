@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from logmlm.errors import StorageError
+from logmlm.errors import DataError, StorageError
 from logmlm.records import Checkpoint
 from logmlm.sourceconfig import StdinSourceConfig
 from logmlm.sources.stdin import StdinSource
@@ -68,3 +68,11 @@ def test_a_closed_descriptor_is_a_storage_error(pipe):
     os.close(pipe[0])
     with pytest.raises(StorageError, match="can't read standard input"):
         source(pipe[0]).poll(0.0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_another_encoding_is_refused_with_what_to_do(pipe, encoding):
+    read_end, write_end = pipe
+    os.write(write_end, ("2026-11-21 10:00:00 INFO session opened\n" * 3).encode(encoding))
+    with pytest.raises(DataError, match=r"standard input is no text: it .* \(iconv -f UTF-"):
+        source(read_end).poll(1.0)

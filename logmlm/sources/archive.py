@@ -26,16 +26,10 @@ from logmlm.globs import matches
 from logmlm.records import LogLine
 from logmlm.sources.blocks import MAX_LINE_BYTES, Block, blocks, log_lines
 from logmlm.sources.fingerprint import HEAD_BYTES, partition_name
+from logmlm.sources.nontext import LOOK_BYTES, no_text
 from logmlm.sources.zstd import ZstdReader
 
-LOOK_BYTES = 8192
-"""So much of a log's beginning is looked at for signs that it is no text."""
 STDIN = "-"
-_OTHERS = b"\0\b\t\n\v\f\r\x1b" + bytes({*range(32, 256)} - {127})
-_KINDS, _SHARE = 8, 1 / 32
-"""Of noise a ninth are control characters that texts don't need, of all kinds. Logs have few, or of
-few kinds (FIX parts its fields by one). Bytes over 127 say nothing: a log may be in Latin-1, or
-KOI8-R, and a crash leaves NUL bytes."""
 _ADVICE = "fetch it again, or take what can be read with --keep-going"
 _USED = "what came before is used"
 _DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
@@ -68,14 +62,24 @@ def read_lines(
     """
     refuse_empty(paths, warn)
     for path in paths:
+        cut = 0
         try:
             for lines in _lines_of(path, now, advice=_USED if keep_going else _ADVICE):
+                if lines[-1].end - lines[0].start > MAX_LINE_BYTES:
+                    cut += sum(map(_is_cut, lines))
                 yield from lines
         except DataError as error:
             if not keep_going:
                 raise
             if warn is not None:
                 warn(str(error))
+        if cut and warn is not None:
+            warn(f"{path}: lines over {MAX_LINE_BYTES >> 20} MiB were cut, {cut} of them")
+
+
+def _is_cut(line: LogLine) -> bool:
+    is_long = line.end - line.start > MAX_LINE_BYTES + len("\r\n")  # NULs before it do not count
+    return is_long and len(line.text.encode("utf-8", "replace")) >= MAX_LINE_BYTES
 
 
 def refuse_empty(paths: Sequence[str], warn: Warn | None = None) -> None:
@@ -223,7 +227,7 @@ def _text(found: Iterator[Block], name: str, is_packed: bool) -> Iterator[Block]
             head += block[0]
     except (*_DAMAGE, OSError) as error:
         damage = error
-    reason = _no_text(head)
+    reason = no_text(head)
     if reason and damage is None:
         if is_packed:  # a damaged one may hold anything; it says so itself, at its end
             deque(found, maxlen=0)
@@ -232,34 +236,6 @@ def _text(found: Iterator[Block], name: str, is_packed: bool) -> Iterator[Block]
     if damage is not None:
         raise damage
     yield from found
-
-
-_OTHER_KINDS = (
-    (b"\x1f\x8b", "it is packed by gzip; unpack it, or name it *.gz"),
-    (b"\xfd7zXZ\0", "it is packed by xz; unpack it, or name it *.xz"),
-    (b"\x28\xb5\x2f\xfd", "it is packed by zstd; unpack it, or name it *.zst"),
-    (b"BZh", "it is packed by bzip2, which is not read; unpack it (bzcat)"),
-    (b"PK\x03\x04", "it is packed by zip, which is not read; unpack it (unzip -p)"),
-    (b"\xff\xfe", "it is UTF-16; make it UTF-8 (iconv -f UTF-16)"),
-    (b"\xfe\xff", "it is UTF-16; make it UTF-8 (iconv -f UTF-16)"),
-)
-"""How files begin that users take for text, and what to do."""
-
-
-def _no_text(head: bytes) -> str:
-    """Why a log's first lines can't be text; empty if they can."""
-    for beginning, reason in _OTHER_KINDS:
-        if head.startswith(beginning):
-            return reason
-    first = head.partition(b"\n")[0]
-    text = first.lstrip(b"\0")  # before it: of a file that was truncated while it was written
-    if b"\0" in text or (first and not text):
-        return "its first line holds a NUL byte"
-    head = head[:LOOK_BYTES]
-    controls = head.translate(None, _OTHERS)
-    if len(set(controls)) >= _KINDS and len(controls) > _SHARE * len(head):
-        return "its beginning is full of control characters"
-    return ""
 
 
 @contextmanager

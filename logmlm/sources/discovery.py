@@ -16,17 +16,29 @@ from logmlm.globs import matches
 from logmlm.sources.fingerprint import FileId
 
 _ROOT = Path("/")
+_KINDS = (
+    (stat.S_ISFIFO, "named pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 logger = logging.getLogger(__name__)
 
 
 def refuse_directories(patterns: Iterable[str]) -> None:
-    """See that no pattern is the name of a directory, of which nothing would be read.
+    """See that no pattern is the name of something of which nothing would be read.
 
     Raises:
-        ConfigError: one is.
+        ConfigError: one is a directory, a named pipe, a socket or a device.
 
     """
     for pattern in patterns:
+        if (kind := kind_of(Path(pattern))) is not None:
+            raise ConfigError(
+                f"{pattern} is a {kind}, which can't be followed: it holds nothing that could be"
+                " read again after a restart; read it through standard input ('source: {stdin: {}}'"
+                f" and 'logmlm run --config FILE < {pattern}')"
+            )
         if Path(pattern).is_dir():
             within = f"{pattern.rstrip('/')}/*.log"
             raise ConfigError(f"{pattern} is a directory; name the files in it, such as {within}")
@@ -43,25 +55,50 @@ class Discovery:
         self._include = include
         self._exclude = exclude
         self._awaited: set[str] = set()
+        self._literal: set[str] = set()
+        self._told: set[Path] = set()
 
     def files(self) -> dict[FileId, Path]:
         """Regular files that are there now, each once, though it may have several names."""
         found: set[str] = set()
         for pattern in self._include:
-            paths = matches(pattern)
+            if os.path.lexists(pattern):  # it stays a path when it is rotated away for a moment
+                self._literal.add(pattern)
+            paths = [pattern] if pattern in self._literal else matches(pattern)
             found.update(paths)
             if not paths and pattern not in self._awaited:
                 self._awaited.add(pattern)
                 logger.warning("no file matches %s yet; waiting for one", pattern)
-        return _regular(
-            _path(path) for path in sorted(found) if not is_excluded(path, self._exclude)
-        )
+        wanted = [_path(path) for path in sorted(found) if not is_excluded(path, self._exclude)]
+        regular = _regular(wanted)
+        if len(regular) < len(wanted):
+            self._tell_of_others(wanted)
+        return regular
+
+    def _tell_of_others(self, paths: Iterable[Path]) -> None:
+        """Say once of each path that it is a pipe, a socket or a device, which is not followed."""
+        for path in paths:
+            if path not in self._told and (kind := kind_of(path)) is not None:
+                self._told.add(path)
+                logger.warning("%s is a %s, which is not read", path, kind)
+
+
+def kind_of(path: Path) -> str | None:
+    """Name the kind of something that can't be followed; None of files, and of directories."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), None)
 
 
 def is_excluded(path: str, exclude: Iterable[str]) -> bool:
     """Whether a pattern is that of the whole path, or of its name alone."""
     name = path.rpartition("/")[2]
-    return any(fnmatch(path, pattern) or fnmatch(name, pattern) for pattern in exclude)
+    return any(
+        pattern in (path, name) or fnmatch(path, pattern) or fnmatch(name, pattern)
+        for pattern in exclude
+    )
 
 
 def beside(paths: Iterable[str]) -> dict[FileId, Path]:

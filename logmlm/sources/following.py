@@ -15,9 +15,11 @@ from logmlm.sources.checkpoints import Checkpoints, KnownFile
 from logmlm.sources.discovery import beside, printable
 from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, Mark
 from logmlm.sources.lookalikes import Lookalikes
+from logmlm.sources.nontext import no_text
 from logmlm.sources.packed import AnyTail, PackedTail, open_tail
 from logmlm.sources.tail import COMPARED_BYTES, Tail
 
+NO_TEXT = "no_text"
 Recognize = Callable[[AnyTail, bytes, Path, float], KnownFile | None]
 """Says whose lines an opened file holds, by the file, its first bytes, its path and the time."""
 
@@ -46,6 +48,8 @@ class Following:
         self._left_at: dict[str, int] = {}
         self._replaced: dict[str, FileId] = {}
         self._unreadable: set[Path] = set()
+        self._no_text: set[FileId] = set()
+        self._discarded = discarded
         self._lookalikes = Lookalikes(discarded, config.rotate_wait)
 
     def __len__(self) -> int:
@@ -171,7 +175,19 @@ class Following:
                     self._lookalikes.wait(tail.file_id, tail.size, path, known.path, now)
                 return None
         is_enough = b"\n" in head or len(head) >= self._config.fingerprint.bytes
-        return self._begin(tail, head, now) if is_enough else None
+        if not is_enough or self._is_no_text(tail.file_id, head, path):
+            return None
+        return self._begin(tail, head, now)
+
+    def _is_no_text(self, file_id: FileId, head: bytes, path: Path) -> bool:
+        """Whether a file is no text, as `train` and `score` see it too; say and count it once."""
+        # NULs before a line are of a file that was truncated while it was written.
+        reason = no_text(head.lstrip(b"\0")).partition(", or name it")[0]
+        if reason and file_id not in self._no_text:
+            self._no_text.add(file_id)
+            self._discarded[NO_TEXT] += 1
+            logger.warning("%s is no text, and is not read: %s", path, reason)
+        return bool(reason)
 
     def _doubted(self, tail: AnyTail, head: bytes, path: Path, _: float) -> None:
         """Copied and truncated while nobody looked, a file may hold again what was read of it."""

@@ -8,12 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from logmlm.errors import StorageError
+from logmlm.errors import DataError, StorageError
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sourceconfig import StdinSourceConfig
 from logmlm.sources.base import Steady
 from logmlm.sources.idle import IdleTimes
 from logmlm.sources.lines import RawLine, Splitter
+from logmlm.sources.nontext import no_text
 
 CHUNK_BYTES = 64 * 1024
 
@@ -50,6 +51,7 @@ class StdinSource(Steady):
         """Lines that came within `timeout` seconds, those of one chunk at most.
 
         Raises:
+            DataError: what comes is no text.
             StorageError: standard input can't be read.
 
         """
@@ -62,6 +64,8 @@ class StdinSource(Steady):
             self._idle.confirm(self._partition, self._read_bytes)
             return []
         self._idle.forget_all()
+        if self._read_bytes == 0 and (reason := no_text(chunk.lstrip(b"\0"))):
+            raise DataError(f"standard input is no text: {reason.partition(', or name it')[0]}")
         self._read_bytes += len(chunk)
         if not chunk:
             self.exhausted = True

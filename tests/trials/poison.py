@@ -88,7 +88,7 @@ class Desk:
 
     def write(self, lines):
         content = [line.removesuffix(b"\r") for line in lines]
-        self.long += sum(len(line) > self.limit for line in content)
+        self.long += sum(len(line.lstrip(b"\0")) > self.limit for line in content)
         with self.log.open("ab") as stream:
             stream.write(b"".join(line + b"\n" for line in lines))
 
