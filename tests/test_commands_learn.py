@@ -76,6 +76,25 @@ def test_every_option_reaches_the_manifest(log, tmp_path):
     assert (manifest.threshold.alerts_per_day, manifest.threshold.folds) == (2000.0, 0)
 
 
+def test_the_names_of_json_fields_reach_the_manifest(tmp_path):
+    lines = [
+        f'{{"at": {1_714_979_000 + n}, "text": "req-{n // 4} job ran", "grade": "info"}}'
+        for n in range(400)
+    ]
+    write_log(tmp_path / "a.log", lines)
+    outcome = logmlm(
+        *("train", tmp_path / "a.log", "--out", tmp_path / "m", "--message-field", "text"),
+        *("--time-field", "at", "--level-field", "grade", *QUICK),
+    )
+    assert outcome.code == 0, outcome.err
+    manifest = Manifest.read(tmp_path / "m")
+    form = manifest.format
+    assert (form.name, form.message_field, form.time_field, form.level_field) == (
+        *("json", "text", "at", "grade"),
+    )
+    assert manifest.data.first_event == 1_714_979_000
+
+
 def test_time_windows_take_their_size_as_a_duration(log, tmp_path):
     words = ("--preset", "tiny", "--epochs", "1", "--folds", "0", "--window", "time")
     outcome = logmlm("train", log, "--out", tmp_path / "m", *words, "--size", "4s")
@@ -176,6 +195,10 @@ def test_a_key_beside_a_config_of_time_windows_implies_sessions(config, tmp_path
         ([], "train needs LOG files; see logmlm train --help"),
         (["LOG"], "train needs --out DIR; see logmlm train --help"),
         (["LOG", "--out", "OUT", "--format", "sylog"], "unknown; did you mean 'syslog'? known are"),
+        (
+            ["LOG", "--out", "OUT", "--format", "syslog", "--time-field", "at"],
+            "fields of JSON, which format 'syslog' has not; take cri, docker, json",
+        ),
         (
             ["LOG", "--out", "OUT", "--size", "10s"],
             "--size is a number of lines, not '10s'; a span",
