@@ -27,6 +27,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 SHORT = 0.05
 Trial = Callable[[Path, float], str]
+EQUAL = "alert ids equal those of `score`: 0 missing, 0 more"
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,47 @@ def idle(directory: Path, scale: float) -> str:
     return trial("speed", "idle")(directory, a_model(directory), seconds=part(600, scale, 10))
 
 
+def disturbed(directory: Path, name: str, **told: Any) -> str:
+    """Disturb the daemon as it is shipped, on a topic."""
+    model = trial("disturbances", "trained")(directory)
+    with brokers(directory, "Broker") as running:
+        return trial("disturbances", name)(running, directory, model, **told)
+
+
+def lag(directory: Path, scale: float) -> str:
+    return disturbed(directory, "backlog", records=part(300_000, scale, 20_000))
+
+
+def outage(directory: Path, scale: float) -> str:
+    counts = {"records": part(300_000, scale, 10_000), "live": part(30_000, scale, 10_000)}
+    return disturbed(directory, "lose_broker", **counts)
+
+
+def killed(directory: Path, scale: float) -> str:
+    counts = {"records": part(300_000, scale, 10_000), "live": part(60_000, scale, 5_000)}
+    return disturbed(directory, "kill", kills=part(8, scale, 3), **counts)
+
+
+def stopped(directory: Path, scale: float) -> str:
+    counts = {"records": part(300_000, scale, 15_000), "live": part(90_000, scale, 15_000)}
+    return disturbed(directory, "stop_one", stops=part(5, scale, 1), **counts)
+
+
+def held(directory: Path, scale: float) -> str:
+    told = {"records": part(300_000, scale, 30_000), "down_s": part(110, scale, 60)}
+    return disturbed(directory, "hold", **told)
+
+
+def files(directory: Path, scale: float) -> str:
+    model, found = trial("disturbances", "trained")(directory), []
+    for number, lines in ((150, 2_000), (5_000, 60)):
+        place = directory / str(number)
+        place.mkdir()
+        told = {"number": part(number, scale, 20), "lines": lines}
+        found.append(trial("disturbances", "files")(place, model, **told))
+    return "; ".join(found)
+
+
 def a_model(directory: Path) -> str:
     return trial("service", "trained")(directory)
 
@@ -226,6 +268,26 @@ ROWS: Mapping[str, Row] = MappingProxyType(
         ),
         "reload": Row(
             "SIGHUP under load, sessions, groups", "0 lost, a bad config never takes effect", reload
+        ),
+        "lag": Row(
+            "the daemon as shipped: 300,000 records wait, and it gets little of the processor",
+            EQUAL,
+            lag,
+            no_kafka,
+        ),
+        "outage": Row(
+            "the daemon as shipped: the only broker killed for 12 s", EQUAL, outage, no_kafka
+        ),
+        "killed": Row("the daemon as shipped: 8 SIGKILLs", EQUAL, killed, no_kafka),
+        "stopped": Row(
+            "the daemon as shipped: one of two processes stopped for 60 s, 5 times",
+            EQUAL,
+            stopped,
+            no_kafka,
+        ),
+        "held": Row("the daemon as shipped: the receiver down for 110 s", EQUAL, held, no_kafka),
+        "files": Row(
+            "the daemon as shipped: 150 and 5,000 files from their beginning", EQUAL, files
         ),
         "memory": Row(
             "full speed, a real model; distinct keys",

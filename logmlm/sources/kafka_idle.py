@@ -62,7 +62,8 @@ class KafkaIdle(IdleTimes):
     def _found(self, at: float) -> None:
         """Take it that the brokers answer what they were asked at a time."""
         if self._lost_at is not None:
-            self._counts_from = at + min(MAX_GRACE_S, at - self._lost_at)
+            away = min(MAX_GRACE_S, at - self._lost_at)
+            self._counts_from = max(self._counts_from, at + away)
             self._lost_at = None
 
     def _count(self, at_end: Mapping[str, int | None], asked_at: float) -> None:
