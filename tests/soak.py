@@ -226,28 +226,31 @@ def a_model(directory: Path) -> str:
 ROWS: Mapping[str, Row] = MappingProxyType(
     {
         "kill": Row(
-            "SIGKILL at random times, Kafka, 6 partitions, sessions with late lines, groups",
+            "SIGKILL at random times, Kafka, 6 partitions, sessions with late lines, groups; "
+            "a rule for the model, a fast clock",
             "no window lost, alert ids equal, at most one repeated POST a kill",
             kill,
             no_kafka,
         ),
         "rebalance": Row(
-            "3 to 1 to 3 processes, one stopped, one killed",
+            "3 to 1 to 3 processes, one ended, one killed; a rule for the model, a fast clock",
             "alert ids equal, lag 0",
             rebalance,
             no_kafka,
         ),
         "broker": Row(
-            "broker restarted; one of three brokers killed",
+            "broker restarted; one of three brokers killed; a rule for the model, a fast clock",
             "goes on within 10 s, nothing lost",
             broker,
             no_kafka,
         ),
         "rotation": Row(
-            "rotation at 256 KiB, 5 files, with SIGKILLs", "0 lost, 0 twice in a window", rotation
+            "rotation at 256 KiB, 5 files, with SIGKILLs; a rule for the model, a fast clock",
+            "0 lost, 0 twice in a window",
+            rotation,
         ),
         "journal": Row(
-            "journal rotated and vacuumed",
+            "journal rotated and vacuumed; the source alone",
             "0 lost while entries exist, each gap counted",
             journal,
             no_journal,
@@ -264,10 +267,14 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             no_mounts,
         ),
         "poison": Row(
-            "fuzzed lines and records, bombs, clock jumps", "0 crashes, every drop counted", poison
+            "fuzzed lines and records, bombs, clock jumps; no scores",
+            "0 crashes, every drop counted",
+            poison,
         ),
         "reload": Row(
-            "SIGHUP under load, sessions, groups", "0 lost, a bad config never takes effect", reload
+            "SIGHUP under load, sessions, groups; a rule for the model, a fast clock",
+            "0 lost, a bad config never takes effect",
+            reload,
         ),
         "lag": Row(
             "the daemon as shipped: 300,000 records wait, and it gets little of the processor",
@@ -290,7 +297,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             "the daemon as shipped: 150 and 5,000 files from their beginning", EQUAL, files
         ),
         "memory": Row(
-            "full speed, a real model; distinct keys",
+            "full speed, a real model, a fast clock; distinct keys",
             "slope under 1 MiB/h after warm-up; bounded",
             memory,
         ),

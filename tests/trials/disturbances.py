@@ -157,9 +157,10 @@ class Daemons:
             time.sleep(rests_s)
             self.signal(signal.SIGCONT, name)
 
-    def wait_ready(self, name="a"):
+    def wait_said(self, text, name="a"):
+        """Wait until the log of a process holds a text."""
         log, deadline = self.directory / f"{name}.log", time.monotonic() + PATIENCE_S
-        while "ready;" not in log.read_text():
+        while text not in log.read_text():
             assert time.monotonic() < deadline, f"{name} does not start\n{self.logs()}"
             time.sleep(0.01)
 
@@ -334,7 +335,7 @@ def backlog(broker, directory, model, *, records, rests=12):
     with on_topic(broker, directory, model, "backlog", records) as (topic, ships):
         topic.write()
         ships.start()
-        ships.wait_ready()
+        ships.wait_said("from offset")
         ships.slow_down(rests)
         return f"backlog: {_compared(topic, ships)}"
 
@@ -407,7 +408,7 @@ def files(directory, model, *, number, lines, rests=12):
     source = {"file": {"include": f"{place}/*.log", "start_at": "beginning"}}
     with daemons(directory, model, source) as ships:
         ships.start()
-        ships.wait_ready()
+        ships.wait_said("from byte")
         ships.slow_down(rests)
         ships.wait_for(lambda: _left(ships.state() / "checkpoints.json", total))
         ships.end()
