@@ -7,7 +7,9 @@ directory's manifest, and never stand in the daemon's config.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -133,6 +135,25 @@ class MultilineConfig(Section):
     timeout_ms: Annotated[int, Field(gt=0)] = 1000
 
 
+_JUL_START = r"^[A-Z][a-z]{2}\.? {1,2}\d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d.[AP]M "
+_NO_SETTING = (
+    r"(?:# administrator command: |[^#Su]|S[^E]|SE[^T]|SET[^ ]|SET [^t]|u[^s]|us[^e]|use[^ ])"
+)
+MULTILINE: Mapping[str, MultilineConfig] = MappingProxyType(
+    {
+        "jul": MultilineConfig(
+            start_pattern=_JUL_START, condition_pattern=_JUL_START, mode="halt_before"
+        ),
+        "mysql_slow": MultilineConfig(
+            start_pattern=r"^# (?:Time|User@Host): ",
+            condition_pattern=rf"^(?:{_NO_SETTING}.*)?;\s*$",
+            mode="halt_with",
+        ),
+    }
+)
+"""How the lines of formats are joined whose events have several lines."""
+
+
 class FormatConfig(Section):
     """Where a line's timestamp, level, fields and message are.
 
@@ -140,6 +161,7 @@ class FormatConfig(Section):
     `message_field`, `time_field` and `level_field` name fields of JSON lines (and of JSON in the
     lines of containers) that go before the usual names; `a.b` is the field of that name, or field
     `b` of field `a`.
+    Formats whose events have several lines have one of their own (`MULTILINE`).
     """
 
     name: str = "auto"
@@ -149,6 +171,22 @@ class FormatConfig(Section):
     message_field: Annotated[str, Field(min_length=1)] | None = None
     time_field: Annotated[str, Field(min_length=1)] | None = None
     level_field: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_own(cls, given: Any) -> Any:
+        """Join lines as the format asks for, unless the config says how."""
+        if not isinstance(given, dict) or given.get("multiline") is not None:
+            return given
+        name = str(given.get("name"))
+        if name not in MULTILINE or name in (given.get("custom") or {}):
+            return given
+        return given | {"multiline": MULTILINE[name].model_dump()}
+
+    def named(self, name: str) -> FormatConfig:
+        """Return the same config for the format of that name, which `auto` found."""
+        own = None if name in self.custom else MULTILINE.get(name)
+        return self.model_copy(update={"name": name, "multiline": self.multiline or own})
 
 
 class MaskConfig(Section):

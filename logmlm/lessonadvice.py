@@ -79,5 +79,5 @@ def _doubts(lesson: Lesson, window: WindowConfig, line_format: str) -> list[str]
 
 def _misfits(lesson: Lesson) -> tuple[int, int]:
     """How many lines were not of the line format, and of how many; blank ones aside."""
-    blank = lesson.discarded["blank"]
-    return lesson.discarded.total() - blank, lesson.lines - blank
+    aside = lesson.discarded["blank"] + lesson.discarded["comment"]
+    return lesson.discarded.total() - aside, lesson.lines - aside

@@ -100,9 +100,13 @@ class EventReader:
 
     @property
     def misfits(self) -> tuple[int, int]:
-        """How many lines were not of the line format, and of how many; blank ones aside."""
-        blank = self.discarded["blank"]
-        return self.discarded.total() - blank, self._lines - blank
+        """How many lines were not of the line format, and of how many; blank ones aside.
+
+        Comments are left aside too. Lines that begin with a date are events, and not of the format.
+        """
+        aside = self.discarded["blank"] + self.discarded["comment"]
+        left_out = self.discarded.total() - aside
+        return left_out + self._assembler.lenient, self._lines - aside
 
     def refuse_foreign(self) -> None:
         """See that finished logs are of the line format, and warn if many lines were not.

@@ -91,7 +91,7 @@ def train(
     line_format, lines = choose_format(config.format, lines, session.say)
     with _workplace(config.out) as work:
         learner = Learner(line_format, config.window, templates, labels, work)
-        named = config.format.model_copy(update={"name": line_format.name})
+        named = config.format.named(line_format.name)
         parsed = parse(lines, Parsing(named, config.window.key, templates.masks))
         lesson = learned(config, learner, parsed, named.name)
         _say_learned(lesson, problems(lesson, config.window, named.name), session.say)
@@ -215,7 +215,7 @@ def _save(
         logmlm=__version__,
         name=config.name or config.out.resolve().name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        format=config.format.model_copy(update={"name": line_format.name}),
+        format=config.format.named(line_format.name),
         window=config.window,
         model=config.model,
         threshold=config.threshold,

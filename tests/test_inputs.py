@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from logmlm.config import FormatConfig
-from logmlm.formats import Assembler, attribute, detect_format, get_format
+from logmlm.formats import Assembler, attribute, detect_format, get_format, joined
 from logmlm.formats.levels import level_name
 from logmlm.layouts import columns
 from logmlm.masks import choose
-from logmlm.parsing import Again, Parsing, by_partition, unpacked
+from logmlm.parsing import Again, Parsing, batched, unpacked
 from logmlm.reader import EventReader
 from logmlm.sourceconfig import SyslogSourceConfig
 from logmlm.sources.archive import read_lines
@@ -28,13 +28,7 @@ from logmlm.sources.syslog import SyslogSource
 NOW = datetime.fromisoformat("2026-12-01T00:00:00Z").timestamp()
 PATIENCE_S = 5.0
 CASES = yaml.safe_load(Path(__file__).with_name("inputs_golden.yaml").read_text(encoding="utf-8"))
-NOT_YET = frozenset(
-    (
-        "mariadb pads the hour with a blank",
-        "level behind a thread",
-        "formats that auto refuses",
-    )
-)
+NOT_YET = frozenset()
 """Names of cases that still fail; one that passes must leave this set."""
 
 
@@ -85,12 +79,13 @@ def config_of(case, lines):
 
 def by_rows(config, lines):
     one = Assembler(get_format(config))
-    found = [event for line in lines for event in one.add(line)] + one.flush()
+    whole = joined(lines, config.multiline)
+    found = [event for line in whole for event in one.add(line)] + one.flush()
     return [(fields.fields, timestamp) for _, fields, timestamp in found]
 
 
 def by_columns(config, lines):
-    reader = EventReader(get_format(config), None, str)
+    reader = EventReader(get_format(config), None, str, config.multiline)
     first = seen(reader.add(lines) + reader.flush())
     again = [line._replace(partition="again") for line in lines]  # all shapes are known now
     assert seen(reader.add(again) + reader.flush()) == first
@@ -100,9 +95,9 @@ def by_columns(config, lines):
 def by_processes(config, lines):
     parsing = Parsing(config, None, choose(None, ()))
     pack, again = pickle.loads(pickle.dumps(parsing)).packer(), Again(get_format(config))  # noqa: S301  our own
-    reader = EventReader(get_format(config), None, str)
+    reader = EventReader(get_format(config), None, str, config.multiline)
     events = []
-    for batch in by_partition(lines):
+    for batch in batched(lines, config.multiline):
         packed = pickle.loads(pickle.dumps(pack(*columns(batch.lines))))  # noqa: S301  our own
         events += reader.add_parsed(batch, unpacked(packed, again))
     return seen(events + reader.flush())

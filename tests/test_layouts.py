@@ -74,6 +74,25 @@ LINES = {
     ],
     "access": ['10.0.0.1 - u1 [21/Nov/2026:14:57:34 +0200] "GET /a1?b=2 HTTP/1.1" 200 12'],
     "plain": ["a 1"],
+    "dmesg": [
+        "[    1.000000] a 1",
+        "<3>[12.345678] b 2",
+        "[Sat Nov 21 14:57:34 2026] usb 1-1: c",
+    ],
+    "iis": ["2026-11-21 14:57:34 10.0.0.1 GET /c1 - 443 - 203.0.113.9 curl/8 - 500 0 64 187"],
+    "jul": ["Nov 21, 2026 2:57:34 PM a.B c\nSEVERE: refused 17", "at a.b(c.java:12)"],
+    "klog": ["I1121 14:57:34.129123   12345 controller.go:114] Starting 7"],
+    "go": ["2026/11/21 14:57:34 INFO took 12 ms", "2026/11/21 14:57:34.129 a.go:7: b 1"],
+    "logcat": ["11-21 14:57:34.129  1702  2395 D WindowManager: took 12 ms"],
+    "logfmt": ['ts=2026-11-21T14:57:34.129Z level=error msg="refused 17" order=17', "a 1"],
+    "mysql": [
+        "2026-11-22  5:34:20 331 [Warning] Access denied 12",
+        "2026-11-21T14:57:34.129123Z 0 [System] [MY-010116] [Server] started 1",
+    ],
+    "python": ["2026-11-21 14:57:34,129 - shop.pay7 - ERROR - refused 17"],
+    "rails": ['Started GET "/c?i=7" for 203.0.113.9 at 2026-11-21 14:57:34 +0000 ', "  Rendered 7"],
+    "spring": ["2026-11-21T14:57:34.129+01:00  INFO 17 --- [shop] [main-1] c.e.A : in 2.1 s"],
+    "auditd": ["type=SYSCALL msg=audit(1795273054.243:24287): arch=c000003e pid=3538"],
     "own": ["Nov 21 INFO [u1] a 1", "Nov 21 W2 a 1 ", "Feb 30 INFO [-]  "],
 }  # fmt: skip
 KEYS = (None, "pid", "unit", "host", "user", r"blk_(-?\d+)|[01]{2}", r"\d(\d)?")

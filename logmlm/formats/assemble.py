@@ -50,10 +50,15 @@ class Assembler:
         finished: bool = False,
     ) -> None:
         self.discarded: Counter[str] = Counter()
-        """Lines left out, by reason: blank, unmatched, orphan_continuation, too_long."""
+        """Lines left out, by reason: blank, comment, unmatched, orphan_continuation,
+        too_long."""
         self.joined = 0
         """Lines that were joined to the one before."""
         self._format = line_format
+        self.lenient = 0
+        """Lines that are not of the format, but begin with a date: events of their own."""
+        self._dated = getattr(line_format, "lenient", None)
+        self._comment = getattr(line_format, "comment", None)
         self._joins = line_format.continuation == "join"
         self._max_lines = max_lines
         self._max_chars = max_chars
@@ -71,6 +76,8 @@ class Assembler:
 
     def add_parsed(self, line: LogLine, found: LineFields | None) -> list[Assembled]:
         """Do as `add` does, with what the format found in the line."""
+        if found is None:
+            found = self._by_date(line)
         if found is None:
             self._continue(line)
             return []
@@ -231,8 +238,21 @@ class Assembler:
         partition.is_past = True
         return again
 
+    def _by_date(self, line: LogLine) -> LineFields | None:
+        """Read a line that does not match but begins with a date: it continues no other line."""
+        if self._dated is None or not line.text[:1].strip():
+            return None
+        if self._comment is not None and self._comment.match(line.text):
+            return None
+        found: LineFields | None = self._dated.parse(line.text, line.received_at)
+        self.lenient += found is not None
+        return found
+
     def _continue(self, line: LogLine) -> None:
         """Join a line that does not match to the one before it, or count it."""
+        if self._comment is not None and self._comment.match(line.text):
+            self.discarded["comment"] += _lines_in(line)
+            return
         partition = self._partitions.get(line.partition)
         joins = self._joins and not line.is_whole
         if joins and partition is not None and partition.event is not None:

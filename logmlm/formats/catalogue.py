@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -10,15 +11,33 @@ from zoneinfo import ZoneInfo
 
 from logmlm.config import FormatConfig
 from logmlm.errors import ConfigError
+from logmlm.formats.applications import (
+    celery,
+    elasticsearch,
+    go,
+    jul,
+    klog,
+    logback,
+    loguru,
+    python,
+    rails,
+    ruby,
+    spring,
+    zap,
+)
 from logmlm.formats.clusters import bgl, thunderbird
 from logmlm.formats.containers import cri, docker
 from logmlm.formats.custom import custom
-from logmlm.formats.databases import postgresql, redis
+from logmlm.formats.databases import mysql, mysql_slow, postgresql, redis
+from logmlm.formats.dated import dated
 from logmlm.formats.general import iso8601, plain
 from logmlm.formats.json_lines import FieldNames, json_lines
-from logmlm.formats.line_format import LineFormat
+from logmlm.formats.line_format import LineFormat, PatternFormat
 from logmlm.formats.log4j import hadoop, hdfs, kafka, spark, zookeeper
+from logmlm.formats.logfmt import logfmt
+from logmlm.formats.proxies import alb, haproxy, iis
 from logmlm.formats.syslog import rfc5424, syslog
+from logmlm.formats.systems import auditd, dmesg, logcat
 from logmlm.formats.web import access, apache, nginx
 
 _BUILDERS: MappingProxyType[str, Callable[[tzinfo], LineFormat]] = MappingProxyType(
@@ -29,9 +48,22 @@ _BUILDERS: MappingProxyType[str, Callable[[tzinfo], LineFormat]] = MappingProxyT
         "cri": cri,
         "docker": docker,
         "json": json_lines,
+        "haproxy": haproxy,
+        "alb": alb,
+        "iis": iis,
         "access": access,
         "nginx": nginx,
         "apache": apache,
+        "auditd": auditd,
+        "klog": klog,
+        "logcat": logcat,
+        "elasticsearch": elasticsearch,
+        "celery": celery,
+        "ruby": ruby,
+        "rails": rails,
+        "jul": jul,
+        "mysql": mysql,
+        "mysql_slow": mysql_slow,
         "postgresql": postgresql,
         "redis": redis,
         "kafka": kafka,
@@ -39,7 +71,15 @@ _BUILDERS: MappingProxyType[str, Callable[[tzinfo], LineFormat]] = MappingProxyT
         "hdfs": hdfs,
         "spark": spark,
         "hadoop": hadoop,
+        "logback": logback,
+        "spring": spring,
+        "python": python,
+        "loguru": loguru,
+        "zap": zap,
+        "dmesg": dmesg,
+        "logfmt": logfmt,
         "syslog": syslog,
+        "go": go,
         "iso8601": iso8601,
         "plain": plain,
     }
@@ -69,7 +109,7 @@ def get_format(config: FormatConfig) -> LineFormat:
     if config.name in _OF_FIELDS:
         return _OF_FIELDS[config.name](zone, names)
     if config.name in _BUILDERS:
-        return _BUILDERS[config.name](zone)
+        return _lenient(_BUILDERS[config.name](zone), zone)
     if config.name == "auto":
         raise ConfigError("format.name is 'auto', which lines have to decide: name a format here")
     raise ConfigError(_unknown(config))
@@ -100,6 +140,13 @@ def _field_names(config: FormatConfig) -> FieldNames | None:
             f" '{config.name}' has not; take {', '.join(_OF_FIELDS)}, or leave them out"
         )
     return names
+
+
+def _lenient(line_format: LineFormat, zone: tzinfo) -> LineFormat:
+    """Return the format with a reader for lines that begin with a date and do not match."""
+    if isinstance(line_format, PatternFormat) and line_format.continuation == "join":
+        return replace(line_format, lenient=dated(zone, line_format.name == "syslog"))
+    return line_format
 
 
 def _unknown(config: FormatConfig) -> str:

@@ -7,9 +7,10 @@ from datetime import tzinfo
 from types import MappingProxyType
 
 from logmlm.formats.line_format import Groups, PatternFormat
-from logmlm.formats.timestamps import ISO_LOCAL, REDIS
+from logmlm.formats.timestamps import ISO_LOCAL, PADDED, REDIS
 from logmlm.formats.translations import TRANSLATED
 
+_THREAD = "thread.id"
 _PG_OTHERS = "|".join(map(re.escape, sorted(TRANSLATED, key=len, reverse=True)))
 # The lookahead passes most places without trying each of the words.
 _PG_LEVEL = (
@@ -26,6 +27,25 @@ _PG_PAIR = re.compile(r"(user|db|app|client|host)=([^,]*?)(?=,|\s\w+=|\s*$)")
 _PG_USER = re.compile(r"(?P<user>[^@\s]*)@(?P<db>[^\s/]*)[ /]?(?P<rest>.*)")
 _PG_CLIENT = re.compile(r"(?P<client>\[local\]|[0-9a-fA-F]*[.:][0-9a-fA-F.:]+)(?:\(\d+\))?$")
 
+_MYSQL = (
+    rf"{PADDED} (?P<_thread>\d+|[\da-f]{{8,16}}) "
+    r"\[(?P<level>System|Note|Warning|ERROR|Error|Info)\] "
+    r"(?:\[(?P<code>MY-\d+)\] \[(?P<subsystem>\w+)\] )?(?P<message>.*)"
+)
+_MYSQL_SLOW = (
+    r"(?:# Time: (?:(?P<timestamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?"
+    r"(?:Z|[+-]\d\d:\d\d)?)|.*)\s*\n)?"
+    r"# User@Host: (?P<user>[^\s\[]*)\[[^\]]*\] @ *(?P<_host>[^\s\[]*) *\[(?P<_address>[^\]]*)\]"
+    r"(?:\s+Id: *(?P<_thread>\d+))?[^\n]*\n"
+    r"(?:# Thread_id: \d+  Schema: (?P<db>\S*)[^\n]*\n)?"
+    r"(?:# Query_time: (?P<query_time>[\d.]+) +Lock_time: (?P<lock_time>[\d.]+)"
+    r" +Rows_sent: (?P<rows_sent>\d+) +Rows_examined: (?P<rows_examined>\d+)[^\n]*\n)?"
+    r"(?:#[^\n]*\n)*+(?:use (?P<_db>[^;\n]*);\n)?(?:SET timestamp=(?P<_epoch>\d{9,10});\n)?"
+    r"(?P<message>(?:.|\n)*)"
+)
+_MYSQL_HEAD = re.compile(
+    r"\S+, Version: .* started with:|Tcp port: \d+ |Time +Id +Command +Argument"
+)
 _REDIS = rf"(?P<pid>\d+):(?P<role>[A-Za-z]) {REDIS} (?P<_level>[.*#-]) (?P<message>.*)"
 _REDIS_LEVELS = MappingProxyType({".": "DEBUG", "-": "INFO", "*": "NOTICE", "#": "WARNING"})
 """The severities that Redis itself gives to syslog (server.c, syslogLevelMap)."""
@@ -42,6 +62,33 @@ def postgresql(zone: tzinfo) -> PatternFormat:
     pattern = re.compile(_POSTGRESQL, re.ASCII)
     adds = frozenset(("user", "db", "app", "client"))
     return PatternFormat("postgresql", pattern, zone, more=_who_of_postgresql, adds=adds)
+
+
+def mysql(zone: tzinfo) -> PatternFormat:
+    """The error logs of MySQL 5.6 and later and of MariaDB, which pads the hour with a blank."""
+    return PatternFormat(
+        "mysql",
+        re.compile(_MYSQL, re.ASCII),
+        zone,
+        refine=_thread_of_mysql,
+        adds=frozenset((_THREAD,)),
+        by_digits=frozenset(),
+    )
+
+
+def mysql_slow(zone: tzinfo) -> PatternFormat:
+    """The slow query log of MySQL and MariaDB: the lines of a query are one event.
+
+    The statement is the message, without its line ends.
+    """
+    return PatternFormat(
+        "mysql_slow",
+        re.compile(_MYSQL_SLOW, re.ASCII),
+        zone,
+        refine=_query_of_mysql,
+        comment=_MYSQL_HEAD,
+        reads_all=True,
+    )
 
 
 def redis(zone: tzinfo) -> PatternFormat:
@@ -67,6 +114,22 @@ def _who_of_postgresql(groups: Groups) -> Groups:
         else:
             groups["client"] = client_found["client"]
     return groups
+
+
+def _thread_of_mysql(groups: Groups) -> Groups:
+    groups[_THREAD] = groups["_thread"]
+    return groups
+
+
+def _query_of_mysql(groups: Groups) -> Groups:
+    groups["message"] = " ".join(groups.get("message", "").split())
+    client, database = groups.get("_address") or groups.get("_host"), groups.get("_db")
+    return (
+        groups
+        | ({"client": client} if client else {})
+        | ({"db": database} if database else {})
+        | ({_THREAD: groups["_thread"]} if "_thread" in groups else {})
+    )
 
 
 def _level_of_redis(groups: Groups) -> Groups:

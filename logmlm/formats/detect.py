@@ -11,6 +11,8 @@ from logmlm.config import FormatConfig
 from logmlm.errors import FormatError
 from logmlm.formats.catalogue import candidates
 from logmlm.formats.line_format import LineFormat
+from logmlm.formats.multiline import joined
+from logmlm.records import LogLine
 
 MIN_SHARE = 0.9
 """A format fits well that matches this share of the lines that could start an event."""
@@ -52,11 +54,19 @@ def detect_format(lines: Sequence[str], config: FormatConfig) -> Detection:
     """
     tried = []
     for line_format in candidates(config):
-        detection = _measure(line_format, lines)
+        detection = _measure(line_format, _joined(lines, line_format, config))
         if detection.share >= MIN_SHARE:
             return detection
         tried.append(detection)
     raise FormatError(_refusal(tried, len(lines)))
+
+
+def _joined(lines: Sequence[str], line_format: LineFormat, config: FormatConfig) -> Sequence[str]:
+    """Return the lines, joined as the format asks for unless the config says how."""
+    own = config.named(line_format.name).multiline
+    if own is None or config.multiline is not None:
+        return lines
+    return [one.text for one in joined([LogLine(line, "", 0, 0, 0.0) for line in lines], own)]
 
 
 def _measure(line_format: LineFormat, lines: Sequence[str]) -> Detection:
@@ -65,7 +75,11 @@ def _measure(line_format: LineFormat, lines: Sequence[str]) -> Detection:
     seen_match = False
     for matched, group in groupby(zip(matches, lines, strict=True), key=lambda pair: pair[0]):
         if not matched:
-            starts += _starts_in([line for _, line in group], seen_match)
+            block = [line for _, line in group]
+            comment = getattr(line_format, "comment", None)
+            if comment is not None:
+                block = [line for line in block if not comment.match(line)]
+            starts += _starts_in(block, seen_match)
         seen_match = True
     share = sum(matches) / starts if starts else 0.0
     return Detection(line_format, share, starts)

@@ -79,7 +79,9 @@ class PatternFormat:
     `adds`. Where none of `by_digits` is found, what `refine` makes of level and message hangs on
     no digit; None: it may.
 
-    What does not match is tried as `otherwise`.
+    What does not match is tried as `otherwise`. Where that fails too, an assembler reads lines that
+    begin with a date by `lenient`, and takes lines that `comment` matches for no part of the log.
+    A format that `reads_all` matches all lines of an event; others match its first line.
     """
 
     name: str
@@ -92,6 +94,9 @@ class PatternFormat:
     by_digits: frozenset[str] | None = None
     clock: Clock = read_groups
     otherwise: PatternFormat | None = None
+    lenient: PatternFormat | None = None
+    comment: re.Pattern[str] | None = None
+    reads_all: bool = False
     _last: _LastTime = field(default_factory=_LastTime, init=False, repr=False, compare=False)
 
     @cached_property
@@ -119,7 +124,7 @@ class PatternFormat:
 
     def parse(self, text: str, now: float) -> Fields | None:
         """See `LineFormat.parse`."""
-        head = first_line(text)
+        head = text.lstrip("\r\n") if self.reads_all else first_line(text)
         match = self.pattern.match(head)
         if match is None:
             return None if self.otherwise is None else self.otherwise.parse(text, now)

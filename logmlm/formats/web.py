@@ -9,6 +9,7 @@ from logmlm.formats.line_format import Groups, PatternFormat
 from logmlm.formats.timestamps import CLF, CTIME, SLASHED
 
 _QUOTED = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
+QUOTED = _QUOTED
 _ADDRESS = r"(?:\d{1,3}(?:\.\d{1,3}){3}|(?=[\da-fA-F]{0,4}:)[\da-fA-F:.]{2,45})"
 _ACCESS = (
     rf"(?:(?:(?P<server>[^\s,]+):\d+|(?P<_host>[^\s,]+)(?= {_ADDRESS}[, ])) )?"
@@ -75,7 +76,7 @@ def nginx(zone: tzinfo) -> PatternFormat:
 
 def _request_of_access(groups: Groups) -> Groups:
     request = groups.get("_request", "-")
-    _split_request(groups, request)
+    split_request(groups, request)
     if "method" in groups:
         request = f"{groups['method']} {groups['path']}"
     groups["message"] = f"{request} {groups['status']}"
@@ -84,7 +85,8 @@ def _request_of_access(groups: Groups) -> Groups:
     return groups
 
 
-def _split_request(groups: Groups, request: str) -> None:
+def split_request(groups: Groups, request: str) -> None:
+    """Put the method, path and query of a request among the groups, if it is one."""
     match = _REQUEST.match(request)
     if match is not None:
         groups["method"] = match["method"]
@@ -119,7 +121,7 @@ def _tail_of_nginx(groups: Groups) -> Groups:
     groups["message"] = message
     for name, quoted, bare in _NGINX_TAIL.findall(f"client: {tail.rstrip()}" if separator else ""):
         if name == "request":
-            _split_request(groups, quoted)
+            split_request(groups, quoted)
         elif name in _TAIL:
             groups["http_host" if name == "host" else name] = quoted or bare
     return groups
