@@ -31,8 +31,11 @@ from logmlm.secretfile import read_secret
 from logmlm.sourceconfig import SourceConfig
 from logmlm.sources import journalctl
 from logmlm.sources.archive import STDIN, expand, read_lines, refuse_empty
-from logmlm.sources.discovery import is_excluded, refuse_directories
+from logmlm.sources.discovery import is_excluded, refuse_directories, refuse_files
+from logmlm.sources.fingerprint import HEAD_BYTES
 from logmlm.sources.listeners import bind, unbind
+from logmlm.sources.nontext import no_text
+from logmlm.sources.packed import MAGIC
 from logmlm.templates import Templates
 from logmlm.training import DETECTION_LINES, check_device, choose_format
 
@@ -187,7 +190,7 @@ def _check_source(path: Path, config: SourceConfig) -> list[str]:
             unbind(sock for _, sock in bind(config.syslog))
     except StorageError as error:
         raise ConfigError(f"{path}: 'source.{config.kind}': {error}") from error
-    notes = []
+    notes = _check_rotated(path, config)
     patterns, exclude = (config.file.include, config.file.exclude) if config.file else ((), ())
     with _named(path, "source.file.include"):
         refuse_directories(patterns)
@@ -196,7 +199,30 @@ def _check_source(path: Path, config: SourceConfig) -> list[str]:
         notes += [] if logs else [f"note: no file matches {pattern} yet; it will be waited for"]
         for log in logs:
             _need_readable(path, "source.file.include", Path(log))
+            notes += _note_no_text(Path(log))
     return notes
+
+
+def _check_rotated(path: Path, config: SourceConfig) -> list[str]:
+    """Note which directories are not there that rotations are said to move files to."""
+    rotated = config.file.rotated if config.file else ()
+    with _named(path, "source.file.rotated"):
+        refuse_files(rotated)
+    return [f"note: there is no directory {each} yet" for each in rotated if not matches(each)]
+
+
+def _note_no_text(path: Path) -> list[str]:
+    """Note that a file to follow will not be read, if it is no text."""
+    if not path.is_file():
+        return []
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError:
+        return []  # `run` says so
+    packed = head.startswith(MAGIC)  # rotated ones are unpacked
+    reason = "" if packed else no_text(head.lstrip(b"\0")).partition(", or name it")[0]
+    return [f"note: {path} is no text, and is not read: {reason}"] if reason else []
 
 
 def _there(pattern: str) -> Iterator[str]:

@@ -36,8 +36,9 @@ class FingerprintConfig(Section):
 class FileSourceConfig(Section):
     """Files that are followed: new lines, rotation by rename or copy, truncation.
 
-    What was rotated while logmlm was down is found beside its old path, packed as .gz too, and
-    read on. Archives that were never followed are read where `exclude` lets in `*.gz`.
+    What was rotated while logmlm was down is found beside its old path, in the directories of
+    `include` and in those that `rotated` names (`olddir`), packed as .gz too, and read on.
+    Archives that were never followed are read where `exclude` lets in `*.gz`.
     `start_at` counts for the files that are there at the very first start; a file that comes
     later is read from its beginning. A file that left `include` (rotated away) is let go when
     nothing came for `rotate_wait`. A line over `max_line_bytes` is cut.
@@ -45,6 +46,7 @@ class FileSourceConfig(Section):
 
     include: Annotated[Strings, Field(min_length=1)]
     exclude: Strings = COMPRESSED
+    rotated: Strings = ()
     start_at: Literal["beginning", "end"] = "end"
     max_line_bytes: Size = MAX_LINE_BYTES
     rotate_wait: Duration = 30.0

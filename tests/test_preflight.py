@@ -1,5 +1,6 @@
 """`validate` says what is wrong before the daemon starts: config, then model, then machine."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -248,3 +249,27 @@ def test_a_training_config_whose_logs_fit_no_format_is_refused_as_train_refuses_
     (tmp_path / "a.log").write_text("just words\n" * 30)
     with pytest.raises(ConfigError, match=r"'format': no line format fits the first 30 lines"):
         check(write("logs: a.log\nout: m\n"))
+
+
+def test_directories_where_rotations_move_files_are_looked_for(write, tmp_path):
+    (tmp_path / "a.log").touch()
+
+    def rotated(name):
+        return write(RUN.replace("'*.log'", f"'*.log', rotated: [{name}]"))
+
+    assert check(rotated("old"))[2] == "note: there is no directory old yet"
+    (tmp_path / "old").mkdir()
+    assert not any("there is no directory" in each for each in check(rotated("'ol*'")))
+    with pytest.raises(ConfigError, match=r"'source.file.rotated': a.log is a file"):
+        check(rotated("a.log"))
+
+
+def test_a_named_pipe_to_follow_is_refused_with_what_to_do(write, tmp_path):
+    os.mkfifo(tmp_path / "a.log")
+    with pytest.raises(ConfigError, match=r"'source.file.include': a.log is a named pipe.*stdin"):
+        check(write(RUN.replace("'*.log'", "a.log")))
+
+
+def test_a_file_to_follow_that_is_of_another_encoding_is_noted(write, tmp_path):
+    (tmp_path / "a.log").write_text("INFO one\n" * 9, encoding="utf-16")
+    assert check(write(RUN))[2].startswith("note: a.log is no text, and is not read: it is UTF-16")

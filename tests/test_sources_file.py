@@ -1235,3 +1235,88 @@ def test_every_source_but_syslog_cuts_lines_where_finished_logs_are_cut():
         KafkaSourceConfig(**kafka),
     ]
     assert {config.max_line_bytes for config in configs} == {MAX_LINE_BYTES}
+
+
+def test_a_file_that_was_moved_to_another_directory_meanwhile_is_read_on(tmp_path):
+    old = tmp_path / "old"
+    old.mkdir()
+    desk = Desk(tmp_path, rotated=[str(tmp_path / "ol*")])
+    desk.write("one\n")
+    desk.commit(desk.poll())
+    desk.source.close()
+    desk.write("two\n")
+    desk.log.rename(old / "app.log.1")
+    desk.write("three\n")
+    desk.start()
+    assert sorted(desk.texts(3)) == ["three", "two"]
+    assert desk.texts(60) == []
+    assert desk.source.discarded["lost_file"] == 0
+
+
+def test_a_file_that_was_moved_to_another_device_meanwhile_is_read_on(tmp_path):
+    """A copy has another number on disk, as on another device; it lies where a pattern points."""
+    old = tmp_path / "old"
+    old.mkdir()
+    include = [str(tmp_path / "app.log*"), str(old / "*.never")]
+    desk = Desk(tmp_path, include=include)
+    desk.write("one\n")
+    desk.commit(desk.poll())
+    desk.source.close()
+    desk.write("two\n")
+    shutil.copy(desk.log, old / "app.log-20261201")
+    desk.log.unlink()
+    desk.write("three\n")
+    desk.start()
+    assert sorted(desk.texts(3)) == ["three", "two"]
+
+
+def test_a_file_that_is_not_found_again_is_told_once_with_its_bytes_and_counted(tmp_path, caplog):
+    desk = Desk(tmp_path, rotate_wait=5.0)
+    desk.write("one\ntwo\n")
+    lines = desk.poll()
+    desk.commit(lines[:1])
+    desk.source.close()
+    desk.log.unlink()
+    desk.start()
+    assert desk.texts(10) == []
+    told = f"{desk.log} was moved or deleted while nobody read it"
+    assert told in caplog.text
+    assert "4 bytes that were seen are not read, nor what was written after byte 8" in caplog.text
+    assert desk.source.discarded["lost_file"] == 1
+    desk.start()
+    assert desk.texts(10) == []
+    assert caplog.text.count(told) == 1
+
+
+def test_a_file_that_was_rotated_out_of_sight_is_told_though_all_that_was_seen_is_read(
+    tmp_path, caplog
+):
+    desk = Desk(tmp_path, rotate_wait=5.0)
+    desk.write("one\n")
+    desk.commit(desk.poll())
+    desk.source.close()
+    desk.log.unlink()
+    desk.write("new\n")
+    desk.start()
+    assert desk.texts(10) == ["new"]
+    assert "0 bytes that were seen are not read, nor what was written after byte 4" in caplog.text
+
+
+def test_old_files_that_a_rotation_deletes_are_not_missed(tmp_path, caplog):
+    desk = Desk(tmp_path, rotate_wait=2.0)
+    for number in range(3):
+        desk.write(f"file {number}\n", tmp_path / f"app.log.{number}")
+    desk.commit(desk.poll())
+    desk.source.close()
+    (tmp_path / "app.log.2").unlink()
+    (tmp_path / "app.log.1").rename(tmp_path / "app.log.2")
+    desk.start()
+    assert desk.texts(10) == []
+    assert "while nobody read it" not in caplog.text
+
+
+def test_a_file_where_rotated_wants_a_directory_is_refused(desk):
+    desk.write("one\n")
+    desk.config["rotated"] = [str(desk.log)]
+    with pytest.raises(ConfigError, match="is a file; name the directory that files are moved to"):
+        desk.start()

@@ -35,7 +35,8 @@ class KnownFile:
 
     `target` is the same path without symbolic links; they may point elsewhere later. `mark` is of
     the last bytes that were looked at, and `met_at` is the first path; an older version kept
-    neither.
+    neither. `size` is that of the file when it was open last, 0 once it was read to its end and let
+    go; `missed` says that it was told to be gone.
     """
 
     partition: str
@@ -47,6 +48,8 @@ class KnownFile:
     target: str = ""
     mark: Mark | None = None
     met_at: str = ""
+    size: int = 0
+    missed: bool = False
 
     @property
     def was_moved(self) -> bool:

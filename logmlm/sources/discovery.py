@@ -44,15 +44,32 @@ def refuse_directories(patterns: Iterable[str]) -> None:
             raise ConfigError(f"{pattern} is a directory; name the files in it, such as {within}")
 
 
+def refuse_files(patterns: Iterable[str]) -> None:
+    """See that no pattern for directories is the name of a file.
+
+    Raises:
+        ConfigError: one is.
+
+    """
+    for pattern in patterns:
+        if Path(pattern).is_file():
+            raise ConfigError(f"{pattern} is a file; name the directory that files are moved to")
+
+
 class Discovery:
     """The files that match one of `include` and none of `exclude`, looked for anew each time.
 
     A pattern of `exclude` is held against the whole path and against the name alone.
     """
 
-    def __init__(self, include: Sequence[str], exclude: Sequence[str]) -> None:
+    def __init__(
+        self, include: Sequence[str], exclude: Sequence[str], rotated: Sequence[str] = ()
+    ) -> None:
+        """`rotated` are directories, or patterns of some, where rotations move files."""
         refuse_directories(include)
+        refuse_files(rotated)
         self._include = include
+        self._rotated = rotated
         self._exclude = exclude
         self._awaited: set[str] = set()
         self._literal: set[str] = set()
@@ -74,6 +91,15 @@ class Discovery:
         if len(regular) < len(wanted):
             self._tell_of_others(wanted)
         return regular
+
+    def rotated_beside(self, paths: Iterable[str]) -> dict[FileId, Path]:
+        """Find files that a rotation may have made of `paths`, also in other directories.
+
+        These are the directories of the patterns, and those where rotations move files.
+        """
+        patterns = [*filter(None, map(os.path.dirname, self._include)), *self._rotated]
+        folders = {place for each in patterns if "**" not in each for place in matches(each)}
+        return beside(paths, sorted(folders))
 
     def _tell_of_others(self, paths: Iterable[Path]) -> None:
         """Say once of each path that it is a pipe, a socket or a device, which is not followed."""
@@ -101,14 +127,18 @@ def is_excluded(path: str, exclude: Iterable[str]) -> bool:
     )
 
 
-def beside(paths: Iterable[str]) -> dict[FileId, Path]:
-    """Find the files beside each of `paths` that a rotation may have made of it, packed or not.
+def beside(paths: Iterable[str], elsewhere: Iterable[str] = ()) -> dict[FileId, Path]:
+    """Find the files that a rotation may have made of each of `paths`, packed or not.
 
-    They have the same name up to its last dot: `app.log.1`, `app-20260101.log.gz`.
+    They lie beside it or in a directory of `elsewhere`, and have the same name up to its last dot:
+    `app.log.1`, `app-20260101.log.gz`.
     """
     stems: dict[Path, set[str]] = defaultdict(set)
     for path in map(_path, paths):
         stems[path.parent].add(path.stem)
+    every = {stem for found in stems.values() for stem in found}
+    for folder in elsewhere if every else ():
+        stems[_path(folder)] |= every
     return _regular(
         _path(f"{parent}/{name}" if parent != _ROOT else f"/{name}")
         for parent, wanted in sorted(stems.items())

@@ -38,16 +38,18 @@ class FileSource(Steady):
       `include` and nothing came for `rotate_wait`; its last line then needs no newline.
     - Truncated or written anew in place: what comes is a new partition, read from its
       beginning; what the old one still held is read out of a copy, if there is one.
-    - Rotated while nobody looked: the rest of the old file is looked for beside its old path
-      for `rotate_wait`, in a file that begins as it did, packed by gzip or not.
+    - Rotated while nobody looked: the rest of the old file is looked for beside its old path, and
+      where `include` and `rotated` point to, for `rotate_wait`, in a file that begins as it did,
+      packed by gzip or not. If it is not found, that is said.
 
     - A partition has ended when nothing came for `rotate_wait` to a file that left `include` or
       has another name than at first, or to an archive.
 
     `clock` tells UTC epoch seconds, `monotonic` durations; `wait` waits so many seconds, or less.
     `discarded` counts lines over `max_line_bytes` (`cut`), archives that could not be read to
-    their end (`damaged_archive`), and files of which all or the beginning is not read, because
-    another holds the same (`lookalike`).
+    their end (`damaged_archive`), files that are no text (`no_text`), files that went while nobody
+    looked, with what is not read of them (`lost_file`), and files of which all or the beginning is
+    not read, because another holds the same (`lookalike`).
     """
 
     name = "file"
@@ -69,7 +71,7 @@ class FileSource(Steady):
         self._clock = clock
         self._wait = wait
         self._idle = IdleTimes(monotonic)
-        self._discovery = Discovery(config.include, config.exclude)
+        self._discovery = Discovery(config.include, config.exclude, config.rotated)
         self._following = Following(config, checkpoints, self.discarded)
         self._quiet: dict[str, tuple[int, float]] = {}
         self._ended: set[str] = set()
@@ -80,7 +82,7 @@ class FileSource(Steady):
         self._next_scan: float | None = None
         self._looking_since: float | None = None
         self._is_idle = True
-        self._has_doubted = checkpoints.first_start
+        self._has_doubted = self._has_told_missing = checkpoints.first_start
 
     def begin(self) -> None:
         """Look which files are there; of one that comes later, all lines are new.
@@ -271,7 +273,8 @@ class FileSource(Steady):
             if is_gone:
                 self._last_words += self._lines(partition, tail.rest(), now)
                 self._ended.add(partition)
-                self._release(partition)
+                self._following.let_go(partition)
+                self._quiet.pop(partition, None)
 
     def _end(self, partition: str, tail: AnyTail) -> None:
         if self._told.get(partition) != tail.position:
@@ -293,10 +296,14 @@ class FileSource(Steady):
         if self._looking_since is None:
             self._looking_since = now
         if now - self._looking_since >= self._config.rotate_wait:
+            if not self._has_told_missing:
+                self._has_told_missing = True
+                self._following.tell_missing()
             self._ended |= self._orphans - self._following.tails.keys()
             self._orphans.clear()
             return {}
-        return beside(path for each in self._following.lost() for path in each.paths)
+        lost = (path for each in self._following.lost() for path in each.paths)
+        return self._discovery.rotated_beside(lost)
 
     def _forget_lost(self, now: float) -> None:
         for known in self._following.lost():

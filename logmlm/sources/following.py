@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -20,6 +21,9 @@ from logmlm.sources.packed import AnyTail, PackedTail, open_tail
 from logmlm.sources.tail import COMPARED_BYTES, Tail
 
 NO_TEXT = "no_text"
+LOST_FILE = "lost_file"
+_OLDER = re.compile(r"[.-][0-9]+(\.[A-Za-z0-9]+)?$")
+"""Ends the name of a file that a rotation has made: app.log.3, app-20260101.gz."""
 Recognize = Callable[[AnyTail, bytes, Path, float], KnownFile | None]
 """Says whose lines an opened file holds, by the file, its first bytes, its path and the time."""
 
@@ -104,6 +108,7 @@ class Following:
         """Note the bytes by which each open file is known again."""
         for partition, tail in self.tails.items():
             self._checkpoints.remember(partition, tail.mark())
+            self._checkpoints.put(replace(self._checkpoints[partition], size=tail.size))
 
     def release(self, partition: str) -> None:
         """Let go of a file; if it comes again, it goes on where it was left."""
@@ -112,6 +117,28 @@ class Following:
         self._turns.remove(partition)
         self._left_at[partition] = tail.position
         tail.close()
+
+    def let_go(self, partition: str) -> None:
+        """Let go of a file that was read to its end, and gets no more."""
+        self._checkpoints.put(replace(self._checkpoints[partition], size=0))
+        self.release(partition)
+
+    def tell_missing(self) -> None:
+        """Say and count which files went while nobody looked, with bytes that are not read."""
+        for known in self.lost():
+            is_new = known.size and not known.missed and known.partition not in self._left_at
+            if not is_new or self._is_there(known):
+                continue
+            unread = max(0, known.size - known.checkpoint.safe)
+            if unread or _was_rotated(known.path):
+                self._checkpoints.put(replace(known, missed=True))
+                self._discarded[LOST_FILE] += 1
+                logger.warning(
+                    "%s was moved or deleted while nobody read it, and is found neither beside its"
+                    " path nor in the directories of 'include' and 'rotated': %d bytes that were"
+                    " seen are not read, nor what was written after byte %d",
+                    *(known.path, unread, known.size),
+                )
 
     def release_replaced(self, partition: str) -> None:
         """Let go of a truncated file; what it holds now is another partition."""
@@ -260,7 +287,7 @@ class Following:
         name, begin = printable(path), self._begin_of(known)
         self._lookalikes.settle(tail.file_id)
         met_at = known.met_at or name
-        known = replace(known, path=name, file_id=tail.file_id, met_at=met_at)
+        known = replace(known, path=name, file_id=tail.file_id, met_at=met_at, missed=False)
         if tail.ends_at(begin):
             self._checkpoints.put(known)
             self._checkpoints.see(known.partition, name, now)
@@ -274,6 +301,11 @@ class Following:
         self._replaced.pop(known.partition, None)
         logger.info("following %s from byte %d on", path, begin)
         return True
+
+
+def _was_rotated(path: str) -> bool:
+    """Whether another file stands where one was written: an older one of a rotation was whole."""
+    return not _OLDER.search(path) and Path(path).exists()
 
 
 def _leads_to(path: str, file_id: FileId) -> bool:
