@@ -164,7 +164,7 @@ class _Reading:
         self._discarded = Follower(
             _counter(registry, "lines_discarded", "Lines in no window, by reason.", "reason")
         )
-        about = "Lines joined to the one before, of which they are part, by reason."
+        about = "Lines that are part of the one before, and records over a line's first, by reason."
         self._joined = Follower(_counter(registry, "lines_joined", about, "reason"))
         self._source = Follower(
             _counter(registry, "source_events", "What a source had to count.", "kind")

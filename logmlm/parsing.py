@@ -11,7 +11,7 @@ from itertools import groupby, islice
 from operator import attrgetter
 
 from logmlm.config import FormatConfig, MultilineConfig
-from logmlm.formats import Joiner, LineFormat, attribute, get_format
+from logmlm.formats import RECORDS, Joiner, LineFormat, attribute, get_format
 from logmlm.keys import KeyExtractor
 from logmlm.layouts import Parser, parser
 from logmlm.masks import Masks, Pair
@@ -77,7 +77,7 @@ class _Packer:
         found = self._parse(texts, nows)
         odd: dict[int, Fields | None] = {}
         for place, rest in enumerate(found.rests):
-            if isinstance(rest, Fields) and not rest.partial:
+            if isinstance(rest, Fields) and not rest.partial and not _has_several(rest):
                 found.times[place], found.keys[place] = (
                     rest.timestamp,
                     self._key_of(rest, attribute),
@@ -89,6 +89,11 @@ class _Packer:
                 line = LogLine(texts[place], "", 0, 0, nows[place])
                 found.masked[place] = self._mask(rest.message(line))
         return found.times, found.keys, found.masked, odd
+
+
+def _has_several(fields: Fields) -> bool:
+    """Whether a line holds several records, which are counted where all its fields are known."""
+    return type(fields.attributes) is dict and RECORDS in fields.attributes
 
 
 class Again:

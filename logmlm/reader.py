@@ -90,8 +90,12 @@ class EventReader:
 
     @property
     def joined(self) -> dict[str, int]:
-        """Lines that were taken for what goes on with the one before them."""
-        return {"continuation": self._assembler.joined}
+        """Lines that were taken for what goes on with the one before them, and further records.
+
+        Of a line that holds several records the first is read.
+        """
+        further = self._assembler.further_records
+        return {"continuation": self._assembler.joined, "further_record": further}
 
     @property
     def lines(self) -> int:

@@ -14,7 +14,7 @@ from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.keys import KeyExtractor
 from logmlm.layouts import columns, parser
 from logmlm.masks import choose
-from logmlm.parsing import Again, Parsing, unpacked
+from logmlm.parsing import Again, Parsing, by_partition, unpacked
 from logmlm.reader import EventReader
 from logmlm.records import LogLine
 from logmlm.sources.kafka_records import RecordReader
@@ -84,3 +84,20 @@ def check(fields, case):
     assert (fields.level, fields.message) == (case.get("level", ""), case["message"])
     wanted = case.get("attributes", {})
     assert {name: fields.attributes.get(name) for name in wanted} == wanted
+
+
+def test_records_over_the_first_of_a_line_are_counted_whoever_parses_it():
+    texts = [case["line"] for case in CASES if "log.records" in case.get("attributes", {})]
+    own = ('"x"', '"²"', "-3", "0", "9" * 99)
+    texts += [f'{{"msg": "a", "log.records": {value}}}' for value in own]
+    lines = [LogLine(text, "p", i, i + 1, RECEIVED, i + 1) for i, text in enumerate(texts)]
+    rows, processes = (
+        EventReader(get_format(JSON), None, str),
+        EventReader(get_format(JSON), None, str),
+    )
+    rows.add(lines)
+    pack, again = Parsing(JSON, None, choose(None, ())).packer(), Again(get_format(JSON))
+    for batch in by_partition(lines):
+        processes.add_parsed(batch, unpacked(pack(*columns(batch.lines)), again))
+    assert rows.joined == processes.joined == {"continuation": 0, "further_record": 3}
+    assert rows.misfits == (0, 7)

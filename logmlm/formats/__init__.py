@@ -5,7 +5,7 @@
 """
 
 from logmlm.formats.assemble import Assembler
-from logmlm.formats.attributes import ALIASES, attribute
+from logmlm.formats.attributes import ALIASES, RECORDS, attribute
 from logmlm.formats.catalogue import FORMATS, get_format
 from logmlm.formats.detect import MIN_SHARE, Detection, detect_format
 from logmlm.formats.line_format import (
@@ -24,6 +24,7 @@ __all__ = [
     "EMPTY",
     "FORMATS",
     "MIN_SHARE",
+    "RECORDS",
     "Assembled",
     "Assembler",
     "Attributes",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+from logmlm.formats.attributes import further_records
 from logmlm.formats.line_format import LineFormat
 from logmlm.formats.parts import Assembled, Knot, Rest, joined
 from logmlm.formats.timestamps import DAY_S, HALF_YEAR_S
@@ -54,6 +55,8 @@ class Assembler:
         too_long."""
         self.joined = 0
         """Lines that were joined to the one before."""
+        self.further_records = 0
+        """Records of lines that hold several, the first of which alone is read."""
         self._format = line_format
         self.lenient = 0
         """Lines that are not of the format, but begin with a date: events of their own."""
@@ -81,6 +84,8 @@ class Assembler:
         if found is None:
             self._continue(line)
             return []
+        if isinstance(found, Fields) and type(found.attributes) is dict:  # as of JSON
+            self.further_records += further_records(found.attributes)
         partition = self._partition(line.partition)
         held = partition.event
         complete = [] if held is None else [partition.release(held)]

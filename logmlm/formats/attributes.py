@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from logmlm.records import Fields
@@ -30,6 +31,22 @@ ALIASES = MappingProxyType(
     }
 )
 """Short name -> OpenTelemetry's (semantic conventions 1.27; `systemd.unit` is our own)."""
+
+RECORDS = "log.records"
+"""Attribute: how many records a line of JSON holds, of which the first is read; none for one."""
+
+_MOST_DIGITS = 6
+
+
+def further_records(attributes: Mapping[str, str]) -> int:
+    """Return how many records a line holds beside the one that is read.
+
+    A line may have a field of that name itself, which may say anything.
+    """
+    count = attributes.get(RECORDS)
+    if count is None or not (count.isascii() and count.isdigit() and len(count) <= _MOST_DIGITS):
+        return 0
+    return max(0, int(count) - 1)
 
 
 def attribute(fields: Fields, name: str) -> str | None:

@@ -9,7 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from logmlm.formats.attributes import ALIASES
+from logmlm.formats.attributes import ALIASES, RECORDS
 from logmlm.formats.json_batches import first_of
 from logmlm.formats.json_flat import Flat, below, flatten
 from logmlm.formats.json_levels import LEVELS, level_of
@@ -58,8 +58,6 @@ _NAMES = MappingProxyType(
     }
 )
 _USED = frozenset(("severityNumber", "SeverityNumber", "PRIORITY", *TIMES, *LEVELS))
-RECORDS = "log.records"
-"""Attribute: how many records a line holds, of which the first is read; none for one."""
 
 
 @dataclass(frozen=True, slots=True)
