@@ -423,3 +423,30 @@ def test_each_partition_has_its_own_years() -> None:
     assert years_of(run(one, lines(texts[1:], "q", read))) == [2025]
     one.drop("p")
     assert years_of(run(one, lines(texts[1:], "p", read))) == [2025]
+
+
+def test_a_line_with_a_date_of_its_own_is_an_event_and_not_of_the_format() -> None:
+    one = assembler("postgresql")
+    texts = [
+        "2026-11-21 10:00:00.000 UTC [1] LOG:  started",
+        "\tand goes on",
+        "2026-11-22  5:34:20 331 [Warning] of MariaDB",
+        "and goes on too",
+        "Nov 22 05:34:21 web1 app[1]: of syslog",
+    ]
+    found = run(one, lines(texts))
+    assert [fields.fields.message for _, fields, _ in found] == [
+        "started",
+        "331 [Warning] of MariaDB",
+        "of syslog",
+    ]
+    assert [line.text.count("\n") for line, _, _ in found] == [1, 1, 0]
+    assert (one.lenient, one.joined, one.discarded) == (2, 2, {})
+
+
+def test_headers_are_comments_and_no_events() -> None:
+    one = assembler("iis")
+    entry = "2026-11-21 14:57:34 10.0.0.1 GET / - 80 - 203.0.113.9 curl/8 - 200 0 0 12"
+    texts = ["#Version: 1.0", "#Fields: date time", entry, "#no header"]
+    assert [line.text for line, _, _ in run(one, lines(texts))] == [entry]
+    assert one.discarded == {"comment": 2, "unmatched": 1}

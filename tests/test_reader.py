@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config import FormatConfig, TemplateConfig
+from logmlm.errors import FormatError
 from logmlm.formats import get_format
 from logmlm.reader import ByMask, EventReader
 from logmlm.records import LogLine
@@ -141,3 +142,14 @@ def test_events_of_many_lines_at_once_are_those_of_one_line_at_a_time(name, fini
     assert (found, at_once.discarded) == (expected, one_by_one.discarded)
     assert [event.fields for event in found] == [event.fields for event in expected]
     assert [event.found for event in found].count(None) == 0
+
+
+def test_logs_whose_lines_all_have_dates_and_none_the_models_format_are_refused():
+    config = FormatConfig(name="postgresql")
+    reader = EventReader(get_format(config), None, str)
+    texts = [f"2026-11-21 10:00:0{second} INFO of another program" for second in range(5)]
+    found = [LogLine(text, "p", at, at + 1, 0.0) for at, text in enumerate(texts)]
+    assert len(reader.add(found) + reader.flush()) == 5
+    assert reader.misfits == (5, 5)
+    with pytest.raises(FormatError, match="none of the 5 lines"):
+        reader.refuse_foreign()
