@@ -112,3 +112,17 @@ def test_a_replay_from_what_is_committed_makes_every_unsettled_alert_again(histo
         assert unsettled <= again
         held = [step for alert, step in made_after.items() if alert in unsettled]
         assert committed == min(held, default=number + 1) - 1
+
+
+def test_what_a_replay_makes_again_is_known_with_what_is_settled_of_it():
+    receivers = Receivers()
+    points = SafePoints(receivers)
+    receivers.settled = {"a", "c", "e"}
+    for position, alerts in ((1, ["a"]), (2, ["b", "c"]), (3, []), (4, ["d"]), (5, ["e"])):
+        points.add("p", at(position), alerts)
+    assert points.settled("p") == at(1)
+    assert points.held_back("p") == ["b", "c", "d", "e"]
+    receivers.settled |= {"b"}
+    assert points.settled("p") == at(3)
+    assert points.held_back("p") == ["d", "e"]
+    assert points.held_back("another") == []

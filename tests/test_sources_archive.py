@@ -7,6 +7,7 @@ import lzma
 import os
 import random
 import re
+import socket
 import sys
 import tempfile
 import threading
@@ -315,3 +316,27 @@ def test_plain_text_with_the_name_of_an_archive_is_told(tmp_path):
     path.write_text("2024 one\n")
     with pytest.raises(DataError, match=r"if it is plain text, name it without \.gz"):
         lines_of(path)
+
+
+def test_a_socket_is_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "log"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        with pytest.raises(StorageError, match=r"is a socket, which is no file; send .* to '-'"):
+            list(read_lines([str(path)], 0.0))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "reason"),
+    [
+        ("utf-16", r"it is UTF-16; .*iconv -f UTF-16 -t UTF-8"),
+        ("utf-32", r"it is UTF-32; .*iconv -f UTF-32 -t UTF-8"),
+        ("utf-16-le", r"it looks like UTF-16; .*iconv -f UTF-16LE -t UTF-8"),
+        ("utf-16-be", r"it looks like UTF-16|its first line holds a NUL byte"),
+    ],
+)
+def test_other_encodings_are_told_with_what_to_do(tmp_path, encoding, reason):
+    path = tmp_path / "log"
+    path.write_bytes(("2026-11-21 10:00:00 INFO session opened\n" * 60).encode(encoding))
+    with pytest.raises(DataError, match=reason):
+        list(read_lines([str(path)], 0.0))

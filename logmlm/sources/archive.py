@@ -188,6 +188,8 @@ def _is_empty(path: str) -> bool:
         raise StorageError(f"can't read {path}: {error.strerror}") from error
     if stat.S_ISDIR(status.st_mode):
         raise StorageError(f"{path} is a directory; name the files in it: '{path}/*.log'")
+    if stat.S_ISSOCK(status.st_mode):
+        raise StorageError(f"{path} is a socket, which is no file; send what it brings to '-'")
     if not os.access(path, os.R_OK, effective_ids=True):
         raise StorageError(f"can't read {path}: this user has no right to")
     return stat.S_ISREG(status.st_mode) and status.st_size == 0
