@@ -525,3 +525,55 @@ def test_what_the_child_complains_of_is_logged(desk, caplog):
             if caplog.records:
                 break
     assert "journalctl says: oh dear" in caplog.text
+
+
+# Idle journals
+
+
+def polled(desk, names, times=20, step_s=0.5):
+    """Idle seconds after so many silent polls, by a clock that goes on as it is told."""
+    for _ in range(times):
+        assert desk.source.poll(0.05) == []
+        desk.now += step_s
+        found = desk.source.idle(names)
+    return found
+
+
+def test_a_journal_that_was_read_to_its_end_is_idle_until_an_entry_comes(desk):
+    desk.parts["monotonic"] = lambda: desk.now
+    desk.journal.count(3)
+    desk.start()
+    desk.read(3)
+    names = list(desk.source.checkpoints())
+    first = polled(desk, names)
+    assert 8.0 <= first[names[0]] <= 10.0
+    assert desk.source.is_idle()
+    assert 15.0 <= polled(desk, names)[names[0]] <= 20.0
+    desk.journal.count(1)
+    desk.read(1)
+    assert desk.source.idle(names) == {}
+
+
+def test_a_silent_journalctl_that_lags_makes_no_journal_idle(desk):
+    desk.parts["monotonic"] = lambda: desk.now
+    desk.journal.count(3)
+    desk.start()
+    desk.read(3)
+    names = list(desk.source.checkpoints())
+    os.kill(desk.source._child._child.pid, signal.SIGSTOP)
+    desk.journal.count(1)
+    assert polled(desk, names) == {}
+    assert not desk.source.is_idle()
+    os.kill(desk.source._child._child.pid, signal.SIGCONT)
+    assert len(desk.read(1)) == 1
+    assert polled(desk, names)[names[0]] >= 8.0
+
+
+def test_a_journal_that_can_not_be_asked_is_not_idle(desk):
+    desk.parts["monotonic"] = lambda: desk.now
+    desk.journal.count(3)
+    desk.start()
+    desk.read(3)
+    names = list(desk.source.checkpoints())
+    desk.source._program = script(desk.state.with_name("broken"), "exit 1")
+    assert polled(desk, names) == {}

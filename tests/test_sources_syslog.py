@@ -26,7 +26,8 @@ class Desk:
         self.opened = []
 
     def start(self, **config):
-        self.source = SyslogSource(SyslogSourceConfig(**config), clock=lambda: self.now)
+        now = lambda: self.now  # noqa: E731  both clocks
+        self.source = SyslogSource(SyslogSourceConfig(**config), clock=now, monotonic=now)
         self.opened.append(self.source)
         return {name.split("/")[1]: name for name in self.source.checkpoints()}
 
@@ -279,3 +280,19 @@ def test_the_line_formats_read_what_comes(desk, name, message):
     assert fields.attributes["host.name"] == "web1"
     assert fields.message in ("'su root' failed", "An application event")
     assert fields.level
+
+
+def test_listeners_are_idle_while_no_socket_has_anything(desk):
+    names = desk.start(udp="0", tcp="0")
+    assert not desk.source.is_idle(), "they were not looked at yet"
+    for _ in range(5):
+        assert desk.source.poll(0.0) == []
+        desk.now += 0.5
+    assert desk.source.idle(names.values()) == dict.fromkeys(names.values(), 2.0)
+    desk.client(names["udp"], socket.SOCK_DGRAM).send(RFC3164)
+    assert len(desk.read(1)) == 1
+    desk.source.poll(0.0)
+    found = desk.source.idle(names.values())
+    assert found[names["udp"]] == 0.0
+    assert found[names["tcp"]] > 2.0
+    assert desk.source.is_idle()
