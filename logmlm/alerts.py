@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from logmlm.explanation import line_text, printable, surge_text
@@ -46,6 +47,7 @@ def make_alert(  # noqa: PLR0913  each is given by its name
     origin: str,
     description: str,
     defaults: Mapping[str, str] = MappingProxyType({}),
+    redact: Callable[[str], str] = str,
 ) -> Alert:
     """Make the alert of a window that reaches the threshold; the same score makes the same alert.
 
@@ -53,27 +55,30 @@ def make_alert(  # noqa: PLR0913  each is given by its name
     `source`, and the user's own), and go before what the lines say themselves (`place`).
     `defaults` holds the `host` of lines that name none, and the `file` they were read from.
     `origin` says where the lines come from, `description` explains the score at length. All
-    annotations are bounded in length.
+    annotations are bounded in length. What lines say goes through `redact`, `description` apart,
+    which is made of `redacted`; id and pattern are those of the lines as they are.
     """
     own = {"alertname": ALERT_NAME, "severity": severity(score, expectations)}
     identity = window_id(digest, score.window)
-    every = {**own, **place(score, defaults), **labels}
+    said = {name: redact(value) for name, value in place(score, defaults).items()}
+    every = {**own, **said, **labels}
+    shown, told = redacted(score, expectations, redact)
     return Alert(
         id=identity,
         fingerprint=fingerprint(every),
         labels=every,
         annotations={
-            "summary": _summary(score, expectations),
+            "summary": _summary(shown, told),
             "description": _cut(description, MAX_DESCRIPTION),
             "score": f"{score.value:.3f}",
             "threshold": "1.000",
             "pll": f"{score.pll:.2f}",
-            "lines": "\n".join(_lines(score, expectations)),
-            "expected": "\n".join(_expected(expectations)),
+            "lines": "\n".join(_lines(shown, told)),
+            "expected": "\n".join(_expected(told)),
             "last_line_at": rfc3339(score.window.end),
-            "origin": origin,
+            "origin": redact(origin),
             "pattern": pattern(score, expectations),
-            "key": _cut(score.window.key, MAX_CHARACTERS),
+            "key": _cut(shown.window.key, MAX_CHARACTERS),
             "window": identity,
             **({"surge": surge_text(score)} if score.surge else {}),
         },
@@ -81,6 +86,25 @@ def make_alert(  # noqa: PLR0913  each is given by its name
         ends_at=None,
         score=score,
     )
+
+
+def redacted(
+    score: Score, expectations: Sequence[Expectation], redact: Callable[[str], str]
+) -> tuple[Score, list[Expectation]]:
+    """Return both with what lines, key and templates say gone through `redact`.
+
+    That comes before anything is cut to its length, as half of a secret may fit no rule.
+    """
+    events = tuple(
+        event._replace(found=event.fields, line=event.line._replace(text=redact(event.line.text)))
+        for event in score.window.events
+    )
+    window = replace(score.window, events=events, key=redact(score.window.key))
+    told = [
+        replace(each, expected=tuple((redact(text), share) for text, share in each.expected))
+        for each in expectations
+    ]
+    return replace(score, window=window), told
 
 
 def severity(score: Score, expectations: Sequence[Expectation]) -> str:
@@ -214,7 +238,7 @@ def _expected(expectations: Sequence[Expectation]) -> list[str]:
     return [
         f"in line {odd.index + 1}: "
         + "; ".join(
-            f"{_cut(text, MAX_CHARACTERS)} ({share:.1%})"
+            f"{_cut(printable(text), MAX_CHARACTERS)} ({share:.1%})"
             for text, share in odd.expected[:MAX_EXPECTED]
         )
         for odd in _odd(expectations)[:MAX_ODD]

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "alerts": "alerts",
         "silence": "silence",
         "feedback": "feedback",
+        "audit": "audit",
         "version": "show",
     }
 )

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from logmlm.redaction import RULE_NAMES, Redactor, Rule
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
@@ -196,6 +198,44 @@ class MaskConfig(Section):
     pattern: Regex
 
 
+class RedactionRuleConfig(Section):
+    """A redaction rule of the user's own: what `pattern` matches, or its first group, is replaced.
+
+    `replacement` is `[name]` if it is left out.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    pattern: Regex
+    replacement: str | None = None
+
+
+class RedactionConfig(Section):
+    """What is taken out of log lines before they are kept or sent.
+
+    All built-in rules are on but those that `disable` names; `rules` are applied before them.
+    """
+
+    disable: Strings = ()
+    rules: tuple[RedactionRuleConfig, ...] = ()
+
+    @field_validator("disable")
+    @classmethod
+    def _rules_are_there(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in RULE_NAMES:
+                known = ", ".join(RULE_NAMES)
+                raise ValueError(f"there is no rule '{name}' to disable; there are {known}")
+        return names
+
+    def redactor(self) -> Redactor:
+        """Make the redactor that applies the rules."""
+        own = (
+            Rule(rule.name, re.compile(rule.pattern), rule.replacement or f"[{rule.name}]")
+            for rule in self.rules
+        )
+        return Redactor(self.disable, tuple(own))
+
+
 class TemplateConfig(Section):
     """Drain's settings (He et al., ICWS 2017) and the masks before it."""
 
@@ -207,6 +247,8 @@ class TemplateConfig(Section):
     masks: tuple[str, ...] | None = None
     """Names of built-in masks, in order; None takes all."""
     extra_masks: tuple[MaskConfig, ...] = ()
+    examples: bool = False
+    """Keep the first line of each template as it was, redacted; else its masked form is kept."""
 
 
 class WindowConfig(Section):
@@ -291,6 +333,7 @@ class TrainingConfig(Section):
     labels: Place | None = None
     format: FormatConfig = Field(default_factory=FormatConfig)
     templates: TemplateConfig = Field(default_factory=TemplateConfig)
+    redact: RedactionConfig = Field(default_factory=RedactionConfig)
     window: WindowConfig = Field(default_factory=WindowConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     threshold: ThresholdConfig = Field(default_factory=ThresholdConfig)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from logmlm.alerting import Alerting
 from logmlm.alertlist import STATE
-from logmlm.alerts import make_alert
+from logmlm.alerts import make_alert, redacted
 from logmlm.couriers import Receiver, Threads
 from logmlm.errors import ConfigError, StorageError, UndeliveredError, UsageError
 from logmlm.explanation import render
@@ -211,11 +211,13 @@ class Workshop:
 
     def _alert_maker(self, loaded: Loaded, source: Source) -> Callable[[Score], Alert]:
         detector = loaded.detector
+        redact = loaded.config.redact.redactor()
         labels = {**loaded.config.labels, "source": source.name, "model": detector.manifest.name}
         host = {"host": self.world.host} if source.name in LOCAL_SOURCES else {}
 
         def make(score: Score) -> Alert:
             expectations = detector.explain(score)
+            identity = window_id(detector.digest, score.window)
             return make_alert(
                 score,
                 expectations,
@@ -223,7 +225,8 @@ class Workshop:
                 labels=labels,
                 origin=(origin := source.origin(score.window.partition)),
                 defaults={**host, **({"file": origin} if Path(origin).is_absolute() else {})},
-                description=render(score, expectations, window_id(detector.digest, score.window)),
+                description=render(*redacted(score, expectations, redact), identity),
+                redact=redact,
             )
 
         return make

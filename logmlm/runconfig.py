@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from logmlm.alertingconfig import AlertingConfig
-from logmlm.config import Place, Section
+from logmlm.config import Place, RedactionConfig, Section
 from logmlm.serviceconfig import HttpConfig, LogConfig
 from logmlm.sinkconfig import SinkConfig, StdoutConfig
 from logmlm.sourceconfig import SourceConfig
@@ -48,6 +48,7 @@ class RunConfig(Section):
     state_dir: Place | None = None
     labels: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
     alerting: AlertingConfig = Field(default_factory=AlertingConfig)
+    redact: RedactionConfig = RedactionConfig()
     http: HttpConfig = HttpConfig()
     log: LogConfig = LogConfig()
 

@@ -7,6 +7,7 @@ groups masked messages; `<*>` stands for a word that differs within a group.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from logmlm.maskadvice import advice
 from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks, Pair, choose
 from logmlm.matcher import WILDCARD, Matcher
 from logmlm.records import UNKNOWN
+from logmlm.redaction import Redactor
 from logmlm.storage import write_json
 from logmlm.template_file import VERSION, TemplateEntry, check_state, digest_of, read_state
 
@@ -28,14 +30,17 @@ _ID_LENGTH = 12
 _ENOUGH_LINES = 100
 _LINES_PER_TEMPLATE = 5
 _SEEN_ONCE = 0.6
+_MASK = re.compile("<(?:[A-Z][A-Z0-9_]*|\\*)>")
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """A template as it stands: `<*>` in `text` is any word, `<NAME>` what a mask replaced.
 
-    `count` is the number of learned lines; `example` is the first raw message, cut to 300
-    characters.
+    `count` is the number of learned lines; `example` is the first message, cut to 300 characters:
+    masked, or redacted where the config asks for `examples`. What redaction rules find in a
+    message is no part of a template.
     """
 
     id: str
@@ -66,7 +71,13 @@ class Templates:
 
     """
 
-    def __init__(self, config: TemplateConfig, masks: Masks | None = None) -> None:
+    def __init__(
+        self,
+        config: TemplateConfig,
+        masks: Masks | None = None,
+        redactor: Redactor | None = None,
+    ) -> None:
+        """Begin without templates; `redactor` None applies the built-in rules."""
         extra = [(mask.name, mask.pattern) for mask in config.extra_masks]
         self.config = config
         self.lines = 0
@@ -75,6 +86,7 @@ class Templates:
         """Lines that found no template because there were `max_templates`."""
         self.masking = masks if masks is not None else Masks(choose(config.masks, extra))
         """What messages go through."""
+        self._redactor = redactor if redactor is not None else Redactor()
         self._drain = Drain(config.depth, config.similarity, config.max_children)
         self._matcher = Matcher()
         self._origins: list[_Origin] = []
@@ -218,6 +230,7 @@ class Templates:
     def _fit(self, tokens: list[str], example: str) -> int:
         """Widen the most similar template to cover `tokens`, or make one; its number, 0 if full."""
         self._known.clear()
+        tokens = self._without_secrets(tokens, example)
         drain = self._drain
         similar = drain.tree_search(drain.root_node, tokens, drain.sim_th, include_params=False)
         if similar is not None:
@@ -226,9 +239,26 @@ class Templates:
             return 0
         cluster, _ = drain.add_log_message(" ".join(tokens))
         if similar is None:
-            self._register(tuple(tokens), _clean(example.strip()[:_EXAMPLE_LENGTH]))
+            self._register(tuple(tokens), self._example(tokens, example))
         self._matcher.add(cluster.log_template_tokens, cluster.cluster_id)
         return int(cluster.cluster_id)
+
+    def _without_secrets(self, tokens: list[str], message: str) -> list[str]:
+        """Return the words with `<*>` in place of those that hold a part of a secret.
+
+        What masks made of a secret tells nothing of it. A template that is made so covers the line
+        all the same, and all lines that have another secret there.
+        """
+        secrets = self._redactor.secrets(message)
+        if not secrets:
+            return tokens
+        pieces = [piece for secret in secrets for piece in secret.split()]
+        return [WILDCARD if _is_part(token, secrets, pieces) else token for token in tokens]
+
+    def _example(self, tokens: list[str], message: str) -> str:
+        if not self.config.examples:
+            return " ".join(tokens)[:_EXAMPLE_LENGTH]
+        return _clean(self._redactor(message).strip()[:_EXAMPLE_LENGTH])
 
     def _register(self, tokens: tuple[str, ...], example: str) -> _Origin:
         origin = _Origin(template_id(tokens, self._numbers), tokens, example)
@@ -281,6 +311,13 @@ def template_id(tokens: Sequence[str], taken: Collection[str]) -> str:
     digest = hashlib.sha256(" ".join(tokens).encode()).hexdigest()
     ends = range(_ID_LENGTH, len(digest) + 1)
     return next(digest[:end] for end in ends if digest[:end] not in taken)
+
+
+def _is_part(token: str, secrets: Sequence[str], pieces: Sequence[str]) -> bool:
+    left = _MASK.sub(" ", token)
+    return any(piece in left for piece in pieces) or any(
+        word in secret for word in _WORD.findall(left) for secret in secrets
+    )
 
 
 def _tokens(masked: str) -> list[str]:

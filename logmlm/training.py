@@ -87,7 +87,8 @@ def train(
     check_replaceable(config.out, (FILE_NAME,))
     # What can't work is found before hours of reading, not after.
     check_device(config.model.device)
-    labels, templates = read_labels(config.labels), Templates(config.templates)
+    labels = read_labels(config.labels)
+    templates = Templates(config.templates, redactor=config.redact.redactor())
     line_format, lines = choose_format(config.format, lines, session.say)
     with _workplace(config.out) as work:
         learner = Learner(line_format, config.window, templates, labels, work)

@@ -51,6 +51,7 @@ def test_help_lists_every_command_in_the_order_of_use():
         "alerts",
         "silence",
         "feedback",
+        "audit",
         "version",
     ]
 

@@ -29,9 +29,9 @@ def test_templates_are_listed_the_most_frequent_first_with_share_and_example(tra
         name: template.text for name, template in known.items()
     }
     for row in rows:
-        message = row["example"]
-        assert message in trained.log.read_text()
-        assert Templates.read(trained.model / "templates.json").match(message) == row["id"]
+        masked = row["example"]
+        assert masked not in trained.log.read_text() or "<" not in row["template"]
+        assert Templates.read(trained.model / "templates.json").match_masked(masked) == row["id"]
 
 
 def test_for_people_each_template_has_two_rows(trained):
@@ -61,7 +61,7 @@ def test_an_example_never_writes_to_the_terminal(tmp_path):
     assert "\x1b" not in outcome.out
     assert len(outcome.out.splitlines()) == 2
     raw = Templates.read(tmp_path / "m" / "templates.json")
-    assert "\x1b" in next(iter(raw)).example
+    assert "\x07" in next(iter(raw)).example
     first = json.loads(logmlm("score", tmp_path / "m", log).out.splitlines()[0])
     explained = logmlm("explain", tmp_path / "m", log, "--window", first["window"]).out
     assert "\x1b" not in explained

@@ -8,7 +8,7 @@ import logmlm
 ROOT = Path(logmlm.__file__).parent
 FLOORS = (
     ("frozen",),
-    ("__init__", "records", "errors"),
+    ("__init__", "records", "errors", "redaction"),
     (
         "storage",
         "config",
@@ -40,6 +40,7 @@ FLOORS = (
     ("muting",),
     ("parcels",),
     ("outbox", "alertlist", "statedir"),
+    ("audit",),
     ("httplimits", "silenceapi"),
     ("signals", "service", "metrics", "httpserver", "logs", "status"),
     ("couriers",),

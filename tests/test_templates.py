@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from logmlm.config import MaskConfig, TemplateConfig
 from logmlm.errors import ConfigError, ModelError, StorageError
 from logmlm.records import UNKNOWN
+from logmlm.redaction import Redactor
 from logmlm.template_file import digest_of
 from logmlm.templates import Templates, template_id
 
@@ -54,7 +55,7 @@ def test_lines_that_differ_in_a_word_share_a_template(ssh: Templates) -> None:
     first, second = ssh
     assert first.text == "Failed password for <*> from <IP> port <NUM> ssh2"
     assert (first.count, second.count, len(ssh), ssh.lines) == (2, 1, 2, 3)
-    assert first.example == "Failed password for root from 10.0.0.1 port 22 ssh2"
+    assert first.example == "Failed password for root from <IP> port <NUM> ssh2"
 
 
 def test_an_unseen_value_matches_and_another_line_is_unknown(ssh: Templates) -> None:
@@ -94,7 +95,10 @@ def test_get_of_an_unknown_id_is_none(ssh: Templates) -> None:
 
 
 def test_only_the_first_line_of_a_message_is_a_template_and_the_example_is_cut() -> None:
-    templates = learned(["\n  boom in 3 s\n  at f()\n" + "x" * 400])
+    message = "\n  boom in 3 s\n  at f()\n" + "x" * 400
+    (masked,) = learned([message])
+    assert (masked.text, masked.example) == ("boom in <DURATION>", "boom in <DURATION>")
+    templates = learned([message], TemplateConfig(examples=True))
     (only,) = templates
     assert only.text == "boom in <DURATION>"
     assert only.example.startswith("boom in 3 s\n  at f()")
@@ -360,3 +364,39 @@ def test_no_sample_of_loghub_is_grouped_worse_than_by_plain_drain3() -> None:
     assert done.returncode == 0
     published = {row["sample"]: row["drain3"] for row in results}
     assert (published["HDFS"], published["BGL"], published["Apache"]) == (0.9975, 0.9625, 1.0)
+
+
+SECRETS = (
+    ("login password=hunter2 for 7", "login <*> for <NUM>"),
+    ("login password=hunter<b for 7", "login <*> for <NUM>"),
+    ("mail to bob@example.com sent", "mail to <EMAIL> sent"),
+    ("Authorization: Basic dXNlcjpwYXNzd29yZA== refused", "Authorization: Basic <*> refused"),
+    ("paid with 4111 1111 1111 1111 now", "paid with <NUM> <NUM> <NUM> <NUM> now"),
+    ("key AKIAIOSFODNN7EXAMPLE used", "key <*> used"),
+    ("token=!!!!! used", "<*> used"),
+)
+
+
+@pytest.mark.parametrize(("message", "text"), SECRETS)
+def test_a_secret_is_no_part_of_a_template(message: str, text: str) -> None:
+    templates = learned([message])
+    (only,) = templates
+    assert only.text == only.example == text
+    assert templates.match(message) == only.id
+    state = json.dumps(templates.dump())
+    assert not any(secret in state for secret in Redactor().secrets(message))
+    again = Templates.load(json.loads(state))
+    assert again.match(message) == only.id
+    assert again.digest == templates.digest
+
+
+def test_lines_with_other_secrets_are_of_the_same_template() -> None:
+    templates = learned([f"login password={word} ok" for word in ("hunter", "swordfish", "abc")])
+    assert [(each.text, each.count) for each in templates] == [("login <*> ok", 3)]
+    assert templates.match("login password=never-seen ok") == next(iter(templates)).id
+
+
+def test_an_example_that_is_asked_for_is_redacted_before_it_is_cut() -> None:
+    message = "x" * 290 + " password=hunter2hunter2"
+    (only,) = learned([message], TemplateConfig(examples=True))
+    assert only.example == message[:290] + " password="
