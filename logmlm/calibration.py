@@ -31,6 +31,10 @@ Method = Literal["quantile", "tail model"]
 STATISTICS = ("max", "mean", "bag_max", "bag_mean", "total")
 """Of one window, in nats: the most surprising event and the mean, as it came and as a bag; and
 the sum of all as it came, which tells of many events that are a little odd."""
+Kind = Literal["head", "tail", "middle"]
+"""Which part of a session a window is: a head has lost its end, a tail its beginning, a middle
+both."""
+KINDS: tuple[Kind, ...] = ("head", "tail", "middle")
 MARGIN = 1e-3
 """A threshold lies this much evidence above where the held-out windows put it."""
 MEAN_WEIGHT = 0.5
@@ -43,12 +47,21 @@ MOST_EVIDENCE = 700.0
 """exp(-700) is about the least number that float64 holds at full precision."""
 
 
+def kind_of(begun: bool, complete: bool) -> Kind | None:
+    """Tell which part of a session a window is; None of a whole one."""
+    if begun:
+        return None if complete else "head"
+    return "tail" if complete else "middle"
+
+
 def statistics(
     surprisals: Sequence[float] | Array, bag_surprisals: Sequence[float] | Array
 ) -> tuple[float, ...]:
     """The statistics of one window, in the order of `STATISTICS`; of no events, all are 0."""
-    if not len(surprisals):
+    if not len(bag_surprisals):
         return (0.0,) * len(STATISTICS)
+    if not len(surprisals):
+        return (0.0, 0.0, float(np.max(bag_surprisals)), float(np.mean(bag_surprisals)), 0.0)
     return (
         float(np.max(surprisals)),
         float(np.mean(surprisals)),

@@ -21,7 +21,17 @@ from logmlm.formats import get_format
 from logmlm.manifest import Manifest
 from logmlm.reader import EventReader, matching, refuse_foreign, warn_of_misfits
 from logmlm.records import Score, Window
-from logmlm.shards import Carry, Shard, Summary, carried, cut, gathered, scattered, summarised
+from logmlm.shards import (
+    Carry,
+    Shard,
+    Summary,
+    carried,
+    cut,
+    gathered,
+    scattered,
+    seams_of,
+    summarised,
+)
 from logmlm.sources.archive import refuse_empty
 from logmlm.surges import Judge
 from logmlm.templates import Templates
@@ -72,7 +82,8 @@ def scores(work: Work, warn: Warn) -> Iterator[Score]:
     buckets = -(-sum(each.size for each in summaries) // work.bucket_bytes)
     buckets = max(buckets, cpus())
     read = partial(_first_reader, manifest)
-    carries = carried(shards, summaries, read, manifest.window)
+    beside = seams_of(work.logs, get_format(manifest.format))
+    carries = carried(shards, summaries, read, manifest.window, beside)
     scatter = partial(_scatter, work.model, shards, carries, buckets)
     found = (
         numbers(len(shards))

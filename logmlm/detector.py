@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logmlm.calibration import Kind, kind_of
 from logmlm.crew import Crew
 from logmlm.errors import ModelError
+from logmlm.formats import get_format
 from logmlm.known import Known
 from logmlm.ladder import Ladder, Verdict
 from logmlm.manifest import Manifest
 from logmlm.mlm.pll import Scorer
 from logmlm.mlm.store import load_model
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
-from logmlm.modeldir import load_calibration
+from logmlm.modeldir import load_calibration, load_parts
 from logmlm.modelwatch import file_marks
 from logmlm.parsing import Parsing
 from logmlm.reader import EventReader, matching
 from logmlm.records import Expectation, LogLine, Score, Window
+from logmlm.shards import seams_of
 from logmlm.skewreport import warn_of_skew
 from logmlm.surges import Judge, ScoreAll
 from logmlm.templates import Templates
@@ -53,8 +57,14 @@ class Detector:
     """
 
     def __init__(
-        self, manifest: Manifest, templates: Templates, vocabulary: Vocabulary, ladder: Ladder
+        self,
+        manifest: Manifest,
+        templates: Templates,
+        vocabulary: Vocabulary,
+        ladder: Ladder,
+        parts: Mapping[Kind, Ladder] = MappingProxyType({}),
     ) -> None:
+        """`parts` judge windows that were cut; where there are none, `ladder` judges all."""
         self.manifest = manifest
         self.templates = templates
         self.vocabulary = vocabulary
@@ -62,6 +72,7 @@ class Detector:
         self.digest = manifest.digest
         self._index = vocabulary.index()
         self._ladder = ladder
+        self._parts = parts
 
     @classmethod
     def load(
@@ -82,16 +93,21 @@ class Detector:
         templates = Templates.read(directory / "templates.json")
         calibration, screen = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
+        scorer = Scorer(model)
         ladder = Ladder(
-            Scorer(model),
+            scorer,
             calibration,
             None if exact or stride else screen,
             Known.read(directory),
             stride,
         )
+        parts = {
+            kind: Ladder(scorer, part, None, stride=stride, begun=kind == "head")
+            for kind, part in load_parts(directory).items()
+        }
         if file_marks(directory) != before:
             raise ModelError(f"{directory} was written to while it was opened; try again")
-        return cls(manifest, templates, vocabulary, ladder)
+        return cls(manifest, templates, vocabulary, ladder, parts)
 
     @property
     def bert(self) -> Model:
@@ -106,8 +122,13 @@ class Detector:
         """Windows as in training."""
         return Windower(self.manifest.window)
 
-    def windows(self, lines: Iterable[LogLine], workers: int | None = None) -> Iterator[Window]:
+    def windows(
+        self, lines: Iterable[LogLine], workers: int | None = None, logs: Sequence[str] = ()
+    ) -> Iterator[Window]:
         """All windows of finished logs; each partition's are closed where its lines end.
+
+        Where `logs`, the files that the lines are of, are those of one log that was rotated, the
+        windows at their seams are cut.
 
         Many lines are parsed by `workers` more processes (by default one for each other CPU),
         which changes nothing in what comes out.
@@ -118,6 +139,8 @@ class Detector:
 
         """
         reader, windower = self.reader(finished=True), self.windower()
+        for log, seam in seams_of(logs, get_format(self.manifest.format)).items():
+            windower.adjoin(log, seam.begins, seam.goes_on)
         key, masks = self.manifest.window.key, self.templates.masks
         crew = Crew(Parsing(self.manifest.format, key, masks), workers)
         for batch, found in crew.read(lines):
@@ -132,10 +155,14 @@ class Detector:
         return Judge(score or self.score, self._ladder.surge, self.exactly)
 
     def score(self, windows: Sequence[Window]) -> list[Score]:
-        """Score windows, in the order given, each by itself."""
-        tokens = [self._tokens(window) for window in windows]
-        verdicts = self._ladder.judge(tokens, lambda place: is_checked(windows[place]))
-        return list(map(_score, windows, verdicts))
+        """Score windows, in the order given, each by itself; cut ones as what they are."""
+        places: dict[Kind | None, list[int]] = defaultdict(list)
+        for place, window in enumerate(windows):
+            places[self._kind(window)].append(place)
+        found: dict[int, Score] = {}
+        for kind, own in places.items():
+            found |= zip(own, self._scored(kind, [windows[place] for place in own]), strict=True)
+        return [found[place] for place in range(len(windows))]
 
     def scores(self, windows: Iterable[Window]) -> Iterator[Score]:
         """Score all windows of one log, surges included, as they come: `SCORED_AT_ONCE` a batch."""
@@ -147,7 +174,7 @@ class Detector:
         """The same score with exact numbers; the surge that it tells of stays."""
         if score.is_exact:
             return score
-        (verdict,) = self._ladder.exact([self._tokens(score.window)])
+        (verdict,) = self._judging(score.window).exact([self._tokens(score.window)])
         exact = _score(score.window, verdict)
         value = exact.value if score.surge is None else max(exact.value, score.value)
         return replace(exact, value=value, surge=score.surge)
@@ -158,9 +185,11 @@ class Detector:
         A place is odd if its surprisal alone reaches the threshold, in either reading; where
         none does, the one that comes nearest is.
         """
-        values = self.calibration.event_values(
-            np.array(score.surprisals), np.array(score.bag_surprisals)
-        )
+        surprisals = np.array(score.surprisals)
+        if self._kind(score.window) in ("tail", "middle"):
+            surprisals[0] = 0.0  # what comes before it is not known
+        calibration = self._judging(score.window).calibration
+        values = calibration.event_values(surprisals, np.array(score.bag_surprisals))
         odd = values >= min(1.0, float(values.max()))
         expected = self._ladder.scorer.expected(self._tokens(score.window))
         return [
@@ -193,6 +222,21 @@ class Detector:
         """The share of events that match no template the model has a word for."""
         counts = Counter(self.word(e.template_id) for w in windows for e in w.events)
         return counts["[UNK]"] / max(1, counts.total())
+
+    def _scored(self, kind: Kind | None, windows: Sequence[Window]) -> list[Score]:
+        ladder = self._ladder if kind is None else self._parts[kind]
+        tokens = [self._tokens(window) for window in windows]
+        verdicts = ladder.judge(tokens, lambda place: is_checked(windows[place]))
+        return list(map(_score, windows, verdicts))
+
+    def _kind(self, window: Window) -> Kind | None:
+        """Which part of a session a window is judged as; None of one that is judged as a whole."""
+        kind = kind_of(window.begun, window.complete)
+        return kind if kind in self._parts else None
+
+    def _judging(self, window: Window) -> Ladder:
+        kind = self._kind(window)
+        return self._ladder if kind is None else self._parts[kind]
 
     def _tokens(self, window: Window) -> tuple[int, ...]:
         token_of = self._index.get

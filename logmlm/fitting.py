@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.calibration import Calibration, fold_numbers, folds_needed
+from logmlm.calibration import KINDS, STATISTICS, Calibration, Kind, fold_numbers, folds_needed
 from logmlm.config import ModelConfig, ThresholdConfig
 from logmlm.edits import edited
 from logmlm.errors import DataError
 from logmlm.known import Known
-from logmlm.ladder import looks
+from logmlm.ladder import exact_statistics, looks
 from logmlm.looks import Looks
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.data import MIN_WINDOWS, Corpus
@@ -26,13 +26,18 @@ from logmlm.mlm.pll import Scorer
 from logmlm.mlm.tokenizer import END
 from logmlm.mlm.train import EpochReport, Job, train
 from logmlm.mlm.workers import run_all, side_by_side
+from logmlm.parts import LEAST_PARTS, Cuts, parts, pooled, whole
 from logmlm.screen import Screen
+from logmlm.surges import RATE_SHARE
+from logmlm.tails import Array
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
 HELD_OUT_SHARE = 0.10
 VALIDATION_SHARE = 0.05
+LEAST_WHOLE = 0.5
+"""With a smaller share of windows that were not cut, those that were are what is usual."""
 RECENT_WINDOWS = 200_000
 """Among so many of the latest, those that come again are looked for."""
 LEAST_GAIN = 0.05  # of a guess's errors; a model that avoids less has learned next to nothing
@@ -44,6 +49,8 @@ EDITED_SHARE = 2
 """So many windows for each of these and for each window that is held out, ..."""
 EDITED_TOKENS = 2_000_000
 """... as long as scoring them exactly takes no more tokens through the model, ..."""
+PART_TOKENS = 4_000_000
+"""Of each kind of cut windows there are as many as of held-out ones, or as this allows."""
 LEAST_EDITED = 80
 """... but of long windows, for which this is little, so many."""
 
@@ -64,6 +71,8 @@ class Task:
     threshold: ThresholdConfig
     in_order: bool = False
     """Whether the order of the windows means something, so that surges are watched for."""
+    cuts: Cuts | None = None
+    """Where sessions would be cut; None of other windows, which are all of one kind."""
 
     @property
     def rate(self) -> float:
@@ -94,6 +103,7 @@ class Fitted:
 
     `folds[i]` tells which part window i was held out with; -1 where it never was. `metrics`
     are `perplexity` and `masked_accuracy` on held-out windows, `majority_accuracy` the commonest's.
+    `parts` are the calibrations of windows that were cut.
     """
 
     model: BertForMaskedLM
@@ -102,6 +112,7 @@ class Fitted:
     known: Known
     folds: Indices
     metrics: dict[str, float]
+    parts: Mapping[Kind, Calibration] = field(default_factory=dict)
 
     def warnings(self) -> list[str]:
         """Sentences for the user where the data can't carry what was asked, or taught nothing."""
@@ -130,11 +141,20 @@ def fit(task: Task, work: Path | None, report: Report) -> Fitted:
     count = len(task.corpus)
     if count < MIN_WINDOWS:
         raise DataError(f"{count} windows are too few to train on; {MIN_WINDOWS} are needed")
+    task = _without_cuts_of_all(task)
     held_out = max(1, round(count * HELD_OUT_SHARE))
     folds = folds_needed(count, held_out, task.rate, task.threshold.folds)
     requests = _cross_fit(task, work, folds) if folds else _hold_out(task, work, held_out)
     workers = side_by_side(task.model.device, len(requests))
     return _fitted(task, requests, run_all(_carry_out, requests, lambda e: report(*e), workers))
+
+
+def _without_cuts_of_all(task: Task) -> Task:
+    """Take windows of which most were cut, such as sessions without an end, for one kind."""
+    everything = np.arange(len(task.corpus))
+    if task.cuts is None or whole(task.corpus, task.cuts, everything).mean() >= LEAST_WHOLE:
+        return task
+    return replace(task, cuts=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +168,7 @@ class _Request:
     identity: str
     scorings: int
     """How many of the trainings score windows."""
+    cuts: Cuts | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +179,7 @@ class _Result:
     held_out: Looks
     edited: tuple[Looks, ...]
     known: Known
+    parts: Mapping[Kind, Array]
     surprisal: float
     guessed: int
     events: int
@@ -167,17 +189,43 @@ def _carry_out(request: _Request, report: Callable[[tuple[str, EpochReport]], No
     checkpoint = TrainingCheckpoint(request.directory, request.identity)
     model = train(request.job, checkpoint, lambda epoch: report((request.name, epoch)))
     tokens = [tuple(request.job.corpus[i].tolist()) for i in request.scored]
+    whole = [tokens[i] for i in np.flatnonzero(_judged(request))]
     scorer = Scorer(model)
     readings = scorer.in_order(tokens)
     return _Result(
         weights=weights_of(model),
-        held_out=looks(scorer, tokens),
-        edited=tuple(looks(scorer, _edited(tokens, request, edits)) for edits in EDITS),
+        held_out=looks(scorer, whole),
+        edited=tuple(looks(scorer, _edited(whole, request, edits)) for edits in EDITS),
         known=Known.of(scorer, _recent(request)),
+        parts=_parts(scorer, request),
         surprisal=sum(float(reading.surprisals.sum()) for reading in readings),
         guessed=sum(int(reading.guessed.sum()) for reading in readings),
         events=sum(map(len, tokens)),
     )
+
+
+def _judged(request: _Request) -> npt.NDArray[np.bool_]:
+    """Tell which of the windows that are scored calibrate the threshold: all but parts."""
+    windows = request.scored
+    if request.cuts is None:
+        return np.ones(len(windows), dtype=np.bool_)
+    return whole(request.job.corpus, request.cuts, windows)
+
+
+def _parts(scorer: Scorer, request: _Request) -> dict[Kind, Array]:
+    """Exact statistics [N, 5] of parts of the windows that are scored."""
+    if request.cuts is None or not len(request.scored):
+        return {kind: np.empty((0, len(STATISTICS))) for kind in KINDS}
+    lengths = request.job.corpus.lengths[request.scored]
+    tokens = 2 * float(np.mean((lengths + 2.0) ** 2))
+    allowed = max(PART_TOKENS / tokens, LEAST_PARTS) / request.scorings
+    count = int(min(len(request.scored), allowed))
+    seed = request.job.config.seed
+    found = parts(request.job.corpus, request.cuts, request.scored, count, seed)
+    return {
+        kind: exact_statistics(scorer, windows, begun=kind == "head")
+        for kind, windows in found.items()
+    }
 
 
 def _recent(request: _Request) -> Iterator[tuple[int, ...]]:
@@ -246,8 +294,8 @@ def _request(
         window_size=task.window_size,
         config=task.model,
     )
-    identity = f"{task.identity()}-{slug}"
-    return _Request(name, job, scored, work / slug if work else None, identity, scorings)
+    identity, directory = f"{task.identity()}-{slug}", work / slug if work else None
+    return _Request(name, job, scored, directory, identity, scorings, task.cuts)
 
 
 def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]) -> Fitted:
@@ -255,19 +303,36 @@ def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]
     for fold, request in enumerate(requests):
         folds[request.scored] = fold
     calibration, screen = _calibrated(task, requests, results)
+    parts = _part_calibrations(task, calibration, results)
     events = sum(result.events for result in results)
     metrics = {
         "perplexity": float(np.exp(sum(result.surprisal for result in results) / events)),
         "masked_accuracy": sum(result.guessed for result in results) / events,
         "majority_accuracy": task.corpus.commonest_share(),
     }
-    return Fitted(_model(task, results[0]), calibration, screen, results[0].known, folds, metrics)
+    model, known = _model(task, results[0]), results[0].known
+    return Fitted(model, calibration, screen, known, folds, metrics, parts)
+
+
+def _part_calibrations(
+    task: Task, exact: Calibration, results: Sequence[_Result]
+) -> dict[Kind, Calibration]:
+    """Of each kind of parts, which have the share of the rate that whole windows have."""
+    rate = task.rate * (1 - RATE_SHARE) if exact.surge else task.rate
+    promise = exact.promise
+    return {
+        kind: Calibration.fit(
+            found, rate, promise.windows_per_day, promise.folds, promise.alerts_per_day
+        )
+        for kind, found in pooled([result.parts for result in results]).items()
+    }
 
 
 def _calibrated(
     task: Task, requests: Sequence[_Request], results: Sequence[_Result]
 ) -> tuple[Calibration, Screen | None]:
-    in_time = np.argsort(np.concatenate([request.scored for request in requests]))
+    judged = [request.scored[_judged(request)] for request in requests]
+    in_time = np.argsort(np.concatenate(judged))
     held_out = Looks.together([result.held_out for result in results]).only(in_time)
     calibration = Calibration.fit(
         held_out.exact,

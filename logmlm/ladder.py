@@ -51,11 +51,15 @@ class Ladder:
         screen: Screen | None,
         known: Known = NOTHING,
         stride: int = EACH,
+        *,
+        begun: bool = True,
     ) -> None:
         """Without a `screen` every window is scored exactly, here and now.
 
-        A `stride` hides every g-th event at once in order, and leaves the screen out.
+        A `stride` hides every g-th event at once in order, and leaves the screen out. Unless
+        windows have `begun`, their first event is no evidence of order.
         """
+        self._begun = begun
         self.scorer = scorer
         self.calibration = calibration
         self.stride = stride
@@ -72,7 +76,7 @@ class Ladder:
 
     def exact(self, windows: Sequence[Window]) -> list[Verdict]:
         """One verdict a window, each event hidden by itself."""
-        return _verdicts(self.calibration, seen(self.scorer, windows, EXACT), "exact")
+        return self._verdicts(seen(self.scorer, windows, EXACT), "exact")
 
     def judge(
         self, windows: Sequence[Window], is_checked: Callable[[int], bool] = lambda _: False
@@ -112,7 +116,7 @@ class Ladder:
 
     def _calm(self, known: Known) -> dict[Window, Verdict]:
         """What is known of windows far from the threshold; near it, all is scored here."""
-        found = _verdicts(self.calibration, list(known.readings.values()), "known")
+        found = self._verdicts(list(known.readings.values()), "known")
         pairs = zip(known.readings, found, strict=True)
         return {window: verdict for window, verdict in pairs if verdict.value < CALM}
 
@@ -134,7 +138,10 @@ class Ladder:
     def _strided(self, windows: Sequence[Window]) -> list[Verdict]:
         in_order = [each.surprisals for each in self.scorer.in_order(windows, self.stride)]
         pairs = list(zip(in_order, self.scorer.as_bag(windows), strict=True))
-        return _verdicts(self.calibration, pairs, "strided")
+        return self._verdicts(pairs, "strided")
+
+    def _verdicts(self, pairs: Sequence[Pair], rung: Rung) -> list[Verdict]:
+        return _verdicts(self.calibration, pairs, rung, self._begun)
 
 
 def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
@@ -143,9 +150,11 @@ def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
     return Looks(tuple(windows), found)
 
 
-def exact_statistics(scorer: Scorer, windows: Sequence[Window]) -> Surprisals:
-    """The exact statistics [N, 5] of N windows."""
-    return _statistics(seen(scorer, windows, EXACT))
+def exact_statistics(
+    scorer: Scorer, windows: Sequence[Window], *, begun: bool = True
+) -> Surprisals:
+    """The exact statistics [N, 5] of N windows, which have `begun` or not."""
+    return _statistics(seen(scorer, windows, EXACT), begun)
 
 
 def seen(scorer: Scorer, windows: Sequence[Window], look: Look) -> list[Pair]:
@@ -158,10 +167,12 @@ def seen(scorer: Scorer, windows: Sequence[Window], look: Look) -> list[Pair]:
     return list(zip(in_order, as_bag(windows), strict=True))
 
 
-def _verdicts(calibration: Calibration, pairs: Sequence[Pair], rung: Rung) -> list[Verdict]:
+def _verdicts(
+    calibration: Calibration, pairs: Sequence[Pair], rung: Rung, begun: bool = True
+) -> list[Verdict]:
     if not pairs:
         return []
-    values, p_values = calibration.values(_statistics(pairs))
+    values, p_values = calibration.values(_statistics(pairs, begun))
     return [
         Verdict(tuple(in_order.tolist()), tuple(bag.tolist()), value, p_value, rung)
         for (in_order, bag), value, p_value in zip(
@@ -170,5 +181,7 @@ def _verdicts(calibration: Calibration, pairs: Sequence[Pair], rung: Rung) -> li
     ]
 
 
-def _statistics(pairs: Sequence[Pair]) -> Surprisals:
-    return np.array([statistics(a, b) for a, b in pairs]).reshape(-1, len(STATISTICS))
+def _statistics(pairs: Sequence[Pair], begun: bool = True) -> Surprisals:
+    # What comes before the first event of a part is hidden from the model as well.
+    first = 0 if begun else 1
+    return np.array([statistics(a[first:], b) for a, b in pairs]).reshape(-1, len(STATISTICS))

@@ -25,8 +25,10 @@ from logmlm.mlm.data import Corpus
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
 from logmlm.parsed import Found
 from logmlm.parsing import Batch
+from logmlm.parts import CutPlaces, Cuts
 from logmlm.reader import ByMask, EventReader
 from logmlm.records import UNKNOWN, Window
+from logmlm.shards import seams_of
 from logmlm.skewreport import warn_of_skew
 from logmlm.storage import private_opener
 from logmlm.templates import Templates
@@ -44,7 +46,7 @@ SHOWN_WINDOWS = 1_000
 class Lesson:
     """What one pass over normal logs gave; windows are in order of their last event's time.
 
-    `keyless` counts the events of sessions without a key.
+    `keyless` counts the events of sessions without a key; `cuts` tells where sessions would be cut.
     """
 
     templates: Templates
@@ -58,6 +60,7 @@ class Lesson:
     keyless: int
     doubts: tuple[str, ...] = ()
     """Signs that lines were misread."""
+    cuts: Cuts | None = None
 
     @property
     def windows_per_day(self) -> float:
@@ -79,6 +82,7 @@ class Learner:
     ) -> None:
         self._messages = _Messages(templates)
         self._templates = templates
+        self._line_format = line_format
         known = self._messages
         self._reader = EventReader(
             *(line_format, window.key, known.number),
@@ -91,11 +95,17 @@ class Learner:
         self._tokens_path = work / "tokens.i32"
         self._lengths = array("q")
         self._ends = array("d")
+        self._cuts = CutPlaces() if window.kind == "session" else None
         self._first_event = float("inf")
         self._left_out = 0
         self._keyless = 0
         self._labels_fit = False
         self._shown: list[Window] = []
+
+    def adjoin(self, logs: Sequence[str]) -> None:
+        """Cut windows at the seams of logs that were rotated, before lines are learned."""
+        for log, seam in seams_of(logs, self._line_format).items():
+            self._windower.adjoin(log, seam.begins, seam.goes_on)
 
     def learn(self, parsed: Iterable[tuple[Batch, Found]]) -> None:
         """Take all lines, with what was found in them; a file's windows are closed at its end.
@@ -141,6 +151,7 @@ class Learner:
             last_event=max(self._ends, default=0.0),
             keyless=self._keyless,
             doubts=tuple(self._reader.doubts()),
+            cuts=None if self._cuts is None else self._cuts.cuts().only(self._in_time()),
         )
 
     def _keep(self, windows: Sequence[Window], file: BinaryIO) -> None:
@@ -154,6 +165,8 @@ class Learner:
             numbers.tofile(file)
             self._lengths.append(len(numbers))
             self._ends.append(window.end)
+            if self._cuts is not None:
+                self._cuts.add(window)
             self._keyless += 0 if window.key else len(window.events)
             self._first_event = min(self._first_event, window.start)
 
@@ -176,8 +189,11 @@ class Learner:
     def _corpus(self, tokens: npt.NDArray[np.int32]) -> Corpus:
         lengths = np.array(self._lengths, dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
-        order = np.argsort(np.array(self._ends), kind="stable")
+        order = self._in_time()
         return Corpus(tokens, starts[order], lengths[order])
+
+    def _in_time(self) -> npt.NDArray[np.int64]:
+        return np.argsort(np.array(self._ends), kind="stable")
 
 
 class _Messages:

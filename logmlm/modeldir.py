@@ -7,16 +7,18 @@ import os
 import shutil
 import stat
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.calibration import Calibration
+from logmlm.calibration import KINDS, Calibration, Kind
 from logmlm.errors import ModelError, StorageError
 from logmlm.manifest import FILE_NAME as MANIFEST_FILE
 from logmlm.screen import Screen
@@ -86,14 +88,22 @@ def sample(count: int, limit: int, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
 
 
-def save_calibration(calibration: Calibration, screen: Screen | None, directory: Path) -> None:
-    """Write `calibration.json`.
+def save_calibration(
+    calibration: Calibration,
+    screen: Screen | None,
+    directory: Path,
+    parts: Mapping[Kind, Calibration] = MappingProxyType({}),
+) -> None:
+    """Write `calibration.json`; `parts` are the calibrations of windows that were cut.
 
     Raises:
         StorageError: it can't be written.
 
     """
-    state = calibration.as_dict() | {"screen": screen.as_dict() if screen else None}
+    state = calibration.as_dict() | {
+        "screen": screen.as_dict() if screen else None,
+        "parts": {kind: part.as_dict() for kind, part in parts.items()},
+    }
     write_json(directory / CALIBRATION_FILE, state)
 
 
@@ -106,6 +116,27 @@ def load_calibration(directory: Path) -> tuple[Calibration, Screen | None]:
         ModelError: it is missing or damaged.
 
     """
+    state = _calibration_state(directory)
+    screen = state.get("screen")
+    if isinstance(screen, dict) and "look" in screen:
+        screen = None
+    return Calibration.from_dict(state), None if screen is None else Screen.from_dict(screen)
+
+
+def load_parts(directory: Path) -> dict[Kind, Calibration]:
+    """Read the calibrations of windows that were cut; a directory of an older version has none.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+
+    """
+    state = _calibration_state(directory).get("parts", {})
+    if not isinstance(state, dict):
+        raise ModelError("calibration.json is damaged (its parts); train again")
+    return {kind: Calibration.from_dict(state[kind]) for kind in KINDS if kind in state}
+
+
+def _calibration_state(directory: Path) -> dict[str, Any]:
     path = directory / CALIBRATION_FILE
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
@@ -113,10 +144,7 @@ def load_calibration(directory: Path) -> tuple[Calibration, Screen | None]:
         raise ModelError(f"can't read {path}: {error}") from error
     if not isinstance(state, dict):
         raise ModelError(f"{path} is damaged; restore it or train again")
-    screen = state.get("screen")
-    if isinstance(screen, dict) and "look" in screen:
-        screen = None
-    return Calibration.from_dict(state), None if screen is None else Screen.from_dict(screen)
+    return state
 
 
 @contextmanager

@@ -196,6 +196,8 @@ class Pipeline:
             self._windower.resume(partition, checkpoint)
             self._judge.resume(partition, checkpoint.rise)
             self._readable[partition] = checkpoint
+        for partition, before in changes.follows.items():
+            self._windower.follow(partition, before)
         self._ending |= changes.ended
         if changes.delivered:
             self._inherited |= changes.delivered

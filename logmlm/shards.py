@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, islice, pairwise
 from math import inf
 from pathlib import Path
+from types import MappingProxyType
 
 from logmlm.config import WindowConfig
 from logmlm.errors import DataError, StorageError
@@ -28,6 +29,7 @@ from logmlm.formats.timestamps import DAY_S
 from logmlm.reader import EventReader
 from logmlm.records import Event, Fields, LogLine, Window
 from logmlm.sources.archive import is_packed, line_start_after, read_part
+from logmlm.sources.rotated import seams
 from logmlm.turns import Turn, Turns
 from logmlm.watermark import LOOK_AHEAD, counted, is_doubtful, tolerance_of
 from logmlm.windowrules import rule_of
@@ -95,16 +97,28 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Seam:
+    """When the first line of a rotated file was written, if it goes on where another one ends.
+
+    And `goes_on`, when that of the file was that goes on where this one ends.
+    """
+
+    begins: float | None = None
+    goes_on: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Carry:
     """What lies before a shard in its file: lines, events, and the watermark there.
 
-    `final` is the watermark at the end of the file.
+    `final` is the watermark at the end of the file; `seam` is what lies beside it.
     """
 
     lines: int = 0
     events: int = 0
     watermark: float | None = None
     final: float = 0.0
+    seam: Seam | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +129,7 @@ class Part:
     start: int
     final: float
     rows: tuple[Row, ...]
+    seam: Seam | None = None
 
 
 def cut(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Shard]:
@@ -186,11 +201,27 @@ def summarised(
     return Summary(*size, before, misfits, lines.warning, start)
 
 
+def seams_of(paths: Sequence[str], line_format: LineFormat) -> dict[str, Seam]:
+    """Say of files that a rotation made of one log what lies beside them.
+
+    Where the times of their first lines go back, their names mean something else.
+    """
+    files = [path for path in paths if Path(path).is_file()]
+    found: dict[str, Seam] = {}
+    for old, new in seams(files):
+        earlier, later = _first_time(old, line_format), _first_time(new, line_format)
+        if earlier and later and earlier <= later:
+            found[old] = replace(found.get(old, Seam()), goes_on=later[0])
+            found[new] = replace(found.get(new, Seam()), begins=later[0])
+    return found
+
+
 def carried(
     shards: Sequence[Shard],
     summaries: Sequence[Summary],
     read: Read,
     window: WindowConfig,
+    beside: Mapping[str, Seam] = MappingProxyType({}),
 ) -> list[Carry]:
     """What each shard must know, of shards in the order of their lines in each file.
 
@@ -199,7 +230,7 @@ def carried(
     """
     tolerance = tolerance_of(window)
     found: list[Carry] = []
-    for _, group in groupby(zip(shards, summaries, strict=True), lambda pair: pair[0].path):
+    for path, group in groupby(zip(shards, summaries, strict=True), lambda pair: pair[0].path):
         here, carry = [], Carry()
         for shard, alone in group:
             here.append(carry)
@@ -209,7 +240,8 @@ def carried(
             times = [time for time in (before, summary.latest) if time is not None]
             lines, events = carry.lines + summary.lines, carry.events + summary.events
             carry = Carry(lines, events, max(times, default=None))
-        found += [replace(each, final=carry.watermark or 0.0) for each in here]
+        final, seam = carry.watermark or 0.0, beside.get(path)
+        found += [replace(each, final=final, seam=seam) for each in here]
     return found
 
 
@@ -246,6 +278,8 @@ def gathered(parts: Iterable[Part], window: WindowConfig) -> Iterator[tuple[Turn
     for path, group in groupby(in_order, lambda part: part.path):
         windower, turns, final = Windower(window, is_part=True), Turns(window), 0.0
         for part in group:
+            if part.seam is not None and not windower.partitions:
+                windower.adjoin(path, part.seam.begins, part.seam.goes_on)
             final = part.final
             for row in part.rows:
                 yield from turns.over(windower.pass_time(path, row[-1]))
@@ -354,7 +388,7 @@ def _bucket(path: str, unit: tuple[str, float], buckets: int) -> int:
 
 def _parts(shard: Shard, carry: Carry, rows: dict[int, list[Row]]) -> Iterator[tuple[int, Part]]:
     for bucket, own in rows.items():
-        yield bucket, Part(shard.path, own[0][1], carry.final, tuple(own))
+        yield bucket, Part(shard.path, own[0][1], carry.final, tuple(own), carry.seam)
 
 
 def _row(event: Event, lines_before: int, watermark: float) -> Row:

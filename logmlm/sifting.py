@@ -41,7 +41,8 @@ def sifted(task: Task, work: Path | None, report: Report, say: Callable[[str], N
     say(f"leaving out the oddest {left_out:,} of {windows:,} windows ({share:g} of all)")
     least_odd = np.argsort(_values(task, work, report), kind="stable")
     kept = np.sort(least_odd[: windows - left_out])
-    return replace(task, corpus=task.corpus.only(kept))
+    cuts = None if task.cuts is None else task.cuts.only(kept)
+    return replace(task, corpus=task.corpus.only(kept), cuts=cuts)
 
 
 def _values(task: Task, work: Path | None, report: Report) -> Array:

@@ -92,6 +92,7 @@ def train(
     line_format, lines = choose_format(config.format, lines, session.say)
     with _workplace(config.out) as work:
         learner = Learner(line_format, config.window, templates, labels, work)
+        learner.adjoin(config.logs)
         named = config.format.named(line_format.name)
         parsed = parse(lines, Parsing(named, config.window.key, templates.masks))
         lesson = learned(config, learner, parsed, named.name)
@@ -198,6 +199,7 @@ def _task(config: TrainingConfig, lesson: Lesson) -> Task:
         model=config.model,
         threshold=config.threshold,
         in_order=True,
+        cuts=lesson.cuts,
     )
 
 
@@ -208,7 +210,7 @@ def _save(
 
     save_model(fitted.model, lesson.vocabulary, directory)
     lesson.templates.save(directory / "templates.json")
-    save_calibration(fitted.calibration, fitted.screen, directory)
+    save_calibration(fitted.calibration, fitted.screen, directory, fitted.parts)
     fitted.known.save(directory)
     _rule_windows(lesson, fitted, config.model.seed).save(directory)
     manifest = Manifest(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import groupby
 from math import inf
@@ -63,6 +63,7 @@ class Windower:
         self._rule = rule_of(config)
         self._size = config.size
         self._partitions: dict[str, _Partition] = {}
+        self._after: dict[str, str] = {}
 
     @property
     def partitions(self) -> tuple[str, ...]:
@@ -113,6 +114,7 @@ class Windower:
         for name, seconds in idle.items():
             partition = self._partitions.get(name)
             if partition is not None and partition.is_quiet(seconds):
+                self._find_seams(name)
                 windows += partition.close_all(self._rule.ended, complete=True)
         return windows
 
@@ -121,6 +123,7 @@ class Windower:
         windows: list[Window] = []
         for name, state in self._partitions.items():
             if partition in (None, name):
+                self._find_seams(name)
                 windows += state.close_all("end", self._rule.complete_at_end)
         return windows
 
@@ -132,6 +135,7 @@ class Windower:
         state = self._partitions.get(partition)
         if state is None or state.ends_by_time:
             return []
+        self._find_seams(partition)
         return state.close_all("end", self._rule.complete_at_end)
 
     def checkpoint(self, partition: str) -> Checkpoint | None:
@@ -139,9 +143,11 @@ class Windower:
 
         `safe` is the start of the oldest run that is not over: its open window may start later,
         but cuts by length count from the run's start. It never goes back, and in `session` lies
-        less than `max_age` + `gap` seconds of watermark behind. `reached` is the end of the last
-        event, or what was advanced to. The three belong together: to hold a commit back, commit an
-        older one whole. None for a partition that was neither added to nor resumed.
+        less than `max_age` + 2 `gap` seconds of watermark behind. Of a run that a cut by age began
+        it is the last line before the cut, so that a replay knows of it; of one that may have begun
+        before the first line that was read, it is that line, and `watermark` None. `reached` is the
+        end of the last event, or what was advanced to. The three belong together: to hold a commit
+        back, commit an older one whole. None for a partition that was neither added to nor resumed.
         """
         state = self._partitions.get(partition)
         return None if state is None else state.checkpoint()
@@ -159,6 +165,24 @@ class Windower:
             partition, self._rule, self._size, checkpoint, self.outliers
         )
 
+    def follow(self, partition: str, before: str) -> None:
+        """Take it that a partition goes on where another one, `before`, ends: a log was rotated.
+
+        Sessions within `gap` of its first line may have begun before; and those that are open where
+        the other one ends are cut there, if its first line comes before they are over. It must
+        have been resumed, and nothing added to it since.
+        """
+        self._partitions[partition].is_continued()
+        self._after[before] = partition
+
+    def adjoin(self, partition: str, begins: float | None, goes_on: float | None) -> None:
+        """Say the same of a partition of finished logs, to which nothing was added yet.
+
+        `begins` is when its first line was written, if it goes on where another one ends, and
+        `goes_on` when the first line was written of the one that goes on where it ends.
+        """
+        self._started(partition).adjoin(begins, goes_on)
+
     def distrust(self, partition: str, until: int) -> None:
         """Have `reached` = `safe` as long as `safe` is before `until`.
 
@@ -175,6 +199,13 @@ class Windower:
     def drop(self, partition: str) -> None:
         """Forget a partition that was revoked; whoever has it now reads from `safe`."""
         self._partitions.pop(partition, None)
+        self._after.pop(partition, None)
+
+    def _find_seams(self, partition: str) -> None:
+        """Tell a partition when the one begins that goes on where it ends, if that has begun."""
+        after = self._partitions.get(self._after.get(partition, ""))
+        if after is not None:
+            self._partitions[partition].goes_on = after.first
 
     def _started(self, partition: str) -> _Partition:
         self.resume(partition, Checkpoint(0, 0, None))
@@ -224,6 +255,9 @@ class _Partition:
         """Runs that start before the watermark passes this may have begun before `_begin`."""
         self._anchors: list[tuple[int, float | None, int, _Run]] = []
         """A heap: from where, and at which watermark, runs have to be read that began unseen."""
+        self.first = None if checkpoint.watermark is None else -inf
+        """The watermark at the first line; of old, where that is not known any more."""
+        self.goes_on: float | None = None
         self._by_start: OrderedDict[Hashable, _Run] = OrderedDict()
         self._by_last: OrderedDict[Hashable, _Run] = OrderedDict()
 
@@ -279,6 +313,8 @@ class _Partition:
         self, group: Hashable, start: int, before: float | None, watermark: float, aged: _Run | None
     ) -> _Run:
         """Begin a run with the line at `start`; a cut by age ended the run `aged` right before."""
+        if self.first is None:
+            self.first = watermark
         if self._unseen_until == inf:
             self._unseen_until = watermark + self._rule.quiet
         phase = self._rule.phase(group) if aged is None else aged.phase
@@ -300,6 +336,17 @@ class _Partition:
         if not self._held:
             self._position = max(self._position, position)
 
+    def is_continued(self) -> None:
+        """Take it that lines of another partition came before the first one of this."""
+        if self._rule.tells_cuts and self._watermark is None:
+            self._unseen_until = inf
+
+    def adjoin(self, begins: float | None, goes_on: float | None) -> None:
+        """See `Windower.adjoin`."""
+        if self._rule.tells_cuts and begins is not None:
+            self._unseen_until = begins + self._rule.quiet
+        self.goes_on = goes_on
+
     @property
     def ends_by_time(self) -> bool:
         position = self._held[-1].line.end if self._held else self._position
@@ -317,7 +364,12 @@ class _Partition:
         windows = self.add((), is_last=True) if self._held else []
         if not began and closed_by != "end":
             self._watermark = None  # the first lines' clock may be wrong, and nothing hangs on it
-        windows += self._end(list(self._by_start.values()), closed_by, complete)
+        goes_on, due = self.goes_on, self._rule.due
+        cut = set()
+        if complete and goes_on is not None and self._rule.tells_cuts:
+            cut = {run.group for run in self._by_start.values() if goes_on <= due(run.last)}
+        ended = self._end(list(self._by_start.values()), closed_by, complete)
+        windows += [replace(each, complete=False) if each.key in cut else each for each in ended]
         for runs in (self._by_start, self._by_last):
             runs.clear()  # or they would keep room for as many as were ever open
         self._anchors.clear()

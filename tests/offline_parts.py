@@ -145,7 +145,8 @@ def _screened(place):
     from logmlm.manifest import Manifest
 
     place.mkdir()
-    log = write_log(place / "service.log", service_log(sessions=600))
+    # Of these keys, none is cut by its age.
+    log = write_log(place / "service.log", service_log(sessions=600, first=2000))
     odd_lines = service_log(sessions=100, odd=ODD_SESSIONS, seed=7, first=20_000)
     odd_log = write_log(place / "odd.log", odd_lines)
     rows = [f"req-{20_000 + i},{int(i in ODD_SESSIONS)}" for i in range(100)]

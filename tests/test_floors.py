@@ -48,7 +48,7 @@ FLOORS = (
         *("formats", "templates", "windows", "calibration", "alerting", "mlm", "sources"),
         *("sinks", "rules", "scoretable", "edits", "turns"),
     ),
-    ("keys", "looks", "loops", "skewreport", "input_check"),
+    ("keys", "looks", "loops", "parts", "skewreport", "input_check"),
     ("layouts", "configfile"),
     ("parsing",),
     ("screen",),

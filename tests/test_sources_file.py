@@ -95,6 +95,56 @@ def test_lines_have_their_byte_positions_and_the_time_they_came(desk):
     assert (desk.source.name, desk.source.exhausted) == ("file", False)
 
 
+def test_a_file_in_the_place_of_one_that_was_rotated_goes_on_where_that_ends(desk):
+    desk.write("one\n")
+    (first,) = desk.source.poll(1.0)
+    changes = desk.source.changes()
+    assert changes.gained == {first.partition: Checkpoint(0, 0, None)}
+    assert changes.follows == {}
+    desk.log.rename(desk.directory / "app.log.1")
+    desk.write("two\n")
+    desk.now += 1
+    (second,) = desk.source.poll(1.0)
+    changes = desk.source.changes()
+    assert changes.gained == {second.partition: Checkpoint(0, 0, None)}
+    assert changes.follows == {second.partition: first.partition}
+    assert desk.source.changes().follows == {}
+    desk.commit([first, second])
+    desk.start()
+    assert desk.source.changes().follows == {second.partition: first.partition}
+
+
+def test_a_file_that_was_copied_and_truncated_goes_on_where_its_copy_ends(desk):
+    desk.write("one\n" * 50)
+    (first, *_) = desk.source.poll(1.0)
+    desk.source.changes()
+    shutil.copy(desk.log, desk.directory / "old")
+    desk.log.write_text("another\n")
+    desk.now += 1
+    desk.source.poll(1.0)
+    desk.now += 1
+    desk.source.poll(1.0)
+    follows = desk.source.changes().follows
+    assert list(follows.values()) == [first.partition]
+
+
+def test_files_that_a_rotation_left_before_the_first_start_go_on_in_one_another(desk):
+    for name, text in (("app.log.2", "one"), ("app.log.1", "two"), ("app.log", "three")):
+        desk.write(f"{text}\n", desk.directory / name)
+    of = {line.text: line.partition for line in desk.source.poll(1.0)}
+    assert desk.source.changes().follows == {of["two"]: of["one"], of["three"]: of["two"]}
+
+
+def test_a_file_that_is_read_from_its_end_is_known_to_begin_there(tmp_path):
+    desk = Desk(tmp_path, start_at="end")
+    desk.write("one\n")
+    desk.source.poll(1.0)
+    desk.write("two\n")
+    desk.now += 1
+    (line,) = desk.source.poll(1.0)
+    assert desk.source.changes().gained == {line.partition: Checkpoint(4, 4, None)}
+
+
 def test_a_partial_last_line_waits_for_its_newline(desk):
     desk.write("one\ntw")
     assert desk.texts() == ["one"]

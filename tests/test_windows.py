@@ -587,3 +587,63 @@ def test_time_that_passes_elsewhere_closes_windows_and_counts_for_late_lines() -
     (closed,) = windower.pass_time("p", 110.5)
     assert (closed.closed_by, closed.complete) == ("idle", True)
     assert windower.open_windows == 0
+
+
+# Seams of rotation
+
+
+def test_sessions_open_at_the_end_of_a_rotated_log_are_cut_where_its_successor_goes_on() -> None:
+    windower = Windower(SESSION)
+    windower.adjoin("old", None, 105.0)
+    windower.adjoin("new", 105.0, None)
+    old = [("a", 96), ("c", 94), ("d", 101)]
+    windower.add([event(n, key, time, "old") for n, (key, time) in enumerate(old)])
+    windows = windower.close_all("old")
+    assert [(window.key, window.complete) for window in windows] == [
+        *(("a", False), ("c", False), ("d", False)),
+    ]
+    lines = [("e", 105), ("a", 115), ("f", 116)]
+    windows = windower.add([event(n, key, time, "new") for n, (key, time) in enumerate(lines)])
+    windows += windower.close_all("new")
+    assert [(w.key, w.begun, w.complete) for w in windows] == [
+        *(("e", False, True), ("a", False, True), ("f", True, True)),
+    ]
+
+
+def test_a_session_that_was_over_before_the_successor_begins_is_complete() -> None:
+    windower = Windower(SESSION)
+    windower.adjoin("old", None, 105.0)
+    windower.add([event(0, "a", 94, "old"), event(1, "b", 95, "old")])
+    windows = windower.close_all("old")
+    assert [(window.key, window.complete) for window in windows] == [("a", True), ("b", False)]
+
+
+def test_a_followed_log_that_was_rotated_goes_on_in_its_successor() -> None:
+    windower = Windower(SESSION)
+    windower.add([event(0, "a", 96, "old"), event(1, "b", 97, "old")])
+    windower.resume("new", Checkpoint(0, 0, None))
+    windower.follow("new", "old")
+    windows = windower.add([event(0, "a", 99, "new"), event(1, "c", 110, "new")])
+    cut = windower.close_due({"old": 10.5})
+    assert [(w.key, w.closed_by, w.complete) for w in cut] == [
+        *(("a", "idle", False), ("b", "idle", False)),
+    ]
+    windows += windower.close_all()
+    assert [(w.key, w.begun) for w in windows] == [("a", False), ("c", True)]
+
+
+def test_a_replay_of_a_log_that_goes_on_knows_of_its_beginning() -> None:
+    windower = Windower(SESSION)
+    windower.resume("new", Checkpoint(0, 0, None))
+    windower.follow("new", "old")
+    windower.add([event(0, "a", 99, "new"), event(1, "b", 105, "new"), event(2, "b", 112, "new")])
+    assert windower.checkpoint("new") == Checkpoint(safe=0, reached=27, watermark=None)
+
+
+def test_count_and_time_windows_know_of_no_seams() -> None:
+    for config in (COUNT, TIME):
+        windower = Windower(config)
+        windower.adjoin("p", 0.0, 1.0)
+        windower.add(stream(("a", 0)))
+        (window,) = windower.close_all()
+        assert window.begun

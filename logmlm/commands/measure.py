@@ -221,7 +221,7 @@ def _identify(digest: str, logs: tuple[str, ...]) -> Callable[[Window], str]:
 def _windows(
     detector: Detector, logs: tuple[str, ...], kafka_config: Path | None, keep_going: bool
 ) -> Iterator[Window]:
-    return detector.windows(read_logs(logs, kafka_config, keep_going, _warn))
+    return detector.windows(read_logs(logs, kafka_config, keep_going, _warn), logs=logs)
 
 
 def _on_ray(

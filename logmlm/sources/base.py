@@ -31,7 +31,8 @@ class Changes:
     """Partitions that were taken away, and those that came, each where its reading starts.
 
     A partition in both was lost and then came back: what is held of it is from before. To those
-    that `ended` hardly a line comes any more: what is open of them is to be dealt with.
+    that `ended` hardly a line comes any more: what is open of them is to be dealt with. `follows`
+    names, of partitions gained now or at the start, the one that each goes on from: a rotated log.
     """
 
     lost: frozenset[str] = frozenset()
@@ -39,6 +40,7 @@ class Changes:
     ended: frozenset[str] = frozenset()
     delivered: frozenset[str] = frozenset()
     """Ids of alerts of the gained partitions that the owner before has delivered."""
+    follows: Mapping[str, str] = field(default_factory=dict)
 
 
 class Source(Protocol):

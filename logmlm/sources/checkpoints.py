@@ -36,7 +36,8 @@ class KnownFile:
     `target` is the same path without symbolic links; they may point elsewhere later. `mark` is of
     the last bytes that were looked at, and `met_at` is the first path; an older version kept
     neither. `size` is that of the file when it was open last, 0 once it was read to its end and let
-    go; `missed` says that it was told to be gone.
+    go; `missed` says that it was told to be gone. `before` is the partition whose file was at that
+    path before, if one was.
     """
 
     partition: str
@@ -50,6 +51,7 @@ class KnownFile:
     met_at: str = ""
     size: int = 0
     missed: bool = False
+    before: str = ""
 
     @property
     def was_moved(self) -> bool:

@@ -83,6 +83,7 @@ class FileSource(Steady):
         self._looking_since: float | None = None
         self._is_idle = True
         self._has_doubted = self._has_told_missing = checkpoints.first_start
+        self._follows = {each.partition: each.before for each in checkpoints if each.before}
 
     def begin(self) -> None:
         """Look which files are there; of one that comes later, all lines are new.
@@ -110,9 +111,13 @@ class FileSource(Steady):
         return lines
 
     def changes(self) -> Changes:
-        """Partitions that have ended; none comes from elsewhere, or goes there."""
+        """Partitions that have ended or begun; none comes from elsewhere, or goes there."""
         ended, self._ended = frozenset(self._ended), set()
-        return Changes(ended=ended)
+        begun = self._following.begun()
+        follows, self._follows = self._follows, {}
+        follows |= {each.partition: each.before for each in begun if each.before}
+        gained = {each.partition: each.checkpoint for each in begun}
+        return Changes(gained=gained, ended=ended, follows=follows)
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Every known partition, with the position that was committed last."""
@@ -225,7 +230,9 @@ class FileSource(Steady):
                 self._end_when_quiet(partition, tail, now, is_gone)
             else:
                 self._quiet.pop(partition, None)
-        self._checkpoints.first_start = False
+        if self._checkpoints.first_start:
+            self._checkpoints.first_start = False
+            self._following.adjoin()
         self._forget_lost(now)
         self._checkpoints.save()
 

@@ -18,6 +18,7 @@ from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, Mark
 from logmlm.sources.lookalikes import Lookalikes
 from logmlm.sources.nontext import no_text
 from logmlm.sources.packed import AnyTail, PackedTail, open_tail
+from logmlm.sources.rotated import seams
 from logmlm.sources.tail import COMPARED_BYTES, Tail
 
 NO_TEXT = "no_text"
@@ -55,6 +56,7 @@ class Following:
         self._no_text: set[FileId] = set()
         self._discarded = discarded
         self._lookalikes = Lookalikes(discarded, config.rotate_wait)
+        self._begun: list[str] = []
 
     def __len__(self) -> int:
         return len(self.tails)
@@ -145,6 +147,18 @@ class Following:
         self._replaced[partition] = self.tails[partition].file_id
         self.release(partition)
 
+    def begun(self) -> list[KnownFile]:
+        """Files that were begun since the last call."""
+        begun, self._begun = self._begun, []
+        return [known for name in begun if (known := self._checkpoints.get(name)) is not None]
+
+    def adjoin(self) -> None:
+        """Note of files that were there at first which goes on where another one ends, by names."""
+        by_path = {known.path: known for known in self._checkpoints}
+        for old, new in seams(list(by_path)):
+            if not by_path[new].before:
+                self._checkpoints.put(replace(by_path[new], before=by_path[old].partition))
+
     def forget(self, partition: str) -> None:
         """Drop what is known of a file that is not open."""
         self._left_at.pop(partition, None)
@@ -204,7 +218,7 @@ class Following:
         is_enough = b"\n" in head or len(head) >= self._config.fingerprint.bytes
         if not is_enough or self._is_no_text(tail.file_id, head, path):
             return None
-        return self._begin(tail, head, now)
+        return self._begin(tail, head, path, now)
 
     def _is_no_text(self, file_id: FileId, head: bytes, path: Path) -> bool:
         """Whether a file is no text, as `train` and `score` see it too; say and count it once."""
@@ -271,7 +285,7 @@ class Following:
             return mark is not None and mark.is_strong and tail.has(mark)
         return _begin_alike(tail, twin) if is_packed else _is_part(tail, twin)
 
-    def _begin(self, tail: AnyTail, head: bytes, now: float) -> KnownFile:
+    def _begin(self, tail: AnyTail, head: bytes, path: Path, now: float) -> KnownFile:
         tail.move_to(0)
         if self._checkpoints.first_start and self._config.start_at == "end":
             tail.skip_to_end()
@@ -280,7 +294,17 @@ class Following:
         name = self._checkpoints.name(head[: self._config.fingerprint.bytes])
         seen = head if isinstance(tail, PackedTail) else tail.head(COMPARED_BYTES)
         mark = Mark.of(len(seen), seen[-MARK_BYTES:])
-        return KnownFile(name, "", tail.file_id, fingerprint, checkpoint, now, mark=mark)
+        self._begun.append(name)
+        known = KnownFile(name, "", tail.file_id, fingerprint, checkpoint, now, mark=mark)
+        return replace(known, before=self._at_before(path))
+
+    def _at_before(self, path: Path) -> str:
+        """Whose file was at a path before: the one that was met there last."""
+        place = printable(path)
+        return next(
+            (each.partition for each in reversed(list(self._checkpoints)) if each.met_at == place),
+            "",
+        )
 
     def _follow(self, known: KnownFile, path: Path, tail: AnyTail, now: float) -> bool:
         """Go on with a file; say whether it is open now, as it is unless nothing is left of it."""
