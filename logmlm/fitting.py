@@ -151,10 +151,11 @@ def fit(task: Task, work: Path | None, report: Report) -> Fitted:
 
 def _without_cuts_of_all(task: Task) -> Task:
     """Take windows of which most were cut, such as sessions without an end, for one kind."""
-    everything = np.arange(len(task.corpus))
-    if task.cuts is None or whole(task.corpus, task.cuts, everything).mean() >= LEAST_WHOLE:
+    if task.cuts is None:
         return task
-    return replace(task, cuts=None)
+    is_whole = whole(task.corpus, task.cuts, np.arange(len(task.corpus)))
+    latest = is_whole[-max(1, round(len(is_whole) * HELD_OUT_SHARE)) :]
+    return task if min(is_whole.mean(), latest.mean()) >= LEAST_WHOLE else replace(task, cuts=None)
 
 
 @dataclass(frozen=True, slots=True)

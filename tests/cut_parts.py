@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC).timestamp()
-KEY = r"session (s\d+)"
+KEY = r"(req-\d+)"
 SHORTEST_S, LONGEST_S = 60.0, 600.0
 WORK = (
     ("query orders", "rows {n} read"),
@@ -45,7 +45,7 @@ def service_log(
     luck = random.Random(seed)  # noqa: S311  no secret
     lines, odd = [], set()
     for number in range(sessions):
-        key = f"s{seed}{number:06d}"
+        key = f"req-{seed}{number:06d}"
         texts = _session(luck)
         if luck.random() < odd_share:
             odd.add(key)
@@ -58,7 +58,7 @@ def service_log(
         time = start
         for text, pause in zip(texts, [0.0, *weights], strict=True):
             time += min(pause * scale, 170.0)
-            lines.append((time, f"session {key} {text.format(n=luck.randrange(10_000))}"))
+            lines.append((time, f"{key} {text.format(n=luck.randrange(10_000))}"))
     lines.sort()
     return Log(lines, odd)
 

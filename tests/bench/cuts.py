@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -77,7 +78,10 @@ def _trained(options: argparse.Namespace, work: Path) -> Path:
         *("--false-alarm-rate", options.rate, "--device", "cpu"),
         *("--epochs", options.epochs, "--folds", options.folds),
     )
-    print(f"trained on {options.train} sessions in {time.monotonic() - began:.0f} s")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = f"{used.ru_utime + used.ru_stime:.0f} s of CPU"
+    print(f"trained on {options.train} sessions: {time.monotonic() - began:.0f} s, {spent}")
+    sys.stdout.flush()
     return model
 
 
