@@ -34,13 +34,13 @@ _MYSQL = (
 )
 _MYSQL_SLOW = (
     r"(?:# Time: (?:(?P<timestamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?"
-    r"(?:Z|[+-]\d\d:\d\d)?)|.*)\s*\n)?"
-    r"# User@Host: (?P<user>[^\s\[]*)\[[^\]]*\] @ *(?P<_host>[^\s\[]*) *\[(?P<_address>[^\]]*)\]"
-    r"(?:\s+Id: *(?P<_thread>\d+))?[^\n]*\n"
-    r"(?:# Thread_id: \d+  Schema: (?P<db>\S*)[^\n]*\n)?"
-    r"(?:# Query_time: (?P<query_time>[\d.]+) +Lock_time: (?P<lock_time>[\d.]+)"
-    r" +Rows_sent: (?P<rows_sent>\d+) +Rows_examined: (?P<rows_examined>\d+)[^\n]*\n)?"
-    r"(?:#[^\n]*\n)*+(?:use (?P<_db>[^;\n]*);\n)?(?:SET timestamp=(?P<_epoch>\d{9,10});\n)?"
+    r"(?:Z|[+-]\d\d:\d\d)?))?[^\n]*+\n)?"
+    r"# User@Host: (?P<user>[^\s\[]*)\[[^\]]*\] @ *+(?P<_host>[^\s\[]*+) *+\[(?P<_address>[^\]]*)\]"
+    r"(?:\s++Id: *+(?P<_thread>\d++))?[^\n]*+\n"
+    r"(?:# Thread_id: \d++  Schema: (?P<db>\S*+)[^\n]*+\n)?"
+    r"(?:# Query_time: (?P<query_time>[\d.]++) ++Lock_time: (?P<lock_time>[\d.]++)"
+    r" ++Rows_sent: (?P<rows_sent>\d++) ++Rows_examined: (?P<rows_examined>\d++)[^\n]*+\n)?"
+    r"(?:#[^\n]*+\n)*+(?:use (?P<_db>[^;\n]*);\n)?(?:SET timestamp=(?P<_epoch>\d{9,10});\n)?"
     r"(?P<message>(?:.|\n)*)"
 )
 _MYSQL_HEAD = re.compile(
