@@ -111,7 +111,7 @@ def test_damage_ends_it_or_is_warned_of_and_what_came_before_is_used(logs, tmp_p
 
 
 def test_a_log_that_is_no_text_or_not_there_any_more_is_said(logs, tmp_path):
-    binary = write_log(tmp_path / "binary.log", ["\x00 no text"])
+    binary = write_log(tmp_path / "binary.log", ["no \x00 text"])
     work = work_of((logs[0], str(binary)), shard_bytes=300)
     with pytest.raises(DataError, match="its first line holds a NUL byte"):
         in_shards(work)
