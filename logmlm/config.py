@@ -251,6 +251,9 @@ class TemplateConfig(Section):
     """Keep the first line of each template as it was, redacted; else its masked form is kept."""
 
 
+HOST_SKEW_S = 10.0
+
+
 class WindowConfig(Section):
     """Which events are scored together.
 
@@ -258,7 +261,8 @@ class WindowConfig(Section):
     and once in `max_age` seconds, each key at times of its own. `count`: every `size` events of a
     partition. `time`: tumbling spans of `span` seconds, in partition (and by `key` where one is
     given). A line whose time is more than `clock_tolerance` ahead of the lines around it does not
-    move event time.
+    move event time. Where lines of several hosts are mixed, the clocks of these may differ by
+    `host_skew`; with `auto`, training takes `HOST_SKEW_S` if the first lines name several, else 0.
     """
 
     kind: Literal["session", "count", "time"] = "count"
@@ -269,12 +273,20 @@ class WindowConfig(Section):
     span: Duration = 10.0
     max_age: Duration = 3600.0
     clock_tolerance: Duration = 60.0
+    host_skew: Literal["auto"] | Annotated[float, BeforeValidator(parse_duration), Field(ge=0)] = (
+        "auto"
+    )
 
     @model_validator(mode="after")
     def _session_has_key(self) -> WindowConfig:
         if self.kind == "session" and self.key is None:
             raise ValueError("window kind 'session' needs a 'key'")
         return self
+
+    @property
+    def host_skew_s(self) -> float:
+        """`host_skew` in seconds; 0 as long as training has not chosen."""
+        return 0.0 if self.host_skew == "auto" else self.host_skew
 
     @field_validator("key")
     @classmethod

@@ -27,11 +27,11 @@ from logmlm.formats import LineFormat
 from logmlm.formats.assemble import OfContainers
 from logmlm.formats.timestamps import DAY_S
 from logmlm.reader import EventReader
-from logmlm.records import Event, Fields, LogLine, Window
+from logmlm.records import NOTHING, Event, Fields, LogLine, Window
 from logmlm.sources.archive import is_packed, line_start_after, read_part
 from logmlm.sources.rotated import seams
 from logmlm.turns import Turn, Turns
-from logmlm.watermark import LOOK_AHEAD, counted, is_doubtful, tolerance_of
+from logmlm.watermark import LOOK_AHEAD, counted, host_of, is_doubtful, tolerance_of
 from logmlm.windowrules import rule_of
 from logmlm.windows import Windower
 
@@ -44,7 +44,7 @@ PART_EVENTS = 100_000
 
 Read = Callable[[], EventReader]
 """Makes a reader of lines; of the first pass one that need not match templates."""
-Row = tuple[str, int, int, int, float, float, str, str, float]
+Row = tuple[str, int, int, int, float, str, float, str, str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +261,8 @@ def scattered(
     after, tolerance = _after(shard, read), tolerance_of(window)
     for event, watermark in counted(events, carry.watermark, tolerance, after):
         bucket = _bucket(shard.path, unit_of(event, index), buckets)
-        rows[bucket].append(_row(event, carry.lines, watermark))
+        host = host_of(event) if window.host_skew_s else ""
+        rows[bucket].append(_row(event, carry.lines, host, watermark))
         index, held = index + 1, held + 1
         if held == PART_EVENTS:
             yield from _parts(shard, carry, rows)
@@ -272,7 +273,7 @@ def scattered(
 def gathered(parts: Iterable[Part], window: WindowConfig) -> Iterator[tuple[Turn, Window]]:
     """The windows of all parts of one bucket, each with its turn among those of its file.
 
-    Of their lines' fields nothing is known here.
+    Of their lines' fields nothing is known here but the host, where it counts.
     """
     in_order = sorted(parts, key=lambda part: (part.path, part.start))
     for path, group in groupby(in_order, lambda part: part.path):
@@ -391,14 +392,15 @@ def _parts(shard: Shard, carry: Carry, rows: dict[int, list[Row]]) -> Iterator[t
         yield bucket, Part(shard.path, own[0][1], carry.final, tuple(own), carry.seam)
 
 
-def _row(event: Event, lines_before: int, watermark: float) -> Row:
+def _row(event: Event, lines_before: int, host: str, watermark: float) -> Row:
     line = event.line
     number = lines_before + line.number
-    place = (line.text, line.start, line.end, number, line.received_at)
+    place = (line.text, line.start, line.end, number, line.received_at, host)
     return (*place, event.timestamp, event.key, event.template_id, watermark)
 
 
 def _event(path: str, row: Row) -> Event:
-    text, start, end, number, received_at, timestamp, key, template_id, _ = row
+    text, start, end, number, received_at, host, timestamp, key, template_id, _ = row
     line = LogLine(text, path, start, end, received_at, number)
-    return Event(line, Fields(timestamp, "", ""), timestamp, key, template_id)
+    attributes = {"host.name": host} if host else NOTHING
+    return Event(line, Fields(timestamp, "", "", attributes), timestamp, key, template_id)

@@ -6,9 +6,8 @@ import logging
 from collections.abc import Callable
 from math import inf
 
-from logmlm.formats import attribute
 from logmlm.rfc3339 import rfc3339
-from logmlm.watermark import Outliers
+from logmlm.watermark import Outliers, host_of
 
 EVERY_S = 3600.0
 MOST_CHARS = 100
@@ -46,7 +45,7 @@ def warn_of_skew(
     event = outliers.last
     if not count or event is None:
         return
-    host = attribute(event.fields, "host")
+    host = host_of(event)
     logger.warning(
         "%d lines have a time far ahead of the lines around them, the last one %s, in %s%s;"
         " they are scored, but no window ends by their time: set that clock right",

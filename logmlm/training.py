@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logmlm import __version__
-from logmlm.config import FormatConfig, TrainingConfig
+from logmlm.config import HOST_SKEW_S, FormatConfig, TrainingConfig, WindowConfig
 from logmlm.crew import Crew
 from logmlm.errors import DataError, FormatError, StorageError
-from logmlm.formats import LineFormat, detect_format, get_format, joined
+from logmlm.formats import LineFormat, attribute, detect_format, get_format, joined
 from logmlm.labels import Labels
 from logmlm.learning import Learner, Lesson
 from logmlm.lessonadvice import problems, too_few
@@ -90,6 +90,8 @@ def train(
     labels = read_labels(config.labels)
     templates = Templates(config.templates, redactor=config.redact.redactor())
     line_format, lines = choose_format(config.format, lines, session.say)
+    window, lines = choose_skew(config.window, line_format, lines, session.say)
+    config = config.model_copy(update={"window": window})
     with _workplace(config.out) as work:
         learner = Learner(line_format, config.window, templates, labels, work)
         learner.adjoin(config.logs)
@@ -125,6 +127,29 @@ def check_device(name: str) -> None:
         from logmlm.mlm.model import resolve_device
 
         resolve_device(name)
+
+
+def choose_skew(
+    window: WindowConfig, line_format: LineFormat, lines: Iterable[LogLine], say: Say
+) -> tuple[WindowConfig, Iterator[LogLine]]:
+    """The window with the `host_skew` that the first lines ask for, if it is `auto`; and all lines.
+
+    It costs time, so that it is only for logs that several hosts write.
+    """
+    rest = iter(lines)
+    if window.host_skew != "auto":
+        return window, rest
+    first = list(islice(rest, DETECTION_LINES))
+    hosts: set[str | None] = set()
+    for line in first:
+        fields = line_format.parse(line.text, line.received_at)
+        named = fields and (attribute(fields, "host") or line.attributes.get("host.name"))
+        hosts.add(named or line.attributes.get("host"))
+    is_mixed = len(hosts - {None, ""}) > 1
+    if is_mixed:
+        say(f"several hosts: their clocks may differ by {HOST_SKEW_S:g} s (window.host_skew)")
+    skew = HOST_SKEW_S if is_mixed else 0.0
+    return window.model_copy(update={"host_skew": skew}), chain(first, rest)
 
 
 def choose_format(

@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from math import inf
-from operator import attrgetter
+from operator import itemgetter
 
 from logmlm.config import WindowConfig
 from logmlm.records import Event
 
 LOOK_AHEAD = 16
 """So many events after one that is far ahead have to bear it out."""
-_TIME = attrgetter("timestamp")
+_TIME = itemgetter(Event._fields.index("timestamp"))
 
 
 def tolerance_of(config: WindowConfig) -> float:
@@ -30,7 +30,14 @@ def tolerance_of(config: WindowConfig) -> float:
     """
     if config.kind == "count":
         return inf
-    return max(config.clock_tolerance, config.gap if config.kind == "session" else 0.0)
+    gap = config.gap if config.kind == "session" else 0.0
+    return max(config.clock_tolerance, gap + config.host_skew_s)
+
+
+def host_of(event: Event) -> str:
+    """The host that an event names; empty if it names none."""
+    attributes = event.fields.attributes
+    return attributes.get("host.name") or attributes.get("host", "")
 
 
 def is_doubtful(event: Event, watermark: float | None, tolerance: float) -> bool:
@@ -52,8 +59,11 @@ def counted_at(
     no more follow (`is_last`), it is also wrong if the line was received more than `tolerance`
     earlier, unless that was so of the lines before it too.
     """
-    event, *following = ahead
+    event = ahead[0]
     least = event.timestamp - tolerance
+    if len(ahead) > LOOK_AHEAD and min(map(_TIME, ahead)) >= least:
+        return event.timestamp
+    following = ahead[1:]
     lower = [other for other in map(_TIME, following) if other < least]
     if watermark is not None and any(other >= watermark - tolerance for other in lower):
         return watermark

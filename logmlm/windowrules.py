@@ -23,6 +23,9 @@ class Rule:
     tells_cuts = False
     """Whether windows tell if their beginning was seen, so that a replay must know of cuts."""
     quiet = inf
+    """For how long nothing may come before time alone ends what is open."""
+    pause = inf
+    """A run ends with a pause of more than this between lines of one host, by its own clock."""
     group: Callable[[Event], Hashable]
     """Says of lines whether they belong together, if nothing ends their run."""
 
@@ -73,8 +76,10 @@ class _Sessions(Rule):
     outlives_length = True
     tells_cuts = True
 
-    def __init__(self, gap: float, max_age: float) -> None:
-        self.quiet = gap
+    def __init__(self, gap: float, max_age: float, host_skew: float) -> None:
+        """`host_skew` is how much the clocks of hosts may differ: the first one's moves time on."""
+        self.quiet = gap + host_skew
+        self.pause = gap if host_skew else inf
         self._max_age = max_age
         self.group = attrgetter("key")
 
@@ -108,22 +113,27 @@ class _Spans(Rule):
     ended = "span"
     outlives_length = True
 
-    def __init__(self, span: float, keyed: bool) -> None:
-        self.quiet = span
+    def __init__(self, span: float, keyed: bool, host_skew: float) -> None:
+        """A span ends when all hosts' clocks have passed it, which may differ by `host_skew`."""
+        self.quiet = span + host_skew
+        self._span = span
+        self._skew = host_skew
         self.keyed = keyed
         self.group = lambda event: self.unit(event, 0)
 
     def unit(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  only `count` counts
-        return event.key if self.keyed else "", event.timestamp // self.quiet
+        return event.key if self.keyed else "", event.timestamp // self._span
 
     def clock(self, watermark: float) -> float:
-        return watermark // self.quiet
+        return (watermark - self._skew) // self._span
 
     def due(self, last: float) -> float:
-        return self.clock(last)
+        return last // self._span
 
     def lasts_until(self, last: float) -> float:
-        return _before_multiple(last // self.quiet + 1, self.quiet)
+        # `clock` rounds too, by half a unit in the last place.
+        end = _before_multiple(last // self._span + 1, self._span) + self._skew
+        return end - 2 * ulp(end) if self._skew else end
 
 
 def _before_multiple(count: float, unit: float) -> float:
@@ -134,7 +144,7 @@ def _before_multiple(count: float, unit: float) -> float:
 def rule_of(config: WindowConfig) -> Rule:
     """The rule of a kind of window."""
     if config.kind == "session":
-        return _Sessions(config.gap, config.max_age)
-    return (
-        _Spans(config.span, config.key is not None) if config.kind == "time" else Rule(config.size)
-    )
+        return _Sessions(config.gap, config.max_age, config.host_skew_s)
+    if config.kind == "time":
+        return _Spans(config.span, config.key is not None, config.host_skew_s)
+    return Rule(config.size)

@@ -13,14 +13,16 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from itertools import groupby
+from itertools import groupby, takewhile
 from math import inf
-from operator import length_hint
+from operator import attrgetter, length_hint
 
 from logmlm.config import WindowConfig
 from logmlm.records import Checkpoint, ClosedBy, Event, Window
-from logmlm.watermark import LOOK_AHEAD, Outliers
+from logmlm.watermark import LOOK_AHEAD, Outliers, host_of
 from logmlm.windowrules import Rule, rule_of
+
+_PARTITION = attrgetter("line.partition")
 
 
 class Windower:
@@ -83,7 +85,7 @@ class Windower:
     def add(self, events: Iterable[Event]) -> list[Window]:
         """Take events, and return the windows that they close, in the order of closing."""
         windows: list[Window] = []
-        for name, group in groupby(events, lambda event: event.line.partition):
+        for name, group in groupby(events, _PARTITION):
             windows += (self._partitions.get(name) or self._started(name)).add(group)
         return windows
 
@@ -218,7 +220,8 @@ class _Run:
 
     `before` is the watermark before the line at `start`, `last` that after the newest line; before
     it passes `whole_until`, no line cuts the run. `newest` is the position of the newest line that
-    is not held any more; `begun` says whether the beginning of what is held was seen.
+    is not held any more; `begun` says whether the beginning of what is held was seen. `tail` is the
+    newest line, where the pauses of each host count.
     """
 
     group: Hashable
@@ -230,6 +233,7 @@ class _Run:
     phase: float
     begun: bool
     newest: int = -1
+    tail: Event | None = None
 
 
 class _Partition:
@@ -261,11 +265,11 @@ class _Partition:
         self._by_start: OrderedDict[Hashable, _Run] = OrderedDict()
         self._by_last: OrderedDict[Hashable, _Run] = OrderedDict()
 
-    def add(self, events: Iterable[Event], *, is_last: bool = False) -> list[Window]:  # noqa: C901  calls would cost as much again
+    def add(self, events: Iterable[Event], *, is_last: bool = False) -> list[Window]:  # noqa: C901, PLR0912  calls would cost as much again
         windows: list[Window] = []
         runs, rule, size = self._by_start, self._rule, self._size
         move, group_of, tolerance = self._by_last.move_to_end, rule.group, self._outliers.tolerance
-        line, watermark = None, self._watermark
+        line, watermark, counts_pauses = None, self._watermark, rule.pause < inf
         events = [*self._held, *events]
         left = iter(events)
         self._held = []
@@ -286,6 +290,9 @@ class _Partition:
             line = event.line
             group = group_of(event)
             run, aged = runs.get(group), None
+            if counts_pauses and run and _is_over(run, event, watermark, rule.pause):
+                closed += self._end([run], rule.ended, complete=True)
+                run = None
             if run and watermark >= run.whole_until and rule.is_cut(run.last, watermark, run.phase):
                 closed += self._end([run], "age", complete=False)
                 run, aged = None, run
@@ -295,6 +302,8 @@ class _Partition:
             else:
                 run.last = watermark
                 move(group)
+            if counts_pauses:
+                run.tail = event
             held = run.events
             if not held:
                 self.open_windows += 1
@@ -363,7 +372,8 @@ class _Partition:
         began = self._watermark is not None
         windows = self.add((), is_last=True) if self._held else []
         if not began and closed_by != "end":
-            self._watermark = None  # the first lines' clock may be wrong, and nothing hangs on it
+            # The clock of the first lines may be wrong, and nothing hangs on it.
+            self._watermark, self._calm_until = None, -inf
         goes_on, due = self.goes_on, self._rule.due
         cut = set()
         if complete and goes_on is not None and self._rule.tells_cuts:
@@ -425,3 +435,18 @@ class _Partition:
             run.newest, run.events, run.begun = run.events[-1].line.start, [], False
         self.open_windows -= len(windows)
         return windows
+
+
+def _is_over(run: _Run, event: Event, watermark: float, pause: float) -> bool:
+    """Whether a pause lies before an event, by the clock of the host that wrote the lines before.
+
+    What another host's clock says, and one that is wrong, tells nothing of how long it was.
+    """
+    tail, time = run.tail, event.timestamp
+    if tail is None or time <= tail.timestamp + pause or time > watermark:
+        return False
+    host = host_of(event)
+    if host_of(tail) != host:
+        return False
+    own = takewhile(lambda other: host_of(other) == host, reversed(run.events))
+    return time > max(other.timestamp for other in (tail, *own)) + pause

@@ -32,6 +32,9 @@ BEGIN = datetime(2024, 5, 6, 7, 59, 30, tzinfo=UTC)
 WINDOWS = (
     WindowConfig(kind="session", key="thread", gap=5.0, size=4, max_age=60.0),
     WindowConfig(kind="session", key=r"(k\d)", gap=2.0, size=100),
+    WindowConfig(kind="session", key=r"(k\d)", gap=2.0, size=9, host_skew=3.0),
+    WindowConfig(kind="session", key=r"(k\d)", gap=40_000.0, size=9, host_skew=30_000.0),
+    WindowConfig(kind="time", span=7.0, host_skew=3.0),
     WindowConfig(kind="count", size=3),
     WindowConfig(kind="time", span=7.0, size=5),
     WindowConfig(kind="time", span=7.0, key=r"(k\d)"),
@@ -77,7 +80,8 @@ def yearless_lines(luck, count):
         if luck.random() < 0.02:
             yield f"Jan  1 00:00:03 host app: booted k{luck.randrange(5)}"
         late = moment - timedelta(seconds=luck.choice((0, 0, 20, 90_000)))
-        yield f"{late:%b} {late.day:2} {late:%H:%M:%S} host app: did k{luck.randrange(5)}"
+        host = f"h{luck.randrange(3)}"
+        yield f"{late:%b} {late.day:2} {late:%H:%M:%S} {host} app: did k{luck.randrange(5)}"
 
 
 def reading(line_format, window, multiline=None):

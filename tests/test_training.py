@@ -12,13 +12,15 @@ from contextlib import contextmanager
 import pytest
 from offline_parts import BEGIN, KEY, service_log, write_log
 
-from logmlm.config import FormatConfig, TrainingConfig
+from logmlm.config import FormatConfig, TrainingConfig, WindowConfig
 from logmlm.errors import ConfigError, DataError, FormatError, StorageError, UsageError
+from logmlm.formats import get_format
 from logmlm.labels import Labels
 from logmlm.manifest import Manifest
 from logmlm.modeldir import TrainingWindows
+from logmlm.records import LogLine
 from logmlm.sources.archive import read_lines
-from logmlm.training import Session, choose_format, read_labels, train
+from logmlm.training import Session, choose_format, choose_skew, read_labels, train
 
 WEIGHTS = "model.safetensors"
 SAVE_ALWAYS = "from logmlm import cli; from logmlm.mlm import train; train.SAVE_EVERY_S = -1.0"
@@ -76,7 +78,7 @@ def test_the_manifest_says_what_was_learned_and_how(manifest, config, log):
     assert manifest.name == "service"
     assert manifest.format.name == "iso8601"
     assert (manifest.window, manifest.model, manifest.threshold) == (
-        config.window,
+        config.window.model_copy(update={"host_skew": 0.0}),
         config.model,
         config.threshold,
     )
@@ -463,3 +465,14 @@ def test_space_that_ends_while_the_model_is_saved_costs_nothing(log, tmp_path):
     run(newer, epochs=epochs)
     assert epochs == []
     assert names(tmp_path) == ["m"]
+
+
+@pytest.mark.parametrize(("hosts", "skew"), [(["a"], 0.0), (["a", "b"], 10.0)])
+def test_clocks_may_differ_where_the_first_lines_name_several_hosts(hosts, skew):
+    texts = [f"Nov  1 10:00:0{i} {hosts[i % len(hosts)]} app: did {i}" for i in range(9)]
+    lines = [LogLine(text, "p", i, i + 1, 1.7e9) for i, text in enumerate(texts)]
+    said, line_format = [], get_format(FormatConfig(name="syslog"))
+    window, again = choose_skew(WindowConfig(), line_format, lines, said.append)
+    assert (window.host_skew, list(again), len(said)) == (skew, lines, len(hosts) - 1)
+    told, again = choose_skew(WindowConfig(host_skew="2s"), line_format, lines, said.append)
+    assert (told.host_skew, list(again)) == (2.0, lines)

@@ -29,6 +29,7 @@ rules = st.one_of(
         gap=st.sampled_from([3, 7.3, 10, 40]),
         size=st.integers(2, 5),
         max_age=st.sampled_from([20, 33.3, 50, 120]),
+        host_skew=st.sampled_from([0, 10]),
     ),
     st.builds(WindowConfig, kind=st.just("count"), size=st.integers(2, 5)),
     st.builds(
