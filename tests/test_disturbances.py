@@ -53,3 +53,10 @@ def own_broker(tmp_path):
 def test_a_broker_that_is_killed_for_a_while_changes_no_window(own_broker, tmp_path, model):
     told = {"records": 6_000, "live": 6_000, "down_s": 8.0}
     assert disturbances.lose_broker(own_broker, tmp_path, model, **told).endswith(EQUAL)
+
+
+def test_a_file_that_is_renamed_while_the_daemon_is_killed_has_the_windows_of_its_parts(
+    tmp_path, model
+):
+    said = disturbances.rotate(tmp_path, model, lines=8_000, kills=1)
+    assert said.endswith(EQUAL)

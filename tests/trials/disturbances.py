@@ -422,3 +422,38 @@ def _left(checkpoints, total):
     known = json.loads(checkpoints.read_text())["files"]
     left = total - sum(one["checkpoint"]["safe"] for one in known)
     return left == 0, left
+
+
+def rotate(directory, model, *, lines, kills, rate=1_000.0):
+    """One file is written live and renamed again and again, while the daemon is killed."""
+    place, luck = directory / "logs", random.Random(4)  # noqa: S311  any times will do
+    place.mkdir()
+    log = place / "app.log"
+    writer = threading.Thread(target=_write_rotated, args=(log, lines, rate))
+    source = {"file": {"include": f"{place}/app.log*", "start_at": "beginning"}}
+    with daemons(directory, model, source) as ships:
+        writer.start()
+        for _ in range(kills):
+            ships.start()
+            time.sleep(3.0 + luck.random() * lines / rate / kills)
+            ships.kill()
+        ships.start()
+        writer.join()
+        logs = sorted(place.iterdir())
+        total = sum(path.stat().st_size for path in logs)
+        ships.wait_for(lambda: _left(ships.state() / "checkpoints.json", total))
+        ships.end()
+        said = f"{lines:,} lines, {len(logs) - 1} rotations, {kills} kills"
+        return f"{said}: {ships.compared(logs)}"
+
+
+def _write_rotated(log, lines, rate, every=2_500):
+    """Write lines at a rate of their own times; each so many go to a new file."""
+    begin = time.time()
+    made = session_lines(0, lines, odd_every=50, rate=rate)
+    for i, (offset, text) in enumerate(made, start=1):
+        time.sleep(max(0.0, begin + offset - time.time()))
+        with log.open("a") as stream:
+            stream.write(stamped(begin, offset, text) + "\n")
+        if i % every == 0 and i < lines:
+            log.rename(log.with_name(f"app.log.{i // every}"))
