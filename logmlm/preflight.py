@@ -103,9 +103,8 @@ def _check_lines(path: Path, config: TrainingConfig) -> list[str]:
             islice(read_lines(expand(logs), time.time(), keep_going=True), DETECTION_LINES)
         )
         line_format, _ = choose_format(config.format, first, said.append)
-    reader = EventReader(
-        *(line_format, config.window.key, lambda _: ""), config.format.multiline, finished=True
-    )
+    multiline = config.format.named(line_format.name).multiline
+    reader = EventReader(*(line_format, config.window.key, lambda _: ""), multiline, finished=True)
     return said + _doubts(reader, first)
 
 

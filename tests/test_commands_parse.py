@@ -108,3 +108,15 @@ def test_what_can_not_be_is_told_in_a_sentence(log, words, said):
     outcome = logmlm("parse", log, *words)
     assert outcome.code in (64, 65, 78)
     assert said in outcome.err
+
+
+def test_events_of_several_lines_are_joined_as_their_format_asks(tmp_path):
+    lines = (
+        "Nov 21, 2026 2:57:34 PM a.B c",
+        "SEVERE: no",
+        "\tat x",
+        "Nov 21, 2026 2:57:35 PM a.B c",
+    )
+    outcome = logmlm("parse", write_log(tmp_path / "jul.log", (*lines, "INFO: yes")))
+    found = [(row["level"], row["message"], row["line"]) for row in rows(outcome)]
+    assert found == [("SEVERE", "no", 1), ("INFO", "yes", 4)]

@@ -83,7 +83,8 @@ def _opened(
         line_format, lines = choose_format(config, lines, lambda said: click.echo(said, err=True))
     except ConfigError as error:
         raise UsageError(str(error)) from error
-    return EventReader(line_format, None, lambda _: "", finished=True), None, lines
+    multiline = config.named(line_format.name).multiline
+    return EventReader(line_format, None, lambda _: "", multiline, finished=True), None, lines
 
 
 def _events(
