@@ -18,7 +18,7 @@ _YEAR_FIRST = (
     r"(?P<_year>\d{4}) (?P<_month>[A-Z][a-z]{2}) {1,2}(?P<_day>\d\d?) "
     r"(?P<_hour>\d\d):(?P<_minute>\d\d):(?P<_second>\d\d)(?:\.(?P<_fraction>\d{1,9}))?"
 )
-_BEFORE_TIME = r"(?:\d+)?:? ?(?:(?P<host>[^\s:%]+): )?[*.]?"
+_BEFORE_TIME = r"(?:\d{1,10}:)?+:? ?(?:(?P<host>[^\s:%]{1,255}+): )?[*.]?"
 _CISCO = tuple(
     rf"{_PRI}{_BEFORE_TIME}{stamp}(?: (?P<_zone>[A-Z]{{1,5}}|[+-]\d\d:?\d\d))? ?: {_MNEMONIC}"
     for stamp in (BSD, _YEAR_FIRST)
