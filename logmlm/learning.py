@@ -60,6 +60,8 @@ class Lesson:
     keyless: int
     doubts: tuple[str, ...] = ()
     """Signs that lines were misread."""
+    foreign: int = 0
+    """Lines that are events by their date alone, and not of the line format."""
     cuts: Cuts | None = None
 
     @property
@@ -146,6 +148,7 @@ class Learner:
             corpus=self._corpus(tokens),
             lines=self._reader.lines,
             discarded=self._reader.discarded,
+            foreign=self._reader.foreign,
             left_out=self._left_out,
             first_event=self._first_event,
             last_event=max(self._ends, default=0.0),

@@ -23,6 +23,12 @@ def problems(lesson: Lesson, window: WindowConfig, line_format: str) -> list[str
     return [*lesson.templates.problems(), *lesson.doubts, *found]
 
 
+def is_foreign(lesson: Lesson) -> bool:
+    """Return whether not one line is of the line format, though they may begin with dates."""
+    misfits, lines = _misfits(lesson)
+    return misfits >= lines
+
+
 def too_few(lesson: Lesson, window: WindowConfig, line_format: str) -> str:
     """Say why there are less windows than `MIN_WINDOWS`, and what helps."""
     misfits, lines = _misfits(lesson)
@@ -80,4 +86,4 @@ def _doubts(lesson: Lesson, window: WindowConfig, line_format: str) -> list[str]
 def _misfits(lesson: Lesson) -> tuple[int, int]:
     """How many lines were not of the line format, and of how many; blank ones aside."""
     aside = lesson.discarded["blank"] + lesson.discarded["comment"]
-    return lesson.discarded.total() - aside, lesson.lines - aside
+    return lesson.discarded.total() - aside + lesson.foreign, lesson.lines - aside

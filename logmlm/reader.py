@@ -103,6 +103,11 @@ class EventReader:
         return self._lines
 
     @property
+    def foreign(self) -> int:
+        """Lines that are not of the line format, but events, as they begin with a date."""
+        return self._assembler.lenient
+
+    @property
     def misfits(self) -> tuple[int, int]:
         """How many lines were not of the line format, and of how many; blank ones aside.
 
@@ -110,7 +115,7 @@ class EventReader:
         """
         aside = self.discarded["blank"] + self.discarded["comment"]
         left_out = self.discarded.total() - aside
-        return left_out + self._assembler.lenient, self._lines - aside
+        return left_out + self.foreign, self._lines - aside
 
     def refuse_foreign(self) -> None:
         """See that finished logs are of the line format, and warn if many lines were not.

@@ -22,7 +22,7 @@ from logmlm.errors import DataError, FormatError, StorageError
 from logmlm.formats import LineFormat, attribute, detect_format, get_format, joined
 from logmlm.labels import Labels
 from logmlm.learning import Learner, Lesson
-from logmlm.lessonadvice import problems, too_few
+from logmlm.lessonadvice import is_foreign, problems, too_few
 from logmlm.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
 from logmlm.mlm.data import MIN_WINDOWS
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
@@ -189,13 +189,13 @@ def learned(
     """What the learner makes of all lines.
 
     Raises:
-        DataError: there are too few windows to train on.
+        DataError: there are too few windows to train on, or no line is of the line format.
 
     """
     with collector_spared():
         learner.learn(parsed)
     lesson = learner.lesson(config.model.min_count)
-    if len(lesson.corpus) < MIN_WINDOWS:
+    if len(lesson.corpus) < MIN_WINDOWS or is_foreign(lesson):
         raise DataError(too_few(lesson, config.window, line_format))
     return lesson
 
