@@ -344,6 +344,7 @@ def lose_broker(broker, directory, model, *, records, live, down_s=12.0):
     """The only broker is killed for a while; nobody touches the daemon."""
     with on_topic(broker, directory, model, "broker", records) as (topic, ships):
         ships.start()
+        ships.wait_said("from offset")  # none in reach at the start ends it with 69
         topic.start_writing(live)
         time.sleep(live / RATE / 3)
         broker.stop(kill=True)
