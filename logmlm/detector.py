@@ -104,6 +104,7 @@ class Detector:
         parts = {
             kind: Ladder(scorer, part, None, stride=stride, begun=kind == "head")
             for kind, part in load_parts(directory).items()
+            if manifest.window.kind == "session"  # other windows have no beginning to miss
         }
         if file_marks(directory) != before:
             raise ModelError(f"{directory} was written to while it was opened; try again")

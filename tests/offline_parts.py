@@ -178,6 +178,7 @@ def _surging(place, screened_model):
     path = model / "calibration.json"
     state = json.loads(path.read_text())
     state["threshold"] = 7.5
+    state["parts"] = {}  # whose thresholds are others
     for step in state["screen"]["steps"]:
         step["calibration"]["threshold"] = 7.5
     state["surge"]["threshold"] = state["screen"]["surge"]["threshold"] = 3.0
