@@ -38,9 +38,9 @@ OTHERS = [
     "\ufffd",
 ]
 _MIXED = """1. 1, 1: 1:2: a= a=1, [_ [a ](_ "_ '_ "a\\ \\" a1 1a 01 1\u0661 \u06611 a\u0661 a\u0301
-/a a/ ../ :: f: f- a@ @a a.a@ x:// 0x 1e 1s 1.1s 1_ms_ 1_KiB_ 12:00:00_ 2024-01-01T 2024-01-01_ Jan_1_
-GET_ GET_/_ ?a= %41 C:\\ <1> {" {"a": [[ ]] }{ (_( -- _- _: ,_ ||_ a,b= "a"="b"_ <NUM> ~/ 1_1_ 00
-ff fe1 \u00e91 Aa A. $A"""
+/a a/ ../ :: f: f- a@ @a a.a@ x:// 0x 1e 1s 1.1s 1_ms_ 1_KiB_ 12:00:00_ 2024-01-01T 2024-01-01_
+Jan_1_ GET_ GET_/_ ?a= %41 C:\\ <1> {" {"a": [[ ]] }{ (_( -- _- _: ,_ ||_ a,b= "a"="b"_ <NUM>
+~/ 1_1_ 00 ff fe1 \u00e91 Aa A. $A"""
 MIXED = [unit.replace("_", " ") for unit in _MIXED.split()]
 UNITS = ASCII + OTHERS + MIXED
 

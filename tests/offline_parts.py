@@ -127,7 +127,7 @@ def trained(tmp_path_factory):
 
 
 SCREENED_TRAIN = (
-    *("--preset", "tiny", "--epochs", "8", "--folds", "0", "--false-alarm-rate", "0.02"),
+    *("--preset", "tiny", "--epochs", "10", "--folds", "0", "--false-alarm-rate", "0.02"),
     *("--key", KEY, "--gap", "30s", "--device", "cpu"),
 )
 

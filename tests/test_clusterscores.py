@@ -139,7 +139,7 @@ def test_alone_what_may_alarm_brings_its_lines_where_nothing_else_is_asked_for(
     scores = [pickle.loads(row["score"]) for row in rows]  # noqa: S301  our own
     bare = [score for score in scores if not score.window.events]
     judge = Detector.load(model, "cpu", work.stride, work.exact).judge()
-    assert len(bare) == sum(not judge.may_alarm(score) for score in scores) > 100
+    assert len(bare) == sum(not judge.may_alarm(score) for score in scores) > 80
     assert max(len(row["score"]) for row in rows if not pickle.loads(row["score"]).surprisals) < 400  # noqa: S301  our own
 
 
