@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from logmlm.patterns import user_pattern
 from logmlm.redaction import RULE_NAMES, Redactor, Rule
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -230,7 +231,7 @@ class RedactionConfig(Section):
     def redactor(self) -> Redactor:
         """Make the redactor that applies the rules."""
         own = (
-            Rule(rule.name, re.compile(rule.pattern), rule.replacement or f"[{rule.name}]")
+            Rule(rule.name, user_pattern(rule.pattern), rule.replacement or f"[{rule.name}]")
             for rule in self.rules
         )
         return Redactor(self.disable, tuple(own))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from logmlm.formats import ALIASES, EMPTY
+from logmlm.patterns import user_pattern
 from logmlm.records import Fields
 from logmlm.shapes import Sight
 
@@ -19,16 +20,16 @@ class KeyExtractor:
     """
 
     def __init__(self, key: str | None) -> None:
-        is_name = key is not None and all(part.isidentifier() for part in key.split("."))
-        self._name = key if is_name else None
-        self._pattern = None if key is None or is_name else re.compile(key)
-        self._group = 0 if self._pattern is None else min(self._pattern.groups, 1)
+        self.is_name = key is not None and all(part.isidentifier() for part in key.split("."))
+        self._name = key if self.is_name else None
+        self.pattern = None if key is None or self.is_name else user_pattern(key)
+        self._group = 0 if self.pattern is None else min(self.pattern.groups, 1)
 
     def __call__(self, fields: Fields, attribute: Callable[[Fields, str], str | None]) -> str:
         """Key of a line with these fields, `attribute` taking one out; empty where it has none."""
         if self._name is not None:
             return attribute(fields, self._name) or ""
-        match = self._pattern.search(fields.message) if self._pattern is not None else None
+        match = self.pattern.search(fields.message) if self.pattern is not None else None
         return (match[self._group] or "") if match is not None else ""
 
     def is_of_shape(self, groups: Mapping[str, str]) -> bool:
@@ -38,7 +39,7 @@ class KeyExtractor:
         """
         if self._name is not None:
             return ALIASES.get(self._name, self._name) in groups
-        return self._pattern is None or Sight(self._pattern).is_of_shape
+        return self.pattern is None or Sight(self.pattern).is_of_shape
 
     def place(self, match: re.Match[str], groups: Mapping[str, str], message: slice) -> slice:
         """Where the key is in the line that the line format's pattern matched, if `is_of_shape`.
@@ -48,7 +49,7 @@ class KeyExtractor:
         if self._name is not None:
             group = groups[ALIASES.get(self._name, self._name)]
             return slice(*match.span(group)) if match[group] not in EMPTY else slice(0)
-        found = self._pattern and self._pattern.search(match.string[message])
+        found = self.pattern and self.pattern.search(match.string[message])
         if not found or not found[self._group]:
             return slice(0)
         start, end = found.span(self._group)

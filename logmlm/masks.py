@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from logmlm.errors import ConfigError
+from logmlm.patterns import user_pattern
 from logmlm.shapes import Sight, shape_of
 
 Pair = tuple[str, str]
@@ -78,6 +79,10 @@ BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
 """The masks that every message goes through unless the config names some, in this order."""
 
 
+_OWN: Final = frozenset(BUILT_IN.values())
+"""Patterns that are known to take linear time."""
+
+
 def choose(names: Sequence[str] | None, extra: Sequence[Pair]) -> tuple[Pair, ...]:
     """Return the masks to apply, in order: `extra` first, then the built-in `names` (None: all).
 
@@ -113,6 +118,7 @@ class Masks:
     def __init__(self, pairs: Sequence[Pair]) -> None:
         masks = [_Mask(name, _compile(name, pattern)) for name, pattern in pairs]
         self.pairs = tuple(pairs)
+        self.patterns = tuple(mask.regex for mask in masks)
         self._keeps = [mask for mask in masks if "keep" in mask.regex.groupindex]
         self._masks = [mask for mask in masks if "keep" not in mask.regex.groupindex]
         self._known: dict[bytes, str | Variants] = {}
@@ -263,7 +269,7 @@ class _Half:
 
 def _compile(name: str, pattern: str) -> re.Pattern[str]:
     try:
-        regex = re.compile(pattern)
+        regex = re.compile(pattern) if pattern in _OWN else user_pattern(pattern)
     except re.error as error:
         raise ConfigError(f"mask {name}: '{pattern}' is no regular expression: {error}") from error
     if regex.fullmatch(""):

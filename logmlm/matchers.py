@@ -9,8 +9,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from logmlm.errors import UsageError
+from logmlm.patterns import user_pattern
 
 _MATCHER = re.compile(r"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
 MAX_PATTERN = 1000
@@ -51,7 +53,7 @@ class Matcher:
 
         """
         try:
-            re.compile(self.value)
+            user_pattern(self.value, is_anchored=True)
         except re.error as error:
             raise UsageError(f"'{self.value}' is no regular expression: {error}") from error
         if len(self.value) > MAX_PATTERN:
@@ -62,10 +64,16 @@ class Matcher:
         value = labels.get(self.name, "")
         if self.operator in ("=", "!="):
             return (value == self.value) == (self.operator == "=")
-        return (re.fullmatch(self.value, value) is not None) == (self.operator == "=~")
+        return (_compiled(self.value).fullmatch(value) is not None) == (self.operator == "=~")
 
     def __str__(self) -> str:
         return f"{self.name}{self.operator}{json.dumps(self.value, ensure_ascii=False)}"
+
+
+@lru_cache(maxsize=1_000)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compile once: a pattern that took too long is given up sooner the next time."""
+    return user_pattern(pattern, is_anchored=True)
 
 
 def _unquoted(text: str, value: str) -> str:

@@ -169,6 +169,8 @@ class _Reading:
         self._source = Follower(
             _counter(registry, "source_events", "What a source had to count.", "kind")
         )
+        about = "Lines on which a user's pattern took too long, by what the pattern is."
+        self._overruns = Follower(_counter(registry, "pattern_overruns", about, "pattern"))
         about = "Lines with a time far ahead of the lines around them, which it did not move on."
         self._skewed = _counter(registry, "lines_clock_skew", about)
         self._outliers: tuple[object, int] = (None, 0)
@@ -180,6 +182,7 @@ class _Reading:
     def sample(self, source: object, reader: Any) -> None:
         self._discarded.follow(reader, getattr(reader, "discarded", {}))
         self._joined.follow(reader, getattr(reader, "joined", {}))
+        self._overruns.follow(reader, getattr(reader, "overruns", {}))
         self._source.follow(source, getattr(source, "discarded", {}))
         if isinstance(source, Lagging):
             self._lag.labels(getattr(source, "name", "")).set(sum(source.lag().values()))

@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from logmlm.config import TrainingConfig
+from logmlm.backtracking import is_linear
+from logmlm.config import FormatConfig, TrainingConfig
 from logmlm.configfile import read_config
 from logmlm.daemon import state_directory
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
@@ -20,9 +21,11 @@ from logmlm.formats.catalogue import candidates, get_format
 from logmlm.globs import matches
 from logmlm.input_check import SUSPICIOUS_SHARE
 from logmlm.kafkaaddress import SCHEME, KafkaAddress
+from logmlm.keys import KeyExtractor
 from logmlm.labels import Labels
 from logmlm.manifest import FILE_NAME, Manifest
 from logmlm.modeldir import check_replaceable
+from logmlm.patterns import LIMIT_S
 from logmlm.reader import EventReader
 from logmlm.receivers import receivers
 from logmlm.records import LogLine
@@ -105,7 +108,9 @@ def _check_lines(path: Path, config: TrainingConfig) -> list[str]:
         line_format, _ = choose_format(config.format, first, said.append)
     multiline = config.format.named(line_format.name).multiline
     reader = EventReader(*(line_format, config.window.key, lambda _: ""), multiline, finished=True)
-    return said + _doubts(reader, first)
+    masks = [(mask.name, mask.pattern) for mask in config.templates.extra_masks]
+    slow = _slow_patterns(config.format, config.window.key, masks)
+    return said + slow + _doubts(reader, first)
 
 
 def _check_followed(config: RunConfig, manifest: Manifest) -> list[str]:
@@ -124,6 +129,27 @@ def _check_followed(config: RunConfig, manifest: Manifest) -> list[str]:
             lines = list(islice(read_lines([log], time.time(), keep_going=True), DETECTION_LINES))
             found += [f"{doubt} ({log})" for doubt in _doubts(reader, lines)]
     return found
+
+
+def _slow_patterns(
+    config: FormatConfig, key: str | None, masks: Sequence[tuple[str, str]]
+) -> list[str]:
+    """Return notes on patterns that are not shown to take linear time."""
+    own = {f"format.custom.{name}.pattern": each.pattern for name, each in config.custom.items()}
+    others = {f"templates.extra_masks {name}": pattern for name, pattern in masks}
+    if config.multiline is not None:
+        others["format.multiline.start_pattern"] = config.multiline.start_pattern
+        others["format.multiline.condition_pattern"] = config.multiline.condition_pattern
+    if key is not None and not KeyExtractor(key).is_name:
+        others["window.key"] = key
+    slow = {name: each for name, each in own.items() if not is_linear(each, is_anchored=True)}
+    slow |= {name: each for name, each in others.items() if not is_linear(each)}
+    return [
+        f"note: '{name}': the pattern '{pattern}' may take long on some lines; a match is given up"
+        f" after {LIMIT_S:g} s and counts as none. Avoid repetitions that can begin anywhere, or"
+        " that stand inside each other"
+        for name, pattern in slow.items()
+    ]
 
 
 def _doubts(reader: EventReader, lines: Sequence[LogLine]) -> list[str]:

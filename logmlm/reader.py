@@ -22,6 +22,7 @@ from logmlm.manifest import Manifest
 from logmlm.masks import Masks
 from logmlm.parsed import Found, Parsed
 from logmlm.parsing import Batch
+from logmlm.patterns import overruns
 from logmlm.records import Event, LogLine, Rest
 from logmlm.templates import Templates
 
@@ -78,6 +79,7 @@ class EventReader:
         self._template_of = template_of
         self._check = InputCheck(line_format)
         self._name = line_format.name
+        self._pattern = getattr(line_format, "pattern", None)
         self._lines = 0
         self._has_warned = self._has_doubted = False
 
@@ -96,6 +98,16 @@ class EventReader:
         """
         further = self._assembler.further_records
         return {"continuation": self._assembler.joined, "further_record": further}
+
+    @property
+    def overruns(self) -> dict[str, int]:
+        """How often a pattern of the user's took too long on a line, which counts as no match."""
+        return {
+            "format": overruns(self._pattern),
+            "key": overruns(self._key_of.pattern),
+            "multiline": overruns(*(() if self._joiner is None else self._joiner.patterns)),
+            "mask": overruns(*(() if self._masks is None else self._masks.patterns)),
+        }
 
     @property
     def lines(self) -> int:

@@ -18,6 +18,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
+from logmlm.patterns import overruns
+
 _KEYWORD = (
     r"(?:pass(?:word|wd|code|phrase)|passwort|kennwort|(?<![a-z])pass(?=[\"']?=)"
     r"|(?<![a-z])(?:pwd|pw)(?!\W{1,4}[/~<])|secret|secret[_-]?(?:access[_-]?)?key"
@@ -47,9 +49,13 @@ class Rule:
     is_real: Callable[[str], bool] = lambda _: True
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield where something is found, in order."""
-        group = min(1, self.pattern.groups)
-        for match in self.pattern.finditer(text):
+        """Yield where something is found, in order; all of a text that took too long to search."""
+        group, before = min(1, self.pattern.groups), overruns(self.pattern)
+        found = self.pattern.finditer(text)
+        if overruns(self.pattern) > before:
+            yield 0, len(text)
+            return
+        for match in found:
             start, end = match.span(group)
             if end > start and self.is_real(match[group]):
                 yield start, end

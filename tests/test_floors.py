@@ -7,7 +7,8 @@ import logmlm
 
 ROOT = Path(logmlm.__file__).parent
 FLOORS = (
-    ("frozen",),
+    ("frozen", "backtracking", "translation"),
+    ("patterns",),
     ("__init__", "records", "errors", "redaction"),
     (
         "storage",

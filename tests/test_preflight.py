@@ -273,3 +273,12 @@ def test_a_named_pipe_to_follow_is_refused_with_what_to_do(write, tmp_path):
 def test_a_file_to_follow_that_is_of_another_encoding_is_noted(write, tmp_path):
     (tmp_path / "a.log").write_text("INFO one\n" * 9, encoding="utf-16")
     assert check(write(RUN))[2].startswith("note: a.log is no text, and is not read: it is UTF-16")
+
+
+def test_a_pattern_that_may_backtrack_is_noted_with_its_key(write, tmp_path):
+    (tmp_path / "a.log").write_text("2026-11-21T10:00:00Z INFO opened\n" * 30)
+    good = "logs: a.log\nout: m\nwindow: {kind: session, key: 'ord-(\\d+)'}\n"
+    assert not [said for said in check(write(good)) if "may take long" in said]
+    bad = good.replace("ord-(\\d+)", "(?:\\w+\\s?)+$")
+    (note,) = [said for said in check(write(bad)) if "may take long" in said]
+    assert note.startswith("note: 'window.key': the pattern '(?:\\w+\\s?)+$'")

@@ -9,6 +9,7 @@ from logmlm.config import CustomFormat
 from logmlm.errors import ConfigError
 from logmlm.formats.line_format import PatternFormat
 from logmlm.formats.timestamps import strptime_clock
+from logmlm.patterns import user_pattern
 
 _NAMED = ("iso8601", "epoch", "epoch_ms")
 _DATES = (("%d", "%m"), ("%d", "%b"), ("%d", "%B"), ("%j",), ("%c",), ("%x",))
@@ -22,7 +23,7 @@ def custom(name: str, settings: CustomFormat, zone: tzinfo) -> PatternFormat:
             used; the text names the key.
 
     """
-    pattern = re.compile(settings.pattern)
+    pattern = user_pattern(settings.pattern, is_anchored=True)
     if "message" not in pattern.groupindex:
         raise ConfigError(
             f"format.custom.{name}.pattern has no group (?P<message>...); "

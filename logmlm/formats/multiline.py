@@ -6,12 +6,12 @@ belongs to how lines are read, so it is fixed by training and stands in the mode
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from logmlm.config import MultilineConfig
+from logmlm.patterns import user_pattern
 from logmlm.records import LogLine
 
 
@@ -29,8 +29,8 @@ class Joiner:
         self, config: MultilineConfig, max_lines: int = 500, max_chars: int = 65536
     ) -> None:
         self.discarded: Counter[str] = Counter()
-        self._starts = re.compile(config.start_pattern).search
-        self._matches = re.compile(config.condition_pattern).search
+        self.patterns = user_pattern(config.start_pattern), user_pattern(config.condition_pattern)
+        self._starts, self._matches = (each.search for each in self.patterns)
         self._mode = config.mode
         self._quiet_s = config.timeout_ms / 1000
         self._max_lines = max_lines
