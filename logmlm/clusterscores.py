@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from logmlm.reader import EventReader, matching, refuse_foreign, warn_of_misfits
 from logmlm.records import Score, Window
 from logmlm.shards import (
     Carry,
+    Part,
     Shard,
     Summary,
     carried,
@@ -181,7 +183,10 @@ def _scatter(
     templates = Templates.read(model / "templates.json")
     read = partial(matching, manifest, templates, finished=True)
     shard, carry = shards[row["id"]], carries[row["id"]]
-    for bucket, part in scattered(shard, carry, read, manifest.window, buckets):
+    nothing = 0, Part(shard.path, shard.start, carry.final, (), carry.seam)
+    parts = scattered(shard, carry, read, manifest.window, buckets)
+    # Ray's shuffle fails on a block without rows, as that has no columns to sort by.
+    for bucket, part in chain([nothing], parts):
         yield {"bucket": bucket, "part": pickle.dumps(part)}
 
 

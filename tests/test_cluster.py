@@ -152,7 +152,7 @@ def test_windows_values_surges_and_order_are_those_of_one_process_whoever_dies(s
 
 
 def test_errors_and_warnings_are_those_of_one_process(trained, cluster, tmp_path):
-    binary = write_log(tmp_path / "binary.log", ["\x00\x01 no text"])
+    binary = write_log(tmp_path / "binary.log", ["no text \x00\x01"])
     cut_off = tmp_path / "cut.log.gz"
     whole = gzip.compress(trained.odd_log.read_bytes())
     cut_off.write_bytes(whole[: len(whole) // 2])
@@ -165,6 +165,14 @@ def test_errors_and_warnings_are_those_of_one_process(trained, cluster, tmp_path
         assert cluster_module.pool("auto")["num_gpus"] == 1
     assert [f"{cut_off} is damaged" in sentence for sentence in warnings] == [True]
     assert_same(told(found), by_one_process(trained.model, [str(cut_off)], keep_going=True))
+
+
+def test_a_log_without_an_event_is_no_trouble_beside_others(trained, cluster, tmp_path):
+    blank = write_log(tmp_path / "blank.log", ["", "   "])
+    logs = (str(blank), str(trained.odd_log))
+    with running(cluster.address):
+        found = list(scores(Work(trained.model, logs, "cpu"), print))
+    assert_same(told(found), by_one_process(trained.model, logs))
 
 
 def test_the_command_starts_its_own_ray_and_prints_what_it_prints_without(surging):

@@ -39,7 +39,8 @@ class Daemon:
                 make=lambda found: by_text[found.text],
                 random=lambda: 1.0,
             )
-            left = alerting.update([Odd(text) for text in by_text], time.time())
+            made = alerting.update([Odd(text) for text in by_text], time.time())
+            left = [each for each in made if not alerting.is_settled(each.id)]
             alerting.close(time.time())
         return left
 

@@ -75,6 +75,7 @@ def _run(command: list[str], *, stop: bool = True) -> Run:
         while READY not in (said := child.stderr.readline()):
             assert said, "it did not start"
         ready_s = time.perf_counter() - began
+        peak.read()
         if stop:
             child.terminate()
         child.stderr.read()
@@ -97,18 +98,22 @@ class Peak:
         self.mib = 0.0
         self._status = Path(f"/proc/{pid}/status")
         self._is_over = threading.Event()
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._follow)
         self._reader.start()
+
+    def read(self) -> None:
+        """Read it now; of a program that has ended nothing is there."""
+        rows = self._status.read_text().splitlines()
+        found = [row.split()[1] for row in rows if row.startswith("VmHWM:")]
+        self.mib = max([self.mib, *(int(each) / 1024 for each in found)])
 
     def close(self) -> None:
         self._is_over.set()
         self._reader.join()
 
-    def _read(self) -> None:
+    def _follow(self) -> None:
         while not self._is_over.wait(self.EVERY_S):
-            rows = self._status.read_text().splitlines()
-            found = [row.split()[1] for row in rows if row.startswith("VmHWM:")]
-            self.mib = int(found[0]) / 1024 if found else self.mib  # a zombie has none
+            self.read()
 
 
 def _rows(who: str, runs: list[Run]) -> dict[str, str]:
