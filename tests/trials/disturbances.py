@@ -449,7 +449,10 @@ def rotate(directory, model, *, lines, kills, rate=1_000.0):
 
 
 def _write_rotated(log, lines, rate, every=2_500):
-    """Write lines at a rate of their own times; each so many go to a new file."""
+    """Write lines at a rate of their own times; each so many go to a new file.
+
+    The highest number is the oldest file's, as logrotate leaves them.
+    """
     begin = time.time()
     made = session_lines(0, lines, odd_every=50, rate=rate)
     for i, (offset, text) in enumerate(made, start=1):
@@ -457,4 +460,4 @@ def _write_rotated(log, lines, rate, every=2_500):
         with log.open("a") as stream:
             stream.write(stamped(begin, offset, text) + "\n")
         if i % every == 0 and i < lines:
-            log.rename(log.with_name(f"app.log.{i // every}"))
+            log.rename(log.with_name(f"app.log.{lines // every - i // every + 1}"))
