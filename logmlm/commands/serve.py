@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from logmlm.errors import LogmlmError, UsageError
+from logmlm.processes import raise_descriptor_limit
 from logmlm.signals import ending_at_once
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def _run(
     log_format: Literal["auto", "json", "text"] | None,
 ) -> None:
     config = read()
+    raise_descriptor_limit()
     from logmlm.daemon import run as run_daemon
     from logmlm.logs import logging_to
 

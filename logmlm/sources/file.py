@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 from logmlm.errors import StorageError
@@ -22,6 +23,14 @@ from logmlm.sources.packed import AnyTail, PackedTail
 from logmlm.sources.tail import CHUNK_BYTES
 
 SCAN_EVERY_S = 1.0
+SCANS_SHARE = 0.01
+MOST_SCAN_S = 10.0
+"""Looking which files are there takes this share of a core at most: with many files it is done less
+often, but at least each `MOST_SCAN_S` seconds."""
+LOOK_AGAIN_S = 0.4
+"""After a look at all files that found nothing, the next one can wait so long, ..."""
+MOST_LOOK_S = 1.0
+"""... and so long where there are so many that it would take more than `SCANS_SHARE` of a core."""
 BATCH_BYTES = CHUNK_BYTES // 2
 """With so many or more, a poll ends: the fewer lines are held at once, the less memory it takes."""
 FORGET_AFTER_S = 7 * 86400.0
@@ -82,6 +91,9 @@ class FileSource(Steady):
         self._next_scan: float | None = None
         self._looking_since: float | None = None
         self._is_idle = True
+        self._looked_at = -inf
+        self._look_after_s = LOOK_AGAIN_S
+        self._scan_after_s = SCAN_EVERY_S
         self._has_doubted = self._has_told_missing = checkpoints.first_start
         self._follows = {each.partition: each.before for each in checkpoints if each.before}
 
@@ -102,10 +114,11 @@ class FileSource(Steady):
 
         """
         try:
-            lines = self._read()
+            lines = [] if self._has_just_looked() else self._read()
             if not lines and self._is_idle:  # within a great line, reading just goes on
                 self._wait(timeout)
-                lines = self._read()
+                is_dear = self._look_after_s > LOOK_AGAIN_S
+                lines = [] if is_dear and self._has_just_looked() else self._read()
         except OSError as error:
             raise StorageError(f"can't go on reading the followed files: {error}") from error
         return lines
@@ -183,7 +196,7 @@ class FileSource(Steady):
         now = self._clock()
         self._scan_when_due(now)
         lines, self._last_words = self._last_words, []
-        read = idle = 0
+        began, read, idle = time.thread_time(), 0, 0
         while read < BATCH_BYTES and idle < len(self._following):
             partition = self._following.next_turn()
             if self._following.tails[partition].at_end:
@@ -193,7 +206,13 @@ class FileSource(Steady):
             lines += self._lines(partition, raw, now)
             read, idle = read + (raw[-1].end - raw[0].start if raw else CHUNK_BYTES), 0
         self._is_idle = read < BATCH_BYTES
+        self._looked_at = -inf if lines else self._idle.now()
+        spent = time.thread_time() - began
+        self._look_after_s = min(max(LOOK_AGAIN_S, spent / SCANS_SHARE), MOST_LOOK_S)
         return lines
+
+    def _has_just_looked(self) -> bool:
+        return self._is_idle and 0 <= self._idle.now() - self._looked_at < self._look_after_s
 
     def _read_tail(self, partition: str) -> list[RawLine]:
         if self._following.was_replaced(partition):
@@ -212,9 +231,12 @@ class FileSource(Steady):
 
     def _scan_when_due(self, now: float) -> None:
         # A clock that was set back must not stop the scanning.
-        if self._next_scan is None or not 0 < self._next_scan - now <= SCAN_EVERY_S:
+        if self._next_scan is None or not 0 < self._next_scan - now <= self._scan_after_s:
+            began = time.thread_time()
             self._scan(now)
-            self._next_scan = now + SCAN_EVERY_S
+            spent = time.thread_time() - began
+            self._scan_after_s = min(max(SCAN_EVERY_S, spent / SCANS_SHARE), MOST_SCAN_S)
+            self._next_scan = now + self._scan_after_s
 
     def _scan(self, now: float) -> None:
         """Look which files are there, meet the new ones and let go of those that left."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from logmlm.processes import descriptor_limit
 from logmlm.records import Checkpoint
 from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints, KnownFile
@@ -28,6 +29,9 @@ _OLDER = re.compile(r"[.-][0-9]+(\.[A-Za-z0-9]+)?$")
 Recognize = Callable[[AnyTail, bytes, Path, float], KnownFile | None]
 """Says whose lines an opened file holds, by the file, its first bytes, its path and the time."""
 
+RESERVED_DESCRIPTORS = 128
+"""For the state, receivers, probes, brokers and what libraries open."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -43,6 +47,7 @@ class Following:
     def __init__(
         self, config: FileSourceConfig, checkpoints: Checkpoints, discarded: Counter[str]
     ) -> None:
+        self._is_full = False
         self.tails: dict[str, AnyTail] = {}
         self._config = config
         self._checkpoints = checkpoints
@@ -165,8 +170,25 @@ class Following:
         self._replaced.pop(partition, None)
         self._checkpoints.forget(partition)
 
+    def _has_room(self) -> bool:
+        """Whether one more file may be open: the daemon needs descriptors for other things."""
+        most = descriptor_limit() - RESERVED_DESCRIPTORS
+        if len(self.tails) < most:
+            self._is_full = False
+        elif not self._is_full:
+            self._is_full = True
+            logger.warning(
+                "%d files are open, as many as the limit of descriptors leaves room for; others are"
+                " read once some of these are let go: raise the limit (LimitNOFILE= in the unit,"
+                " ulimit -Hn), or narrow 'include'",
+                len(self.tails),
+            )
+        return not self._is_full
+
     def _open(self, path: Path, now: float, recognize: Recognize) -> bool:
         known, tail = None, None
+        if not self._has_room():
+            return False
         try:
             tail = open_tail(path, self._config.max_line_bytes)
             head = tail.head(self._head_bytes)
