@@ -15,7 +15,9 @@ import zstandard
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-CHUNK_BYTES = 16_384
+CHUNK_BYTES = 1_024
+"""So much is unpacked at once. Four bytes may hold a block of 128 KiB (RFC 8878, 3.1.1.2), so that
+this bounds a piece to 32 MiB."""
 
 
 class ZstdReader(io.RawIOBase):
