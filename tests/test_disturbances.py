@@ -19,11 +19,6 @@ def test_records_that_wait_while_the_daemon_gets_little_time_change_no_window(
     assert said.endswith(EQUAL)
 
 
-def test_kills_change_no_window(broker, tmp_path, model):
-    said = disturbances.kill(broker, tmp_path, model, records=12_000, live=3_000, kills=2)
-    assert said.endswith(EQUAL)
-
-
 def test_one_of_two_processes_that_is_stopped_for_a_while_changes_no_window(
     broker, tmp_path, model
 ):
@@ -34,11 +29,6 @@ def test_one_of_two_processes_that_is_stopped_for_a_while_changes_no_window(
 def test_a_receiver_that_is_down_so_that_no_more_is_read_changes_no_window(broker, tmp_path, model):
     told = {"records": 30_000, "down_s": 20.0, "odd_every": 3}
     assert disturbances.hold(broker, tmp_path, model, **told).endswith(EQUAL)
-
-
-def test_many_files_read_from_their_beginning_change_no_window(tmp_path, model):
-    told = {"number": 12, "lines": 2_500, "rests": 4}
-    assert disturbances.files(tmp_path, model, **told).endswith(EQUAL)
 
 
 @pytest.fixture
@@ -53,10 +43,3 @@ def own_broker(tmp_path):
 def test_a_broker_that_is_killed_for_a_while_changes_no_window(own_broker, tmp_path, model):
     told = {"records": 6_000, "live": 6_000, "down_s": 8.0}
     assert disturbances.lose_broker(own_broker, tmp_path, model, **told).endswith(EQUAL)
-
-
-def test_a_file_that_is_renamed_while_the_daemon_is_killed_has_the_windows_of_its_parts(
-    tmp_path, model
-):
-    said = disturbances.rotate(tmp_path, model, lines=8_000, kills=1)
-    assert said.endswith(EQUAL)
