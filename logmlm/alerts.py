@@ -63,29 +63,34 @@ def make_alert(  # noqa: PLR0913  each is given by its name
     said = {name: redact(value) for name, value in place(score, defaults).items()}
     every = {**own, **said, **labels}
     shown, told = redacted(score, expectations, redact)
+    more = {"origin": redact(origin), "pattern": pattern(score, expectations), "window": identity}
     return Alert(
         id=identity,
         fingerprint=fingerprint(every),
         labels=every,
-        annotations={
-            "summary": _summary(shown, told),
-            "description": _cut(description, MAX_DESCRIPTION),
-            "score": f"{score.value:.3f}",
-            "threshold": "1.000",
-            "pll": f"{score.pll:.2f}",
-            "lines": "\n".join(_lines(shown, told)),
-            "expected": "\n".join(_expected(told)),
-            "last_line_at": rfc3339(score.window.end),
-            "origin": redact(origin),
-            "pattern": pattern(score, expectations),
-            "key": _cut(shown.window.key, MAX_CHARACTERS),
-            "window": identity,
-            **({"surge": surge_text(score)} if score.surge else {}),
-        },
+        annotations={**_annotations(shown, told, description), **more},
         starts_at=score.window.start,
         ends_at=None,
         score=score,
     )
+
+
+def _annotations(
+    score: Score, expectations: Sequence[Expectation], description: str
+) -> dict[str, str]:
+    """Return what an alert tells of a window, each text bounded in length."""
+    return {
+        "summary": _summary(score, expectations),
+        "description": _cut(description, MAX_DESCRIPTION),
+        "score": f"{score.value:.3f}",
+        "threshold": "1.000",
+        "pll": f"{score.pll:.2f}",
+        "lines": "\n".join(_lines(score, expectations)),
+        "expected": "\n".join(_expected(expectations)),
+        "last_line_at": rfc3339(score.window.end),
+        "key": _cut(score.window.key, MAX_CHARACTERS),
+        **({"surge": surge_text(score)} if score.surge else {}),
+    }
 
 
 def redacted(

@@ -80,15 +80,18 @@ def assess(
         oracle=oracle,
         unit="windows" if labels.keys is None else "keys",
     )
-    screened = sum(score.rung == "screened" for score in scores)
+    return Assessment(_counted(evaluation, scores, labels), tuple(verdicts), truth, scores)
+
+
+def _counted(evaluation: Evaluation, scores: Sequence[Score], labels: Labels) -> Evaluation:
+    """Add how many windows were screened, and how many no label by key can speak of."""
     without = [s for s in scores if not s.window.key] if labels.keys is not None else []
-    evaluation = replace(
+    return replace(
         evaluation,
-        screened=screened,
+        screened=sum(score.rung == "screened" for score in scores),
         keyless=len(without),
         keyless_flagged=sum(score.is_anomaly for score in without),
     )
-    return Assessment(evaluation, tuple(verdicts), truth, scores)
 
 
 def _rules(detector: Detector, model: Path, windows: Sequence[Window]) -> list[Verdict]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from logmlm.config import WindowConfig
+from logmlm.input_check import SUSPICIOUS_SHARE
 from logmlm.learning import Lesson
 from logmlm.mlm.data import MIN_WINDOWS
-from logmlm.reader import NO_LINES, SUSPICIOUS_SHARE
+from logmlm.reader import NO_LINES
 
 KEYLESS_SHARE = 0.5
 """With more lines than this without a key, sessions are hardly what was meant."""

@@ -15,7 +15,7 @@ from logmlm.config import MultilineConfig
 from logmlm.errors import DataError, FormatError
 from logmlm.formats import ALIASES, Assembled, Assembler, Joiner, LineFormat, attribute, get_format
 from logmlm.frozen import made
-from logmlm.input_check import InputCheck
+from logmlm.input_check import SUSPICIOUS_SHARE, InputCheck
 from logmlm.keys import KeyExtractor
 from logmlm.layouts import columns, parser
 from logmlm.manifest import Manifest
@@ -26,8 +26,6 @@ from logmlm.patterns import overruns
 from logmlm.records import Event, LogLine, Rest
 from logmlm.templates import Templates
 
-SUSPICIOUS_SHARE = 0.1
-"""With more lines than this left out, the logs and the model hardly belong together."""
 NO_LINES = "the logs hold no lines; name a log that does"
 FEW_LINES = 4
 """So few are dealt with one by one."""

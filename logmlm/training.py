@@ -99,21 +99,29 @@ def train(
         parsed = parse(lines, Parsing(named, config.window.key, templates.masks))
         lesson = learned(config, learner, parsed, named.name)
         _say_learned(lesson, problems(lesson, config.window, named.name), session.say)
-        from logmlm.fitting import fit
-        from logmlm.sifting import sifted
-
-        task = _task(config, lesson)
-        # Logged too, so that what was sifted stays when it is stopped.
-        report = _logged(work / f"{task.identity()}.jsonl", session.report)
-        task = sifted(task, work, report, session.say)
-        lesson, log = replace(lesson, corpus=task.corpus), work / f"{task.identity()}.jsonl"
-        fitted = fit(task, work, _logged(log, session.report))
-        _say_fitted(fitted, session.say)
+        lesson, fitted, log = _fitted(config, lesson, work, session)
         with replaced(config.out) as directory:
             _copy_log(log, directory / LOG_FILE)
             manifest = _save(directory, config, line_format, lesson, fitted)
     shutil.rmtree(work, ignore_errors=True)
     return manifest
+
+
+def _fitted(
+    config: TrainingConfig, lesson: Lesson, work: Path, session: Session
+) -> tuple[Lesson, Fitted, Path]:
+    """Sift and fit; return what was learned from, the fit, and the log of its epochs."""
+    from logmlm.fitting import fit
+    from logmlm.sifting import sifted
+
+    task = _task(config, lesson)
+    # Logged too, so that what was sifted stays when it is stopped.
+    report = _logged(work / f"{task.identity()}.jsonl", session.report)
+    task = sifted(task, work, report, session.say)
+    lesson, log = replace(lesson, corpus=task.corpus), work / f"{task.identity()}.jsonl"
+    fitted = fit(task, work, _logged(log, session.report))
+    _say_fitted(fitted, session.say)
+    return lesson, fitted, log
 
 
 def check_device(name: str) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -87,13 +86,10 @@ def test_what_backtracks_is_told_from_what_does_not(pattern, anchored, linear):
 def test_a_match_that_takes_too_long_is_given_up_counted_and_said_once(caplog):
     limited = user_pattern(EVIL)
     with caplog.at_level(logging.WARNING):
-        began = time.process_time()
-        assert [limited.search(LONG) for _ in range(30)] == [None] * 30
-        spent = time.process_time() - began
+        assert [limited.search(LONG) for _ in range(30)] == [None] * 30  # by `re` it does not end
     assert overruns(limited) == 30
     assert len(caplog.messages) == 1
     assert "a text of 5001 characters" in caplog.messages[0]
-    assert spent < 20  # ten tries of a tenth of a second; by `re` it does not end
     assert limited.search("one two").group() == "one two"
 
 
