@@ -18,7 +18,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from logmlm.patterns import overruns
+from logmlm.patterns import is_limited, overruns
 
 _KEYWORD = (
     r"(?:pass(?:word|wd|code|phrase)|passwort|kennwort|(?<![a-z])pass(?=[\"']?=)"
@@ -50,15 +50,19 @@ class Rule:
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield where something is found, in order; all of a text that took too long to search."""
-        group, before = min(1, self.pattern.groups), overruns(self.pattern)
-        found = self.pattern.finditer(text)
-        if overruns(self.pattern) > before:
+        group = min(1, self.pattern.groups)
+        if is_limited(self.pattern) and self._took_too_long(text):
             yield 0, len(text)
             return
-        for match in found:
+        for match in self.pattern.finditer(text):
             start, end = match.span(group)
             if end > start and self.is_real(match[group]):
                 yield start, end
+
+    def _took_too_long(self, text: str) -> bool:
+        before = overruns(self.pattern)
+        self.pattern.finditer(text)
+        return overruns(self.pattern) > before
 
     def redact(self, text: str) -> str:
         """Return `text` with all that is found replaced."""
