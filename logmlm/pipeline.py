@@ -77,6 +77,8 @@ class Pipeline:
         self._is_over = False
         self._inherited: set[str] = set()
         self._take(Changes(gained=source.checkpoints()))
+        self._has_begun = False
+        self._has_open = True
         source.share(self.hand_over)
 
     def run(
@@ -111,19 +113,23 @@ class Pipeline:
     def step(self) -> Turn:
         """Go round once, and say what was done."""
         lines = self._source.poll(POLL_TIMEOUT_S)
-        self._take(self._source.changes())
+        changes = self._source.changes()
+        self._take(changes)
         now = self._clock()
+        self._has_open |= bool(lines) or changes != Changes()
         events = self._reader.add(lines)
-        idle = self._idle()
+        idle = self._idle() if self._has_open else {}
         events += self._reader.flush_due(idle)
         windows = self._windower.add(events) + self._windower.close_due(idle) + self._close_ended()
-        self._pass_by()
-        self._handle(windows, now)
+        is_passed = self._pass_by()
+        came = lines or events or windows or idle or is_passed or changes != Changes()
+        self._handle(windows, now, is_still=self._has_begun and not came)
+        self._has_begun = True
         self._is_held = self._alerting.is_behind(now)
         if lines or (self._is_held and self._is_catching_up()):
             # Scoring took its time; more may have come meanwhile.
             self._active_at = self._monotonic()
-        self._source.note(self._positions())
+        self._source.note(self._positions)
         self._source.hold(self._is_held)
         is_due = not 0 <= now - self._tried_at < COMMIT_EVERY_S
         return Turn(len(lines), is_due and self.commit())
@@ -156,6 +162,7 @@ class Pipeline:
             return {}
         self._look_at = now + LOOK_EVERY_S
         waiting = {*self._windower.open_partitions, *self._reader.held()}
+        self._has_open = bool(waiting)
         return self._source.idle(waiting) if waiting else {}
 
     def _has_been_idle(self, seconds: float) -> bool:
@@ -218,21 +225,31 @@ class Pipeline:
         self._ending.difference_update(partitions)
         self._safe.drop(partitions)
 
-    def _pass_by(self) -> None:
-        """Have the positions go past what became no event, or it would be read again and again."""
-        for partition, position in self._source.passed().items():
+    def _pass_by(self) -> bool:
+        """Have the positions go past what became no event, or it would be read again and again.
+
+        Returns whether any may have gone on.
+        """
+        passed = self._source.passed()
+        for partition, position in passed.items():
             if not self._reader.holds(partition):
                 self._windower.advance(partition, position)
+        return bool(passed)
 
     def _finish(self) -> None:
         windows = self._windower.add(self._reader.flush()) + self._windower.close_all()
         self._handle(windows, self._clock())
 
-    def _handle(self, windows: Sequence[Window], now: float) -> None:
+    def _handle(self, windows: Sequence[Window], now: float, *, is_still: bool = False) -> None:
+        """Score windows, and have their alerts stored and sent.
+
+        `is_still` says that nothing came: then no partition has gone on, of thousands perhaps.
+        """
         scores = self._judge.judge(windows) if windows else []
         made = self._alerting.update(scores, now)
         self._alerting.deliver(self._clock())
-        self._remember(made)
+        if not is_still:
+            self._remember(made)
 
     def _remember(self, made: Sequence[Alert]) -> None:
         """Note how far each partition is, and which of its alerts hold that back."""

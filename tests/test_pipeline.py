@@ -346,8 +346,8 @@ class MovingSource(ListSource):
     def changes(self):
         return self.moved
 
-    def note(self, checkpoints):
-        self.noted = dict(checkpoints)
+    def note(self, positions):
+        self.noted = dict(positions())
 
     def hold(self, held):
         self.held = held

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter, defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -33,8 +34,9 @@ LONG_BANNER = "#" * 1100 + "\n"
 class Desk:
     """A directory with logs, a clock, and the source that follows them."""
 
-    def __init__(self, directory, **config):
+    def __init__(self, directory, room=100, **config):
         self.directory = directory
+        self.room = room
         self.log = directory / "app.log"
         self.state = directory / "checkpoints.json"
         self.now = 1000.0
@@ -52,6 +54,7 @@ class Desk:
             clock=lambda: self.now,
             wait=self.wait,
             monotonic=lambda: self.now,
+            open_limit=lambda: self.room,
         )
 
     def wait(self, seconds):
@@ -258,6 +261,14 @@ def test_a_copied_and_truncated_file_loses_and_doubles_nothing(tmp_path, include
     assert sorted(desk.texts(3)) == ["n", "old 2"]
     desk.write("n2\n")
     assert desk.texts(2) == ["n2"]
+
+
+def test_a_file_written_anew_to_the_same_length_is_noticed_after_many_looks(desk):
+    desk.write("one\n")
+    assert desk.texts(6) == ["one"]
+    time.sleep(0.02)  # the file system's clock must go on
+    desk.log.write_text("two\n")
+    assert desk.texts(3) == ["two"]
 
 
 def test_a_file_written_anew_to_a_greater_length_is_noticed_by_its_first_bytes(desk):
@@ -903,9 +914,10 @@ class World(Desk):
     `linked`: the log's name is a symbolic link, which is switched to another file to rotate.
     """
 
-    def __init__(self, directory, include, banner, linked):
-        every = {"exclude": []} if "*" in include else {}
-        super().__init__(directory, include=[str(directory / include)], rotate_wait=3, **every)
+    def __init__(self, directory, include, banner, linked, room=100):
+        config = {"exclude": []} if "*" in include else {}
+        config |= {"include": [str(directory / include)], "rotate_wait": 3}
+        super().__init__(directory, room, **config)
         self.sees_all_names = "*" in include
         self.banner = banner
         self.passed_over = 0
@@ -1042,17 +1054,54 @@ def test_whatever_happens_every_line_is_handed_over_once_and_in_order(actions, b
         world.read()
         for action in actions:
             action(world)
-        world.append()
-        world.restart()
-        for _ in range(8):
-            world.read()
-        world.source.close()
-        lines = [line for part in world.handed.values() for line in part]
-        numbers = [int(line.text.split()[1]) for line in lines if line.text.startswith("line")]
-        assert sorted(numbers) == list(range(world.written))
-        for part in filter(None, world.handed.values()):
-            assert part[0].start == 0
-            assert all(one.end == two.start for one, two in pairwise(part))
+        finish(world, turns=8)
+
+
+def finish(world, turns):
+    """Write and read to the end: every line came once, and each partition's in order."""
+    world.append()
+    world.restart()
+    for _ in range(turns):
+        world.read()
+    world.source.close()
+    lines = [line for part in world.handed.values() for line in part]
+    numbers = [int(line.text.split()[1]) for line in lines if line.text.startswith("line")]
+    assert sorted(numbers) == list(range(world.written))
+    for part in filter(None, world.handed.values()):
+        assert part[0].start == 0
+        assert all(one.end == two.start for one, two in pairwise(part))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ACTIONS.filter(lambda action: action is not World.delete), max_size=30))
+def test_with_room_for_two_open_files_every_line_is_handed_over_once_and_in_order(actions):
+    with tempfile.TemporaryDirectory() as name:
+        world = World(Path(name), "app.log*", "", linked=False, room=2)
+        world.read()
+        for action in actions:
+            action(world)
+        finish(world, turns=60)
+
+
+def test_a_closed_file_is_idle_until_it_grows_and_ends_when_it_is_gone(tmp_path):
+    desk = Desk(tmp_path, room=1, include=[str(tmp_path / "*.log")], rotate_wait=3)
+    for name in "abc":
+        desk.write(f"{name} one\n", tmp_path / f"{name}.log")
+    assert sorted(desk.texts(8)) == ["a one", "b one", "c one"]
+    assert len(desk.source.lag()) == 1, "one file is open"
+    names = {desk.source.origin(each)[-5:]: each for each in desk.source.checkpoints()}
+    assert len(desk.source.idle(names.values())) == 3
+    assert desk.source.is_idle()
+    closed = next(each for each in names if names[each] not in desk.source.lag())
+    desk.write("two\n", tmp_path / closed)
+    assert names[closed] not in desk.source.idle(names.values())
+    assert not desk.source.is_idle()
+    assert desk.texts(4) == ["two"]
+    gone = next(each for each in names if names[each] not in desk.source.lag())
+    (tmp_path / gone).unlink()
+    desk.poll(8)
+    assert names[gone] in desk.ended
+    assert desk.source.is_idle()
 
 
 class Jobs(World):

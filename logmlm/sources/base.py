@@ -115,8 +115,12 @@ class Source(Protocol):
         """Whether the source knows that nothing waits to be read in any partition."""
         ...
 
-    def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
-        """Keep in mind, without any I/O, what may be committed when a partition is taken away."""
+    def note(self, positions: Callable[[], Mapping[str, Checkpoint]]) -> None:
+        """Keep in mind, without any I/O, what may be committed when a partition is taken away.
+
+        `positions` is called by a source whose partitions can be taken away: it costs a look at
+        each of them.
+        """
         ...
 
     def share(self, hand_over: HandOver) -> None:
@@ -182,7 +186,7 @@ class Steady:
         """Return none: the next line takes the position past all that was no event."""
         return {}
 
-    def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+    def note(self, positions: Callable[[], Mapping[str, Checkpoint]]) -> None:
         """Do nothing: no partition is ever taken away."""
 
     def share(self, hand_over: HandOver) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -90,6 +91,10 @@ class Checkpoints:
         self._files = {} if self.first_start else _load(path)
         if self.first_start and self._before.exists():
             logger.warning("%s is gone, though %s is there; beginning anew", path, self._before)
+        self._by_fingerprint: dict[Fingerprint, dict[str, None]] = {}
+        self._lengths: Counter[int] = Counter()
+        for known in self._files.values():
+            self._index(known)
         self._changed = self.first_start
         self._texts: dict[str, tuple[KnownFile, str]] = {}
 
@@ -102,10 +107,9 @@ class Checkpoints:
 
     def matches(self, head: bytes) -> list[KnownFile]:
         """Whose bytes `head` begins with; those of which most was read first."""
-        lengths = {known.fingerprint.length for known in self}
-        begins = {Fingerprint.of(head[:length]) for length in lengths if length <= len(head)}
-        found = [known for known in self if known.fingerprint in begins]
-        return sorted(found, key=_how_well, reverse=True)
+        begins = [Fingerprint.of(head[:each]) for each in self._lengths if each <= len(head)]
+        found = [name for begin in begins for name in self._by_fingerprint.get(begin, ())]
+        return sorted((self._files[name] for name in found), key=_how_well, reverse=True)
 
     def get(self, partition: str) -> KnownFile | None:
         """Return what is known of `partition`; None if nothing is."""
@@ -122,9 +126,15 @@ class Checkpoints:
 
     def put(self, known: KnownFile) -> None:
         """Keep `known` in place of what was known of its partition."""
-        if self._files.get(known.partition) != known:
-            self._files[known.partition] = known
-            self._changed = True
+        before = self._files.get(known.partition)
+        if before == known:
+            return
+        if before is None or before.fingerprint != known.fingerprint:
+            if before is not None:
+                self._take_out(before)
+            self._index(known)
+        self._files[known.partition] = known
+        self._changed = True
 
     def remember(self, partition: str, mark: Mark | None) -> None:
         """Keep the mark of a partition's file if it is of more than the one before."""
@@ -135,12 +145,14 @@ class Checkpoints:
     def see(self, partition: str, path: str, now: float) -> None:
         """Note where a partition's file is now; the time is kept to the hour."""
         known = self._files[partition]
-        seen_at = now if abs(now - known.seen_at) > _SEEN_EVERY_S else known.seen_at
-        self.put(replace(known, path=path, seen_at=seen_at))
+        is_recent = abs(now - known.seen_at) <= _SEEN_EVERY_S
+        if not is_recent or known.path != path:
+            seen_at = known.seen_at if is_recent else now
+            self.put(replace(known, path=path, seen_at=seen_at))
 
     def forget(self, partition: str) -> None:
         """Drop what is known of `partition`."""
-        del self._files[partition]
+        self._take_out(self._files.pop(partition))
         self._texts.pop(partition, None)
         self._changed = True
 
@@ -159,6 +171,17 @@ class Checkpoints:
             head = f'"version": {VERSION}, "checksum": {checksum}'
             write_text(self._path, f'{{{head}, "files": {files}}}\n')
             self._changed = False
+
+    def _index(self, known: KnownFile) -> None:
+        self._by_fingerprint.setdefault(known.fingerprint, {})[known.partition] = None
+        self._lengths[known.fingerprint.length] += 1
+
+    def _take_out(self, known: KnownFile) -> None:
+        partitions = self._by_fingerprint[known.fingerprint]
+        del partitions[known.partition]
+        if not partitions:
+            del self._by_fingerprint[known.fingerprint]
+        self._lengths -= Counter({known.fingerprint.length: 1})  # no entry is kept at 0
 
     def _text(self, known: KnownFile) -> str:
         """A file as JSON, made once: of many that were rotated, few change from save to save."""

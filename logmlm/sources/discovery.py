@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import translate
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from logmlm.errors import ConfigError
 from logmlm.globs import matches
 from logmlm.sources.fingerprint import FileId
 
+MAX_CACHED_PATHS = 1 << 17
+"""More files than a daemon can follow; a cache that is too small for all of them holds none."""
 _ROOT = Path("/")
 _KINDS = (
     (stat.S_ISFIFO, "named pipe"),
@@ -121,10 +124,20 @@ def kind_of(path: Path) -> str | None:
 def is_excluded(path: str, exclude: Iterable[str]) -> bool:
     """Whether a pattern is that of the whole path, or of its name alone."""
     name = path.rpartition("/")[2]
-    return any(
-        pattern in (path, name) or fnmatch(path, pattern) or fnmatch(name, pattern)
-        for pattern in exclude
+    patterns = tuple(exclude)
+    matches_glob = _any_of(patterns)
+    return (
+        path in patterns
+        or name in patterns
+        or matches_glob(path) is not None
+        or matches_glob(name) is not None
     )
+
+
+@lru_cache(maxsize=64)
+def _any_of(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    """Compile glob patterns to one expression; with none it matches nothing."""
+    return re.compile("|".join(map(translate, patterns)) or r"(?!)").match
 
 
 def beside(paths: Iterable[str], elsewhere: Iterable[str] = ()) -> dict[FileId, Path]:
@@ -154,10 +167,15 @@ def newest_first(files: Mapping[FileId, Path]) -> list[tuple[FileId, Path]]:
 
 def printable(path: Path) -> str:
     """Text of an absolute path; bytes that are no UTF-8 are written out."""
-    return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
+    return _text(path if path.is_absolute() else path.absolute())
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=MAX_CACHED_PATHS)
+def _text(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@lru_cache(maxsize=MAX_CACHED_PATHS)
 def _path(text: str) -> Path:
     """Make a path, and keep it.
 

@@ -16,14 +16,14 @@ from logmlm.sources.base import Changes, Steady
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.discovery import Discovery, beside, newest_first, printable
 from logmlm.sources.fingerprint import FileId
-from logmlm.sources.following import Following
+from logmlm.sources.following import Following, open_limit
 from logmlm.sources.idle import IdleTimes
 from logmlm.sources.lines import RawLine
 from logmlm.sources.packed import AnyTail, PackedTail
 from logmlm.sources.tail import CHUNK_BYTES
 
 SCAN_EVERY_S = 1.0
-SCANS_SHARE = 0.01
+SCANS_SHARE = 0.005
 MOST_SCAN_S = 10.0
 """Looking which files are there takes this share of a core at most: with many files it is done less
 often, but at least each `MOST_SCAN_S` seconds."""
@@ -73,7 +73,9 @@ class FileSource(Steady):
         clock: Callable[[], float],
         wait: Callable[[float], object],
         monotonic: Callable[[], float] = time.monotonic,
+        open_limit: Callable[[], int] = open_limit,
     ) -> None:
+        """Open nothing yet; at most `open_limit()` files are open at once."""
         self.discarded: Counter[str] = Counter()
         self._config = config
         self._checkpoints = checkpoints
@@ -81,7 +83,7 @@ class FileSource(Steady):
         self._wait = wait
         self._idle = IdleTimes(monotonic)
         self._discovery = Discovery(config.include, config.exclude, config.rotated)
-        self._following = Following(config, checkpoints, self.discarded)
+        self._following = Following(config, checkpoints, self.discarded, open_limit)
         self._quiet: dict[str, tuple[int, float]] = {}
         self._ended: set[str] = set()
         self._told: dict[str, int] = {}
@@ -146,7 +148,8 @@ class FileSource(Steady):
         self._following.remember()
         for known in self._checkpoints:
             checkpoint = checkpoints.get(known.partition, known.checkpoint)
-            self._checkpoints.put(replace(known, checkpoint=checkpoint))
+            if checkpoint != known.checkpoint:
+                self._checkpoints.put(replace(known, checkpoint=checkpoint))
         self._checkpoints.save()
         return True
 
@@ -162,14 +165,15 @@ class FileSource(Steady):
 
     def is_idle(self) -> bool:
         """Whether every open file is read to its end, and no replaced one is looked for."""
-        is_read = all(
-            self._size_at_end(partition) is not None for partition in self._following.tails
-        )
-        return is_read and not (self._orphans or self._last_words or self._next_scan is None)
+        waits = self._orphans or self._last_words or self._next_scan is None
+        return self._following.is_read() and not waits
 
     def lag(self) -> Mapping[str, int]:
         """Bytes of each open file that were not handed over yet."""
-        return {partition: tail.unread for partition, tail in self._following.tails.items()}
+        tails = self._following.tails
+        if self._has_just_looked():  # then each of them was read to its end
+            return {partition: tail.pending for partition, tail in tails.items()}
+        return {partition: tail.unread for partition, tail in tails.items()}
 
     def origin(self, partition: str) -> str:
         """Path where the partition's file was seen last."""
@@ -185,6 +189,8 @@ class FileSource(Steady):
         """Return the size of a file that is read to its end; None where more may come at once."""
         tail = self._following.tails.get(partition)
         if tail is None:
+            if partition in self._following.closed:
+                return self._following.closed.size(partition)
             # A copy may hold the rest of a file that was replaced, as long as it is looked for.
             return None if partition in self._orphans else self._following.left_at(partition)
         try:
@@ -197,7 +203,8 @@ class FileSource(Steady):
         self._scan_when_due(now)
         lines, self._last_words = self._last_words, []
         began, read, idle = time.thread_time(), 0, 0
-        while read < BATCH_BYTES and idle < len(self._following):
+        most = len(self._following) if self._following.has_more() else 0
+        while read < BATCH_BYTES and idle < most:
             partition = self._following.next_turn()
             if self._following.tails[partition].at_end:
                 idle += 1
@@ -245,7 +252,12 @@ class FileSource(Steady):
                 self._release_replaced(partition)
         included = self._discovery.files()
         self._following.keep_waiting(included)
+        self._following.make_room(included, self._may_close)
+        for partition in self._following.closed.gone(included):
+            self._look_for_rest(partition)
         self._meet(included, now)
+        for partition in self._following.replaced():
+            self._look_for_rest(partition)
         for partition, tail in list(self._following.tails.items()):
             is_gone = tail.file_id not in included
             if is_gone or isinstance(tail, PackedTail) or self._checkpoints[partition].was_moved:
@@ -261,9 +273,13 @@ class FileSource(Steady):
     def _meet(self, included: Mapping[FileId, Path], now: float) -> None:
         """Open what is not open yet: known numbers first, then copies, then what is new."""
         opened = {tail.file_id: name for name, tail in self._following.tails.items()}
-        for file_id in opened.keys() & included.keys():
-            self._checkpoints.see(opened[file_id], printable(included[file_id]), now)
-        strangers = {each: path for each, path in included.items() if each not in opened}
+        strangers = {}
+        for file_id, path in included.items():
+            partition = opened.get(file_id) or self._unchanged(file_id, path)
+            if partition is None:
+                strangers[file_id] = path
+            else:
+                self._checkpoints.see(partition, printable(path), now)
         others = {each: path for each, path in self._beside().items() if each not in opened}
         known = {each.file_id for each in self._following.lost()}
         done = {
@@ -280,6 +296,19 @@ class FileSource(Steady):
         if not self._has_doubted:
             self._has_doubted = True
             self._doubt(included, now)
+
+    def _unchanged(self, file_id: FileId, path: Path) -> str | None:
+        """Return the partition of a closed file that is as it was; None of any other."""
+        closed = self._following.closed
+        partition = closed.partition_of(file_id)
+        is_closed = partition is not None and closed.size(partition, path) is not None
+        return partition if is_closed else None
+
+    def _may_close(self, partition: str) -> bool:
+        """Whether a file that is read to its end can be closed: if its end need not be awaited."""
+        tail = self._following.tails[partition]
+        is_awaited = isinstance(tail, PackedTail) or self._checkpoints[partition].was_moved
+        return not is_awaited or self._told.get(partition) == tail.position
 
     def _doubt(self, included: Mapping[FileId, Path], now: float) -> None:
         """Look, once, for copies of files that were truncated while nobody looked."""
@@ -328,7 +357,9 @@ class FileSource(Steady):
             if not self._has_told_missing:
                 self._has_told_missing = True
                 self._following.tell_missing()
-            self._ended |= self._orphans - self._following.tails.keys()
+            closed = self._following.closed
+            gone = self._orphans - self._following.tails.keys()
+            self._ended |= {partition for partition in gone if partition not in closed}
             self._orphans.clear()
             return {}
         lost = (path for each in self._following.lost() for path in each.paths)
@@ -346,8 +377,14 @@ class FileSource(Steady):
         """Let go of a truncated file; a copy of what it held may be beside it."""
         self._following.release_replaced(partition)
         self._quiet.pop(partition, None)
+        self._next_scan = None
+        self._look_for_rest(partition)
+
+    def _look_for_rest(self, partition: str) -> None:
+        """Look for what is left of a file under other names, for `rotate_wait`."""
+        self._following.closed.forget(partition)
         self._orphans.add(partition)
-        self._looking_since = self._next_scan = None
+        self._looking_since = None
 
     def _release(self, partition: str) -> None:
         self._following.release(partition)

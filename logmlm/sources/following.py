@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from logmlm.processes import descriptor_limit
 from logmlm.records import Checkpoint
 from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints, KnownFile
+from logmlm.sources.closed_files import ClosedFiles
 from logmlm.sources.discovery import beside, printable
 from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, Mark
 from logmlm.sources.lookalikes import Lookalikes
@@ -35,6 +36,11 @@ RESERVED_DESCRIPTORS = 128
 logger = logging.getLogger(__name__)
 
 
+def open_limit() -> int:
+    """Return how many files may be open at once."""
+    return descriptor_limit() - RESERVED_DESCRIPTORS
+
+
 class Following:
     """Open files by partition, read in turn; `checkpoints` keeps what is known of each.
 
@@ -45,8 +51,13 @@ class Following:
     """
 
     def __init__(
-        self, config: FileSourceConfig, checkpoints: Checkpoints, discarded: Counter[str]
+        self,
+        config: FileSourceConfig,
+        checkpoints: Checkpoints,
+        discarded: Counter[str],
+        open_limit: Callable[[], int],
     ) -> None:
+        self._open_limit = open_limit
         self._is_full = False
         self.tails: dict[str, AnyTail] = {}
         self._config = config
@@ -55,6 +66,10 @@ class Following:
             [config.fingerprint.bytes, *(known.fingerprint.length for known in checkpoints)]
         )
         self._turns: deque[str] = deque()
+        self._read_since: set[str] = set()
+        self._last_read: dict[str, None] = {}
+        self._refused = 0
+        self.closed = ClosedFiles()
         self._left_at: dict[str, int] = {}
         self._replaced: dict[str, FileId] = {}
         self._unreadable: set[Path] = set()
@@ -65,6 +80,10 @@ class Following:
 
     def __len__(self) -> int:
         return len(self.tails)
+
+    def has_more(self) -> bool:
+        """Whether any open file holds what was not looked at."""
+        return any(not tail.at_end for tail in self.tails.values())
 
     def next_turn(self) -> str:
         """The partition whose turn it is to be read."""
@@ -101,7 +120,10 @@ class Following:
         self._lookalikes.keep(present)
 
     def learn_more(self, partition: str) -> None:
-        """Let the fingerprint of a file that was short grow with it."""
+        """Let the fingerprint of a file that was short grow with it, after a read."""
+        self._read_since.add(partition)
+        self._last_read.pop(partition, None)
+        self._last_read[partition] = None  # the order is that of the last read
         known = self._checkpoints[partition]
         if known.fingerprint.length < self._config.fingerprint.bytes:
             head = self.tails[partition].head(self._config.fingerprint.bytes)
@@ -112,14 +134,20 @@ class Following:
         return self._left_at.get(partition, 0)
 
     def remember(self) -> None:
-        """Note the bytes by which each open file is known again."""
-        for partition, tail in self.tails.items():
-            self._checkpoints.remember(partition, tail.mark())
-            self._checkpoints.put(replace(self._checkpoints[partition], size=tail.size))
+        """Note the bytes by which each file that was read meanwhile is known again."""
+        for partition in self._read_since & self.tails.keys():
+            self._remember(partition)
+        self._read_since.clear()
+
+    def _remember(self, partition: str) -> None:
+        tail = self.tails[partition]
+        self._checkpoints.remember(partition, tail.mark())
+        self._checkpoints.put(replace(self._checkpoints[partition], size=tail.size))
 
     def release(self, partition: str) -> None:
         """Let go of a file; if it comes again, it goes on where it was left."""
         tail = self.tails.pop(partition)
+        self._last_read.pop(partition, None)
         self._checkpoints.remember(partition, tail.mark())
         self._turns.remove(partition)
         self._left_at[partition] = tail.position
@@ -129,6 +157,32 @@ class Following:
         """Let go of a file that was read to its end, and gets no more."""
         self._checkpoints.put(replace(self._checkpoints[partition], size=0))
         self.release(partition)
+
+    def make_room(self, paths: Mapping[FileId, Path], may_close: Callable[[str], bool]) -> None:
+        """Close as many files as were not opened for lack of room, those read longest ago first.
+
+        A file is closed if it is read to its end, one of `paths`, and `may_close` allows it.
+        """
+        wanted, self._refused = self._refused, 0
+        for partition in list(self._last_read) if wanted else ():
+            tail = self.tails[partition]
+            status, path = tail.status, paths.get(tail.file_id)
+            if path is not None and tail.at_end and may_close(partition):
+                self._remember(partition)
+                self.release(partition)
+                self.closed.add(partition, path, status)
+                wanted -= 1
+                if not wanted:
+                    return
+
+    def replaced(self) -> set[str]:
+        """Return the closed files whose content was found to be another."""
+        return {partition for partition in self._replaced if partition in self.closed}
+
+    def is_read(self) -> bool:
+        """Whether every file was opened, and is read to its end."""
+        is_read = not self._refused and self.closed.are_unchanged()
+        return is_read and not self.has_more()
 
     def tell_missing(self) -> None:
         """Say and count which files went while nobody looked, with bytes that are not read."""
@@ -168,22 +222,23 @@ class Following:
         """Drop what is known of a file that is not open."""
         self._left_at.pop(partition, None)
         self._replaced.pop(partition, None)
+        self.closed.forget(partition)
         self._checkpoints.forget(partition)
 
     def _has_room(self) -> bool:
         """Whether one more file may be open: the daemon needs descriptors for other things."""
-        most = descriptor_limit() - RESERVED_DESCRIPTORS
-        if len(self.tails) < most:
-            self._is_full = False
-        elif not self._is_full:
+        most = self._open_limit()
+        if len(self.tails) >= most and not self._is_full:
             self._is_full = True
             logger.warning(
-                "%d files are open, as many as the limit of descriptors leaves room for; others are"
-                " read once some of these are let go: raise the limit (LimitNOFILE= in the unit,"
-                " ulimit -Hn), or narrow 'include'",
+                "%d files are open, as many as the limit of descriptors leaves room for; files are"
+                " closed while nothing comes to them, and read by turns: raise the limit"
+                " (LimitNOFILE= in the unit, ulimit -Hn), or narrow 'include'",
                 len(self.tails),
             )
-        return not self._is_full
+        has_room = len(self.tails) < most
+        self._refused += not has_room
+        return has_room
 
     def _open(self, path: Path, now: float, recognize: Recognize) -> bool:
         known, tail = None, None
@@ -344,6 +399,9 @@ class Following:
         self._checkpoints.remember(known.partition, tail.mark())
         self.tails[known.partition] = tail
         self._turns.append(known.partition)
+        self._last_read[known.partition] = None
+        self.closed.forget(known.partition)
+        self._read_since.add(known.partition)
         self._replaced.pop(known.partition, None)
         logger.info("following %s from byte %d on", path, begin)
         return True

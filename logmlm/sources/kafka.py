@@ -185,10 +185,10 @@ class KafkaSource:
         """Ask `hand_over` what to commit of partitions when they are taken away."""
         self._hand_over = hand_over
 
-    def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+    def note(self, positions: Callable[[], Mapping[str, Checkpoint]]) -> None:
         """Keep in mind what to commit when a partition is taken away."""
         if self._group is not None:
-            self._group.noted = self._partitions.positions(checkpoints)
+            self._group.noted = self._partitions.positions(positions())
 
     def commit(self, checkpoints: Mapping[str, Checkpoint]) -> bool:
         """Commit positions of partitions that are placed here; what fails waits for the next.

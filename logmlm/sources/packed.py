@@ -53,9 +53,19 @@ class PackedTail:
         return int.from_bytes(trailer, "little")
 
     @property
+    def status(self) -> os.stat_result:
+        """What the file system says of the file."""
+        return os.fstat(self._descriptor)
+
+    @property
     def unread(self) -> int:
         """How many bytes are still to be handed over, as far as the archive says it."""
         return 0 if self.at_end else max(0, self.size - self.position)
+
+    @property
+    def pending(self) -> int:
+        """None: what is left once all was unpacked is handed over."""
+        return 0
 
     @property
     def at_end(self) -> bool:

@@ -27,11 +27,19 @@ class Tail:
         self.file_id = FileId.of(os.fstat(descriptor))
         self._searched = 0
         self._behind = b""
+        self._checked: tuple[object, ...] = ()
+        self._is_settled = False
 
     @property
     def size(self) -> int:
         """The file's size in bytes."""
-        return os.fstat(self._descriptor).st_size
+        # A quarter of what fstat takes; all reads name their place, so the offset is free.
+        return os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    @property
+    def status(self) -> os.stat_result:
+        """What the file system says of the file."""
+        return os.fstat(self._descriptor)
 
     @property
     def unread(self) -> int:
@@ -39,9 +47,14 @@ class Tail:
         return max(0, self.size - self.position)
 
     @property
+    def pending(self) -> int:
+        """How many bytes were looked at and are not handed over: a line without its newline."""
+        return self._searched - self.position
+
+    @property
     def at_end(self) -> bool:
         """Whether everything that the file holds was looked at."""
-        return self._searched >= self.size
+        return self._searched >= os.lseek(self._descriptor, 0, os.SEEK_END)
 
     @property
     def is_named(self) -> bool:
@@ -85,8 +98,21 @@ class Tail:
     def was_replaced(self, fingerprint: Fingerprint, mark: Mark | None) -> bool:
         """Whether content that was seen is gone: truncated, perhaps written anew.
 
-        `mark` is of what was seen when it was met, though it may not be read yet.
+        `mark` is of what was seen when it was met, though it may not be read yet. A file whose
+        size and time of change are those of the last two calls is not read again: a change
+        within one tick of the clock would show in the second.
         """
+        status = os.fstat(self._descriptor)
+        state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, self._searched)
+        is_known = self._checked == (*state, fingerprint, mark)
+        if is_known and self._is_settled:
+            return False
+        if self._has_other_content(fingerprint, mark):
+            return True
+        self._checked, self._is_settled = (*state, fingerprint, mark), is_known
+        return False
+
+    def _has_other_content(self, fingerprint: Fingerprint, mark: Mark | None) -> bool:
         start = self._searched - len(self._behind)
         return (
             self.size < self._searched
