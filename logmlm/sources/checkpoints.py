@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
 from logmlm.sources.fingerprint import FileId, Fingerprint, Mark, partition_name
+from logmlm.sources.starts import Start, Starts
 from logmlm.storage import PRIVATE, write_text
 
 VERSION = 2
@@ -73,7 +74,8 @@ class KnownFile:
 class Checkpoints:
     """The known files, by partition, in one JSON file that is replaced whole.
 
-    It has a checksum; where that does not fit, the version before it is used.
+    It has a checksum; where that does not fit, the version before it is used. `starts` are kept in
+    the same file, which older versions read without them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +90,8 @@ class Checkpoints:
         self._path = path
         # Made once: pathlib interns the parts of every path that is made, for good or not.
         self._before, self._fresh = _before(path), path.with_name(path.name + ".new")
-        self._files = {} if self.first_start else _load(path)
+        self._files, self.starts = ({}, Starts()) if self.first_start else _load(path)
+        self._saved_starts = list(self.starts)
         if self.first_start and self._before.exists():
             logger.warning("%s is gone, though %s is there; beginning anew", path, self._before)
         self._by_fingerprint: dict[Fingerprint, dict[str, None]] = {}
@@ -163,14 +166,15 @@ class Checkpoints:
             StorageError: it can't be written.
 
         """
-        if self._changed:
+        starts = list(self.starts)
+        if self._changed or starts != self._saved_starts:
             files = f"[{', '.join(map(self._text, self))}]"
             if self._path.exists():
                 self._keep()
             checksum = zlib.crc32(files.encode())
             head = f'"version": {VERSION}, "checksum": {checksum}'
-            write_text(self._path, f'{{{head}, "files": {files}}}\n')
-            self._changed = False
+            write_text(self._path, f'{{{head}, "files": {files}{_with_starts(starts)}}}\n')
+            self._changed, self._saved_starts = False, starts
 
     def _index(self, known: KnownFile) -> None:
         self._by_fingerprint.setdefault(known.fingerprint, {})[known.partition] = None
@@ -207,26 +211,33 @@ def _how_well(known: KnownFile) -> tuple[int, int, float]:
     return end, known.fingerprint.length, known.seen_at
 
 
-def _load(path: Path) -> dict[str, KnownFile]:
+def _with_starts(starts: list[Start]) -> str:
+    if not starts:
+        return ""
+    text = _dumped([asdict(start) for start in starts])
+    return f', "starts_checksum": {zlib.crc32(text.encode())}, "starts": {text}'
+
+
+def _load(path: Path) -> tuple[dict[str, KnownFile], Starts]:
     """Read the file, or the one before it where this one is damaged."""
     try:
         return _read(path)
     except _DamagedError as error:
         before = _before(path)
         try:
-            files = _read(before)
+            files, starts = _read(before)
         except (_DamagedError, StorageError):
             raise StorageError(f"{error}; {_advice(path)}") from error
         logger.warning("%s; going on from %s, which reads some lines again", error, before.name)
         # `reached` may be another model's: what was scored after it is scored again.
-        return {name: _uncut(known) for name, known in files.items()}
+        return {name: _uncut(known) for name, known in files.items()}, starts
 
 
 def _uncut(known: KnownFile) -> KnownFile:
     return replace(known, checkpoint=known.checkpoint.anew())
 
 
-def _read(path: Path) -> dict[str, KnownFile]:
+def _read(path: Path) -> tuple[dict[str, KnownFile], Starts]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         version = stored["version"]
@@ -238,11 +249,15 @@ def _read(path: Path) -> dict[str, KnownFile]:
         if checked and stored["checksum"] != _checksum(stored["files"]):
             raise _DamagedError(f"{path} is damaged (its checksum is another)")
         files = TypeAdapter(list[KnownFile]).validate_python(stored["files"])
+        found = stored.get("starts", [])
+        if found and stored["starts_checksum"] != _checksum(found):
+            raise _DamagedError(f"{path} is damaged (its checksum of starts is another)")
+        starts = TypeAdapter(list[Start]).validate_python(found)
     except OSError as error:
         raise StorageError(f"can't read {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, ValidationError, RecursionError) as error:
         raise _DamagedError(f"{path} is damaged ({type(error).__name__})") from error
-    return {known.partition: known for known in files}
+    return {known.partition: known for known in files}, Starts(starts)
 
 
 def _checksum(files: Any) -> int:

@@ -267,6 +267,7 @@ class FileSource(Steady):
         if self._checkpoints.first_start:
             self._checkpoints.first_start = False
             self._following.adjoin()
+            self._following.note_starts(included)
         self._forget_lost(now)
         self._checkpoints.save()
 

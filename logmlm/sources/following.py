@@ -116,8 +116,19 @@ class Following:
         self._open(path, now, self._doubted)
 
     def keep_waiting(self, present: Collection[FileId]) -> None:
-        """Forget lookalikes that are not there any more."""
+        """Forget lookalikes, and where files start, that are not there any more."""
         self._lookalikes.keep(present)
+        self._checkpoints.starts.keep(present)
+
+    def note_starts(self, present: Mapping[FileId, Path]) -> None:
+        """Let files that are there at the first look, and not begun, start where they end now.
+
+        They are copies of others, have no line yet, can't be read, or there was no room for them.
+        """
+        begun = {known.file_id for known in self._checkpoints}
+        for file_id, path in present.items() if self._config.start_at == "end" else ():
+            if file_id not in begun:
+                self._checkpoints.starts.note(file_id, path)
 
     def learn_more(self, partition: str) -> None:
         """Let the fingerprint of a file that was short grow with it, after a read."""
@@ -281,6 +292,7 @@ class Following:
         )
 
     def _any(self, tail: AnyTail, head: bytes, path: Path, now: float) -> KnownFile | None:
+        self._checkpoints.starts.check(tail.file_id, path)
         for known in self._lost_like(tail, head):
             if isinstance(tail, PackedTail) or known.partition in self._replaced:
                 return known
@@ -364,7 +376,10 @@ class Following:
 
     def _begin(self, tail: AnyTail, head: bytes, path: Path, now: float) -> KnownFile:
         tail.move_to(0)
-        if self._checkpoints.first_start and self._config.start_at == "end":
+        start = self._checkpoints.starts.get(tail.file_id)
+        if start is not None:
+            tail.skip_to_end(start.size)
+        elif self._checkpoints.first_start and self._config.start_at == "end":
             tail.skip_to_end()
         fingerprint = Fingerprint.of(head[: self._config.fingerprint.bytes])
         checkpoint = Checkpoint(tail.position, tail.position, None)
@@ -390,11 +405,13 @@ class Following:
         met_at = known.met_at or name
         known = replace(known, path=name, file_id=tail.file_id, met_at=met_at, missed=False)
         if tail.ends_at(begin):
+            self._checkpoints.starts.drop(tail.file_id)
             self._checkpoints.put(known)
             self._checkpoints.see(known.partition, name, now)
             return False
         tail.move_to(begin)
         target = printable(Path(os.path.realpath(path)))
+        self._checkpoints.starts.drop(tail.file_id)
         self._checkpoints.put(replace(known, target=target, seen_at=now))
         self._checkpoints.remember(known.partition, tail.mark())
         self.tails[known.partition] = tail

@@ -140,7 +140,7 @@ class PackedTail:
         self._begin = position
         self._splitter = Splitter(self._max_line_bytes, position)
 
-    def skip_to_end(self) -> None:
+    def skip_to_end(self, until: int | None = None) -> None:  # noqa: ARG002  see Tail
         """Leave out everything."""
         self.move_to(self.size)
         self._skipped = True

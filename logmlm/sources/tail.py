@@ -141,12 +141,15 @@ class Tail:
         start = max(0, position - MARK_BYTES)
         self._behind = os.pread(self._descriptor, position - start, start)
 
-    def skip_to_end(self) -> None:
-        """Go on behind the last newline that the file has now."""
-        size = self.size
-        start = max(self.position, size - self._max_line_bytes)
+    def skip_to_end(self, until: int | None = None) -> None:
+        """Go on behind the last newline that the file has now, or of the bytes before `until`.
+
+        A line without its newline is read whole once it has it, if it is not over the limit.
+        """
+        size = self.size if until is None else until
+        start = max(0, size - self._max_line_bytes)
         newline = os.pread(self._descriptor, size - start, start).rfind(b"\n")
-        self.move_to(start + newline + 1 if newline >= 0 else size)
+        self.move_to(start + newline + 1 if newline >= 0 or not start else size)
 
     def close(self) -> None:
         """Let go of the file."""
