@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers import BertForMaskedLM
 
 from logmlm.config import ModelConfig
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.data import Corpus
-from logmlm.mlm.tokenizer import END, Vocabulary
+from logmlm.mlm.tokenizer import END, PAD, SEP, Vocabulary
 from logmlm.mlm.train import EpochReport, Job, train
 
 WORDS = tuple("ABCDEFGH")
@@ -56,3 +57,8 @@ def cyclic_model() -> BertForMaskedLM:
     texts = ["ABCDEFGH"[a : a + n] for a in range(5) for n in (3, 4, 5) if a + n <= len(WORDS)]
     corpus = corpus_of(*texts, *["ABCDEF"] * 100)
     return trained(job_of(corpus, epochs=250, batch_size=8, learning_rate=3e-3))[0]
+
+
+def padded(rows: list[list[int]], first: int) -> torch.Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([[first, *row, SEP, *[PAD] * (longest - len(row))] for row in rows])

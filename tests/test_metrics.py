@@ -10,19 +10,11 @@ import daemon_parts
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
+from metrics_parts import Clock, series, worked
 
 from logmlm.failures import REASONS, failure
 from logmlm.metrics import UNKNOWN_OVER, Metrics
 from logmlm.records import Delivery, Event, Notification, Score, Window
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
@@ -33,34 +25,6 @@ def clock():
 @pytest.fixture
 def metrics(clock):
     return Metrics("1.2.3", clock)
-
-
-def series(metrics):
-    """Each series of the exposition, by name and labels."""
-    families = text_string_to_metric_families(metrics.exposition().decode())
-    return {
-        (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in families
-        for sample in family.samples
-    }
-
-
-def worked(metrics):
-    """A little of everything, so that every series is there."""
-    metrics.reloaded(True)
-    metrics.read(7)
-    metrics.committed()
-    metrics.model("m", "0123456789abcdef", 12)
-    metrics.timed(lambda _: [daemon_parts.score("a", value=1.5)])([None])
-    metrics.counted("hook", lambda _: Delivery("later", "HTTP 503 Busy"))(None)
-    metrics.alert("firing")
-    metrics.waiting({"hook": 3})
-    metrics.dead({"hook": 2})
-    metrics.dropped(metrics, {"hook": 1})
-    source = SimpleNamespace(name="file", lag=lambda: {"p": 90, "q": 9})
-    source.discarded = Counter(cut=2, gap=1)
-    metrics.sample(source, SimpleNamespace(discarded=Counter(blank=4)), SimpleNamespace(count=3))
-    return metrics
 
 
 def test_an_end_is_counted_where_a_receiver_was_told_of_it(metrics):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_mlm_encoder import padded
+from mlm_parts import padded
 
 from logmlm.mlm.copies import logits_of_copies
 from logmlm.mlm.encoder import logits_at

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlm_parts import padded
 
 from logmlm.mlm.encoder import logits_at, position_ids
 from logmlm.mlm.model import build_model
@@ -14,11 +15,6 @@ from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP
 ROWS = st.lists(
     st.lists(st.sampled_from([MASK, END, 7, 8, 9]), min_size=1, max_size=6), min_size=1, max_size=5
 )
-
-
-def padded(rows: list[list[int]], first: int) -> torch.Tensor:
-    longest = max(map(len, rows))
-    return torch.tensor([[first, *row, SEP, *[PAD] * (longest - len(row))] for row in rows])
 
 
 @settings(deadline=None, max_examples=20)

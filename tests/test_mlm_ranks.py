@@ -11,16 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mlm_parts import corpus_of, job_of, trained
+from mlm_parts import trained
+from rank_jobs import job
 from rank_parts import free_port, together
 from safetensors.torch import load_file
 
 from logmlm.errors import UnreachableError
 from logmlm.mlm.model import weights_of
 from logmlm.mlm.ranks import Ranks, joined, own_device
-from logmlm.mlm.train import Job
-
-TEXTS = ("ABCD", "ABC", "BCDE", "ABCDE", "CDE", "AB", "ABD", "HGF", "ABCDH", "FABC", "HH")
 
 PROGRAM = """
 import json, sys
@@ -32,7 +30,7 @@ from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.model import weights_of
 from logmlm.mlm.ranks import joined
 from logmlm.mlm.train import follow, train
-from test_mlm_ranks import job
+from rank_jobs import job
 with joined() as ranks:
     if not ranks.leads:
         follow()
@@ -44,12 +42,6 @@ with joined() as ranks:
             model = train(job(epochs, 1), checkpoint, say, save_every_s=0)
             save_file(weights_of(model), where / f"{number}.model")
 """
-
-
-def job(epochs: int, batch_size: int) -> Job:
-    """Nine windows to train on: of some batch a process has none, where two make one."""
-    corpus = corpus_of(*TEXTS)
-    return job_of(corpus, validation=2, epochs=epochs, batch_size=batch_size, learning_rate=3e-3)
 
 
 def words(where: Path, epochs: int, trainings: int = 1) -> list[object]:

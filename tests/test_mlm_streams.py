@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlm_parts import cyclic_model, ids
-from test_mlm_encoder import padded
+from mlm_parts import cyclic_model, ids, padded
 
 from logmlm.mlm.model import build_model
 from logmlm.mlm.pll import Scorer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_metrics import series, worked
+from metrics_parts import series, worked
 
 from logmlm.metrics import Metrics
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
-from test_explanation import score
+from explanation_parts import score
 
 from logmlm.errors import StorageError, UsageError
 from logmlm.scoretable import (

@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 import requests
-from test_httpserver import LOCAL, TOKEN, Daemon
-from test_metrics import Clock
+from http_server_parts import LOCAL, TOKEN, Daemon
+from metrics_parts import Clock
 
 from logmlm.httpserver import HttpServer
 from logmlm.silenceapi import ALL, ONE, SilenceApi

@@ -7,7 +7,7 @@ from functools import partial
 import requests
 import session_parts
 from daemon_process import PATIENCE_S, Process, stop
-from test_windows import event
+from window_parts import event
 
 from logmlm.config import WindowConfig
 from logmlm.skewreport import EVERY_S, SkewReport

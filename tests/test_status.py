@@ -5,8 +5,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 from http_parts import alert
+from metrics_parts import worked
 from offline_parts import logmlm
-from test_metrics import worked
 
 from logmlm.errors import UnreachableError
 from logmlm.httpserver import HttpServer

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_windows import event, summaries, undisturbed
+from window_parts import event, summaries, undisturbed
 
 from logmlm.config import WindowConfig
 from logmlm.records import Checkpoint, Event, Window

@@ -6,42 +6,22 @@ from itertools import accumulate, pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from window_parts import event, summaries, undisturbed
 
 from logmlm.config import WindowConfig
 from logmlm.formats import attribute
 from logmlm.keys import KeyExtractor
-from logmlm.records import Checkpoint, Event, Fields, LogLine, Window
+from logmlm.records import Checkpoint, Event, Fields, Window
 from logmlm.windows import Windower
 
 SESSION = WindowConfig(kind="session", key="host", gap=10, size=4, max_age=100)
 COUNT = WindowConfig(kind="count", size=3)
 TIME = WindowConfig(kind="time", span=10, size=4)
 TIME_BY_KEY = WindowConfig(kind="time", span=10, size=3, key="host")
-Summary = tuple[str, list[float], str, bool]
-"""A window's key and times, what closed it, and whether it is complete."""
-
-
-def event(
-    number: int, key: str, time: float, partition: str = "p", lag: float = 0.0, host: str = ""
-) -> Event:
-    """The partition's line with this number; 3 discarded bytes follow every other line."""
-    start, length = number * 10, 10 if number % 2 else 7
-    line = LogLine(f"{key} {time}", partition, start, start + length, time + lag, number)
-    fields = Fields(time, "", line.text, {"host.name": host} if host else {})
-    return Event(line, fields, time, key, "t1")
 
 
 def stream(*lines: tuple[str, float]) -> list[Event]:
     return [event(number, key, time) for number, (key, time) in enumerate(lines)]
-
-
-def summaries(windows: Sequence[Window]) -> list[Summary]:
-    return [(w.key, [e.timestamp for e in w.events], w.closed_by, w.complete) for w in windows]
-
-
-def undisturbed(config: WindowConfig, events: Sequence[Event]) -> list[Window]:
-    windower = Windower(config)
-    return windower.add(events) + windower.close_all()
 
 
 def read_from(events: Sequence[Event], position: int) -> list[Event]:
