@@ -12,6 +12,7 @@ look-behind that lets it enter a run of characters at the run's beginning only.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,11 +21,27 @@ from typing import Final
 
 from logmlm.patterns import is_limited, overruns
 
+_NAMED = r"pass(?:word|wd|code|phrase)|passwort|kennwort"
+_ENDS_HARMLESS = "".join(
+    rf"(?<!{word})"
+    for word in (
+        *("count", "total", "type", "name", "names", "size", "length", "limit", "budget", "usage"),
+        *("used", "rate", "index", "expiry", "expires", "expiration", "ttl", "_at", "_in", "_age"),
+        *("maxage", "seconds", "file", "path", "url", "uri", "endpoint", "version", "policy"),
+        *("enabled", "required", "changed", "valid", "status", "state", "error", "algorithm"),
+    )
+)
+"""Of `token_count` or `secretName` the value is no secret."""
 _KEYWORD = (
-    r"(?:pass(?:word|wd|code|phrase)|passwort|kennwort|(?<![a-z])pass(?=[\"']?=)"
-    r"|(?<![a-z])(?:pwd|pw)(?!\W{1,4}[/~<])|secret|secret[_-]?(?:access[_-]?)?key"
-    r"|token|api[_-]?key|access[_-]?key|private[_-]?key|encryption[_-]?key"
-    r"|credentials?|session[_-]?id|sessid|sid(?=[\"']?=))"
+    rf"(?:(?:{_NAMED}|(?<![a-z])pass(?=[\"']?=)"
+    r"|(?<![a-z])(?:pwd|pw)(?!\W{1,4}[/~<])|secret|token|credentials?"
+    r"|(?:api|access|account|auth|encryption|license|master|private|shared|signing|storage"
+    r"|subscription)[_-]?key|access[_-]?signature|session[_-]?id|sessid|sid(?=[\"']?=)"
+    r"|(?<=[?&])sig(?:nature)?(?==)|(?:amz|goog)-signature"
+    r"|(?<![a-z0-9])sig(?==[a-z0-9%+/_-]{16}|=[^\s&]{1,64}&se=))"
+    # The rest of a longer name: secret_key_base, password2, clientSecretValue.
+    r"(?:(?:[_-]|[0-9]|(?-i:(?<=[a-z])(?=[A-Z])))[A-Za-z0-9_-]{0,40}+)?+"
+    rf"{_ENDS_HARMLESS})"
 )
 _NEW = r"(?!\[[a-z-]{0,40}(?:\]|…|$)|<(?:\*|[A-Z][A-Z0-9_]{0,40})>)"
 """What was redacted or masked before stays as it is, also where it was cut."""
@@ -35,6 +52,19 @@ _VALUE = (
 )
 _SEPARATOR = r"(?:\\{0,3}[\"'])?(?:\s{0,3}(?::=|=>|[:=])\s{0,3}|%3[AaDd]|>)"
 _ALNUM, _NO_ALNUM = "[A-Za-z0-9]", "(?![A-Za-z0-9])"
+_WORD = r"[^\s,;\"'<>\[\](){}=:]"
+_MARKED = (
+    r"(?!(?:sha|md|scram|bcrypt|pbkdf|argon)[0-9_-]|[/~\\$%]|[\w.-]{1,64}(?:[=(]|:\S))"
+    rf"(?={_WORD}{{0,64}}(?:[0-9]|[!@#$^*][A-Za-z0-9]))"
+    rf"(?={_WORD}{{0,64}}[A-Za-z]|[0-9]{{4,9}}(?!{_WORD}))"
+)
+"""Looks ahead at a word that no sentence has: letters with digits or marks, or a long number."""
+_IS = r"(?:(?:is|are|was|now|to|set|reset|changed|will\s{1,3}be)[:=]?\s{1,3}){0,3}"
+_OF = (
+    r"(?:(?:for|of)\s{1,3}(?:user\s{1,3})?[^\s]{1,64}\s{1,3}"
+    r"(?=(?:is|was|set|reset|changed)[\s:=]))?"
+)
+_NUMBER = r"(?![A-Za-z0-9_]|[.:,-][0-9])"
 _UNITS = "automount|device|mount|path|scope|service|slice|snapshot|socket|swap|target|timer"
 """After an @ in the name of a systemd unit: `getty@tty1.service` is no address."""
 
@@ -47,9 +77,14 @@ class Rule:
     pattern: re.Pattern[str]
     replacement: str
     is_real: Callable[[str], bool] = lambda _: True
+    hints: tuple[str, ...] = ()
+    """Texts without any of these words, in small letters, are not searched: it takes a while."""
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield where something is found, in order; all of a text that took too long to search."""
+        folded = text.casefold()
+        if self.hints and not any(hint in folded for hint in self.hints):
+            return
         group = min(1, self.pattern.groups)
         if is_limited(self.pattern) and self._took_too_long(text):
             yield 0, len(text)
@@ -96,6 +131,15 @@ def _card_lengths(digits: Sequence[int]) -> Collection[int]:
     return ()
 
 
+def is_basic(text: str) -> bool:
+    """Return whether text is `user:password` in base64, as RFC 7617 sends it."""
+    try:
+        plain = b64decode(text + "=" * (-len(text) % 4), b"-_" if {"-", "_"} & {*text} else None)
+        return ":" in plain.decode() and plain.decode().isprintable()
+    except ValueError:
+        return False
+
+
 def is_iban(text: str) -> bool:
     """Return whether the two check digits of an IBAN fit (ISO 13616, modulo 97)."""
     plain = text.replace(" ", "")
@@ -111,7 +155,9 @@ _PATTERNS: Final[Mapping[str, str]] = MappingProxyType(
         "authorization": r"(?i)authorization(?:\\{0,3}[\"'])?\s{0,3}[:=]\s{0,3}(?:\\{0,3}[\"'])?"
         r"(?:(?:basic|bearer|digest|token|apikey|negotiate|ntlm)\s{1,3})?+"
         rf"{_NEW}([^\s\"',;\\]++)",
-        "bearer": r"(?i)(?<![a-z])bearer\s{1,3}([\w.~+/=-]{16,}+)",
+        "bearer": r"(?i)(?<![a-z])bearer\s{1,3}([\w.~+/=-]{16,}+"
+        r"|(?=[a-z._~+/=-]{0,15}[0-9])[\w.~+/=-]{6,}+)",
+        "basic": r"(?i)(?<![a-z])basic\s{1,3}([a-z0-9+/_-]{4,}+={0,2})",
         "cookie": r"(?i)(?<![a-z])cookie2?(?:\\{0,3}[\"'])?(?:\s{0,3}:\s{0,3}|=)"
         rf"(?:\\{{0,3}}[\"'])?{_NEW}"
         r"([^\s\"'\\\]][^\r\n\"'\\]*+)",
@@ -130,6 +176,15 @@ _PATTERNS: Final[Mapping[str, str]] = MappingProxyType(
         rf"\s{{1,3}}(?!-){_VALUE}",
         "password-in-sql": r"(?i)(?:password|identified\s{1,3}by)\s{1,3}"
         r"('(?:[^'\\\n]|\\.|'')*+'?)",
+        "password-in-text": rf"(?i)(?<![a-z])(?:(?:{_NAMED}|pwd|pass)\s{{1,3}}{_OF}{_IS}"
+        rf"(?=[\"']?{_WORD}{{4}})|(?:secret|token|(?:api|access)[ _-]?key)\s{{1,3}}{_IS}"
+        rf"(?=[\"']?{_WORD}{{12}})){_NEW}(?=[\"']?{_MARKED})"
+        rf"(\"[^\"\n]*+\"?|'[^'\n]*+'?|{_WORD}++)",
+        "pin": r"(?i)(?:(?<![a-z0-9])|(?-i:(?<=[a-z])(?=[A-Z])))(?:t?otp|pin|cv[vc]2?"
+        r"|(?:verification|security|mfa|2fa|sms)[ _-]?code)(?:[ _-]?code)?"
+        rf"(?:{_SEPARATOR}|\s{{1,3}}(?:is[:=]?\s{{1,3}})?)(?:\\{{0,3}}[\"'])?"
+        rf"([0-9]{{4,10}}{_NUMBER}|(?<=cv[vc2][=: ])[0-9]{{3}}{_NUMBER}"
+        rf"|(?<=cv[vc2]\"[=:])[0-9]{{3}}{_NUMBER}|(?<=cv[vc2]\": )[0-9]{{3}}{_NUMBER})",
         "email": rf"(?<![\w.%+-])[\w%+-](?:[\w.%+-]{{0,63}})@(?:[\w-]{{1,63}}\.){{1,8}}"
         rf"(?!(?:{_UNITS})(?![\w-]))[^\W\d_]{{2,63}}(?![\w-])",
         "card": r"(?<![\w.,:+-])[2-6](?:[0-9]|[ -](?=[0-9])){11,22}[0-9](?![\w-]|[.,:][0-9])",
@@ -138,7 +193,26 @@ _PATTERNS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _CHECKS: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
-    {"card": is_card, "iban": is_iban}
+    {"basic": is_basic, "card": is_card, "iban": is_iban}
+)
+_HINTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "private-key": ("private key",),
+        "authorization": ("authorization",),
+        "bearer": ("bearer",),
+        "basic": ("basic",),
+        "cookie": ("cookie",),
+        "password": (
+            *("pass", "pw", "secret", "token", "credential", "key", "sess", "sid", "sig"),
+            "kennwort",
+        ),
+        "password-argument": ("pass", "token", "secret", "key"),
+        "password-in-sql": ("password", "identified"),
+        "password-in-text": ("pass", "pwd", "token", "secret", "key", "kennwort"),
+        "pin": ("otp", "pin", "cvv", "cvc", "code"),
+        "url-credentials": ("://",),
+        "email": ("@",),
+    }
 )
 RULE_NAMES: Final = tuple(_PATTERNS)
 """Names of the built-in rules, in the order in which they are applied."""
@@ -148,7 +222,10 @@ RULE_NAMES: Final = tuple(_PATTERNS)
 def built_in() -> tuple[Rule, ...]:
     """Return the built-in rules, compiled once."""
     return tuple(
-        Rule(name, re.compile(pattern), f"[{name}]", _CHECKS.get(name, lambda _: True))
+        Rule(
+            *(name, re.compile(pattern), f"[{name}]", _CHECKS.get(name, lambda _: True)),
+            hints=_HINTS.get(name, ()),
+        )
         for name, pattern in _PATTERNS.items()
     )
 

@@ -32,7 +32,10 @@ LINES = (
     "connected to postgres://{url-credentials}@db/shop",
     "statement: ALTER USER app WITH PASSWORD {password-in-sql}",
 )
+MORE = ("basic dXNlcjpwbGFudGVkUHcx", "password planted3xyz", "otp=9081726354", "AccountKey=plk1==")
+"""Said in odd lines alone, behind all else."""
 NEEDLES = [word.encode() for secret in PLANTED.values() for word in {secret, *secret.split()}]
+NEEDLES += [text.replace("=", " ", 1).split()[1].encode() for text in MORE]
 NEEDLES = [word for word in NEEDLES if len(word) > 4 and word not in (b"planted", b"in", b"sql'")]
 
 
@@ -47,7 +50,7 @@ def planted_log(path, odd=()):
             key = rest.split()[0]
             lines.append(f"{stamp} INFO {key} {luck.choice(LINES).format(**PLANTED)}")
         if "disk failure" in line or "replica lost" in line:
-            lines[-1] += " " + " ".join(LINES).format(**PLANTED)
+            lines[-1] += " " + " ".join((*LINES, *MORE)).format(**PLANTED)
     return write_log(path, lines)
 
 
@@ -139,7 +142,7 @@ def test_audit_says_what_a_model_holds_that_was_trained_without_rules(outcome, t
     """As directories of earlier versions hold it; the secret itself is never shown."""
     place, _ = outcome
     config = tmp_path / "train.yaml"
-    rules = "[" + ", ".join(PLANTED) + ", password-argument, bearer, cookie]"
+    rules = "[" + ", ".join(PLANTED) + ", password-argument, bearer, basic, cookie]"
     config.write_text(
         f"logs: {place}/a.log\nout: {tmp_path}/model\nredact: {{disable: {rules}}}\n"
         "templates: {examples: true}\n"
