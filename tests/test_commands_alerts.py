@@ -127,6 +127,8 @@ def test_dead_letters_are_sent_again_when_that_is_asked(daemon, ask):
         (("silence", "add", "a=b"), 64, "give either --for or --until"),
         (("silence", "add", "a=b", "--for", "soon"), 64, "--for: 'soon' is no duration"),
         (("silence", "add", "a=b", "--for", "36526d"), 64, "is more than a hundred years"),
+        (("silence", "add", "a=b", "--for", "2"), 64, "--for: 2 of what? say 2h, 2m or 2s"),
+        (("feedback", "f00", "--false-alarm", "--for", "1.5"), 64, "say 1.5h, 1.5m or 1.5s"),
         (("silence", "add", "a=b", "--until", "soon"), 64, "--until: 'soon' is no time"),
         (("silence", "add", "a=b", "--until", "2001-01-01"), 64, "end has to be after now"),
         (("silence", "add", "a~b", "--for", "2h"), 64, "'a~b' is no matcher"),

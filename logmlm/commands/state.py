@@ -58,9 +58,17 @@ def daemon_config(path: Path) -> RunConfig:
 
 
 def seconds(option: str, text: str) -> float:
-    """Seconds of a duration such as 2h, of a century at most: what ends has a date."""
+    """Seconds of a duration such as 2h, of a century at most: what ends has a date.
+
+    Raises:
+        UsageError: it is none, or has no unit: 2 may mean hours or seconds.
+
+    """
     from logmlm.config import parse_duration
 
+    number = text.strip()
+    if number.replace(".", "", 1).isdecimal() and float(number):
+        raise UsageError(f"{option}: {number} of what? say {number}h, {number}m or {number}s")
     try:
         found = float(str(parse_duration(text)))
     except ValueError as error:
