@@ -270,6 +270,13 @@ def test_a_named_pipe_to_follow_is_refused_with_what_to_do(write, tmp_path):
         check(write(RUN.replace("'*.log'", "a.log")))
 
 
+def test_standard_input_is_not_followed_as_a_file(write, tmp_path):
+    with pytest.raises(ConfigError, match=r"'source.file.include': - is standard input.*stdin"):
+        check(write(RUN.replace("'*.log'", "'-'")))
+    (tmp_path / "-").touch()
+    check(write(RUN.replace("'*.log'", "./-")))
+
+
 def test_a_file_to_follow_that_is_of_another_encoding_is_noted(write, tmp_path):
     (tmp_path / "a.log").write_text("INFO one\n" * 9, encoding="utf-16")
     assert check(write(RUN))[2].startswith("note: a.log is no text, and is not read: it is UTF-16")

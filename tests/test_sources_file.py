@@ -1291,6 +1291,11 @@ def test_a_named_pipe_by_name_is_refused_with_what_to_do_and_below_a_pattern_tol
     assert caplog.text.count(f"{pipe} is a named pipe, which is not read") == 1
 
 
+def test_standard_input_by_its_sign_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match=r"- is standard input.*source: \{stdin: \{\}\}"):
+        Desk(tmp_path, include=["-"])
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("start_at", ["beginning", "end"])
 def test_a_file_of_another_encoding_is_not_read_but_told_and_counted(

@@ -32,10 +32,16 @@ def refuse_directories(patterns: Iterable[str]) -> None:
     """See that no pattern is the name of something of which nothing would be read.
 
     Raises:
-        ConfigError: one is a directory, a named pipe, a socket or a device.
+        ConfigError: one is a directory, a named pipe, a socket or a device, or stands for standard
+            input elsewhere.
 
     """
     for pattern in patterns:
+        if pattern == "-":
+            raise ConfigError(
+                "- is standard input, which can't be followed; write 'source: {stdin: {}}'"
+                " into a config and use 'logmlm run --config FILE' (of a file of that name: ./-)"
+            )
         if (kind := kind_of(Path(pattern))) is not None:
             raise ConfigError(
                 f"{pattern} is a {kind}, which can't be followed: it holds nothing that could be"
