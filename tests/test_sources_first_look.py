@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from file_parts import LONG_BANNER, Desk
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_sources_file import LONG_BANNER, Desk
 
 from logmlm.errors import StorageError
 from logmlm.sources.checkpoints import Checkpoints
