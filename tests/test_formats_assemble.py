@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config import FormatConfig, WindowConfig
-from logmlm.formats import Assembled, Assembler, get_format
+from logmlm.formats import Assembled, Assembler, detect_format, get_format
 from logmlm.reader import EventReader
 from logmlm.records import Checkpoint, LogLine
 from logmlm.windows import Windower
@@ -450,3 +451,70 @@ def test_headers_are_comments_and_no_events() -> None:
     texts = ["#Version: 1.0", "#Fields: date time", entry, "#no header"]
     assert [line.text for line, _, _ in run(one, lines(texts))] == [entry]
     assert one.discarded == {"comment": 2, "unmatched": 1}
+
+
+LOGCAT = "11-21 14:57:34.123  1234  1240 I ActivityManager: started {}"
+SYSLOG = "Nov 21 14:57:34 web sshd[811]: session {} opened"
+KLOG = "I1121 14:57:34.123456       1 main.go:{}] started"
+RUBY = "I, [2026-11-21T14:57:34.123456 #811]  INFO -- app: job {} done"
+SPRING = (
+    "2026-11-21T14:57:34.123Z  INFO 8 --- [           main] com.example.App  : job {} done".format
+)
+AUDIT = "type=LOGIN msg=audit(1732200000.123:{}): pid=1 uid=0"
+BANNER = r"""
+  .   ____          _            __ _ _
+ /\\ / ___'_ __ _ _(_)_ __  __ _ \ \ \ \
+( ( )\___ | '_ | '_| | '_ \/ _` | \ \ \ \
+ \\/  ___)| |_)| | | | | || (_| |  ) ) ) )
+  '  |____| .__|_| |_|_| |_\__, | / / / /
+ =========|_|==============|___/=/_/_/_/
+ :: Spring Boot ::                (v3.2.0)"""[1:].split("\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "headers", "entry"),
+    [
+        ("logcat", ["--------- beginning of main", "--------- switch to crash"], LOGCAT.format),
+        (
+            "syslog",
+            [
+                "-- Logs begin at Sat 2026-11-21 00:00:01 UTC, end at Sat 2026-11-21 14:57 UTC. --",
+                "-- Journal begins at Sat 2026-11-21 00:00:01 UTC, ends at Sat 2026-11-21. --",
+                "-- Boot 0123456789abcdef0123456789abcdef --",
+                "-- Reboot --",
+            ],
+            SYSLOG.format,
+        ),
+        (
+            "klog",
+            [
+                "Log file created at: 2026/11/21 14:57:34",
+                "Running on machine: web",
+                "Binary: Built with gc go1.22 for linux/amd64",
+                "Log line format: [IWEF]mmdd hh:mm:ss.uuuuuu threadid file:line] msg",
+            ],
+            KLOG.format,
+        ),
+        (
+            "ruby",
+            ["# Logfile created on 2026-11-21 14:57:34 +0000 by logger.rb/v1.5.3"],
+            RUBY.format,
+        ),
+        ("spring", BANNER, SPRING),
+        ("auditd", ["----", "time->Sat Nov 21 14:57:34 2026"], AUDIT.format),
+        ("json", ["[", "]"], '{{"message": "job {} done", "level": "info"}},'.format),
+    ],
+)
+def test_what_stands_in_every_file_of_a_format_is_a_comment(name, headers, entry) -> None:
+    """Also in a short file, and in the midst of one."""
+    texts = [*headers, entry(1), *headers, entry(2)]
+    assert detect_format(texts, FormatConfig()).format.name == name
+    one = assembler(name)
+    assert [line.text for line, _, _ in run(one, lines(texts))] == [entry(1), entry(2)]
+    assert one.discarded == {"comment": 2 * len(headers)}
+
+
+def test_the_comment_of_a_journal_without_entries_is_one() -> None:
+    one = assembler("syslog")
+    assert run(one, lines(["-- No entries --"])) == []
+    assert one.discarded == {"comment": 1}

@@ -68,15 +68,25 @@ _ELASTICSEARCH = (
     r"(?:\[(?P<node>[^\]]{0,300})\] ?)?(?P<message>.*)"
 )
 
+_SPRING_BANNER = re.compile(
+    r"  \.   ____ | /\\\\ / ___'|\( \( \)\\___ \|| \\\\/  ___\)\||  '  \|____\|"
+    r"| =+\|_\|=| :: Spring Boot ::"
+)
+_GLOG_HEADER = re.compile(
+    r"Log file created at: |Running on machine: |Running duration \(|Binary: Built with "
+    r"|Application fingerprint: |Log line format: "
+)
+_RUBY_HEADER = re.compile(r"# Logfile created on .* by logger\.rb")
+
 
 def logback(zone: tzinfo) -> PatternFormat:
     """`%d [%t] %p %c - %m`, as logback and log4j2 are often set up."""
-    return PatternFormat("logback", re.compile(_LOGBACK, re.ASCII), zone)
+    return PatternFormat("logback", re.compile(_LOGBACK, re.ASCII), zone, comment=_SPRING_BANNER)
 
 
 def spring(zone: tzinfo) -> PatternFormat:
     """Spring Boot: `%d %p PID --- [application] [%t] %c : %m`; also `%d %p [%t] %c - %m`."""
-    return PatternFormat("spring", re.compile(_SPRING, re.ASCII), zone)
+    return PatternFormat("spring", re.compile(_SPRING, re.ASCII), zone, comment=_SPRING_BANNER)
 
 
 def python(zone: tzinfo) -> PatternFormat:
@@ -101,7 +111,7 @@ def zap(zone: tzinfo) -> PatternFormat:
 
 def klog(zone: tzinfo) -> PatternFormat:
     """Kubernetes' klog, and glog: `Lmmdd hh:mm:ss.uuuuuu pid file:line] message`."""
-    return PatternFormat("klog", re.compile(_KLOG, re.ASCII), zone)
+    return PatternFormat("klog", re.compile(_KLOG, re.ASCII), zone, comment=_GLOG_HEADER)
 
 
 def go(zone: tzinfo) -> PatternFormat:
@@ -111,7 +121,7 @@ def go(zone: tzinfo) -> PatternFormat:
 
 def ruby(zone: tzinfo) -> PatternFormat:
     """Ruby's Logger, as Rails has it in production: `I, [time #pid]  INFO -- name: message`."""
-    return PatternFormat("ruby", re.compile(_RUBY, re.ASCII), zone)
+    return PatternFormat("ruby", re.compile(_RUBY, re.ASCII), zone, comment=_RUBY_HEADER)
 
 
 def rails(zone: tzinfo) -> PatternFormat:
@@ -123,6 +133,7 @@ def rails(zone: tzinfo) -> PatternFormat:
         refine=_request_of_rails,
         adds=frozenset(("path", "query")),
         by_digits=frozenset(),
+        comment=_RUBY_HEADER,
     )
 
 

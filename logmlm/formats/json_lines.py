@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -29,6 +30,8 @@ _HOLDERS = (
     *("properties", "Properties", "@fields", "protoPayload", "status"),
 )
 """Objects in which a logger's message, level and time may be."""
+_BRACKET = re.compile(r"\s*[\[\]]\s*$")
+"""The first and the last line of a file that is one array, with a record on each line."""
 _MOST_HELD = 2
 _MOST_WRAPPED = 2
 _NAMES = MappingProxyType(
@@ -80,6 +83,7 @@ class JsonFormat:
     zone: tzinfo
     read: Callable[[Record, tzinfo], Fields | None]
     continuation: Continuation = "discard"
+    comment: re.Pattern[str] | None = _BRACKET
 
     def parse(self, text: str, now: float) -> Fields | None:  # noqa: ARG002  JSON's dates have years
         """See `LineFormat.parse`."""
@@ -102,6 +106,8 @@ def load_object(text: str) -> Record | None:
     """Return the JSON object that a text is; None if it is none, or is nested too deep."""
     if not text.lstrip().startswith("{"):
         return None
+    if text.endswith(","):
+        text = text[:-1]  # within an array
     try:
         record = read_json(text)
     except (ValueError, RecursionError):  # not JSON, or nested too deep for the parser

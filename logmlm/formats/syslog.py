@@ -29,6 +29,9 @@ _RFC5424 = (
 )
 _PARAMETER = re.compile(r' ([^\s="\]]{1,32})="((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r'\\(["\\\]])')
+_JOURNALCTL = re.compile(
+    r"-- (?:(?:Logs begin|Journal begins) at |(?:Boot [\da-f]{32}|Reboot|No entries) --)"
+)
 _FACILITIES = 24
 _FACILITY = "syslog.facility.code"
 
@@ -46,6 +49,7 @@ def syslog(zone: tzinfo) -> PatternFormat:
         refine=_with_priority,
         adds=frozenset((_FACILITY,)),
         by_digits=frozenset(("_pri",)),
+        comment=_JOURNALCTL,
         otherwise=replace(rfc5424(zone), otherwise=with_priority_alone(zone, _with_priority)),
     )
 

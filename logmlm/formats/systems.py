@@ -27,6 +27,9 @@ _LOGCAT = (
     rf"{CLOCK} +(?P<pid>\d+) +(?P<_thread>\d+) (?P<level>[VDIWEFA]) "
     r"(?P<logger>[^:\s][^:]{0,200}?) *: ?(?P<message>.*)"
 )
+_LOGCAT_BUFFER = re.compile(r"--------- (?:beginning of|switch to) \w")
+_AUSEARCH = re.compile(r"----\s*$|time->\w")
+"""Between the events that ausearch prints."""
 
 
 def auditd(zone: tzinfo) -> PatternFormat:
@@ -39,6 +42,7 @@ def auditd(zone: tzinfo) -> PatternFormat:
         more=_pairs_of_audit,
         adds=frozenset(("pid", "auid", "exe", "comm", "user", "client", "rule")),
         by_digits=frozenset(("type",)),
+        comment=_AUSEARCH,
     )
 
 
@@ -65,6 +69,7 @@ def logcat(zone: tzinfo) -> PatternFormat:
         refine=_thread_of_logcat,
         adds=frozenset(("thread.id",)),
         by_digits=frozenset(),
+        comment=_LOGCAT_BUFFER,
     )
 
 
