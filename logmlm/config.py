@@ -297,6 +297,23 @@ class WindowConfig(Section):
         return key
 
 
+_WINDOW_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "gap": ("session",),
+        "max_age": ("session",),
+        "span": ("time",),
+        "host_skew": ("session", "time"),
+    }
+)
+"""Settings of a window that not every kind heeds, and the kinds that do."""
+
+
+def unheeded(setting: str, kind: str) -> str:
+    """Return which kinds of windows heed a setting; empty if this one does."""
+    kinds = _WINDOW_KINDS.get(setting, (kind,))
+    return "" if kind in kinds else " and ".join(kinds)
+
+
 class ModelConfig(Section):
     """The encoder and how it is trained."""
 
@@ -357,3 +374,15 @@ class TrainingConfig(Section):
         if threshold.folds == 1:  # model directories of older versions may say so
             raise ValueError("folds 1 leaves nothing to train on; give 2 or more, 0 or auto")
         return threshold
+
+
+class TrainingFile(TrainingConfig):
+    """What a file says of a training: `logs` and `out` may be left to the command line."""
+
+    logs: Annotated[Strings, Field(min_length=1)] = ()
+    out: Place = Path()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Keys that the command line is to give."""
+        return tuple(key for key in ("logs", "out") if key not in self.model_fields_set)

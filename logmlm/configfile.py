@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from logmlm.config import Section, TrainingConfig
+from logmlm.config import Section, TrainingConfig, TrainingFile, WindowConfig, unheeded
 from logmlm.configdocument import Document, Location
 from logmlm.errors import ConfigError, UsageError
 from logmlm.kafkaconfig import KafkaSourceConfig
@@ -36,11 +36,12 @@ def read_training_config(
     path: Path,
     environment: Mapping[str, str] | None = None,
     over: Mapping[str, Any] = MappingProxyType({}),
+    window_kind: str | None = None,
 ) -> TrainingConfig:
     """Read what `logmlm train` is told; `environment` fills `${VAR}` (None: the process's own).
 
     The keys of `over` (`logs`, `out` from the command line) replace those of the file, which may
-    then leave them out.
+    then leave them out. `window_kind` is the kind that the command line asks for.
 
     Raises:
         ConfigError: the file can't be read, or is wrong; the text has one line for each
@@ -51,7 +52,9 @@ def read_training_config(
     if _kind(document) is RunConfig:
         raise ConfigError(f"{path}: this is a config for running; use it with logmlm run --config")
     document.data |= over
-    return _check(document, TrainingConfig)
+    config = _check(document, TrainingConfig)
+    _refuse_unheeded(document, config.window, window_kind or config.window.kind)
+    return config
 
 
 def read_run_config(path: Path, environment: Mapping[str, str] | None = None) -> RunConfig:
@@ -64,13 +67,33 @@ def read_run_config(path: Path, environment: Mapping[str, str] | None = None) ->
 
 def read_config(
     path: Path, environment: Mapping[str, str] | None = None
-) -> TrainingConfig | RunConfig:
-    """Read a config of either kind; its keys decide which; as `read_training_config`."""
+) -> TrainingFile | RunConfig:
+    """Read a config of either kind; its keys decide which; as `read_training_config`.
+
+    One for training is a `TrainingFile`.
+    """
     document = Document.read(path, environment)
     kind = _kind(document)
     if kind is None:
         raise _of_no_kind(document)
-    return _check(document, kind)
+    if kind is RunConfig:
+        return _check(document, kind)
+    config = _check(document, TrainingFile)
+    _refuse_unheeded(document, config.window, config.window.kind)
+    return config
+
+
+def _refuse_unheeded(document: Document, window: WindowConfig, kind: str) -> None:
+    """See that each setting of windows says something of windows of that kind.
+
+    Defaults may be written out.
+    """
+    for key in window.model_fields_set:
+        kinds = unheeded(key, kind)
+        if kinds and getattr(window, key) != WindowConfig.model_fields[key].default:
+            line = document.place(("window", key))[1]
+            text = f"'window.{key}' says nothing of windows of kind '{kind}'; it is for {kinds}"
+            raise document.error(line, f"{text} ('window.kind')")
 
 
 def read_kafka_config(

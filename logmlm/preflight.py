@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from logmlm.backtracking import is_linear
-from logmlm.config import FormatConfig, TrainingConfig
+from logmlm.config import FormatConfig, TrainingConfig, TrainingFile
 from logmlm.configfile import read_config
 from logmlm.daemon import state_directory
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
@@ -66,7 +66,7 @@ def validate(
     config = read_config(path, environment)
     kind = "training" if isinstance(config, TrainingConfig) else "running"
     found = [f"{path} is a right config for {kind}"]
-    if isinstance(config, TrainingConfig):
+    if isinstance(config, TrainingFile):
         return found + _check_training(path, config)
     try:
         manifest = read_model(config.model.path)
@@ -77,22 +77,38 @@ def validate(
     return found + _check_followed(config, manifest)
 
 
-def _check_training(path: Path, config: TrainingConfig) -> list[str]:
+def _check_training(path: Path, config: TrainingFile) -> list[str]:
     """What `train` would refuse before it reads a line is refused here, in its words."""
     _check_logs(path, config)
     with _named(path, "labels"):
         if config.labels is not None and str(config.labels) != LABELS_IN_LINE:
             Labels.read(config.labels)
-    with _named(path, "out"):
-        check_replaceable(config.out, (FILE_NAME,))
-    _need_writable(path, "out", config.out)
+    if "out" not in config.left_out:
+        with _named(path, "out"):
+            check_replaceable(config.out, (FILE_NAME,))
+        _need_writable(path, "out", config.out)
     with _named(path, "format"):
         candidates(config.format) if config.format.name == "auto" else get_format(config.format)
     with _named(path, "templates"):
         Templates(config.templates)
     with _named(path, "model.device"):
         check_device(config.model.device)
-    return ["logs are there, and the model directory can be written", *_check_lines(path, config)]
+    masks = [(mask.name, mask.pattern) for mask in config.templates.extra_masks]
+    slow = _slow_patterns(config.format, config.window.key, masks)
+    return [*_places(path, config), *slow, *_check_lines(path, config)]
+
+
+def _places(path: Path, config: TrainingFile) -> list[str]:
+    """Say of logs and model directory that they are good, or what the command line is to give."""
+    if not config.left_out:
+        return ["logs are there, and the model directory can be written"]
+    words = {"logs": "LOG", "out": "--out DIR"}
+    given = " ".join(words[key] for key in config.left_out)
+    keys = " and ".join(f"'{key}'" for key in config.left_out)
+    return [
+        f"note: {keys} {'are' if len(config.left_out) > 1 else 'is'} to be given on the command"
+        f" line: logmlm train --config {path} {given}"
+    ]
 
 
 def _check_lines(path: Path, config: TrainingConfig) -> list[str]:
@@ -108,9 +124,7 @@ def _check_lines(path: Path, config: TrainingConfig) -> list[str]:
         line_format, _ = choose_format(config.format, first, said.append)
     multiline = config.format.named(line_format.name).multiline
     reader = EventReader(*(line_format, config.window.key, lambda _: ""), multiline, finished=True)
-    masks = [(mask.name, mask.pattern) for mask in config.templates.extra_masks]
-    slow = _slow_patterns(config.format, config.window.key, masks)
-    return said + slow + _doubts(reader, first)
+    return said + _doubts(reader, first)
 
 
 def _check_followed(config: RunConfig, manifest: Manifest) -> list[str]:

@@ -178,6 +178,12 @@ def test_a_size_beside_a_config_of_time_windows_is_a_duration(config, tmp_path):
     text = config.read_text().replace("kind: session", "kind: time\n  span: 9s")
     config.write_text(text)
     outcome = logmlm("train", "--config", config, "--size", "5s")
+    assert outcome.code == 78
+    assert "'window.gap' says nothing of windows of kind 'time'; it is for session" in outcome.err
+    config.write_text(text.replace("gap: ", "max_age: "))
+    assert "'window.max_age' says nothing" in logmlm("validate", config).err
+    config.write_text("\n".join(row for row in text.splitlines() if "gap: " not in row))
+    outcome = logmlm("train", "--config", config, "--size", "5s")
     assert outcome.code == 0, outcome.err
     window = Manifest.read(tmp_path / "m").window
     assert (window.kind, window.span, window.key) == ("time", 5.0, KEY)
@@ -205,7 +211,15 @@ def test_a_key_beside_a_config_of_time_windows_implies_sessions(config, tmp_path
         ),
         (["LOG", "--out", "OUT", "--size", "900"], "--size should be less than or equal to 510"),
         (
-            ["LOG", "--out", "OUT", "--gap", "soon"],
+            ["LOG", "--out", "OUT", "--gap", "5s"],
+            "--gap says nothing of count windows; it is for session windows: give --key KEY too\n",
+        ),
+        (
+            ["LOG", "--out", "OUT", "--gap", "5s", "--window", "time", "--key", "host"],
+            "--gap says nothing of time windows; it is for session windows: give --key KEY too and",
+        ),
+        (
+            ["LOG", "--out", "OUT", "--key", "k", "--gap", "soon"],
             "--gap 'soon' is no duration; write it like 30s",
         ),
         (["LOG", "--out", "OUT", "--window", "time", "--size", "x"], "--size 'x' is no duration;"),

@@ -282,6 +282,20 @@ def test_a_file_to_follow_that_is_of_another_encoding_is_noted(write, tmp_path):
     assert check(write(RUN))[2].startswith("note: a.log is no text, and is not read: it is UTF-16")
 
 
+def test_logs_and_out_may_be_left_to_the_command_line_and_the_rest_is_checked(write, tmp_path):
+    text = "window: {kind: session, key: '(?:\\w+\\s?)+$'}\nlabels: in-line\n"
+    said = check(write(text))
+    assert said[1].startswith("note: 'logs' and 'out' are to be given on the command line: logmlm ")
+    assert said[1].endswith("c.yaml LOG --out DIR")
+    assert said[2].startswith("note: 'window.key': the pattern")
+    (tmp_path / "a.log").write_text("2026-11-21T10:00:00Z INFO opened\n" * 30)
+    said = check(write(text + "logs: a.log\n"))
+    assert said[1].startswith("note: 'out' is to be given on the command line: ")
+    assert any(each.startswith("format: ") for each in said)
+    with pytest.raises(ConfigError, match="'labels': "):
+        check(write(text.replace("in-line", "none.csv")))
+
+
 def test_a_pattern_that_may_backtrack_is_noted_with_its_key(write, tmp_path):
     (tmp_path / "a.log").write_text("2026-11-21T10:00:00Z INFO opened\n" * 30)
     good = "logs: a.log\nout: m\nwindow: {kind: session, key: 'ord-(\\d+)'}\n"

@@ -138,7 +138,10 @@ def _config(
     from logmlm.configfile import read_training_config
 
     given = _given({"logs": logs or None, "out": options["out"]})
-    base = read_training_config(config_file, over=given).model_dump() if config_file else {}
+    base: dict[str, Any] = {}
+    if config_file:
+        kind = options["window"] or ("session" if options["key"] else None)
+        base = read_training_config(config_file, over=given, window_kind=kind).model_dump()
     merged = _merged(base, _sections(logs, options, base.get("window", {}).get("kind")))
     for name, what in (("logs", "LOG files"), ("out", "--out DIR")):
         if not merged.get(name):
@@ -187,8 +190,15 @@ def _sections(
     logs: tuple[str, ...], options: dict[str, Any], configured_kind: str | None
 ) -> dict[str, Any]:
     """The options as a config's sections; what was not given is left out."""
+    from logmlm.config import unheeded
+
     kind = options["window"] or ("session" if options["key"] else configured_kind) or "count"
     size_name = "span" if kind == "time" else "size"
+    if options["gap"] and (kinds := unheeded("gap", kind)):
+        raise UsageError(
+            f"--gap says nothing of {kind} windows; it is for {kinds} windows: give --key KEY too"
+            f"{' and --window session' if options['window'] else ''}"
+        )
     if kind != "time" and options["size"] and not options["size"].isdigit():
         raise UsageError(
             f"--size is a number of lines, not '{options['size']}'; a span of time needs"
