@@ -34,10 +34,10 @@ demo-kafka: $(INSTALLED)  ## the same through a real Kafka topic, alerts to an H
 	$(OFFLINE) $(BIN)/python sample_logs/demo_kafka.py
 
 kafka:  ## bring the Apache Kafka that the tests run against, into .cache
-	$(PYTHON) tests/fetch_kafka.py
+	$(PYTHON) tests/support/fetch_kafka.py
 
 soak: $(TESTED)  ## break it for hours: ROWS="kill rebalance", SCALE=0.05, SOAK=--allow-missing
-	$(OFFLINE) $(BIN)/python tests/soak.py $(ROWS) --scale $(or $(SCALE),1) $(SOAK)
+	$(OFFLINE) $(BIN)/python tests/soak/soak.py $(ROWS) --scale $(or $(SCALE),1) $(SOAK)
 
 test: lint types pytest  ## ruff, mypy, pytest with coverage
 

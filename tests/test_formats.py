@@ -38,7 +38,7 @@ class Golden(NamedTuple):
 GOLDEN = [
     Golden(**case)
     for case in yaml.safe_load(
-        Path(__file__).with_name("formats_golden.yaml").read_text(encoding="utf-8")
+        (Path(__file__).parent / "data/formats_golden.yaml").read_text(encoding="utf-8")
     )
 ]
 

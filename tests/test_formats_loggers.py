@@ -19,7 +19,9 @@ from logmlm.reader import EventReader
 from logmlm.records import LogLine
 from logmlm.sources.kafka_records import RecordReader
 
-CASES = yaml.safe_load(Path(__file__).with_name("json_golden.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(
+    (Path(__file__).parent / "data/json_golden.yaml").read_text(encoding="utf-8")
+)
 NAMES = [case["logger"] for case in CASES]
 JSON = FormatConfig(name="json")
 RECEIVED = 1_796_000_000.0

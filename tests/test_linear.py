@@ -20,7 +20,7 @@ from logmlm.maskadvice import advice
 from logmlm.masks import BUILT_IN, Masks, choose
 
 GOLDEN: dict[str, list[str]] = {}
-for _entry in yaml.safe_load((Path(__file__).parent / "formats_golden.yaml").read_text()):
+for _entry in yaml.safe_load((Path(__file__).parent / "data/formats_golden.yaml").read_text()):
     GOLDEN.setdefault(_entry["format"], []).append(_entry["line"])
 NO_EXAMPLE = ""
 

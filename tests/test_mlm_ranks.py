@@ -45,7 +45,7 @@ with joined() as ranks:
 
 
 def words(where: Path, epochs: int, trainings: int = 1) -> list[object]:
-    return ["-c", PROGRAM, Path(__file__).parent, where, epochs, trainings]
+    return ["-c", PROGRAM, Path(__file__).parent / "support", where, epochs, trainings]
 
 
 EPOCHS = 12

@@ -224,7 +224,7 @@ def test_a_training_that_is_killed_and_started_again_ends_with_the_same_weights(
     tmp_path: Path,
 ) -> None:
     texts = TEXTS * 2
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)]
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent / "support"), str(tmp_path)]
     with subprocess.Popen(
         [*command, " ".join(texts)], stdout=subprocess.PIPE, text=True
     ) as process:

@@ -77,7 +77,7 @@ if __name__ == "__main__":
 def test_processes_end_at_once_with_the_main_one(end: signal.Signals, tmp_path: Path) -> None:
     program = tmp_path / "main.py"
     program.write_text(MAIN)
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    path = os.pathsep.join([str(Path(__file__).parent / "support"), *sys.path])
     command = [sys.executable, str(program)]
     environment = os.environ | {"PYTHONPATH": path}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as main:

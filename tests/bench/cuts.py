@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from cut_parts import BEGIN, KEY, Log, service_log
 
 GAP_S = 180

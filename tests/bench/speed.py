@@ -23,7 +23,7 @@ from speeds.figure import Figure, Options, SkippedError
 
 from logmlm.processes import collector_spared
 
-sys.path.append(str(Path(__file__).parents[1]))  # some use parts of the tests
+sys.path.append(str(Path(__file__).parents[1] / "support"))  # some use parts of the tests
 NAMES = ("parse", "alerts", "exact", "fresh", "kafka", "train", "start", "growth")
 
 

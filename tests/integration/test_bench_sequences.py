@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).parent / "bench" / "sequences.py"
+PROGRAM = Path(__file__).parents[1] / "bench" / "sequences.py"
 FIGURES = {"f1", "precision", "recall", "roc_auc", "pr_auc", "false_alarm_rate"}
 RULES = {"unseen_template", "count_vector", "two_gram", "length", "isolation_forest", "pca"}
 

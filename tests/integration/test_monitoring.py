@@ -12,7 +12,7 @@ from metrics_parts import series, worked
 
 from logmlm.metrics import Metrics
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 RULES = CONFIGS / "prometheus-rules.yaml"
 DASHBOARD = CONFIGS / "grafana-dashboard.json"
 needs_promtool = pytest.mark.skipif(

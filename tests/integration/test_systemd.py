@@ -14,7 +14,7 @@ from logmlm.errors import ConfigError, DataError
 from logmlm.outside import HEALTHY_WITHIN_S
 from logmlm.signals import GRACE_S
 
-UNITS = Path(__file__).parents[1] / "systemd"
+UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = UNITS / "logmlm@.service"
 DROP_INS = UNITS / "logmlm@.service.d"
 MAX_EXPOSURE = 2.0

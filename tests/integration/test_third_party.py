@@ -51,7 +51,7 @@ def test_minicons_gives_each_event_the_same_surprisal(saved: Path, scorer: Score
 
 def examples() -> list[str]:
     """Return the README's Python examples."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     return re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
 
 

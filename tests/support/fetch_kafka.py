@@ -21,7 +21,7 @@ SHA512 = (
     "c7d7b2318cb51aa0c61d3246a51c349210073c5c9b754947ef965a439f2f939e"
     "8600f204e134a75ac31faf3829c9370960ef7c6a9886c8a1dbf0339a21f4c54c"
 )
-CACHE = Path(__file__).parents[1] / ".cache"
+CACHE = Path(__file__).parents[2] / ".cache"
 
 
 def main(environment, cache, wanted=SHA512):

@@ -2,7 +2,7 @@
 
 make soak
 make soak ROWS="kill rebalance" SCALE=0.05
-.venv/bin/python tests/soak.py --short --allow-missing
+.venv/bin/python tests/soak/soak.py --short --allow-missing
 
 The trials are those of the tests, with the full figures. A row that falls short of what is asked
 makes the exit status 1, and so does one whose program is missing, unless that is allowed.
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHORT = 0.05
 Trial = Callable[[Path, float], str]
 EQUAL = "alert ids equal those of `score`: 0 missing, 0 more"
@@ -369,6 +369,8 @@ def main(arguments: list[str] | None = None, rows: Mapping[str, Row] = ROWS) -> 
 
 if __name__ == "__main__":
     # This checkout's logmlm is what is tried, also in the programs that the trials start.
-    sys.path.insert(0, str(ROOT))
-    os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    places = [str(ROOT), str(ROOT / "tests/support")]
+    sys.path[:0] = places
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*places, before])
     sys.exit(main())

@@ -9,7 +9,7 @@ from http_parts import alert
 
 from logmlm.sinks.base import json_line
 
-PLACE = Path(__file__).parents[1] / "sample_logs/demo.py"
+PLACE = Path(__file__).parents[2] / "sample_logs/demo.py"
 INCIDENTS = """\
 start,end,kind,what
 2026-11-01T10:00:00.500Z,2026-11-01T10:00:10.000Z,crash,a backend is killed

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCH = Path(__file__).parent / "bench"
+BENCH = Path(__file__).parents[1] / "bench"
 IMPORTS = """
 import importlib, sys
 sys.path[:0] = [sys.argv[1], sys.argv[2]]

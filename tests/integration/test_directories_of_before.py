@@ -18,7 +18,7 @@ from logmlm.manifest import Manifest
 from logmlm.records import Checkpoint
 from logmlm.sources import journal_state, kafka_positions
 
-BEFORE = Path(__file__).parent / "data" / "before"
+BEFORE = Path(__file__).parents[1] / "data" / "before"
 SCORES = json.loads((BEFORE / "scores.json").read_text())
 STATE = json.loads((BEFORE / "state.json").read_text())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from offline_parts import service_log
 
-sys.path.insert(0, str(Path(__file__).parent / "bench"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 import hdfs
 import samples
 
