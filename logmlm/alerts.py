@@ -11,7 +11,7 @@ from types import MappingProxyType
 from logmlm.explanation import line_text, printable, surge_text
 from logmlm.formats import attribute
 from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Fields, Score
-from logmlm.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import rfc3339
 from logmlm.windowid import window_id
 
 ALERT_NAME = "LogAnomaly"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from logmlm.errors import LogmlmError, UnreachableError, UsageError
 from logmlm.kafkaconfig import Port
 from logmlm.sourceconfig import host_and_port
-from logmlm.storage import PRIVATE
+from logmlm.system.atomic_files import PRIVATE
 
 if TYPE_CHECKING:
     from ray.data import Dataset

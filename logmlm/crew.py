@@ -18,8 +18,8 @@ from logmlm.formats import get_format
 from logmlm.layouts import columns
 from logmlm.parsed import Found
 from logmlm.parsing import Again, Batch, Packed, Parsing, batched, unpacked
-from logmlm.processes import available_cpus, interrupts_ignored
 from logmlm.records import LogLine
+from logmlm.system.processes import available_cpus, interrupts_ignored
 
 SMALL_LINES = 100_000
 """Lines that are parsed in this process before others are started: these take a second to come."""

@@ -35,7 +35,6 @@ from logmlm.explanation import render
 from logmlm.manifest import Manifest
 from logmlm.metrics import Metrics
 from logmlm.outside import Outside
-from logmlm.processes import spare_collector
 from logmlm.receivers import receivers
 from logmlm.records import WINDOW_RULES, Alert, Score
 from logmlm.reloading import Loaded, Running
@@ -46,7 +45,8 @@ from logmlm.sources.base import Source
 from logmlm.sources.kinds import Model, Surroundings, open_source
 from logmlm.state import State
 from logmlm.statedir import default_directory
-from logmlm.storage import PRIVATE, PRIVATE_DIRECTORY, write_json
+from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, write_json
+from logmlm.system.processes import spare_collector
 from logmlm.windowid import window_id
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import Literal, TextIO
 
 from logmlm.alertjson import dump_alert, load_alert
 from logmlm.records import Alert
-from logmlm.rfc3339 import rfc3339
 from logmlm.state import Row, State
+from logmlm.system.rfc3339 import rfc3339
 
 Judgement = Literal["false alarm", "true"]
 COLUMNS = ("start", "end", "name", "verdict", "alert", "key", "origin", "pattern")

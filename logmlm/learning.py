@@ -30,7 +30,7 @@ from logmlm.reader import ByMask, EventReader
 from logmlm.records import UNKNOWN, Window
 from logmlm.shards import seams_of
 from logmlm.skewreport import warn_of_skew
-from logmlm.storage import private_opener
+from logmlm.system.atomic_files import private_opener
 from logmlm.templates import Templates
 from logmlm.windows import Windower
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from logmlm.jsontext import dump_json, one_line
 from logmlm.serviceconfig import LogConfig
+from logmlm.system.json_text import dump_json, one_line
 
 TALKATIVE = ("urllib3", "requests")
 """Libraries whose words below an error hold addresses, which may be secrets."""

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from logmlm.config import FormatConfig, ModelConfig, Section, ThresholdConfig, WindowConfig
 from logmlm.errors import ModelError
-from logmlm.storage import restore, write_json
+from logmlm.system.atomic_files import restore, write_json
 
 VERSION: Final = 1
 FILE_NAME: Final = "manifest.json"

@@ -22,7 +22,7 @@ from logmlm.calibration import KINDS, Calibration, Kind
 from logmlm.errors import ModelError, StorageError
 from logmlm.manifest import FILE_NAME as MANIFEST_FILE
 from logmlm.screen import Screen
-from logmlm.storage import PRIVATE_DIRECTORY, swap, sync, write_json
+from logmlm.system.atomic_files import PRIVATE_DIRECTORY, swap, sync, write_json
 
 WINDOWS_FILE = "windows.npz"
 CALIBRATION_FILE = "calibration.json"

@@ -12,10 +12,10 @@ from typing import Protocol
 
 from logmlm.httpserver import HttpServer
 from logmlm.metrics import CONTENT_TYPE, Metrics
-from logmlm.secretfile import read_secret
 from logmlm.service import Service
 from logmlm.serviceconfig import Address, HttpConfig
 from logmlm.silenceapi import Reply, SilenceApi
+from logmlm.system.secret_file import read_secret
 
 HEALTHY_WITHIN_S = 60.0
 """A loop that did not go round for so long is not healthy."""

@@ -30,7 +30,6 @@ from logmlm.reader import EventReader
 from logmlm.receivers import receivers
 from logmlm.records import LogLine
 from logmlm.runconfig import RunConfig
-from logmlm.secretfile import read_secret
 from logmlm.sourceconfig import SourceConfig
 from logmlm.sources import journalctl
 from logmlm.sources.archive import STDIN, expand, read_lines, refuse_empty
@@ -39,6 +38,7 @@ from logmlm.sources.fingerprint import HEAD_BYTES
 from logmlm.sources.listeners import bind, unbind
 from logmlm.sources.nontext import no_text
 from logmlm.sources.packed import MAGIC
+from logmlm.system.secret_file import read_secret
 from logmlm.templates import Templates
 from logmlm.training import DETECTION_LINES, check_device, choose_format
 
@@ -280,7 +280,7 @@ def _there(pattern: str) -> Iterator[str]:
 def _check_kafka(config: SourceConfig) -> None:
     """See that secrets and certificates are there; no broker is called."""
     if config.kafka is not None:
-        from logmlm.kafkaclient import client_options
+        from logmlm.system.kafka import client_options
 
         client_options(config.kafka)
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from logmlm.errors import StorageError
 from logmlm.evaluation import Evaluation, Truth
 from logmlm.rules import FloatArray, Verdict
-from logmlm.storage import ORDINARY, atomic_path, write_json, write_text
+from logmlm.system.atomic_files import ORDINARY, atomic_path, write_json, write_text
 
 _NORMAL, _LABELLED = "tab:blue", "tab:red"
 _DOTS_PER_INCH = 120

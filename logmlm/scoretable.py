@@ -10,9 +10,9 @@ from typing import Any, TextIO
 
 from logmlm.errors import UsageError
 from logmlm.explanation import END_OF_WINDOW
-from logmlm.jsontext import UNSEEN, Writer, dump_json, writable
 from logmlm.records import LogLine, Score, Window
-from logmlm.storage import ORDINARY, atomic_path, is_special
+from logmlm.system.atomic_files import ORDINARY, atomic_path, is_special
+from logmlm.system.json_text import UNSEEN, Writer, dump_json, writable
 
 IdOf = Callable[[Window], str]
 

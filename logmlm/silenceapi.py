@@ -21,9 +21,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from logmlm.errors import StorageError, UsageError
 from logmlm.matchers import Matcher
-from logmlm.rfc3339 import rfc3339
 from logmlm.silences import Silence, add_silence, expire_silence, silences
 from logmlm.state import State
+from logmlm.system.rfc3339 import rfc3339
 
 ALL = "/api/v2/silences"
 ONE = "/api/v2/silence/"

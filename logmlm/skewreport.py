@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from math import inf
 
-from logmlm.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import rfc3339
 from logmlm.watermark import Outliers, host_of
 
 EVERY_S = 3600.0

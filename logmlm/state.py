@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from logmlm.errors import StorageError
-from logmlm.storage import PRIVATE, sync
+from logmlm.system.atomic_files import PRIVATE, sync
 from logmlm.tables import TABLES, TRANSACTIONS, VERSION, checksum, counted, make_tables, schema
 from logmlm.tally import SUFFIX, Tally
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from logmlm.errors import StorageError
-from logmlm.storage import private_opener, sync
+from logmlm.system.atomic_files import private_opener, sync
 
 SUFFIX = "-tally"
 _BYTES = 30

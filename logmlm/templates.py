@@ -22,7 +22,7 @@ from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks, Pair, choose
 from logmlm.matcher import WILDCARD, Matcher
 from logmlm.records import UNKNOWN
 from logmlm.redaction import Redactor
-from logmlm.storage import write_json
+from logmlm.system.atomic_files import write_json
 from logmlm.template_file import VERSION, TemplateEntry, check_state, digest_of, read_state
 
 _EXAMPLE_LENGTH = 300

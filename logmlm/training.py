@@ -28,11 +28,11 @@ from logmlm.mlm.data import MIN_WINDOWS
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
 from logmlm.parsed import Found
 from logmlm.parsing import Batch, Parsing
-from logmlm.processes import collector_spared
 from logmlm.reader import NO_LINES
 from logmlm.records import LogLine
 from logmlm.sources.archive import refuse_damaged
-from logmlm.storage import PRIVATE, PRIVATE_DIRECTORY, private_opener, restore
+from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, restore
+from logmlm.system.processes import collector_spared
 from logmlm.templates import Templates
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from worker_parts import work
 
 from logmlm.errors import DataError, LogmlmError
 from logmlm.mlm.workers import run_all
-from logmlm.processes import available_cpus
+from logmlm.system.processes import available_cpus
 
 
 def squares(count: int) -> list[tuple[str, int]]:

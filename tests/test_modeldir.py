@@ -29,7 +29,7 @@ from logmlm.modeldir import (
     save_calibration,
 )
 from logmlm.screen import Screen
-from logmlm.storage import restore
+from logmlm.system.atomic_files import restore
 
 
 @pytest.fixture

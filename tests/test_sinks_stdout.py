@@ -11,9 +11,9 @@ from logmlm.errors import StorageError
 from logmlm.explanation import render
 from logmlm.groups import single
 from logmlm.records import Delivery
-from logmlm.rfc3339 import rfc3339
 from logmlm.sinkconfig import StdoutConfig
 from logmlm.sinks.stdout import StdoutSink
+from logmlm.system.rfc3339 import rfc3339
 
 
 class Terminal(io.StringIO):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.linetext import without_controls
 from logmlm.sources import blocks
 from logmlm.sources.blocks import log_lines
+from logmlm.system.line_text import without_controls
 
 LINES = st.lists(st.binary(max_size=30), max_size=12)
 

@@ -12,9 +12,9 @@ from kafka_parts import PASSWORD, free_ports, running_broker
 from kafka_sources import opener, read, texts, until
 
 from logmlm.errors import ConfigError, DataError, StorageError, UnreachableError
-from logmlm.kafkaclient import Clients
 from logmlm.records import Checkpoint
 from logmlm.sources.base import Changes
+from logmlm.system.kafka import Clients
 
 
 def test_records_come_in_order_and_reading_goes_on_at_the_safe_position(broker, topic, open_source):

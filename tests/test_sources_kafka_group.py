@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from kafka import KafkaConsumer, KafkaProducer
 from kafka_sources import texts, until
 
-from logmlm.kafkaclient import Clients
+from logmlm.system.kafka import Clients
 
 
 def given(*sources):

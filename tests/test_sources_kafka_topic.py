@@ -12,8 +12,8 @@ from offline_parts import TRAIN, logmlm, service_log
 from logmlm.configfile import read_kafka_config
 from logmlm.errors import ConfigError, DataError, StorageError, UnreachableError
 from logmlm.kafkaaddress import KafkaAddress
-from logmlm.kafkaclient import Clients
 from logmlm.sources.kafka_topic import KafkaTopic
+from logmlm.system.kafka import Clients
 
 BEGIN = 1_700_000_000
 

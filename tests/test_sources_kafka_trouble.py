@@ -18,10 +18,10 @@ from kafka.errors import (
 from kafka.structs import MemberState
 
 from logmlm.errors import DataError, UnreachableError
-from logmlm.kafkaclient import Clients
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint
 from logmlm.sources.kafka import LOOK_EVERY_S, KafkaSource
+from logmlm.system.kafka import Clients
 
 P, NAME = TopicPartition("t", 0), "t/0"
 

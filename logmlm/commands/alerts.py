@@ -10,7 +10,7 @@ import click
 
 from logmlm.commands.state import opened, output_option, state_options
 from logmlm.errors import UsageError
-from logmlm.jsontext import dump_json
+from logmlm.system.json_text import dump_json
 
 if TYPE_CHECKING:
     from logmlm.alertlist import KnownAlert
@@ -93,8 +93,8 @@ def _is_one_of(known: KnownAlert, wanted: list[str]) -> bool:
 
 def as_json(known: KnownAlert) -> str:
     """An alert, and what became of it, as a JSON object."""
-    from logmlm.rfc3339 import rfc3339
     from logmlm.sinks.base import json_line
+    from logmlm.system.rfc3339 import rfc3339
 
     more: dict[str, Any] = {
         "made_at": rfc3339(known.at),
@@ -107,7 +107,7 @@ def as_json(known: KnownAlert) -> str:
 
 def as_row(known: KnownAlert) -> str:
     """An alert on one row: id, time, what became of it, severity, summary."""
-    from logmlm.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import rfc3339
 
     alert = known.alert
     words = (alert.labels.get("severity", ""), alert.annotations.get("summary", ""))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from logmlm.commands.state import output_option
-from logmlm.jsontext import dump_json, one_line
+from logmlm.system.json_text import dump_json, one_line
 
 if TYPE_CHECKING:
     from logmlm.config import RedactionConfig

@@ -11,7 +11,7 @@ import click
 
 from logmlm.commands.state import opened, output_option, seconds, state_options
 from logmlm.errors import UsageError
-from logmlm.jsontext import dump_json
+from logmlm.system.json_text import dump_json
 
 if TYPE_CHECKING:
     from logmlm.feedback import Feedback, Judgement
@@ -59,7 +59,7 @@ def _say(
 ) -> None:
     from logmlm.alertlist import find_alert
     from logmlm.feedback import give_feedback
-    from logmlm.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import rfc3339
 
     now = time.time()
     with opened(*where) as state:
@@ -96,7 +96,7 @@ def _list(state_dir: Path | None, config: Path | None, output: str) -> None:
 
 
 def _show(said: Feedback, mutes: bool, output: str) -> None:
-    from logmlm.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import rfc3339
 
     row = {
         "alert": said.alert.id,

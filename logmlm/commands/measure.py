@@ -77,7 +77,7 @@ def evaluate(
 
     from logmlm.commands.progress import Progress
     from logmlm.labels import Labels
-    from logmlm.storage import check_folder
+    from logmlm.system.atomic_files import check_folder
 
     if report is not None:
         check_folder(report)
@@ -151,7 +151,7 @@ def explain(
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
     from logmlm.errors import UsageError
     from logmlm.explanation import render
-    from logmlm.jsontext import writable
+    from logmlm.system.json_text import writable
 
     logs = _checked(model, logs)
     detector = _detector(model, device, exact)
@@ -199,7 +199,7 @@ def _checked(model: Path, logs: tuple[str, ...]) -> tuple[str, ...]:
 
 def _detector(model: Path, device: str, exact: bool, stride: int = 0) -> Detector:
     from logmlm.detector import Detector
-    from logmlm.processes import collector_spared
+    from logmlm.system.processes import collector_spared
 
     detector = Detector.load(model, device, stride, exact)
     click.get_current_context().with_resource(collector_spared())
@@ -248,7 +248,7 @@ def _warn(sentence: str) -> None:
 
 @contextmanager
 def _target(out: Path | None) -> Iterator[TextIO]:
-    from logmlm.storage import ORDINARY, atomic_path, is_special, writing
+    from logmlm.system.atomic_files import ORDINARY, atomic_path, is_special, writing
 
     if out is None:
         yield sys.stdout

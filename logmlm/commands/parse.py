@@ -115,7 +115,7 @@ def _tell(line: LogLine, reason: str) -> None:
 
 def _row(event: Event, templates: Templates | None) -> dict[str, Any]:
     """Return an event as JSON; `time_from` says whether the time is the line's own."""
-    from logmlm.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import rfc3339
 
     fields, line = event.fields, event.line
     _, *joined = line.text.split("\n")

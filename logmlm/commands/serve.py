@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from logmlm.errors import LogmlmError, UsageError
-from logmlm.processes import raise_descriptor_limit
 from logmlm.signals import ending_at_once
+from logmlm.system.processes import raise_descriptor_limit
 
 if TYPE_CHECKING:
     from logmlm.runconfig import RunConfig

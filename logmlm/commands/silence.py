@@ -10,7 +10,7 @@ import click
 
 from logmlm.commands.state import moment, opened, output_option, seconds, state_options
 from logmlm.errors import UsageError
-from logmlm.jsontext import dump_json
+from logmlm.system.json_text import dump_json
 
 if TYPE_CHECKING:
     from logmlm.silences import Silence
@@ -82,7 +82,7 @@ def expire(silence_id: str, state_dir: Path | None, config: Path | None, output:
 
 
 def _show(found: Silence, output: str, now: float) -> None:
-    from logmlm.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import rfc3339
 
     matchers = [str(matcher) for matcher in found.matchers]
     row = {

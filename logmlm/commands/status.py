@@ -13,7 +13,7 @@ import click
 from logmlm.commands.alerts import as_json, as_row
 from logmlm.commands.state import daemon_config, opened
 from logmlm.errors import ConfigError, StorageError, UsageError
-from logmlm.jsontext import dump_json
+from logmlm.system.json_text import dump_json
 
 if TYPE_CHECKING:
     from logmlm.alertlist import KnownAlert

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from logmlm.formats.levels import level_name, numeric_level, otel_level, syslog_level
-from logmlm.linetext import without_controls
+from logmlm.system.line_text import without_controls
 
 LEVELS = (
     *("severityText", "SeverityText", "log.level", "level", "levelname", "severity", "loglevel"),

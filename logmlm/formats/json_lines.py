@@ -17,10 +17,10 @@ from logmlm.formats.json_levels import LEVELS, level_of
 from logmlm.formats.json_messages import message_of_fields, own_message, request_attributes
 from logmlm.formats.json_times import TIMES, time_of, time_of_value
 from logmlm.formats.line_format import Continuation, first_line
-from logmlm.jsonmessage import field, message_text
-from logmlm.jsontext import read_json
-from logmlm.linetext import without_controls
 from logmlm.records import Fields
+from logmlm.system.json_message import field, message_text
+from logmlm.system.json_text import read_json
+from logmlm.system.line_text import without_controls
 
 Record = dict[str, Any]
 

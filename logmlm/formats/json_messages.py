@@ -10,7 +10,13 @@ from typing import Any
 from logmlm.formats.json_levels import LEVELS, MORE_LEVELS
 from logmlm.formats.json_times import MORE_TIMES, TIMES
 from logmlm.formats.line_format import first_line
-from logmlm.jsonmessage import MOST_PARTS, error_text, journal_text, message_text, scalar_text
+from logmlm.system.json_message import (
+    MOST_PARTS,
+    error_text,
+    journal_text,
+    message_text,
+    scalar_text,
+)
 
 Record = Mapping[str, Any]
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertForMaskedLM
 
 from logmlm.errors import StorageError
-from logmlm.storage import PRIVATE_DIRECTORY, atomic_path, write_json
+from logmlm.system.atomic_files import PRIVATE_DIRECTORY, atomic_path, write_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from logmlm.processes import available_cpus
+from logmlm.system.processes import available_cpus
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -21,7 +21,7 @@ import torch
 from logmlm.errors import LogmlmError
 from logmlm.mlm.model import resolve_device
 from logmlm.mlm.ranks import Ranks
-from logmlm.processes import available_cpus, interrupts_ignored
+from logmlm.system.processes import available_cpus, interrupts_ignored
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from logmlm.records import Alert, Delivery, Notification
-from logmlm.rfc3339 import rfc3339
 from logmlm.sinkconfig import AlertmanagerConfig
 from logmlm.sinks.http import Poster
+from logmlm.system.rfc3339 import rfc3339
 
 RESOLVED_FOR_S = 300.0
 """How long a resolved alert is still sent, as one that Alertmanager missed would go on firing."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from logmlm.jsontext import dump_json
 from logmlm.records import Alert, Delivery, Notification
-from logmlm.rfc3339 import rfc3339
+from logmlm.system.json_text import dump_json
+from logmlm.system.rfc3339 import rfc3339
 
 
 class Sink(Protocol):

@@ -16,10 +16,10 @@ from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 
 from logmlm.errors import ConfigError
-from logmlm.httpclient import BoundedSession
 from logmlm.records import Delivery
-from logmlm.secretfile import read_secret
 from logmlm.sinkconfig import HttpConfig, TlsConfig, check_url
+from logmlm.system.http_client import BoundedSession
+from logmlm.system.secret_file import read_secret
 
 _MOST_CAUSES = 50
 _RETRIED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)

@@ -14,11 +14,11 @@ from kafka.errors import (
 )
 
 from logmlm.errors import UnreachableError
-from logmlm.jsontext import dump_json
-from logmlm.kafkaclient import KAFKA, Clients, LibraryLog, client_options, connect, let_go
 from logmlm.kafkaconfig import KafkaSinkConfig
 from logmlm.records import Alert, Delivery, Notification
 from logmlm.sinks.webhook import payload
+from logmlm.system.json_text import dump_json
+from logmlm.system.kafka import KAFKA, Clients, LibraryLog, client_options, connect, let_go
 
 _REFUSED = (
     AuthorizationError,

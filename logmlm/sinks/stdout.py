@@ -7,11 +7,11 @@ from typing import TextIO
 
 from logmlm.errors import StorageError
 from logmlm.explanation import printable
-from logmlm.jsontext import Writer
 from logmlm.records import Alert, Delivery, Notification
-from logmlm.rfc3339 import rfc3339
 from logmlm.sinkconfig import StdoutConfig
 from logmlm.sinks.base import json_line
+from logmlm.system.json_text import Writer
+from logmlm.system.rfc3339 import rfc3339
 
 _COLOURS = {"critical": "31;1", "warning": "33;1", "info": "36;1"}
 _SHOWN = ("alertname", "severity")

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from logmlm.records import Alert, Delivery, Notification
-from logmlm.rfc3339 import rfc3339
-from logmlm.secretfile import read_secret
 from logmlm.sinkconfig import WebhookConfig
 from logmlm.sinks.http import Poster
 from logmlm.sinks.template import Template
+from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.secret_file import read_secret
 
 _STILL_FIRING = "0001-01-01T00:00:00Z"
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from logmlm.linetext import without_controls
 from logmlm.records import Checkpoint, LogLine
+from logmlm.system.line_text import without_controls
 
 
 @dataclass(frozen=True, slots=True)

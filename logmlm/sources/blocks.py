@@ -7,9 +7,9 @@ from io import BufferedIOBase
 from itertools import accumulate, count, repeat
 
 from logmlm.frozen import made
-from logmlm.linetext import lines_without_controls
 from logmlm.records import NOTHING, LogLine
 from logmlm.sources.lines import MARK
+from logmlm.system.line_text import lines_without_controls
 
 MAX_LINE_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 16

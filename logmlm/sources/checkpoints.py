@@ -19,7 +19,7 @@ from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
 from logmlm.sources.fingerprint import FileId, Fingerprint, Mark, partition_name
 from logmlm.sources.starts import Start, Starts
-from logmlm.storage import PRIVATE, write_text
+from logmlm.system.atomic_files import PRIVATE, write_text
 
 VERSION = 2
 """Version 1 had no checksum."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from logmlm.processes import descriptor_limit
 from logmlm.records import Checkpoint
 from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints, KnownFile
@@ -22,6 +21,7 @@ from logmlm.sources.nontext import no_text
 from logmlm.sources.packed import AnyTail, PackedTail, open_tail
 from logmlm.sources.rotated import seams
 from logmlm.sources.tail import COMPARED_BYTES, Tail
+from logmlm.system.processes import descriptor_limit
 
 NO_TEXT = "no_text"
 LOST_FILE = "lost_file"

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from logmlm.jsonmessage import journal_text
-from logmlm.jsontext import read_json
+from logmlm.system.json_message import journal_text
+from logmlm.system.json_text import read_json
 
 _FIRST = ("MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT")
 _CURSOR = re.compile(r"s=(?P<sequence>[0-9a-f]+);i=(?P<number>[0-9a-f]+)")

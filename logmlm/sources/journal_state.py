@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
-from logmlm.storage import write_text
+from logmlm.system.atomic_files import write_text
 
 VERSION = 1
 STRETCH_ENTRIES = 256

@@ -18,7 +18,6 @@ from kafka.errors import (
 )
 
 from logmlm.errors import DataError, UnreachableError
-from logmlm.kafkaclient import KAFKA, Clients, LibraryLog
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sources.base import Changes, HandOver
@@ -29,6 +28,7 @@ from logmlm.sources.kafka_partitions import Partitions, str_of
 from logmlm.sources.kafka_positions import Position
 from logmlm.sources.kafka_records import Record, RecordReader
 from logmlm.sources.kafka_watchdog import Absence, Pace, Watchdog
+from logmlm.system.kafka import KAFKA, Clients, LibraryLog
 
 _UNREADABLE = (CorruptRecordError, UnsupportedCodecError)
 SAY_EVERY_S = 30.0

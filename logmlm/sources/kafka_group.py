@@ -18,11 +18,11 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from logmlm.kafkaclient import connect, let_go
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.sources.kafka_assignor import Assignor
 from logmlm.sources.kafka_positions import Position
 from logmlm.sources.kafka_records import Record
+from logmlm.system.kafka import connect, let_go
 
 CALL_TIMEOUT_MS = 3_000
 """A call in the loop that takes longer is given up, and tried again later."""

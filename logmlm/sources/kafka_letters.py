@@ -18,9 +18,9 @@ from kafka.errors import (
 )
 
 from logmlm.errors import DataError, StorageError, UnreachableError
-from logmlm.kafkaclient import connect, let_go
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.sources.kafka_records import Letter, Record
+from logmlm.system.kafka import connect, let_go
 
 FLUSH_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0

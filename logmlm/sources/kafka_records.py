@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 from logmlm.errors import DataError
 from logmlm.frozen import made
-from logmlm.jsonmessage import error_text, field, message_text
-from logmlm.jsontext import read_json
 from logmlm.kafkaconfig import KafkaSourceConfig
-from logmlm.linetext import lines_without_controls
 from logmlm.records import NOTHING, LogLine
 from logmlm.sources.base import decode
+from logmlm.system.json_message import error_text, field, message_text
+from logmlm.system.json_text import read_json
+from logmlm.system.line_text import lines_without_controls
 
 
 class Record(Protocol):

@@ -20,11 +20,11 @@ from kafka.errors import (
 
 from logmlm.errors import DataError, StorageError, UnreachableError
 from logmlm.kafkaaddress import KafkaAddress
-from logmlm.kafkaclient import KAFKA, Clients, LibraryLog, connect, let_go
 from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import LogLine
 from logmlm.sources.kafka_letters import Cap
 from logmlm.sources.kafka_records import TOMBSTONE, Letter, Record, RecordReader
+from logmlm.system.kafka import KAFKA, Clients, LibraryLog, connect, let_go
 
 POLL_MS = 500
 CALL_TIMEOUT_MS = 10_000

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from speeds.figure import Figure, Options, SkippedError
 
-from logmlm.processes import collector_spared
+from logmlm.system.processes import collector_spared
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))  # some use parts of the tests
 NAMES = ("parse", "alerts", "exact", "fresh", "kafka", "train", "start", "growth")

@@ -26,8 +26,8 @@ from tempfile import TemporaryDirectory
 
 from logmlm.config import FormatConfig, ModelConfig, ThresholdConfig, TrainingConfig, WindowConfig
 from logmlm.detector import Detector
-from logmlm.processes import spare_collector
 from logmlm.records import LogLine
+from logmlm.system.processes import spare_collector
 from logmlm.training import Session, train
 from logmlm.windows import Windower
 from speeds.figure import ROUNDS, Figure, Options, one_core

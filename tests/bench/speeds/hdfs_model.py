@@ -16,9 +16,9 @@ from transformers import BertForMaskedLM
 from logmlm.config import FormatConfig, ModelConfig, ThresholdConfig, TrainingConfig, WindowConfig
 from logmlm.detector import Detector
 from logmlm.modeldir import load_calibration
-from logmlm.processes import spare_collector
 from logmlm.records import LogLine, Score, Window
 from logmlm.sources.archive import read_lines
+from logmlm.system.processes import spare_collector
 from logmlm.training import Session, train
 from speeds.figure import Options, one_core
 

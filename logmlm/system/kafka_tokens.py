@@ -11,9 +11,9 @@ from kafka.errors import SaslAuthenticationFailedError
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from logmlm.errors import ConfigError
-from logmlm.httpclient import BoundedSession, read_body
 from logmlm.kafkaconfig import KafkaTokenEndpoint
-from logmlm.secretfile import read_secret
+from logmlm.system.http_client import BoundedSession, read_body
+from logmlm.system.secret_file import read_secret
 
 RENEW_BEFORE_S = 60.0
 """A token is not used in its last seconds."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from logmlm.processes import COLLECT_EVERY, collector_spared, spare_collector
+from logmlm.system.processes import COLLECT_EVERY, collector_spared, spare_collector
 
 
 class Ring:

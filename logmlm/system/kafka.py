@@ -16,8 +16,8 @@ from kafka.net.compat import KafkaNetClient
 
 from logmlm.errors import ConfigError, UnreachableError
 from logmlm.kafkaconfig import KafkaConnection, KafkaSaslConfig, KafkaTlsConfig
-from logmlm.kafkatokens import EndpointTokens, FileTokens
-from logmlm.secretfile import read_secret
+from logmlm.system.kafka_tokens import EndpointTokens, FileTokens
+from logmlm.system.secret_file import read_secret
 
 RECONNECT_BACKOFF_MAX_MS = 2_000
 """kafka-python's own 30 s would keep a daemon waiting long after a broker is back."""

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from offline_parts import logmlm, service_log, write_log
 
-from logmlm.jsontext import Writer, dump_json, one_line, read_json, writable
+from logmlm.system.json_text import Writer, dump_json, one_line, read_json, writable
 
 TEXTS = st.text(st.characters(exclude_categories=()) | st.sampled_from('\ud800\udfff"\\u'))
 VALUES = st.recursive(

@@ -16,10 +16,10 @@ from kafka import KafkaConsumer
 from kafka.errors import SaslAuthenticationFailedError
 
 from logmlm.errors import ConfigError, UnreachableError
-from logmlm.kafkaclient import LibraryLog, client_options, connect, let_go
 from logmlm.kafkaconfig import KafkaConnection, KafkaTokenEndpoint
-from logmlm.kafkatokens import MAX_ANSWER_BYTES, EndpointTokens, FileTokens
-from logmlm.secretfile import read_secret
+from logmlm.system.kafka import LibraryLog, client_options, connect, let_go
+from logmlm.system.kafka_tokens import MAX_ANSWER_BYTES, EndpointTokens, FileTokens
+from logmlm.system.secret_file import read_secret
 
 
 def connection(**told):

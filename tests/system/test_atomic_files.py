@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from logmlm.errors import StorageError
-from logmlm.storage import ORDINARY, atomic_path, sync, write_json, write_text
+from logmlm.system.atomic_files import ORDINARY, atomic_path, sync, write_json, write_text
 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from logmlm.errors import StorageError
-from logmlm.storage import write_text
+from logmlm.system.atomic_files import write_text
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     write_text(Path(sys.argv[1]), "x" * 100_000)

@@ -1,0 +1,1 @@
+"""Operating system, HTTP, Kafka clients, text: nothing that knows of logs."""
