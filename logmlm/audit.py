@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from logmlm.alertlist import STATE
+from logmlm.config.redaction import Redactor
 from logmlm.errors import StorageError, UsageError
 from logmlm.manifest import FILE_NAME
-from logmlm.redaction import Redactor
 from logmlm.state import State
 from logmlm.tables import TABLES
 

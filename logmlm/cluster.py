@@ -17,9 +17,9 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from logmlm.config.kafka import Port
+from logmlm.config.sources import host_and_port
 from logmlm.errors import LogmlmError, UnreachableError, UsageError
-from logmlm.kafkaconfig import Port
-from logmlm.sourceconfig import host_and_port
 from logmlm.system.atomic_files import PRIVATE
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, TextIO
 from logmlm.alerting import Alerting
 from logmlm.alertlist import STATE
 from logmlm.alerts import make_alert, redacted
+from logmlm.config.run import RunConfig, RunModelConfig
 from logmlm.couriers import Receiver, Threads
 from logmlm.errors import ConfigError, StorageError, UndeliveredError, UsageError
 from logmlm.explanation import render
@@ -38,7 +39,6 @@ from logmlm.outside import Outside
 from logmlm.receivers import receivers
 from logmlm.records import WINDOW_RULES, Alert, Score
 from logmlm.reloading import Loaded, Running
-from logmlm.runconfig import RunConfig, RunModelConfig
 from logmlm.signals import GRACE_S, OutOfTime, Stop
 from logmlm.silenceapi import SilenceApi
 from logmlm.sources.base import Source

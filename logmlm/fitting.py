@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logmlm.calibration import KINDS, STATISTICS, Calibration, Kind, fold_numbers, folds_needed
-from logmlm.config import ModelConfig, ThresholdConfig
+from logmlm.config.types import ModelConfig, ThresholdConfig
 from logmlm.edits import edited
 from logmlm.errors import DataError
 from logmlm.known import Known

@@ -25,9 +25,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
 from typing import Any, Protocol
 
+from logmlm.config.server import Address
 from logmlm.errors import ConfigError, UnreachableError
 from logmlm.httplimits import USUAL, LimitedReader, Limits
-from logmlm.serviceconfig import Address
 
 logger = logging.getLogger(__name__)
 SILENCES = "/api/v2/silence"

@@ -68,7 +68,7 @@ def _times(query: str, now: float) -> dict[str, float]:
 
 def _time(text: str, now: float) -> float:
     """UTC epoch seconds, not before 1970."""
-    from logmlm.config import parse_duration  # pydantic is not for --help
+    from logmlm.config.types import parse_duration  # pydantic is not for --help
 
     try:
         if text.startswith("-"):

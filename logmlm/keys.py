@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from logmlm.config.regex import user_pattern
 from logmlm.formats import ALIASES, EMPTY
-from logmlm.patterns import user_pattern
 from logmlm.records import Fields
 from logmlm.shapes import Sight
 

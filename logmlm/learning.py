@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.errors import StorageError
 from logmlm.formats import LineFormat
 from logmlm.labels import Labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.input_check import SUSPICIOUS_SHARE
 from logmlm.learning import Lesson
 from logmlm.mlm.data import MIN_WINDOWS

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from logmlm.serviceconfig import LogConfig
+from logmlm.config.server import LogConfig
 from logmlm.system.json_text import dump_json, one_line
 
 TALKATIVE = ("urllib3", "requests")

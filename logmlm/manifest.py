@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
-from logmlm.config import FormatConfig, ModelConfig, Section, ThresholdConfig, WindowConfig
+from logmlm.config.types import FormatConfig, ModelConfig, Section, ThresholdConfig, WindowConfig
 from logmlm.errors import ModelError
 from logmlm.system.atomic_files import restore, write_json
 

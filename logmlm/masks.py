@@ -12,8 +12,8 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import Final
 
+from logmlm.config.regex import user_pattern
 from logmlm.errors import ConfigError
-from logmlm.patterns import user_pattern
 from logmlm.shapes import Sight, shape_of
 
 Pair = tuple[str, str]

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from logmlm.config.regex import user_pattern
 from logmlm.errors import UsageError
-from logmlm.patterns import user_pattern
 
 _MATCHER = re.compile(r"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
 MAX_PATTERN = 1000

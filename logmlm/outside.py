@@ -10,10 +10,10 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Protocol
 
+from logmlm.config.server import Address, HttpConfig
 from logmlm.httpserver import HttpServer
 from logmlm.metrics import CONTENT_TYPE, Metrics
 from logmlm.service import Service
-from logmlm.serviceconfig import Address, HttpConfig
 from logmlm.silenceapi import Reply, SilenceApi
 from logmlm.system.secret_file import read_secret
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from operator import attrgetter
 
-from logmlm.config import FormatConfig, MultilineConfig
+from logmlm.config.types import FormatConfig, MultilineConfig
 from logmlm.formats import RECORDS, Joiner, LineFormat, attribute, get_format
 from logmlm.keys import KeyExtractor
 from logmlm.layouts import Parser, parser

@@ -12,25 +12,25 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from logmlm.backtracking import is_linear
-from logmlm.config import FormatConfig, TrainingConfig, TrainingFile
-from logmlm.configfile import read_config
+from logmlm.config.globs import matches
+from logmlm.config.loader import read_config
+from logmlm.config.regex import LIMIT_S
+from logmlm.config.regex_analysis import is_linear
+from logmlm.config.run import RunConfig
+from logmlm.config.sources import SourceConfig
+from logmlm.config.types import FormatConfig, TrainingConfig, TrainingFile
 from logmlm.daemon import state_directory
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
 from logmlm.formats.catalogue import candidates, get_format
-from logmlm.globs import matches
 from logmlm.input_check import SUSPICIOUS_SHARE
 from logmlm.kafkaaddress import SCHEME, KafkaAddress
 from logmlm.keys import KeyExtractor
 from logmlm.labels import Labels
 from logmlm.manifest import FILE_NAME, Manifest
 from logmlm.modeldir import check_replaceable
-from logmlm.patterns import LIMIT_S
 from logmlm.reader import EventReader
 from logmlm.receivers import receivers
 from logmlm.records import LogLine
-from logmlm.runconfig import RunConfig
-from logmlm.sourceconfig import SourceConfig
 from logmlm.sources import journalctl
 from logmlm.sources.archive import STDIN, expand, read_lines, refuse_empty
 from logmlm.sources.discovery import is_excluded, refuse_directories, refuse_files

@@ -11,7 +11,8 @@ from itertools import compress, count, pairwise
 from operator import attrgetter, ne
 from typing import NamedTuple, cast
 
-from logmlm.config import MultilineConfig
+from logmlm.config.regex import overruns
+from logmlm.config.types import MultilineConfig
 from logmlm.errors import DataError, FormatError
 from logmlm.formats import ALIASES, Assembled, Assembler, Joiner, LineFormat, attribute, get_format
 from logmlm.frozen import made
@@ -22,7 +23,6 @@ from logmlm.manifest import Manifest
 from logmlm.masks import Masks
 from logmlm.parsed import Found, Parsed
 from logmlm.parsing import Batch
-from logmlm.patterns import overruns
 from logmlm.records import Event, LogLine, Rest
 from logmlm.templates import Templates
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TextIO
 
-from logmlm.alertingconfig import AlertingConfig
-from logmlm.config import Receiving
+from logmlm.config.alerting import AlertingConfig
+from logmlm.config.kafka import KafkaSinkConfig
+from logmlm.config.run import RunConfig
+from logmlm.config.sinks import AlertmanagerConfig
+from logmlm.config.types import Receiving
 from logmlm.couriers import Receiver
 from logmlm.errors import StorageError
 from logmlm.groups import ALL_LABELS, Grouping
-from logmlm.kafkaconfig import KafkaSinkConfig
 from logmlm.records import Delivery, Notification
-from logmlm.runconfig import RunConfig
-from logmlm.sinkconfig import AlertmanagerConfig
 from logmlm.sinks.alertmanager import RESOLVED_FOR_S, AlertmanagerSink
 from logmlm.sinks.base import Sink
 from logmlm.sinks.file import FileSink

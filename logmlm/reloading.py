@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from logmlm.alerting import Alerting
+from logmlm.config.run import RunConfig
 from logmlm.couriers import Receiver
 from logmlm.errors import LogmlmError
 from logmlm.modelwatch import ModelWatch
 from logmlm.outside import Outside
 from logmlm.pipeline import Pipeline, Turn
-from logmlm.runconfig import RunConfig
 from logmlm.skewreport import SkewReport
 from logmlm.sources.base import Source
 from logmlm.surges import Judge

@@ -21,7 +21,7 @@ from math import inf
 from pathlib import Path
 from types import MappingProxyType
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.errors import DataError, StorageError
 from logmlm.formats import LineFormat
 from logmlm.formats.assemble import OfContainers

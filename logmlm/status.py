@@ -10,8 +10,8 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from logmlm.config.server import Address
 from logmlm.errors import UnreachableError, UsageError
-from logmlm.serviceconfig import Address
 
 TIMEOUT_S = 5.0
 BAR_CHARACTERS = 40

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError
 
-from logmlm.config import MaskConfig, Section, TemplateConfig
+from logmlm.config.types import MaskConfig, Section, TemplateConfig
 from logmlm.errors import ModelError, StorageError
 
 VERSION: Final = 1

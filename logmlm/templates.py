@@ -15,13 +15,13 @@ from typing import Any
 
 from drain3.drain import Drain, LogCluster
 
-from logmlm.config import TemplateConfig
+from logmlm.config.redaction import Redactor
+from logmlm.config.types import TemplateConfig
 from logmlm.errors import ConfigError, ModelError
 from logmlm.maskadvice import advice
 from logmlm.masks import LONGEST_KNOWN, MOST_KNOWN, Masks, Pair, choose
 from logmlm.matcher import WILDCARD, Matcher
 from logmlm.records import UNKNOWN
-from logmlm.redaction import Redactor
 from logmlm.system.atomic_files import write_json
 from logmlm.template_file import VERSION, TemplateEntry, check_state, digest_of, read_state
 

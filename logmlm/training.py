@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logmlm import __version__
-from logmlm.config import HOST_SKEW_S, FormatConfig, TrainingConfig, WindowConfig
+from logmlm.config.types import HOST_SKEW_S, FormatConfig, TrainingConfig, WindowConfig
 from logmlm.crew import Crew
 from logmlm.errors import DataError, FormatError, StorageError
 from logmlm.formats import LineFormat, attribute, detect_format, get_format, joined

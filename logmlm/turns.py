@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.records import Event, Window
 from logmlm.windowrules import rule_of
 

@@ -14,7 +14,7 @@ from itertools import islice
 from math import inf
 from operator import itemgetter
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.records import Event
 
 LOOK_AHEAD = 16

@@ -17,7 +17,7 @@ from itertools import groupby, takewhile
 from math import inf
 from operator import attrgetter, length_hint
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.records import Checkpoint, ClosedBy, Event, Window
 from logmlm.watermark import LOOK_AHEAD, Outliers, host_of
 from logmlm.windowrules import Rule, rule_of

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.alerts import MAX_CHARACTERS, MAX_LINES, fingerprint, make_alert, severity
-from logmlm.config import FormatConfig
+from logmlm.config.types import FormatConfig
 from logmlm.formats import get_format
 from logmlm.reader import EventReader
 from logmlm.records import UNKNOWN, Expectation, Fields, LogLine, Rise

@@ -13,7 +13,7 @@ import rank_parts
 from offline_parts import KEY, logmlm, service_log, write_log
 
 from logmlm import clusterparsing
-from logmlm.config import TrainingConfig
+from logmlm.config.types import TrainingConfig
 from logmlm.detector import Detector
 from logmlm.errors import DataError, LogmlmError, UnreachableError, UsageError
 from logmlm.manifest import Manifest

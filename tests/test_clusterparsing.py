@@ -8,7 +8,7 @@ from offline_parts import KEY, service_log, write_log
 
 from logmlm import clusterparsing, parsing
 from logmlm.clusterparsing import Work
-from logmlm.config import FormatConfig, MultilineConfig, TemplateConfig
+from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig
 from logmlm.crew import Crew
 from logmlm.errors import DataError, StorageError
 from logmlm.masks import Masks

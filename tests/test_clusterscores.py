@@ -12,7 +12,7 @@ import pytest
 from logmlm import clusterscores
 from logmlm.cluster import SHARD_BYTES
 from logmlm.clusterscores import Work
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.detector import Detector
 from logmlm.manifest import Manifest
 from logmlm.shards import carried

@@ -7,7 +7,7 @@ import offline_parts
 import pytest
 from offline_parts import logmlm, write_log
 
-from logmlm.config import TemplateConfig
+from logmlm.config.types import TemplateConfig
 from logmlm.templates import Templates
 
 

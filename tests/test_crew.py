@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from logmlm import parsing
-from logmlm.config import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
+from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.crew import Crew
 from logmlm.errors import DataError, LogmlmError
 from logmlm.formats import attribute, get_format

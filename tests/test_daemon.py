@@ -20,8 +20,8 @@ from daemon_parts import FakeDetector
 from http_parts import served
 
 from logmlm import daemon
+from logmlm.config.run import RunConfig
 from logmlm.errors import ConfigError, ModelError, StorageError, UndeliveredError
-from logmlm.runconfig import RunConfig
 from logmlm.signals import Stop
 from logmlm.state import State
 

@@ -13,7 +13,7 @@ from mlm_parts import VOCABULARY, WINDOW_SIZE, ids, trained
 
 from logmlm import fitting
 from logmlm.calibration import STATISTICS, Calibration, statistics
-from logmlm.config import ModelConfig, ThresholdConfig
+from logmlm.config.types import ModelConfig, ThresholdConfig
 from logmlm.errors import DataError
 from logmlm.fitting import Fitted, Task, fit
 from logmlm.mlm.data import Corpus

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config import FormatConfig, WindowConfig
+from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.formats import Assembled, Assembler, detect_format, get_format
 from logmlm.reader import EventReader
 from logmlm.records import Checkpoint, LogLine

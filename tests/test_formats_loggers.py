@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from logmlm.config import FormatConfig
+from logmlm.config.kafka import KafkaSourceConfig
+from logmlm.config.types import FormatConfig
 from logmlm.formats import detect_format, get_format
-from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.keys import KeyExtractor
 from logmlm.layouts import columns, parser
 from logmlm.masks import choose

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logmlm.config import FormatConfig
+from logmlm.config.types import FormatConfig
 from logmlm.formats import detect_format
 
 DATA = Path(os.environ.get("LOGMLM_DATA", Path(__file__).parents[2] / "shared/data")) / "loghub2k"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from logmlm.config import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
+from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.crew import Crew
 from logmlm.formats import Joiner, get_format, joined
 from logmlm.learning import Learner

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config import CustomFormat, FormatConfig, WindowConfig
+from logmlm.config.types import CustomFormat, FormatConfig, WindowConfig
 from logmlm.formats import get_format
 from logmlm.handover import hand_over
 from logmlm.reader import EventReader

@@ -11,10 +11,10 @@ import pytest
 import requests
 from http_server_parts import LOCAL, TOKEN, Daemon
 
+from logmlm.config.server import Address
 from logmlm.errors import ConfigError, UnreachableError
 from logmlm.httplimits import Limits
 from logmlm.httpserver import HttpServer
-from logmlm.serviceconfig import Address
 
 
 @pytest.fixture

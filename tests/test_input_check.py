@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from logmlm.config import CustomFormat, FormatConfig
+from logmlm.config.types import CustomFormat, FormatConfig
 from logmlm.formats import get_format
 from logmlm.reader import EventReader
 from logmlm.records import LogLine

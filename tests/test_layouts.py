@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logmlm import layouts
-from logmlm.config import CustomFormat, FormatConfig
+from logmlm.config.types import CustomFormat, FormatConfig
 from logmlm.formats import attribute, get_format
 from logmlm.keys import KeyExtractor
 from logmlm.layouts import parser

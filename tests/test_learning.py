@@ -4,7 +4,7 @@ import pytest
 from offline_parts import BEGIN, KEY, service_log
 
 from logmlm import learning, parsing
-from logmlm.config import FormatConfig, TemplateConfig, WindowConfig
+from logmlm.config.types import FormatConfig, TemplateConfig, WindowConfig
 from logmlm.crew import Crew
 from logmlm.errors import DataError, StorageError
 from logmlm.formats import get_format

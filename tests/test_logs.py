@@ -10,10 +10,10 @@ import warnings
 import pytest
 from http_parts import alert
 
+from logmlm.config.server import LogConfig
+from logmlm.config.sinks import WebhookConfig
 from logmlm.groups import single
 from logmlm.logs import logging_to
-from logmlm.serviceconfig import LogConfig
-from logmlm.sinkconfig import WebhookConfig
 from logmlm.sinks.webhook import WebhookSink
 
 logger = logging.getLogger("logmlm.test")

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from logmlm.config import FormatConfig, ModelConfig, ThresholdConfig, WindowConfig
+from logmlm.config.types import FormatConfig, ModelConfig, ThresholdConfig, WindowConfig
 from logmlm.errors import ModelError
 from logmlm.manifest import DataSummary, Manifest, digest_files
 

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import pytest
 import requests
 
+from logmlm.config.server import HttpConfig
 from logmlm.errors import ConfigError
 from logmlm.metrics import Metrics
 from logmlm.outside import HEALTHY_WITHIN_S, RELOAD_TIMEOUT_S, SAMPLE_EVERY_S, Outside
-from logmlm.serviceconfig import HttpConfig
 
 
 class Wishes:

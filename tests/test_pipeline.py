@@ -6,13 +6,13 @@ import shutil
 import pytest
 from daemon_parts import FakeDetector
 
-from logmlm.config import FormatConfig
+from logmlm.config.sources import FileSourceConfig
+from logmlm.config.types import FormatConfig
 from logmlm.errors import StorageError
 from logmlm.formats import get_format
 from logmlm.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, Turn
 from logmlm.reader import EventReader
 from logmlm.records import Alert, Checkpoint, LogLine
-from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.base import Changes, Steady
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from logmlm.config import FormatConfig, WindowConfig
+from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.errors import ConfigError, ModelError
 from logmlm.preflight import validate
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config import FormatConfig, TemplateConfig
+from logmlm.config.types import FormatConfig, TemplateConfig
 from logmlm.errors import FormatError
 from logmlm.formats import get_format
 from logmlm.reader import ByMask, EventReader

@@ -5,13 +5,13 @@ import io
 import pytest
 from http_parts import alert
 
-from logmlm.alertingconfig import GROUP_BY
+from logmlm.config.alerting import GROUP_BY
+from logmlm.config.run import RunConfig
+from logmlm.config.sinks import SinkConfig
 from logmlm.errors import ConfigError, StorageError
 from logmlm.groups import single
 from logmlm.receivers import SINKS, receivers
 from logmlm.records import Delivery
-from logmlm.runconfig import RunConfig
-from logmlm.sinkconfig import SinkConfig
 
 
 def made(*sinks, out=None, **alerting):

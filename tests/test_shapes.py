@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logmlm import masks
-from logmlm.config import FormatConfig, TemplateConfig
+from logmlm.config.types import FormatConfig, TemplateConfig
 from logmlm.formats import detect_format
 from logmlm.masks import BUILT_IN, Masks, choose
 from logmlm.shapes import Sight, shape_of

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config import FormatConfig, MultilineConfig, WindowConfig
+from logmlm.config.types import FormatConfig, MultilineConfig, WindowConfig
 from logmlm.errors import DataError, StorageError
 from logmlm.formats import get_format
 from logmlm.reader import EventReader

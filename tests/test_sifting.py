@@ -9,7 +9,7 @@ import pytest
 from mlm_parts import VOCABULARY, WINDOW_SIZE, ids
 
 from logmlm import sifting
-from logmlm.config import ModelConfig, ThresholdConfig
+from logmlm.config.types import ModelConfig, ThresholdConfig
 from logmlm.fitting import Task
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.train import EpochReport

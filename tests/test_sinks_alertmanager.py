@@ -12,9 +12,9 @@ from dataclasses import replace
 import pytest
 from http_parts import alert, served
 
+from logmlm.config.sinks import AlertmanagerConfig, WebhookConfig
 from logmlm.groups import single
 from logmlm.records import Delivery, Notification
-from logmlm.sinkconfig import AlertmanagerConfig, WebhookConfig
 from logmlm.sinks.alertmanager import AlertmanagerSink
 from logmlm.sinks.webhook import WebhookSink
 

@@ -6,9 +6,9 @@ import resource
 
 from http_parts import alert
 
+from logmlm.config.sinks import AlertFileConfig
 from logmlm.groups import single
 from logmlm.records import Delivery, Notification
-from logmlm.sinkconfig import AlertFileConfig
 from logmlm.sinks.file import FileSink
 
 ACCEPTED = Delivery("accepted")

@@ -9,9 +9,9 @@ from daemon_parts import explain, score
 from kafka_parts import free_ports
 
 from logmlm.alerts import make_alert
+from logmlm.config.kafka import KafkaSinkConfig
 from logmlm.errors import ConfigError
 from logmlm.groups import single
-from logmlm.kafkaconfig import KafkaSinkConfig
 from logmlm.records import Notification
 from logmlm.sinks.kafka import KafkaSink
 

@@ -7,11 +7,11 @@ import pytest
 from daemon_parts import explain, score
 
 from logmlm.alerts import make_alert
+from logmlm.config.sinks import StdoutConfig
 from logmlm.errors import StorageError
 from logmlm.explanation import render
 from logmlm.groups import single
 from logmlm.records import Delivery
-from logmlm.sinkconfig import StdoutConfig
 from logmlm.sinks.stdout import StdoutSink
 from logmlm.system.rfc3339 import rfc3339
 

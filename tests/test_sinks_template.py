@@ -8,10 +8,10 @@ from http_parts import alert, served
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logmlm.config.sinks import WebhookConfig
 from logmlm.errors import ConfigError
 from logmlm.groups import single
 from logmlm.records import Notification
-from logmlm.sinkconfig import WebhookConfig
 from logmlm.sinks.template import Template
 from logmlm.sinks.webhook import WebhookSink
 

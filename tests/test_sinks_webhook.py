@@ -16,11 +16,11 @@ from http_parts import alert, served
 
 from logmlm.alerting import Alerting
 from logmlm.alerts import make_alert
+from logmlm.config.sinks import WebhookConfig
 from logmlm.couriers import Receiver
 from logmlm.errors import ConfigError
 from logmlm.groups import single
 from logmlm.records import Delivery, Notification
-from logmlm.sinkconfig import WebhookConfig
 from logmlm.sinks.webhook import WebhookSink, payload, signature
 from logmlm.state import State
 

@@ -9,7 +9,7 @@ import session_parts
 from daemon_process import PATIENCE_S, Process, stop
 from window_parts import event
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.skewreport import EVERY_S, SkewReport
 from logmlm.watermark import Outliers
 

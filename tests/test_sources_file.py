@@ -17,10 +17,10 @@ from file_parts import LONG_BANNER, Desk
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from logmlm.config.kafka import KafkaSourceConfig
+from logmlm.config.sources import FileSourceConfig, JournaldSourceConfig, StdinSourceConfig
 from logmlm.errors import ConfigError, StorageError
-from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sourceconfig import FileSourceConfig, JournaldSourceConfig, StdinSourceConfig
 from logmlm.sources.archive import read_lines
 from logmlm.sources.blocks import MAX_LINE_BYTES
 from logmlm.sources.checkpoints import Checkpoints

@@ -5,7 +5,7 @@ import select
 
 import pytest
 
-from logmlm.sourceconfig import StdinSourceConfig
+from logmlm.config.sources import StdinSourceConfig
 from logmlm.sources.idle import MAX_STEP_S, IdleTimes
 from logmlm.sources.stdin import StdinSource
 

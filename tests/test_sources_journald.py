@@ -12,11 +12,11 @@ import pytest
 from journal_parts import BOOT, Desk, entries, needs_journal, script
 from trials import journal as trials
 
-from logmlm.config import FormatConfig
+from logmlm.config.sources import JournaldSourceConfig
+from logmlm.config.types import FormatConfig
 from logmlm.errors import StorageError
 from logmlm.formats import get_format
 from logmlm.records import Checkpoint
-from logmlm.sourceconfig import JournaldSourceConfig
 from logmlm.sources import journalctl
 from logmlm.sources.journald import FORGET_AFTER_S, MAX_BACK_OFF_S
 

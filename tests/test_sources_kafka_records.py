@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import TopicPartition
 
-from logmlm.config import FormatConfig
+from logmlm.config.kafka import KafkaSourceConfig
+from logmlm.config.types import FormatConfig
 from logmlm.errors import DataError
 from logmlm.formats import get_format
-from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.reader import EventReader
 from logmlm.records import Checkpoint, Rise
 from logmlm.sources.kafka_letters import MAX_EXTRA_BYTES, MAX_LETTER_BYTES, Cap, letter

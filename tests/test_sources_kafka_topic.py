@@ -9,7 +9,7 @@ from kafka.errors import CorruptRecordError, KafkaTimeoutError, TopicAuthorizati
 from kafka_parts import PASSWORD, free_ports
 from offline_parts import TRAIN, logmlm, service_log
 
-from logmlm.configfile import read_kafka_config
+from logmlm.config.loader import read_kafka_config
 from logmlm.errors import ConfigError, DataError, StorageError, UnreachableError
 from logmlm.kafkaaddress import KafkaAddress
 from logmlm.sources.kafka_topic import KafkaTopic

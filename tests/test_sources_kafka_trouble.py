@@ -17,8 +17,8 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState
 
+from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError, UnreachableError
-from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint
 from logmlm.sources.kafka import LOOK_EVERY_S, KafkaSource
 from logmlm.system.kafka import Clients

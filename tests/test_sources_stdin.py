@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import pytest
 
+from logmlm.config.sources import StdinSourceConfig
 from logmlm.errors import DataError, StorageError
 from logmlm.records import Checkpoint
-from logmlm.sourceconfig import StdinSourceConfig
 from logmlm.sources.stdin import StdinSource
 
 

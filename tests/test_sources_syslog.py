@@ -6,12 +6,12 @@ from contextlib import closing, suppress
 
 import pytest
 
-from logmlm.config import FormatConfig
+from logmlm.config.sources import SyslogSourceConfig
+from logmlm.config.types import FormatConfig
 from logmlm.errors import StorageError
 from logmlm.formats import get_format
 from logmlm.reader import EventReader
 from logmlm.records import Checkpoint
-from logmlm.sourceconfig import SyslogSourceConfig
 from logmlm.sources.syslog import SyslogSource
 
 RFC3164 = b"<34>Oct 11 22:14:15 web1 su[12]: 'su root' failed"

@@ -8,11 +8,11 @@ from http_parts import alert
 from metrics_parts import worked
 from offline_parts import logmlm
 
+from logmlm.config.server import Address
 from logmlm.errors import UnreachableError
 from logmlm.httpserver import HttpServer
 from logmlm.metrics import CONTENT_TYPE, Metrics
 from logmlm.outbox import Outbox
-from logmlm.serviceconfig import Address
 from logmlm.state import State
 from logmlm.status import Receiver, Scrape, address_url, look, render
 

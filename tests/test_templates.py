@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config import MaskConfig, TemplateConfig
+from logmlm.config.redaction import Redactor
+from logmlm.config.types import MaskConfig, TemplateConfig
 from logmlm.errors import ConfigError, ModelError, StorageError
 from logmlm.records import UNKNOWN
-from logmlm.redaction import Redactor
 from logmlm.template_file import digest_of
 from logmlm.templates import Templates, template_id
 

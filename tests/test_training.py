@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from offline_parts import BEGIN, KEY, service_log, write_log
 
-from logmlm.config import FormatConfig, TrainingConfig, WindowConfig
+from logmlm.config.types import FormatConfig, TrainingConfig, WindowConfig
 from logmlm.errors import ConfigError, DataError, FormatError, StorageError, UsageError
 from logmlm.formats import get_format
 from logmlm.labels import Labels

@@ -9,7 +9,7 @@ from itertools import accumulate, count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.records import Event, Fields, LogLine, Window
 from logmlm.turns import Turn, Turns
 from logmlm.watermark import counted, tolerance_of

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from window_parts import event, summaries, undisturbed
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.records import Checkpoint, Event, Window
 from logmlm.watermark import LOOK_AHEAD, Outliers, counted, host_of, tolerance_of
 from logmlm.windows import Windower

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from window_parts import event, summaries, undisturbed
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.formats import attribute
 from logmlm.keys import KeyExtractor
 from logmlm.records import Checkpoint, Event, Fields, Window

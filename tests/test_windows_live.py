@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logmlm.config import WindowConfig
+from logmlm.config.types import WindowConfig
 from logmlm.pipeline import LOOK_EVERY_S, Pipeline
 from logmlm.records import Checkpoint, Event, Fields, LogLine
 from logmlm.sources.base import Steady

@@ -14,7 +14,7 @@ from logmlm.commands.state import output_option
 from logmlm.system.json_text import dump_json, one_line
 
 if TYPE_CHECKING:
-    from logmlm.config import RedactionConfig
+    from logmlm.config.types import RedactionConfig
 
 
 @click.command(short_help="Search a model or a state directory for secrets.")
@@ -46,11 +46,11 @@ def audit(place: Path, config: Path | None, output: str) -> None:
 
 
 def _rules(config: Path | None) -> RedactionConfig:
-    from logmlm.config import RedactionConfig
+    from logmlm.config.types import RedactionConfig
 
     if config is None:
         return RedactionConfig()
-    from logmlm.configfile import read_config
+    from logmlm.config.loader import read_config
 
     environment = {"CREDENTIALS_DIRECTORY": "/run/credentials", **os.environ}
     return read_config(config, environment).redact

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from logmlm.commands.progress import Progress
-    from logmlm.config import FormatConfig, TrainingConfig
+    from logmlm.config.types import FormatConfig, TrainingConfig
     from logmlm.parsed import Found
     from logmlm.parsing import Batch, Parsing
     from logmlm.records import LogLine
@@ -135,7 +135,7 @@ def _on_ray(
 def _config(
     logs: tuple[str, ...], config_file: Path | None, options: dict[str, Any]
 ) -> TrainingConfig:
-    from logmlm.configfile import read_training_config
+    from logmlm.config.loader import read_training_config
 
     given = _given({"logs": logs or None, "out": options["out"]})
     base: dict[str, Any] = {}
@@ -165,7 +165,7 @@ def _check_format(config: FormatConfig) -> None:
 def _checked(values: dict[str, Any]) -> TrainingConfig:
     from pydantic import ValidationError
 
-    from logmlm.config import TrainingConfig
+    from logmlm.config.types import TrainingConfig
 
     try:
         return TrainingConfig.model_validate(values)
@@ -190,7 +190,7 @@ def _sections(
     logs: tuple[str, ...], options: dict[str, Any], configured_kind: str | None
 ) -> dict[str, Any]:
     """The options as a config's sections; what was not given is left out."""
-    from logmlm.config import unheeded
+    from logmlm.config.types import unheeded
 
     kind = options["window"] or ("session" if options["key"] else configured_kind) or "count"
     size_name = "span" if kind == "time" else "size"

@@ -139,7 +139,7 @@ def is_kafka(log: str) -> bool:
 def _opened(
     address: KafkaAddress, kafka_config: Path | None, warn: Warn, stack: ExitStack
 ) -> KafkaTopic:
-    from logmlm.configfile import read_kafka_config
+    from logmlm.config.loader import read_kafka_config
     from logmlm.sources.kafka_topic import KafkaTopic
 
     config = read_kafka_config(kafka_config, address.section())

@@ -61,7 +61,7 @@ def _opened(
     model: Path | None, options: dict[str, str | None], lines: Iterator[LogLine]
 ) -> tuple[EventReader, Templates | None, Iterator[LogLine]]:
     """Return a reader, the model's templates if one is named, and the lines."""
-    from logmlm.config import FormatConfig
+    from logmlm.config.types import FormatConfig
     from logmlm.manifest import Manifest
     from logmlm.reader import EventReader, matching
     from logmlm.templates import Templates

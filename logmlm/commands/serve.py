@@ -17,7 +17,7 @@ from logmlm.signals import ending_at_once
 from logmlm.system.processes import raise_descriptor_limit
 
 if TYPE_CHECKING:
-    from logmlm.runconfig import RunConfig
+    from logmlm.config.run import RunConfig
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +99,8 @@ def _run(
 def _config(config_file: Path | None, options: dict[str, Any]) -> RunConfig:
     from pydantic import ValidationError
 
-    from logmlm.configfile import read_run_config
-    from logmlm.runconfig import RunConfig
+    from logmlm.config.loader import read_run_config
+    from logmlm.config.run import RunConfig
 
     given = sorted(name for name, value in options.items() if value)
     if config_file is not None:

@@ -12,7 +12,7 @@ import click
 from logmlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from logmlm.runconfig import RunConfig
+    from logmlm.config.run import RunConfig
     from logmlm.state import State
 
 CENTURY_S = 100 * 365.25 * 86400.0
@@ -52,7 +52,7 @@ def daemon_config(path: Path) -> RunConfig:
     """
     import os
 
-    from logmlm.configfile import read_run_config
+    from logmlm.config.loader import read_run_config
 
     return read_run_config(path, {"CREDENTIALS_DIRECTORY": "/run/credentials", **os.environ})
 
@@ -64,7 +64,7 @@ def seconds(option: str, text: str) -> float:
         UsageError: it is none, or has no unit: 2 may mean hours or seconds.
 
     """
-    from logmlm.config import parse_duration
+    from logmlm.config.types import parse_duration
 
     number = text.strip()
     if number.replace(".", "", 1).isdecimal() and float(number):

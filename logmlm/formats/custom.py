@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from datetime import datetime, tzinfo
 
-from logmlm.config import CustomFormat
+from logmlm.config.regex import user_pattern
+from logmlm.config.types import CustomFormat
 from logmlm.errors import ConfigError
 from logmlm.formats.line_format import PatternFormat
 from logmlm.formats.timestamps import strptime_clock
-from logmlm.patterns import user_pattern
 
 _NAMED = ("iso8601", "epoch", "epoch_ms")
 _DATES = (("%d", "%m"), ("%d", "%b"), ("%d", "%B"), ("%j",), ("%c",), ("%x",))

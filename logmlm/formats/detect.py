@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from logmlm.config import FormatConfig
+from logmlm.config.types import FormatConfig
 from logmlm.errors import FormatError
 from logmlm.formats.catalogue import candidates
 from logmlm.formats.line_format import LineFormat

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from logmlm.config import MultilineConfig
-from logmlm.patterns import user_pattern
+from logmlm.config.regex import user_pattern
+from logmlm.config.types import MultilineConfig
 from logmlm.records import LogLine
 
 

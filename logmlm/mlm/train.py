@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import BertForMaskedLM
 
-from logmlm.config import ModelConfig
+from logmlm.config.types import ModelConfig
 from logmlm.errors import LogmlmError, UsageError
 from logmlm.mlm.batches import Batch, Epochs, Part
 from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint, moments, set_moments

@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from logmlm.config.sinks import AlertmanagerConfig
 from logmlm.records import Alert, Delivery, Notification
-from logmlm.sinkconfig import AlertmanagerConfig
 from logmlm.sinks.http import Poster
 from logmlm.system.rfc3339 import rfc3339
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from logmlm.config.sinks import AlertFileConfig
 from logmlm.records import Delivery, Notification
-from logmlm.sinkconfig import AlertFileConfig
 from logmlm.sinks.base import json_line
 
 

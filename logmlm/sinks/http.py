@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 
+from logmlm.config.sinks import HttpConfig, TlsConfig, check_url
 from logmlm.errors import ConfigError
 from logmlm.records import Delivery
-from logmlm.sinkconfig import HttpConfig, TlsConfig, check_url
 from logmlm.system.http_client import BoundedSession
 from logmlm.system.secret_file import read_secret
 

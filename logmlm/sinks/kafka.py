@@ -13,8 +13,8 @@ from kafka.errors import (
     RecordListTooLargeError,
 )
 
+from logmlm.config.kafka import KafkaSinkConfig
 from logmlm.errors import UnreachableError
-from logmlm.kafkaconfig import KafkaSinkConfig
 from logmlm.records import Alert, Delivery, Notification
 from logmlm.sinks.webhook import payload
 from logmlm.system.json_text import dump_json

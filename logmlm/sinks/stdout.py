@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TextIO
 
+from logmlm.config.sinks import StdoutConfig
 from logmlm.errors import StorageError
 from logmlm.explanation import printable
 from logmlm.records import Alert, Delivery, Notification
-from logmlm.sinkconfig import StdoutConfig
 from logmlm.sinks.base import json_line
 from logmlm.system.json_text import Writer
 from logmlm.system.rfc3339 import rfc3339

@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from logmlm.config.sinks import WebhookConfig
 from logmlm.records import Alert, Delivery, Notification
-from logmlm.sinkconfig import WebhookConfig
 from logmlm.sinks.http import Poster
 from logmlm.sinks.template import Template
 from logmlm.system.rfc3339 import rfc3339

@@ -21,8 +21,8 @@ from typing import Any, cast
 
 import zstandard
 
+from logmlm.config.globs import matches
 from logmlm.errors import DataError, StorageError
-from logmlm.globs import matches
 from logmlm.records import LogLine
 from logmlm.sources.blocks import MAX_LINE_BYTES, Block, blocks, log_lines
 from logmlm.sources.fingerprint import HEAD_BYTES, partition_name

@@ -12,8 +12,8 @@ from fnmatch import translate
 from functools import lru_cache
 from pathlib import Path
 
+from logmlm.config.globs import matches
 from logmlm.errors import ConfigError
-from logmlm.globs import matches
 from logmlm.sources.fingerprint import FileId
 
 MAX_CACHED_PATHS = 1 << 17

@@ -9,9 +9,9 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 
+from logmlm.config.sources import FileSourceConfig
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
-from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.base import Changes, Steady
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.discovery import Discovery, beside, newest_first, printable

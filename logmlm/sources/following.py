@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from logmlm.config.sources import FileSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints, KnownFile
 from logmlm.sources.closed_files import ClosedFiles
 from logmlm.sources.discovery import beside, printable

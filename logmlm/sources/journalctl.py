@@ -23,8 +23,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, cast
 
+from logmlm.config.sources import JournaldSourceConfig
 from logmlm.errors import StorageError
-from logmlm.sourceconfig import JournaldSourceConfig
 from logmlm.sources.lines import RawLine, Splitter
 from logmlm.sources.tail import CHUNK_BYTES
 

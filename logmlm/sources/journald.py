@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from logmlm.config.sources import JournaldSourceConfig
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
-from logmlm.sourceconfig import JournaldSourceConfig
 from logmlm.sources import journalctl
 from logmlm.sources.base import Changes, Steady
 from logmlm.sources.idle import IdleTimes

@@ -17,8 +17,8 @@ from kafka.errors import (
     UnsupportedCodecError,
 )
 
+from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError, UnreachableError
-from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sources.base import Changes, HandOver
 from logmlm.sources.kafka_group import REFUSED, Group, refusal

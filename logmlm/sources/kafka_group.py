@@ -18,7 +18,7 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from logmlm.kafkaconfig import KafkaSourceConfig
+from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.sources.kafka_assignor import Assignor
 from logmlm.sources.kafka_positions import Position
 from logmlm.sources.kafka_records import Record

@@ -17,8 +17,8 @@ from kafka.errors import (
     RecordListTooLargeError,
 )
 
+from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError, StorageError, UnreachableError
-from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.sources.kafka_records import Letter, Record
 from logmlm.system.kafka import connect, let_go
 

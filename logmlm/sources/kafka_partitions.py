@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kafka import TopicPartition
 
-from logmlm.kafkaconfig import KafkaSourceConfig
+from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.records import Checkpoint
 from logmlm.sources import kafka_positions
 from logmlm.sources.base import Changes, Handover

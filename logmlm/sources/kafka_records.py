@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Any, Protocol
 
+from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError
 from logmlm.frozen import made
-from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import NOTHING, LogLine
 from logmlm.sources.base import decode
 from logmlm.system.json_message import error_text, field, message_text

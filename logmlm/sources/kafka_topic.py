@@ -18,9 +18,9 @@ from kafka.errors import (
     UnsupportedCodecError,
 )
 
+from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError, StorageError, UnreachableError
 from logmlm.kafkaaddress import KafkaAddress
-from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.records import LogLine
 from logmlm.sources.kafka_letters import Cap
 from logmlm.sources.kafka_records import TOMBSTONE, Letter, Record, RecordReader

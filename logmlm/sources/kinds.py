@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from logmlm.kafkaconfig import KafkaSourceConfig
-from logmlm.sourceconfig import (
+from logmlm.config.kafka import KafkaSourceConfig
+from logmlm.config.sources import (
     FileSourceConfig,
     JournaldSourceConfig,
     SourceConfig,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from logmlm.config.sources import SyslogSourceConfig, host_and_port
 from logmlm.errors import StorageError
-from logmlm.sourceconfig import SyslogSourceConfig, host_and_port
 from logmlm.sources.framing import Frame, Framer, datagram
 
 CHUNK_BYTES = 64 * 1024

@@ -8,9 +8,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from logmlm.config.sources import StdinSourceConfig
 from logmlm.errors import DataError, StorageError
 from logmlm.records import Checkpoint, LogLine
-from logmlm.sourceconfig import StdinSourceConfig
 from logmlm.sources.base import Steady
 from logmlm.sources.idle import IdleTimes
 from logmlm.sources.lines import RawLine, Splitter

@@ -9,8 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
+from logmlm.config.sources import SyslogSourceConfig
 from logmlm.records import Checkpoint, LogLine
-from logmlm.sourceconfig import SyslogSourceConfig
 from logmlm.sources.base import Steady
 from logmlm.sources.framing import Frame
 from logmlm.sources.idle import IdleTimes

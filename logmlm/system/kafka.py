@@ -14,8 +14,8 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
 
+from logmlm.config.kafka import KafkaConnection, KafkaSaslConfig, KafkaTlsConfig
 from logmlm.errors import ConfigError, UnreachableError
-from logmlm.kafkaconfig import KafkaConnection, KafkaSaslConfig, KafkaTlsConfig
 from logmlm.system.kafka_tokens import EndpointTokens, FileTokens
 from logmlm.system.secret_file import read_secret
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from kafka.errors import SaslAuthenticationFailedError
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
+from logmlm.config.kafka import KafkaTokenEndpoint
 from logmlm.errors import ConfigError
-from logmlm.kafkaconfig import KafkaTokenEndpoint
 from logmlm.system.http_client import BoundedSession, read_body
 from logmlm.system.secret_file import read_secret
 

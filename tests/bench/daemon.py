@@ -219,7 +219,7 @@ def serve(config: Path) -> None:
     from daemon_parts import load
 
     from logmlm import daemon
-    from logmlm.configfile import read_run_config
+    from logmlm.config.loader import read_run_config
     from logmlm.logs import logging_to
 
     read = read_run_config(config)

@@ -11,7 +11,7 @@ import gzip
 import time
 from pathlib import Path
 
-from logmlm.config import FormatConfig
+from logmlm.config.types import FormatConfig
 from logmlm.formats import detect_format
 
 

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from logmlm.assessment import assess
-from logmlm.config import (
+from logmlm.config.types import (
     FormatConfig,
     ModelConfig,
     ThresholdConfig,

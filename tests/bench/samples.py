@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from logmlm.assessment import Assessment, assess
-from logmlm.configfile import read_training_config
+from logmlm.config.loader import read_training_config
 from logmlm.detector import Detector
 from logmlm.evaluation import Evaluation
 from logmlm.labels import Labels

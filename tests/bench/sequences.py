@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from logmlm.calibration import statistics
-from logmlm.config import ModelConfig, ThresholdConfig, WindowConfig
+from logmlm.config.types import ModelConfig, ThresholdConfig, WindowConfig
 from logmlm.evaluation import Evaluation, Truth, evaluate, model_verdict
 from logmlm.fitting import Fitted, Task, fit
 from logmlm.mlm.data import Corpus

@@ -23,7 +23,7 @@ from typing import Any
 
 from drain3.drain import Drain
 
-from logmlm.config import TemplateConfig
+from logmlm.config.types import TemplateConfig
 from logmlm.templates import Templates
 
 IP = r"(\d+\.){3}\d+"

@@ -15,7 +15,7 @@ from journal_parts import Journal, needs_journal
 from trials import rotation
 
 from logmlm import daemon
-from logmlm.runconfig import RunConfig
+from logmlm.config.run import RunConfig
 
 
 def test_rotated_while_killed_again_and_again_no_line_is_lost_or_in_two_windows(tmp_path):

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from logmlm.config import FormatConfig
+from logmlm.config.sources import SyslogSourceConfig
+from logmlm.config.types import FormatConfig
 from logmlm.formats import Assembler, attribute, detect_format, get_format, joined
 from logmlm.formats.levels import level_name
 from logmlm.layouts import columns
 from logmlm.masks import choose
 from logmlm.parsing import Again, Parsing, batched, unpacked
 from logmlm.reader import EventReader
-from logmlm.sourceconfig import SyslogSourceConfig
 from logmlm.sources.archive import read_lines
 from logmlm.sources.syslog import SyslogSource
 

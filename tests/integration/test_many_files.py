@@ -7,7 +7,7 @@ import sys
 import offline_parts
 import pytest
 
-from logmlm.sourceconfig import FileSourceConfig
+from logmlm.config.sources import FileSourceConfig
 from logmlm.sources import file as file_source
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from cut_parts import BEGIN, KEY, stamp
 
-from logmlm.config import FormatConfig, WindowConfig
+from logmlm.config.sources import FileSourceConfig
+from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.formats import get_format
 from logmlm.pipeline import Pipeline
 from logmlm.reader import EventReader
 from logmlm.records import Score, Window
 from logmlm.shards import seams_of
-from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.archive import partition_of, read_lines
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logmlm.configfile import read_run_config
+from logmlm.config.loader import read_run_config
 from logmlm.errors import ConfigError, DataError
 from logmlm.outside import HEALTHY_WITHIN_S
 from logmlm.signals import GRACE_S

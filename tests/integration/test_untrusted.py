@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logmlm.configfile import read_config
+from logmlm.config.loader import read_config
 from logmlm.errors import ConfigError, ModelError
 from logmlm.mlm.model import build_model
 from logmlm.mlm.store import load_model, save_model

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import session_parts
 
 from logmlm import daemon
-from logmlm.config import FormatConfig, WindowConfig
-from logmlm.configfile import read_run_config
+from logmlm.config.loader import read_run_config
+from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.errors import LogmlmError
 from logmlm.formats import get_format
 from logmlm.logs import logging_to

@@ -1,7 +1,7 @@
 """A directory with followed files, and a clock."""
 
+from logmlm.config.sources import FileSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource
 

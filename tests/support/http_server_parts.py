@@ -2,7 +2,7 @@
 
 import threading
 
-from logmlm.serviceconfig import Address
+from logmlm.config.server import Address
 
 LOCAL = Address("127.0.0.1", 0)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from logmlm.config.sources import JournaldSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sourceconfig import JournaldSourceConfig
 from logmlm.sources.journald import JournaldSource
 
 REMOTE = shutil.which("systemd-journal-remote", path="/usr/lib/systemd:/lib/systemd")

@@ -3,7 +3,7 @@
 import time
 from contextlib import contextmanager
 
-from logmlm.kafkaconfig import KafkaSourceConfig
+from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.sources.kafka import KafkaSource
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from daemon_parts import FakeDetector, Notes, PlainReader
 
+from logmlm.config.sources import FileSourceConfig
 from logmlm.pipeline import Pipeline
 from logmlm.signals import Stop
-from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource
 from logmlm.surges import Judge

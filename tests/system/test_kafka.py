@@ -15,8 +15,8 @@ import pytest
 from kafka import KafkaConsumer
 from kafka.errors import SaslAuthenticationFailedError
 
+from logmlm.config.kafka import KafkaConnection, KafkaTokenEndpoint
 from logmlm.errors import ConfigError, UnreachableError
-from logmlm.kafkaconfig import KafkaConnection, KafkaTokenEndpoint
 from logmlm.system.kafka import LibraryLog, client_options, connect, let_go
 from logmlm.system.kafka_tokens import MAX_ANSWER_BYTES, EndpointTokens, FileTokens
 from logmlm.system.secret_file import read_secret

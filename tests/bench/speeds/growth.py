@@ -24,7 +24,13 @@ from pathlib import Path
 from string import ascii_lowercase
 from tempfile import TemporaryDirectory
 
-from logmlm.config import FormatConfig, ModelConfig, ThresholdConfig, TrainingConfig, WindowConfig
+from logmlm.config.types import (
+    FormatConfig,
+    ModelConfig,
+    ThresholdConfig,
+    TrainingConfig,
+    WindowConfig,
+)
 from logmlm.detector import Detector
 from logmlm.records import LogLine
 from logmlm.system.processes import spare_collector

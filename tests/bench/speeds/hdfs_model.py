@@ -13,7 +13,13 @@ from tempfile import TemporaryDirectory
 
 from transformers import BertForMaskedLM
 
-from logmlm.config import FormatConfig, ModelConfig, ThresholdConfig, TrainingConfig, WindowConfig
+from logmlm.config.types import (
+    FormatConfig,
+    ModelConfig,
+    ThresholdConfig,
+    TrainingConfig,
+    WindowConfig,
+)
 from logmlm.detector import Detector
 from logmlm.modeldir import load_calibration
 from logmlm.records import LogLine, Score, Window

@@ -69,7 +69,7 @@ class Daemon:
 
     def __init__(self, config_file: Path, stack: ExitStack) -> None:
         from logmlm import daemon
-        from logmlm.configfile import read_run_config
+        from logmlm.config.loader import read_run_config
         from logmlm.metrics import Metrics
         from logmlm.outside import Outside
         from logmlm.reloading import Running

@@ -19,7 +19,7 @@ from drain3 import TemplateMiner
 from drain3.masking import MaskingInstruction
 from drain3.template_miner_config import TemplateMinerConfig
 
-from logmlm.config import FormatConfig, TemplateConfig
+from logmlm.config.types import FormatConfig, TemplateConfig
 from logmlm.formats import detect_format
 from logmlm.masks import choose
 from logmlm.reader import ByMask, EventReader, TemplateOf

@@ -24,8 +24,8 @@ from transformers import AutoTokenizer, DataCollatorForLanguageModeling, Trainer
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
-from logmlm.config import ModelConfig, WindowConfig
-from logmlm.configfile import read_training_config
+from logmlm.config.loader import read_training_config
+from logmlm.config.types import ModelConfig, WindowConfig
 from logmlm.crew import Crew
 from logmlm.learning import Learner
 from logmlm.mlm.batches import Batch, Epochs, Part

@@ -10,7 +10,7 @@ from offline_parts import ODD
 from trials.receiver import anonymous, resident
 from trials.service import endless
 
-from logmlm.config import FormatConfig, WindowConfig
+from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.formats import get_format
 from logmlm.reader import EventReader
 from logmlm.records import LogLine

@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from logmlm.config import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
+from logmlm.config.kafka import KafkaSourceConfig
+from logmlm.config.sources import FileSourceConfig
+from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.formats import FORMATS, get_format
-from logmlm.kafkaconfig import KafkaSourceConfig
 from logmlm.reader import ByMask, EventReader
-from logmlm.sourceconfig import FileSourceConfig
 from logmlm.sources.checkpoints import Checkpoints
 from logmlm.sources.file import FileSource
 from logmlm.sources.kafka_records import RecordReader

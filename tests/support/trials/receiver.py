@@ -6,10 +6,10 @@ from pathlib import Path
 
 from http_parts import alert, served
 
+from logmlm.config.sinks import WebhookConfig
 from logmlm.couriers import Courier, Receiver, Rounds, Threads
 from logmlm.outbox import Outbox
 from logmlm.records import Delivery
-from logmlm.sinkconfig import WebhookConfig
 from logmlm.sinks.webhook import WebhookSink
 
 ACCEPTED = Delivery("accepted")

@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 
 import regex
 
-from logmlm.backtracking import is_linear
-from logmlm.translation import translated
+from logmlm.config.regex_analysis import is_linear
+from logmlm.config.regex_translation import translated
 
 LIMIT_S: Final = 0.1
 """CPU after which a match is given up."""

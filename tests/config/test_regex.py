@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.backtracking import is_linear
-from logmlm.config import CustomFormat, FormatConfig, MultilineConfig
+from logmlm.config.redaction import Rule
+from logmlm.config.regex import LimitedPattern, is_limited, overruns, user_pattern
+from logmlm.config.regex_analysis import is_linear
+from logmlm.config.types import CustomFormat, FormatConfig, MultilineConfig
 from logmlm.formats import get_format
 from logmlm.masks import Masks
 from logmlm.matchers import Matcher
-from logmlm.patterns import LimitedPattern, is_limited, overruns, user_pattern
 from logmlm.reader import EventReader
 from logmlm.records import LogLine
-from logmlm.redaction import Rule
 
 EVIL = r"(?:\w+\s?)+$"
 LONG = "a" * 5_000 + "!"

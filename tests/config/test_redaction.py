@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.config import RedactionConfig
-from logmlm.redaction import RULE_NAMES, Redactor, built_in, is_card, is_iban
+from logmlm.config.redaction import RULE_NAMES, Redactor, built_in, is_card, is_iban
+from logmlm.config.types import RedactionConfig
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-_x"

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from logmlm.config import Duration, OneOf, Receiving, Section
-from logmlm.kafkaconfig import KafkaSinkConfig
+from logmlm.config.kafka import KafkaSinkConfig
+from logmlm.config.types import Duration, OneOf, Receiving, Section
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 

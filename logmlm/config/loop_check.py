@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from logmlm.configdocument import Location
-from logmlm.kafkaconfig import KafkaSinkConfig, KafkaSourceConfig
-from logmlm.runconfig import RunConfig
-from logmlm.sourceconfig import FileSourceConfig
+from logmlm.config.document import Location
+from logmlm.config.kafka import KafkaSinkConfig, KafkaSourceConfig
+from logmlm.config.run import RunConfig
+from logmlm.config.sources import FileSourceConfig
 from logmlm.sources.discovery import is_excluded
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from logmlm.config import Duration, Section, Strings, parse_duration
+from logmlm.config.types import Duration, Section, Strings, parse_duration
 
 Wait = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 """A duration that may be nothing."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from logmlm.config import Duration, Receiving, Regex, Section, Size, Strings, one_or_many
+from logmlm.config.types import Duration, Receiving, Regex, Section, Size, Strings, one_or_many
 
 DEAD_LETTERS = ".logmlm.dlq"
 """What the name of a topic's dead-letter topic ends with."""

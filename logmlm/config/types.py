@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from logmlm.patterns import user_pattern
-from logmlm.redaction import RULE_NAMES, Redactor, Rule
+from logmlm.config.redaction import RULE_NAMES, Redactor, Rule
+from logmlm.config.regex import user_pattern
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}

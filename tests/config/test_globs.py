@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from logmlm.globs import matches
+from logmlm.config.globs import matches
 from logmlm.sources.archive import expand
 from logmlm.sources.discovery import Discovery
 
@@ -65,7 +65,7 @@ def test_links_that_form_a_loop_end_the_search(tmp_path: Path) -> None:
     tree(tmp_path)
     for name in ("a", "b", "d/up"):
         (tmp_path / name).symlink_to(tmp_path)
-    search = "import sys; from logmlm.globs import matches; print(*matches(sys.argv[1]), sep='\\n')"
+    search = "import sys; from logmlm.config.globs import matches; print(*matches(sys.argv[1]))"
     found = subprocess.run(
         [sys.executable, "-c", search, f"{tmp_path}/**/*.log"],
         capture_output=True,

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logmlm.alertingconfig import AlertingConfig
-from logmlm.config import TrainingConfig
-from logmlm.configfile import read_config, read_run_config, read_training_config
+from logmlm.config.alerting import AlertingConfig
+from logmlm.config.kafka import KafkaSourceConfig
+from logmlm.config.loader import read_config, read_run_config, read_training_config
+from logmlm.config.run import RunConfig
+from logmlm.config.types import TrainingConfig
 from logmlm.errors import ConfigError
-from logmlm.kafkaconfig import KafkaSourceConfig
-from logmlm.runconfig import RunConfig
 
 RUN = """\
 model:
@@ -20,7 +20,7 @@ source:
   file:
     include: [a.log]
 """
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from logmlm.config import Duration, OneOf, Section, Size, Strings
-from logmlm.kafkaconfig import MAX_LINE_BYTES, KafkaSourceConfig
+from logmlm.config.kafka import MAX_LINE_BYTES, KafkaSourceConfig
+from logmlm.config.types import Duration, OneOf, Section, Size, Strings
 
 PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 """Names of syslog's severities, by number (RFC 5424, section 6.2.1; journalctl(1))."""

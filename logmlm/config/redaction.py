@@ -19,7 +19,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from logmlm.patterns import is_limited, overruns
+from logmlm.config.regex import is_limited, overruns
 
 _NAMED = r"pass(?:word|wd|code|phrase)|passwort|kennwort"
 _ENDS_HARMLESS = "".join(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from logmlm.configfile import read_run_config
-from logmlm.serviceconfig import Address, HttpConfig, LogConfig
+from logmlm.config.loader import read_run_config
+from logmlm.config.server import Address, HttpConfig, LogConfig
 
 RUN = "model: {path: m}\nsource: {stdin: {}}\n"
 

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from logmlm.config import (
+from logmlm.config.sources import FileSourceConfig
+from logmlm.config.types import (
     CustomFormat,
     Duration,
     Size,
@@ -11,7 +12,6 @@ from logmlm.config import (
     TrainingConfig,
     WindowConfig,
 )
-from logmlm.sourceconfig import FileSourceConfig
 
 
 @pytest.mark.parametrize(

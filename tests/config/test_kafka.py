@@ -5,15 +5,15 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from logmlm.kafkaconfig import (
+from logmlm.config.kafka import (
     KafkaConnection,
     KafkaSaslConfig,
     KafkaSinkConfig,
     KafkaSourceConfig,
     KafkaTlsConfig,
 )
-from logmlm.sinkconfig import SinkConfig
-from logmlm.sourceconfig import SourceConfig
+from logmlm.config.sinks import SinkConfig
+from logmlm.config.sources import SourceConfig
 
 
 def source(**told):

@@ -11,12 +11,12 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from logmlm.config import Section, TrainingConfig, TrainingFile, WindowConfig, unheeded
-from logmlm.configdocument import Document, Location
+from logmlm.config.document import Document, Location
+from logmlm.config.kafka import KafkaSourceConfig
+from logmlm.config.loop_check import loops
+from logmlm.config.run import RunConfig
+from logmlm.config.types import Section, TrainingConfig, TrainingFile, WindowConfig, unheeded
 from logmlm.errors import ConfigError, UsageError
-from logmlm.kafkaconfig import KafkaSourceConfig
-from logmlm.loops import loops
-from logmlm.runconfig import RunConfig
 
 _SHOWN = ("literal_error", "greater_than", "greater_than_equal", "less_than", "less_than_equal")
 """Errors whose value may be shown: words and numbers, never a secret."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from logmlm.configfile import read_run_config
+from logmlm.config.loader import read_run_config
 from logmlm.errors import ConfigError
 
 FILES = """\

@@ -12,11 +12,11 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from logmlm.alertingconfig import AlertingConfig
-from logmlm.config import Place, RedactionConfig, Section
-from logmlm.serviceconfig import HttpConfig, LogConfig
-from logmlm.sinkconfig import SinkConfig, StdoutConfig
-from logmlm.sourceconfig import SourceConfig
+from logmlm.config.alerting import AlertingConfig
+from logmlm.config.server import HttpConfig, LogConfig
+from logmlm.config.sinks import SinkConfig, StdoutConfig
+from logmlm.config.sources import SourceConfig
+from logmlm.config.types import Place, RedactionConfig, Section
 
 RESERVED_LABELS = frozenset({"alertname", "severity", "source", "model"})
 

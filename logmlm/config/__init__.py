@@ -1,0 +1,1 @@
+"""Sections of the configuration files, and how they are loaded."""
