@@ -23,7 +23,7 @@ from logmlm.parsed import Found
 from logmlm.parsing import Again, Batch, Packed, Packer, Parsing, batched, unpacked
 from logmlm.records import LogLine
 from logmlm.shards import Shard, ShardLines, cut_anywhere
-from logmlm.sources.archive import refuse_empty
+from logmlm.sources.archive.reader import refuse_empty
 
 Warn = Callable[[str], None]
 

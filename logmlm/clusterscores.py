@@ -34,7 +34,7 @@ from logmlm.shards import (
     seams_of,
     summarised,
 )
-from logmlm.sources.archive import refuse_empty
+from logmlm.sources.archive.reader import refuse_empty
 from logmlm.surges import Judge
 from logmlm.templates import Templates
 from logmlm.turns import Turn

@@ -42,7 +42,7 @@ from logmlm.reloading import Loaded, Running
 from logmlm.signals import GRACE_S, OutOfTime, Stop
 from logmlm.silenceapi import SilenceApi
 from logmlm.sources.base import Source
-from logmlm.sources.kinds import Model, Surroundings, open_source
+from logmlm.sources.registry import Model, Surroundings, open_source
 from logmlm.state import State
 from logmlm.statedir import default_directory
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, write_json

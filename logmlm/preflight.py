@@ -23,7 +23,6 @@ from logmlm.daemon import state_directory
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
 from logmlm.formats.catalogue import candidates, get_format
 from logmlm.input_check import SUSPICIOUS_SHARE
-from logmlm.kafkaaddress import SCHEME, KafkaAddress
 from logmlm.keys import KeyExtractor
 from logmlm.labels import Labels
 from logmlm.manifest import FILE_NAME, Manifest
@@ -31,13 +30,14 @@ from logmlm.modeldir import check_replaceable
 from logmlm.reader import EventReader
 from logmlm.receivers import receivers
 from logmlm.records import LogLine
-from logmlm.sources import journalctl
-from logmlm.sources.archive import STDIN, expand, read_lines, refuse_empty
-from logmlm.sources.discovery import is_excluded, refuse_directories, refuse_files
+from logmlm.sources.archive.reader import STDIN, expand, read_lines, refuse_empty
+from logmlm.sources.binary_check import no_text
+from logmlm.sources.file.discovery import is_excluded, refuse_directories, refuse_files
+from logmlm.sources.file.gzip_tail import MAGIC
 from logmlm.sources.fingerprint import HEAD_BYTES
-from logmlm.sources.listeners import bind, unbind
-from logmlm.sources.nontext import no_text
-from logmlm.sources.packed import MAGIC
+from logmlm.sources.journald import journalctl
+from logmlm.sources.kafka.url import SCHEME, KafkaAddress
+from logmlm.sources.syslog.sockets import bind, unbind
 from logmlm.system.secret_file import read_secret
 from logmlm.templates import Templates
 from logmlm.training import DETECTION_LINES, check_device, choose_format

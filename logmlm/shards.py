@@ -28,8 +28,8 @@ from logmlm.formats.assemble import OfContainers
 from logmlm.formats.timestamps import DAY_S
 from logmlm.reader import EventReader
 from logmlm.records import NOTHING, Event, Fields, LogLine, Window
-from logmlm.sources.archive import is_packed, line_start_after, read_part
-from logmlm.sources.rotated import seams
+from logmlm.sources.archive.reader import is_packed, line_start_after, read_part
+from logmlm.sources.rotation import seams
 from logmlm.turns import Turn, Turns
 from logmlm.watermark import LOOK_AHEAD, counted, host_of, is_doubtful, tolerance_of
 from logmlm.windowrules import rule_of

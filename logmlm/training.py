@@ -30,7 +30,7 @@ from logmlm.parsed import Found
 from logmlm.parsing import Batch, Parsing
 from logmlm.reader import NO_LINES
 from logmlm.records import LogLine
-from logmlm.sources.archive import refuse_damaged
+from logmlm.sources.archive.reader import refuse_damaged
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, restore
 from logmlm.system.processes import collector_spared
 from logmlm.templates import Templates

@@ -41,7 +41,7 @@ def detector(trained):
 @pytest.fixture(scope="module")
 def windows(detector, trained):
     """The windows of the log with odd sessions."""
-    from logmlm.sources.archive import read_lines
+    from logmlm.sources.archive.reader import read_lines
 
     return list(detector.windows(read_lines([str(trained.odd_log)], 0.0)))
 

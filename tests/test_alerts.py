@@ -12,7 +12,7 @@ from logmlm.config.types import FormatConfig
 from logmlm.formats import get_format
 from logmlm.reader import EventReader
 from logmlm.records import UNKNOWN, Expectation, Fields, LogLine, Rise
-from logmlm.sources.journal_entry import read_entry
+from logmlm.sources.journald.entry import read_entry
 from logmlm.windowid import window_id
 
 LABELS = {"source": "file", "model": "m", "service": "s"}

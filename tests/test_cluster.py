@@ -18,7 +18,7 @@ from logmlm.detector import Detector
 from logmlm.errors import DataError, LogmlmError, UnreachableError, UsageError
 from logmlm.manifest import Manifest
 from logmlm.records import Rise
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.training import Session, train
 
 pytest.importorskip("ray", reason="there is no ray; pip install 'logmlm[ray]' brings it")

@@ -13,7 +13,7 @@ from logmlm.crew import Crew
 from logmlm.errors import DataError, StorageError
 from logmlm.masks import Masks
 from logmlm.parsing import Parsing
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.templates import Templates
 
 MASKS = Templates(TemplateConfig()).masks

@@ -16,7 +16,7 @@ from logmlm.config.types import WindowConfig
 from logmlm.detector import Detector
 from logmlm.manifest import Manifest
 from logmlm.shards import carried
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.turns import Turn
 
 WINDOWS = {

@@ -22,7 +22,7 @@ from logmlm.learning import Learner
 from logmlm.parsing import Again, Parsing, by_partition, unpacked
 from logmlm.reader import EventReader
 from logmlm.records import LogLine
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.templates import Templates
 
 SAMPLES = Path(__file__).parents[1] / "sample_logs"

@@ -17,7 +17,7 @@ from logmlm.masks import choose
 from logmlm.parsing import Again, Parsing, by_partition, unpacked
 from logmlm.reader import EventReader
 from logmlm.records import LogLine
-from logmlm.sources.kafka_records import RecordReader
+from logmlm.sources.kafka.records import RecordReader
 
 CASES = yaml.safe_load(
     (Path(__file__).parent / "data/json_golden.yaml").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from logmlm.layouts import parser
 from logmlm.masks import Masks, choose
 from logmlm.parsed import Parsed
 from logmlm.records import LogLine
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 
 RECORDED = Path(__file__).parents[1] / "sample_logs/postgresql/normal.log.gz"
 NOW = 1_790_000_000.0

@@ -122,7 +122,7 @@ OVERWRITTEN = """
 import sys
 from pathlib import Path
 from logmlm.detector import Detector
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 model, log = Path(sys.argv[1]), sys.argv[2]
 detector = Detector.load(model, "cpu", exact=True)
 windows = list(detector.windows(read_lines([log], 0.0)))[:20]
@@ -138,7 +138,7 @@ def test_a_model_that_is_copied_over_in_place_scores_on_as_it_was(trained, model
     words = [sys.executable, "-c", OVERWRITTEN, model, trained.odd_log]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    from logmlm.sources.archive import read_lines
+    from logmlm.sources.archive.reader import read_lines
 
     windows = list(detector.windows(read_lines([str(trained.odd_log)], 0.0)))[:20]
     told = [f"{score.value} {sum(score.surprisals)}" for score in detector.score(windows)]

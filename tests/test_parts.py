@@ -19,7 +19,7 @@ from logmlm.mlm.tokenizer import END
 from logmlm.modeldir import load_parts
 from logmlm.parts import PLACES, CutPlaces, Cuts, parts, whole
 from logmlm.records import Event, Fields, LogLine, Window
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 
 RATE, HELD_OUT = 0.02, 250
 GAP = "180s"

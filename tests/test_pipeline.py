@@ -14,8 +14,8 @@ from logmlm.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, Turn
 from logmlm.reader import EventReader
 from logmlm.records import Alert, Checkpoint, LogLine
 from logmlm.sources.base import Changes, Steady
-from logmlm.sources.checkpoints import Checkpoints
-from logmlm.sources.file import FileSource
+from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.source import FileSource
 from logmlm.surges import Judge, SurgeRule
 from logmlm.windows import Windower
 

@@ -12,7 +12,7 @@ from logmlm.detector import Detector
 from logmlm.metrics import Metrics
 from logmlm.modeldir import load_calibration
 from logmlm.records import Rise
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 
 
 @pytest.fixture(scope="module")

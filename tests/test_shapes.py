@@ -15,7 +15,7 @@ from logmlm.config.types import FormatConfig, TemplateConfig
 from logmlm.formats import detect_format
 from logmlm.masks import BUILT_IN, Masks, choose
 from logmlm.shapes import Sight, shape_of
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.templates import Templates
 
 ROOT = Path(__file__).parents[1]

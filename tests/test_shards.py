@@ -25,7 +25,7 @@ from logmlm.shards import (
     scattered,
     summarised,
 )
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.windows import Windower
 
 BEGIN = datetime(2024, 5, 6, 7, 59, 30, tzinfo=UTC)

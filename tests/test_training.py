@@ -19,7 +19,7 @@ from logmlm.labels import Labels
 from logmlm.manifest import Manifest
 from logmlm.modeldir import TrainingWindows
 from logmlm.records import LogLine
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.training import Session, choose_format, choose_skew, read_labels, train
 
 WEIGHTS = "model.safetensors"

@@ -118,7 +118,7 @@ def _on_ray(
     """
     from logmlm.cluster import running
     from logmlm.clusterparsing import Work, parsed
-    from logmlm.sources.archive import read_lines
+    from logmlm.sources.archive.reader import read_lines
     from logmlm.training import DETECTION_LINES
 
     refuse_streams(logs)

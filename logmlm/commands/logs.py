@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from logmlm.errors import DataError, UsageError
-from logmlm.kafkaaddress import SCHEME, KafkaAddress
+from logmlm.sources.kafka.url import SCHEME, KafkaAddress
 
 if TYPE_CHECKING:
     from logmlm.records import LogLine
-    from logmlm.sources.kafka_topic import KafkaTopic
+    from logmlm.sources.kafka.topic_reader import KafkaTopic
 
 Warn = Callable[[str], None]
 
@@ -64,7 +64,7 @@ def refuse_streams(logs: Sequence[str]) -> None:
         UsageError: one is a topic, a pipe, or standard input.
 
     """
-    from logmlm.sources.archive import STDIN
+    from logmlm.sources.archive.reader import STDIN
 
     for log in logs:
         if is_kafka(log):
@@ -82,7 +82,7 @@ def refuse_missing(logs: Sequence[str]) -> None:
         StorageError: one is missing or can't be read.
 
     """
-    from logmlm.sources.archive import refuse_empty
+    from logmlm.sources.archive.reader import refuse_empty
 
     if not any(map(is_kafka, logs)):
         refuse_empty(logs)
@@ -95,7 +95,7 @@ def expanded(logs: Sequence[str]) -> tuple[str, ...]:
         UsageError: an address of Kafka is none.
 
     """
-    from logmlm.sources.archive import expand
+    from logmlm.sources.archive.reader import expand
 
     for log in filter(is_kafka, logs):
         KafkaAddress.parse(log, time.time())  # a mistake is told before a model is opened
@@ -117,7 +117,7 @@ def read_logs(
         UnreachableError: Kafka is out of reach.
 
     """
-    from logmlm.sources.archive import read_lines
+    from logmlm.sources.archive.reader import read_lines
 
     now = time.time()
     addresses = [KafkaAddress.parse(log, now) for log in logs if is_kafka(log)]
@@ -140,7 +140,7 @@ def _opened(
     address: KafkaAddress, kafka_config: Path | None, warn: Warn, stack: ExitStack
 ) -> KafkaTopic:
     from logmlm.config.loader import read_kafka_config
-    from logmlm.sources.kafka_topic import KafkaTopic
+    from logmlm.sources.kafka.topic_reader import KafkaTopic
 
     config = read_kafka_config(kafka_config, address.section())
     return stack.enter_context(closing(KafkaTopic(config, address, time.monotonic, warn)))

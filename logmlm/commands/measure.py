@@ -210,7 +210,7 @@ def _identify(digest: str, logs: tuple[str, ...]) -> Callable[[Window], str]:
     """Ids as `logmlm run` gives them to the windows of a file or topic that it follows."""
     from dataclasses import replace
 
-    from logmlm.sources.archive import partition_of
+    from logmlm.sources.archive.reader import partition_of
     from logmlm.windowid import window_id
 
     files = {log for log in logs if not is_kafka(log)}

@@ -12,7 +12,7 @@ from logmlm.config.document import Location
 from logmlm.config.kafka import KafkaSinkConfig, KafkaSourceConfig
 from logmlm.config.run import RunConfig
 from logmlm.config.sources import FileSourceConfig
-from logmlm.sources.discovery import is_excluded
+from logmlm.sources.file.discovery import is_excluded
 
 
 def loops(config: RunConfig) -> Iterator[tuple[Location, str]]:

@@ -12,9 +12,9 @@ from logmlm.config.sources import StdinSourceConfig
 from logmlm.errors import DataError, StorageError
 from logmlm.records import Checkpoint, LogLine
 from logmlm.sources.base import Steady
+from logmlm.sources.binary_check import no_text
 from logmlm.sources.idle import IdleTimes
 from logmlm.sources.lines import RawLine, Splitter
-from logmlm.sources.nontext import no_text
 
 CHUNK_BYTES = 64 * 1024
 

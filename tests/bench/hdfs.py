@@ -43,7 +43,7 @@ from logmlm.detection_metrics import metrics
 from logmlm.detector import Detector
 from logmlm.labels import Labels
 from logmlm.records import Score
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.training import Session, train
 
 BLOCK = re.compile(r"(blk_-?\d+)")

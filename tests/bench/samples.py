@@ -29,7 +29,7 @@ from logmlm.detector import Detector
 from logmlm.evaluation import Evaluation
 from logmlm.labels import Labels
 from logmlm.records import Window
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.training import Session, train
 
 SYSTEMS = ("postgresql", "nginx", "redis")

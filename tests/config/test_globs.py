@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from logmlm.config.globs import matches
-from logmlm.sources.archive import expand
-from logmlm.sources.discovery import Discovery
+from logmlm.sources.archive.reader import expand
+from logmlm.sources.file.discovery import Discovery
 
 LOOKED_FOR_S = 60
 

@@ -12,7 +12,7 @@ import zstandard
 GREAT = 400 << 20
 READ = """
 import sys
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 texts = [line.text[:40] for line in read_lines([sys.argv[1]], 0.0) if line.text]
 rows = open("/proc/self/status").read().splitlines()
 peak = next(int(row.split()[1]) for row in rows if row.startswith("VmHWM:"))

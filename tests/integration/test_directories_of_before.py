@@ -16,7 +16,8 @@ import torch
 
 from logmlm.manifest import Manifest
 from logmlm.records import Checkpoint
-from logmlm.sources import journal_state, kafka_positions
+from logmlm.sources.journald import state as journal_state
+from logmlm.sources.kafka import offsets as kafka_positions
 
 BEFORE = Path(__file__).parents[1] / "data" / "before"
 SCORES = json.loads((BEFORE / "scores.json").read_text())

@@ -22,8 +22,8 @@ from logmlm.layouts import columns
 from logmlm.masks import choose
 from logmlm.parsing import Again, Parsing, batched, unpacked
 from logmlm.reader import EventReader
-from logmlm.sources.archive import read_lines
-from logmlm.sources.syslog import SyslogSource
+from logmlm.sources.archive.reader import read_lines
+from logmlm.sources.syslog.source import SyslogSource
 
 NOW = datetime.fromisoformat("2026-12-01T00:00:00Z").timestamp()
 PATIENCE_S = 60.0

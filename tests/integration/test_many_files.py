@@ -8,9 +8,9 @@ import offline_parts
 import pytest
 
 from logmlm.config.sources import FileSourceConfig
-from logmlm.sources import file as file_source
-from logmlm.sources.checkpoints import Checkpoints
-from logmlm.sources.file import FileSource
+from logmlm.sources.file import source as file_source
+from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.source import FileSource
 
 LINE = "2024-05-06T07:00:00.{:03}Z INFO req-{} GET /files/1 from 10.0.0.1\n"
 

@@ -14,9 +14,9 @@ from logmlm.pipeline import Pipeline
 from logmlm.reader import EventReader
 from logmlm.records import Score, Window
 from logmlm.shards import seams_of
-from logmlm.sources.archive import partition_of, read_lines
-from logmlm.sources.checkpoints import Checkpoints
-from logmlm.sources.file import FileSource
+from logmlm.sources.archive.reader import partition_of, read_lines
+from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.source import FileSource
 from logmlm.surges import Judge
 from logmlm.windows import Windower
 

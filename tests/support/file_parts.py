@@ -2,8 +2,8 @@
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sources.checkpoints import Checkpoints
-from logmlm.sources.file import FileSource
+from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.source import FileSource
 
 LONG_BANNER = "#" * 1100 + "\n"
 """More than a fingerprint is of."""

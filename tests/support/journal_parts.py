@@ -11,7 +11,7 @@ import pytest
 
 from logmlm.config.sources import JournaldSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sources.journald import JournaldSource
+from logmlm.sources.journald.source import JournaldSource
 
 REMOTE = shutil.which("systemd-journal-remote", path="/usr/lib/systemd:/lib/systemd")
 LACKING = "needs journalctl and systemd-journal-remote (apt install systemd-journal-remote)"

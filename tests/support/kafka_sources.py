@@ -4,7 +4,7 @@ import time
 from contextlib import contextmanager
 
 from logmlm.config.kafka import KafkaSourceConfig
-from logmlm.sources.kafka import KafkaSource
+from logmlm.sources.kafka.source import KafkaSource
 
 
 @contextmanager

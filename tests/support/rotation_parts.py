@@ -9,8 +9,8 @@ from daemon_parts import FakeDetector, Notes, PlainReader
 from logmlm.config.sources import FileSourceConfig
 from logmlm.pipeline import Pipeline
 from logmlm.signals import Stop
-from logmlm.sources.checkpoints import Checkpoints
-from logmlm.sources.file import FileSource
+from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.source import FileSource
 from logmlm.surges import Judge
 
 ROTATE_BYTES = 256 * 1024

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.sources import blocks
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive import blocks
+from logmlm.sources.archive.reader import read_lines
+from logmlm.sources.file.tail import Tail
 from logmlm.sources.lines import Splitter
-from logmlm.sources.tail import Tail
 from logmlm.system.line_text import lines_without_controls, without_controls
 
 LINE = b"2026-11-21 10:00:02,000 INFO request 5 accepted"

@@ -23,7 +23,7 @@ from logmlm.config.types import (
 from logmlm.detector import Detector
 from logmlm.modeldir import load_calibration
 from logmlm.records import LogLine, Score, Window
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.system.processes import spare_collector
 from logmlm.training import Session, train
 from speeds.figure import Options, one_core

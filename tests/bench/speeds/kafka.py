@@ -102,7 +102,7 @@ class Daemon:
 
 
 def _source(config: Any, directory: Path, detector: Any) -> Any:
-    from logmlm.sources.kinds import Model, Surroundings, open_source
+    from logmlm.sources.registry import Model, Surroundings, open_source
 
     model = Model(detector.manifest.name, detector.digest)
     return open_source(config.source, Surroundings(directory, time.time, lambda _: None, 0, model))

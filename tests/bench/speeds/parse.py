@@ -23,7 +23,7 @@ from logmlm.config.types import FormatConfig, TemplateConfig
 from logmlm.formats import detect_format
 from logmlm.masks import choose
 from logmlm.reader import ByMask, EventReader, TemplateOf
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.templates import Templates
 from speeds.figure import Figure, Options, by_turns
 

@@ -36,7 +36,7 @@ from logmlm.mlm.ranks import Ranks
 from logmlm.mlm.tokenizer import END, PAD, UNK, Vocabulary, framed, save_tokenizer
 from logmlm.mlm.train import Job, Run, train
 from logmlm.parsing import Parsing
-from logmlm.sources.archive import read_lines
+from logmlm.sources.archive.reader import read_lines
 from logmlm.templates import Templates
 from logmlm.training import choose_format
 from speeds.figure import ROUNDS, Figure, Options, SkippedError, by_turns

@@ -14,9 +14,9 @@ from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.formats import FORMATS, get_format
 from logmlm.reader import ByMask, EventReader
-from logmlm.sources.checkpoints import Checkpoints
-from logmlm.sources.file import FileSource
-from logmlm.sources.kafka_records import RecordReader
+from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.source import FileSource
+from logmlm.sources.kafka.records import RecordReader
 from logmlm.templates import Templates
 from logmlm.windows import Windower
 

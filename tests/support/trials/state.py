@@ -14,9 +14,9 @@ from pathlib import Path
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
-from logmlm.sources.checkpoints import Checkpoints, KnownFile
+from logmlm.sources.file.checkpoints import Checkpoints, KnownFile
 from logmlm.sources.fingerprint import FileId, Fingerprint
-from logmlm.sources.journal_state import JournalState, Progress, load, save
+from logmlm.sources.journald.state import JournalState, Progress, load, save
 from logmlm.state import State
 from logmlm.tables import TABLES
 

@@ -1,0 +1,1 @@
+"""Finished logs, read once."""

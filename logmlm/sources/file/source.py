@@ -1,0 +1,392 @@
+"""Files that are followed: new lines, new files, rotation, truncation."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+
+from logmlm.config.sources import FileSourceConfig
+from logmlm.errors import StorageError
+from logmlm.records import Checkpoint, LogLine
+from logmlm.sources.base import Changes, Steady
+from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.discovery import Discovery, beside, newest_first, printable
+from logmlm.sources.file.gzip_tail import AnyTail, PackedTail
+from logmlm.sources.file.tail import CHUNK_BYTES
+from logmlm.sources.file.tracker import Following, open_limit
+from logmlm.sources.fingerprint import FileId
+from logmlm.sources.idle import IdleTimes
+from logmlm.sources.lines import RawLine
+
+SCAN_EVERY_S = 1.0
+SCANS_SHARE = 0.005
+MOST_SCAN_S = 10.0
+"""Looking which files are there takes this share of a core at most: with many files it is done less
+often, but at least each `MOST_SCAN_S` seconds."""
+LOOK_AGAIN_S = 0.4
+"""After a look at all files that found nothing, the next one can wait so long, ..."""
+MOST_LOOK_S = 1.0
+"""... and so long where there are so many that it would take more than `SCANS_SHARE` of a core."""
+BATCH_BYTES = CHUNK_BYTES // 2
+"""With so many or more, a poll ends: the fewer lines are held at once, the less memory it takes."""
+FORGET_AFTER_S = 7 * 86400.0
+
+
+class FileSource(Steady):
+    """Follows the files of `include`, each a partition named after its first bytes.
+
+    - A file is known once it holds a newline or `fingerprint.bytes` bytes, and stays the same
+      partition wherever it is moved, and whatever symbolic link leads to it.
+    - Files that begin alike are told apart by their numbers on disk, and by what was read last;
+      one that holds nothing but what another holds is taken for a copy as long as that is so.
+    - Rotated by rename, or deleted: the old file is read to its end, and let go when it left
+      `include` and nothing came for `rotate_wait`; its last line then needs no newline.
+    - Truncated or written anew in place: what comes is a new partition, read from its
+      beginning; what the old one still held is read out of a copy, if there is one.
+    - Rotated while nobody looked: the rest of the old file is looked for beside its old path, and
+      where `include` and `rotated` point to, for `rotate_wait`, in a file that begins as it did,
+      packed by gzip or not. If it is not found, that is said.
+
+    - A partition has ended when nothing came for `rotate_wait` to a file that left `include` or
+      has another name than at first, or to an archive.
+
+    `clock` tells UTC epoch seconds, `monotonic` durations; `wait` waits so many seconds, or less.
+    `discarded` counts lines over `max_line_bytes` (`cut`), archives that could not be read to
+    their end (`damaged_archive`), files that are no text (`no_text`), files that went while nobody
+    looked, with what is not read of them (`lost_file`), and files of which all or the beginning is
+    not read, because another holds the same (`lookalike`).
+    """
+
+    name = "file"
+    exhausted = False
+    replayable = True
+
+    def __init__(
+        self,
+        config: FileSourceConfig,
+        checkpoints: Checkpoints,
+        *,
+        clock: Callable[[], float],
+        wait: Callable[[float], object],
+        monotonic: Callable[[], float] = time.monotonic,
+        open_limit: Callable[[], int] = open_limit,
+    ) -> None:
+        """Open nothing yet; at most `open_limit()` files are open at once."""
+        self.discarded: Counter[str] = Counter()
+        self._config = config
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._wait = wait
+        self._idle = IdleTimes(monotonic)
+        self._discovery = Discovery(config.include, config.exclude, config.rotated)
+        self._following = Following(config, checkpoints, self.discarded, open_limit)
+        self._quiet: dict[str, tuple[int, float]] = {}
+        self._ended: set[str] = set()
+        self._told: dict[str, int] = {}
+        self._orphans: set[str] = set()
+        self._damaged: set[str] = set()
+        self._last_words: list[LogLine] = []
+        self._next_scan: float | None = None
+        self._looking_since: float | None = None
+        self._is_idle = True
+        self._looked_at = -inf
+        self._look_after_s = LOOK_AGAIN_S
+        self._scan_after_s = SCAN_EVERY_S
+        self._has_doubted = self._has_told_missing = checkpoints.first_start
+        self._follows = {each.partition: each.before for each in checkpoints if each.before}
+
+    def begin(self) -> None:
+        """Look which files are there; of one that comes later, all lines are new.
+
+        Raises:
+            StorageError: what is found can't be saved.
+
+        """
+        self._scan_when_due(self._clock())
+
+    def poll(self, timeout: float) -> list[LogLine]:
+        """Lines that are there now; if there are none, those there after `timeout` seconds.
+
+        Raises:
+            StorageError: an open file can't be read any more, or what is known not be saved.
+
+        """
+        try:
+            lines = [] if self._has_just_looked() else self._read()
+            if not lines and self._is_idle:  # within a great line, reading just goes on
+                self._wait(timeout)
+                is_dear = self._look_after_s > LOOK_AGAIN_S
+                lines = [] if is_dear and self._has_just_looked() else self._read()
+        except OSError as error:
+            raise StorageError(f"can't go on reading the followed files: {error}") from error
+        return lines
+
+    def changes(self) -> Changes:
+        """Partitions that have ended or begun; none comes from elsewhere, or goes there."""
+        ended, self._ended = frozenset(self._ended), set()
+        begun = self._following.begun()
+        follows, self._follows = self._follows, {}
+        follows |= {each.partition: each.before for each in begun if each.before}
+        gained = {each.partition: each.checkpoint for each in begun}
+        return Changes(gained=gained, ended=ended, follows=follows)
+
+    def checkpoints(self) -> Mapping[str, Checkpoint]:
+        """Every known partition, with the position that was committed last."""
+        return {known.partition: known.checkpoint for known in self._checkpoints}
+
+    def commit(self, checkpoints: Mapping[str, Checkpoint]) -> bool:
+        """Keep these positions durably.
+
+        Raises:
+            StorageError: they can't be written.
+
+        """
+        self._following.remember()
+        for known in self._checkpoints:
+            checkpoint = checkpoints.get(known.partition, known.checkpoint)
+            if checkpoint != known.checkpoint:
+                self._checkpoints.put(replace(known, checkpoint=checkpoint))
+        self._checkpoints.save()
+        return True
+
+    def idle(self, partitions: Collection[str]) -> Mapping[str, float]:
+        """Look at the end of each of these files; one that is gone for good is idle too."""
+        for partition in partitions:
+            size = self._size_at_end(partition)
+            if size is None:
+                self._idle.forget([partition])
+            else:
+                self._idle.confirm(partition, size)
+        return self._idle.of(partitions)
+
+    def is_idle(self) -> bool:
+        """Whether every open file is read to its end, and no replaced one is looked for."""
+        waits = self._orphans or self._last_words or self._next_scan is None
+        return self._following.is_read() and not waits
+
+    def lag(self) -> Mapping[str, int]:
+        """Bytes of each open file that were not handed over yet."""
+        tails = self._following.tails
+        if self._has_just_looked():  # then each of them was read to its end
+            return {partition: tail.pending for partition, tail in tails.items()}
+        return {partition: tail.unread for partition, tail in tails.items()}
+
+    def origin(self, partition: str) -> str:
+        """Path where the partition's file was seen last."""
+        known = self._checkpoints.get(partition)
+        return "a file that is gone" if known is None else known.path
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for partition in list(self._following.tails):
+            self._release(partition)
+
+    def _size_at_end(self, partition: str) -> int | None:
+        """Return the size of a file that is read to its end; None where more may come at once."""
+        tail = self._following.tails.get(partition)
+        if tail is None:
+            if partition in self._following.closed:
+                return self._following.closed.size(partition)
+            # A copy may hold the rest of a file that was replaced, as long as it is looked for.
+            return None if partition in self._orphans else self._following.left_at(partition)
+        try:
+            return tail.size if tail.at_end else None
+        except OSError:
+            return None  # the next poll says it
+
+    def _read(self) -> list[LogLine]:
+        now = self._clock()
+        self._scan_when_due(now)
+        lines, self._last_words = self._last_words, []
+        began, read, idle = time.thread_time(), 0, 0
+        most = len(self._following) if self._following.has_more() else 0
+        while read < BATCH_BYTES and idle < most:
+            partition = self._following.next_turn()
+            if self._following.tails[partition].at_end:
+                idle += 1
+                continue
+            raw = self._read_tail(partition)
+            lines += self._lines(partition, raw, now)
+            read, idle = read + (raw[-1].end - raw[0].start if raw else CHUNK_BYTES), 0
+        self._is_idle = read < BATCH_BYTES
+        self._looked_at = -inf if lines else self._idle.now()
+        spent = time.thread_time() - began
+        self._look_after_s = min(max(LOOK_AGAIN_S, spent / SCANS_SHARE), MOST_LOOK_S)
+        return lines
+
+    def _has_just_looked(self) -> bool:
+        return self._is_idle and 0 <= self._idle.now() - self._looked_at < self._look_after_s
+
+    def _read_tail(self, partition: str) -> list[RawLine]:
+        if self._following.was_replaced(partition):
+            self._release_replaced(partition)
+            return []
+        lines = self._following.tails[partition].read()
+        self._following.learn_more(partition)
+        return lines
+
+    def _lines(self, partition: str, raw: Iterable[RawLine], now: float) -> list[LogLine]:
+        lines = []
+        for line in raw:
+            self.discarded["cut"] += line.cut
+            lines.append(LogLine(line.text, partition, line.start, line.end, now))
+        return lines
+
+    def _scan_when_due(self, now: float) -> None:
+        # A clock that was set back must not stop the scanning.
+        if self._next_scan is None or not 0 < self._next_scan - now <= self._scan_after_s:
+            began = time.thread_time()
+            self._scan(now)
+            spent = time.thread_time() - began
+            self._scan_after_s = min(max(SCAN_EVERY_S, spent / SCANS_SHARE), MOST_SCAN_S)
+            self._next_scan = now + self._scan_after_s
+
+    def _scan(self, now: float) -> None:
+        """Look which files are there, meet the new ones and let go of those that left."""
+        for partition in list(self._following.tails):
+            if self._following.was_replaced(partition):
+                self._release_replaced(partition)
+        included = self._discovery.files()
+        self._following.keep_waiting(included)
+        self._following.make_room(included, self._may_close)
+        for partition in self._following.closed.gone(included):
+            self._look_for_rest(partition)
+        self._meet(included, now)
+        for partition in self._following.replaced():
+            self._look_for_rest(partition)
+        for partition, tail in list(self._following.tails.items()):
+            is_gone = tail.file_id not in included
+            if is_gone or isinstance(tail, PackedTail) or self._checkpoints[partition].was_moved:
+                self._end_when_quiet(partition, tail, now, is_gone)
+            else:
+                self._quiet.pop(partition, None)
+        if self._checkpoints.first_start:
+            self._checkpoints.first_start = False
+            self._following.adjoin()
+            self._following.note_starts(included)
+        self._forget_lost(now)
+        self._checkpoints.save()
+
+    def _meet(self, included: Mapping[FileId, Path], now: float) -> None:
+        """Open what is not open yet: known numbers first, then copies, then what is new."""
+        opened = {tail.file_id: name for name, tail in self._following.tails.items()}
+        strangers = {}
+        for file_id, path in included.items():
+            partition = opened.get(file_id) or self._unchanged(file_id, path)
+            if partition is None:
+                strangers[file_id] = path
+            else:
+                self._checkpoints.see(partition, printable(path), now)
+        others = {each: path for each, path in self._beside().items() if each not in opened}
+        known = {each.file_id for each in self._following.lost()}
+        done = {
+            file_id
+            for file_id, path in (strangers | others).items()
+            if file_id in known and self._following.go_on(path, now)
+        }
+        for file_id, path in newest_first(others):
+            if file_id not in strangers and file_id not in done:
+                self._following.take_on(path, now)
+        for file_id, path in strangers.items():
+            if file_id not in done:
+                self._following.meet(path, now)
+        if not self._has_doubted:
+            self._has_doubted = True
+            self._doubt(included, now)
+
+    def _unchanged(self, file_id: FileId, path: Path) -> str | None:
+        """Return the partition of a closed file that is as it was; None of any other."""
+        closed = self._following.closed
+        partition = closed.partition_of(file_id)
+        is_closed = partition is not None and closed.size(partition, path) is not None
+        return partition if is_closed else None
+
+    def _may_close(self, partition: str) -> bool:
+        """Whether a file that is read to its end can be closed: if its end need not be awaited."""
+        tail = self._following.tails[partition]
+        is_awaited = isinstance(tail, PackedTail) or self._checkpoints[partition].was_moved
+        return not is_awaited or self._told.get(partition) == tail.position
+
+    def _doubt(self, included: Mapping[FileId, Path], now: float) -> None:
+        """Look, once, for copies of files that were truncated while nobody looked."""
+        known = {each.file_id for each in self._checkpoints}
+        places = (path for each in self._checkpoints for path in each.paths)
+        for file_id, path in beside(places).items():
+            if file_id not in known and file_id not in included:
+                self._following.doubt(path, now)
+
+    def _end_when_quiet(self, partition: str, tail: AnyTail, now: float, is_gone: bool) -> None:
+        """Say of a file that will hardly get more that it has ended; let it go if it is gone."""
+        at = self._idle.now()
+        position, since = self._quiet.get(partition, (-1, at))
+        if isinstance(tail, PackedTail) and tail.is_broken:
+            self._count_damage(partition)
+        if position != tail.position or not tail.at_end:
+            self._quiet[partition] = (tail.position, at)
+        elif at - since >= self._config.rotate_wait:
+            self._end(partition, tail)
+            if is_gone:
+                self._last_words += self._lines(partition, tail.rest(), now)
+                self._ended.add(partition)
+                self._following.let_go(partition)
+                self._quiet.pop(partition, None)
+
+    def _end(self, partition: str, tail: AnyTail) -> None:
+        if self._told.get(partition) != tail.position:
+            self._told[partition] = tail.position
+            self._ended.add(partition)
+        if isinstance(tail, PackedTail) and tail.damaged:
+            self._count_damage(partition)
+
+    def _count_damage(self, partition: str) -> None:
+        self.discarded["damaged_archive"] += partition not in self._damaged
+        self._damaged.add(partition)
+
+    def _beside(self) -> dict[FileId, Path]:
+        """Find files that may have been moved, copied or packed out of `include` unseen.
+
+        A packer may be at work on one, so they are looked for more than once.
+        """
+        now = self._idle.now()
+        if self._looking_since is None:
+            self._looking_since = now
+        if now - self._looking_since >= self._config.rotate_wait:
+            if not self._has_told_missing:
+                self._has_told_missing = True
+                self._following.tell_missing()
+            closed = self._following.closed
+            gone = self._orphans - self._following.tails.keys()
+            self._ended |= {partition for partition in gone if partition not in closed}
+            self._orphans.clear()
+            return {}
+        lost = (path for each in self._following.lost() for path in each.paths)
+        return self._discovery.rotated_beside(lost)
+
+    def _forget_lost(self, now: float) -> None:
+        for known in self._following.lost():
+            is_old = now - known.seen_at > FORGET_AFTER_S
+            if is_old and known.partition not in self._ended:
+                self._following.forget(known.partition)
+                self._told.pop(known.partition, None)
+                self._damaged.discard(known.partition)
+
+    def _release_replaced(self, partition: str) -> None:
+        """Let go of a truncated file; a copy of what it held may be beside it."""
+        self._following.release_replaced(partition)
+        self._quiet.pop(partition, None)
+        self._next_scan = None
+        self._look_for_rest(partition)
+
+    def _look_for_rest(self, partition: str) -> None:
+        """Look for what is left of a file under other names, for `rotate_wait`."""
+        self._following.closed.forget(partition)
+        self._orphans.add(partition)
+        self._looking_since = None
+
+    def _release(self, partition: str) -> None:
+        self._following.release(partition)
+        self._quiet.pop(partition, None)
