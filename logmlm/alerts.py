@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from logmlm.explanation import line_text, printable, surge_text
-from logmlm.formats import attribute
+from logmlm.parsing.formats import attribute
 from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Fields, Score
 from logmlm.system.rfc3339 import rfc3339
 from logmlm.windowid import window_id

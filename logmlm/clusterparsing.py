@@ -17,10 +17,10 @@ from pathlib import Path
 
 from logmlm.cluster import SHARD_BYTES, Row, numbers, translated
 from logmlm.errors import LogmlmError
-from logmlm.formats import get_format
-from logmlm.layouts import columns
-from logmlm.parsed import Found
-from logmlm.parsing import Again, Batch, Packed, Packer, Parsing, batched, unpacked
+from logmlm.parsing.batches import Again, Batch, Packed, Packer, Parsing, batched, unpacked
+from logmlm.parsing.formats import get_format
+from logmlm.parsing.parsed import Found
+from logmlm.parsing.shape_parser import columns
 from logmlm.records import LogLine
 from logmlm.shards import Shard, ShardLines, cut_anywhere
 from logmlm.sources.archive.reader import refuse_empty

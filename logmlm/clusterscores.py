@@ -18,9 +18,10 @@ import numpy as np
 
 from logmlm.cluster import SHARD_BYTES, Row, cpus, numbers, pool, translated
 from logmlm.errors import LogmlmError
-from logmlm.formats import get_format
 from logmlm.manifest import Manifest
-from logmlm.reader import EventReader, matching, refuse_foreign, warn_of_misfits
+from logmlm.parsing.event_parser import EventReader, matching, refuse_foreign, warn_of_misfits
+from logmlm.parsing.formats import get_format
+from logmlm.parsing.template_miner import Templates
 from logmlm.records import Score, Window
 from logmlm.shards import (
     Carry,
@@ -36,7 +37,6 @@ from logmlm.shards import (
 )
 from logmlm.sources.archive.reader import refuse_empty
 from logmlm.surges import Judge
-from logmlm.templates import Templates
 from logmlm.turns import Turn
 
 if TYPE_CHECKING:

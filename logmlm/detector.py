@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logmlm.calibration import Kind, kind_of
-from logmlm.crew import Crew
 from logmlm.errors import ModelError
-from logmlm.formats import get_format
 from logmlm.known import Known
 from logmlm.ladder import Ladder, Verdict
 from logmlm.manifest import Manifest
@@ -24,13 +22,15 @@ from logmlm.mlm.store import load_model
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration, load_parts
 from logmlm.modelwatch import file_marks
-from logmlm.parsing import Parsing
-from logmlm.reader import EventReader, matching
+from logmlm.parsing.batches import Parsing
+from logmlm.parsing.event_parser import EventReader, matching
+from logmlm.parsing.formats import get_format
+from logmlm.parsing.parallel import Crew
+from logmlm.parsing.template_miner import Templates
 from logmlm.records import Expectation, LogLine, Score, Window
 from logmlm.shards import seams_of
 from logmlm.skewreport import warn_of_skew
 from logmlm.surges import Judge, ScoreAll
-from logmlm.templates import Templates
 from logmlm.windowid import is_checked, window_id
 from logmlm.windows import Windower
 

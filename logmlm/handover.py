@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
 from logmlm.records import Checkpoint, LogLine, Window
 from logmlm.windows import Windower
 

@@ -19,19 +19,19 @@ import numpy.typing as npt
 
 from logmlm.config.types import WindowConfig
 from logmlm.errors import StorageError
-from logmlm.formats import LineFormat
 from logmlm.labels import Labels
 from logmlm.mlm.data import Corpus
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
-from logmlm.parsed import Found
-from logmlm.parsing import Batch
+from logmlm.parsing.batches import Batch
+from logmlm.parsing.event_parser import ByMask, EventReader
+from logmlm.parsing.formats import LineFormat
+from logmlm.parsing.parsed import Found
+from logmlm.parsing.template_miner import Templates
 from logmlm.parts import CutPlaces, Cuts
-from logmlm.reader import ByMask, EventReader
 from logmlm.records import UNKNOWN, Window
 from logmlm.shards import seams_of
 from logmlm.skewreport import warn_of_skew
 from logmlm.system.atomic_files import private_opener
-from logmlm.templates import Templates
 from logmlm.windows import Windower
 
 DISTINCT_MESSAGES = 1_000_000

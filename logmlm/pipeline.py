@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from logmlm.alerting import Alerting
 from logmlm.handover import hand_over
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
 from logmlm.records import Alert, Checkpoint, Window
 from logmlm.safepoints import SafePoints
 from logmlm.sources.base import Changes, Handover, Source

@@ -21,13 +21,14 @@ from logmlm.config.sources import SourceConfig
 from logmlm.config.types import FormatConfig, TrainingConfig, TrainingFile
 from logmlm.daemon import state_directory
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
-from logmlm.formats.catalogue import candidates, get_format
-from logmlm.input_check import SUSPICIOUS_SHARE
-from logmlm.keys import KeyExtractor
 from logmlm.labels import Labels
 from logmlm.manifest import FILE_NAME, Manifest
 from logmlm.modeldir import check_replaceable
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats.registry import candidates, get_format
+from logmlm.parsing.input_check import SUSPICIOUS_SHARE
+from logmlm.parsing.keys import KeyExtractor
+from logmlm.parsing.template_miner import Templates
 from logmlm.receivers import receivers
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import STDIN, expand, read_lines, refuse_empty
@@ -39,7 +40,6 @@ from logmlm.sources.journald import journalctl
 from logmlm.sources.kafka.url import SCHEME, KafkaAddress
 from logmlm.sources.syslog.sockets import bind, unbind
 from logmlm.system.secret_file import read_secret
-from logmlm.templates import Templates
 from logmlm.training import DETECTION_LINES, check_device, choose_format
 
 LOOKED_AT_FILES = 20

@@ -23,10 +23,10 @@ from types import MappingProxyType
 
 from logmlm.config.types import WindowConfig
 from logmlm.errors import DataError, StorageError
-from logmlm.formats import LineFormat
-from logmlm.formats.assemble import OfContainers
-from logmlm.formats.timestamps import DAY_S
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import LineFormat
+from logmlm.parsing.formats.assembler import OfContainers
+from logmlm.parsing.formats.timestamps import DAY_S
 from logmlm.records import NOTHING, Event, Fields, LogLine, Window
 from logmlm.sources.archive.reader import is_packed, line_start_after, read_part
 from logmlm.sources.rotation import seams

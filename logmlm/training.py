@@ -17,23 +17,23 @@ from typing import TYPE_CHECKING
 
 from logmlm import __version__
 from logmlm.config.types import HOST_SKEW_S, FormatConfig, TrainingConfig, WindowConfig
-from logmlm.crew import Crew
 from logmlm.errors import DataError, FormatError, StorageError
-from logmlm.formats import LineFormat, attribute, detect_format, get_format, joined
 from logmlm.labels import Labels
 from logmlm.learning import Learner, Lesson
 from logmlm.lessonadvice import is_foreign, problems, too_few
 from logmlm.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
 from logmlm.mlm.data import MIN_WINDOWS
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
-from logmlm.parsed import Found
-from logmlm.parsing import Batch, Parsing
-from logmlm.reader import NO_LINES
+from logmlm.parsing.batches import Batch, Parsing
+from logmlm.parsing.event_parser import NO_LINES
+from logmlm.parsing.formats import LineFormat, attribute, detect_format, get_format, joined
+from logmlm.parsing.parallel import Crew
+from logmlm.parsing.parsed import Found
+from logmlm.parsing.template_miner import Templates
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import refuse_damaged
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, restore
 from logmlm.system.processes import collector_spared
-from logmlm.templates import Templates
 
 if TYPE_CHECKING:
     from logmlm.fitting import Fitted, Report, Task

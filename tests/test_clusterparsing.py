@@ -6,15 +6,16 @@ import pickle
 import pytest
 from offline_parts import KEY, service_log, write_log
 
-from logmlm import clusterparsing, parsing
+from logmlm import clusterparsing
 from logmlm.clusterparsing import Work
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig
-from logmlm.crew import Crew
 from logmlm.errors import DataError, StorageError
-from logmlm.masks import Masks
-from logmlm.parsing import Parsing
+from logmlm.parsing import batches as parsing
+from logmlm.parsing.batches import Parsing
+from logmlm.parsing.masking import Masks
+from logmlm.parsing.parallel import Crew
+from logmlm.parsing.template_miner import Templates
 from logmlm.sources.archive.reader import read_lines
-from logmlm.templates import Templates
 
 MASKS = Templates(TemplateConfig()).masks
 TRACE = MultilineConfig(

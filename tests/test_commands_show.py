@@ -8,7 +8,7 @@ import pytest
 from offline_parts import logmlm, write_log
 
 from logmlm.config.types import TemplateConfig
-from logmlm.templates import Templates
+from logmlm.parsing.template_miner import Templates
 
 
 @pytest.fixture(scope="module")

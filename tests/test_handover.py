@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config.types import CustomFormat, FormatConfig, WindowConfig
-from logmlm.formats import get_format
 from logmlm.handover import hand_over
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
 from logmlm.records import Checkpoint, LogLine
 from logmlm.windows import Windower
 

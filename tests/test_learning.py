@@ -3,18 +3,19 @@
 import pytest
 from offline_parts import BEGIN, KEY, service_log
 
-from logmlm import learning, parsing
+from logmlm import learning
 from logmlm.config.types import FormatConfig, TemplateConfig, WindowConfig
-from logmlm.crew import Crew
 from logmlm.errors import DataError, StorageError
-from logmlm.formats import get_format
 from logmlm.labels import Interval, Labels
 from logmlm.learning import Learner
 from logmlm.mlm.tokenizer import END, UNK
-from logmlm.parsing import Parsing
-from logmlm.reader import EventReader
+from logmlm.parsing import batches as parsing
+from logmlm.parsing.batches import Parsing
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
+from logmlm.parsing.parallel import Crew
+from logmlm.parsing.template_miner import Templates
 from logmlm.records import LogLine
-from logmlm.templates import Templates
 from logmlm.windows import Windower
 
 ISO = get_format(FormatConfig(name="iso8601"))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from logmlm.config.types import FormatConfig, MultilineConfig, WindowConfig
 from logmlm.errors import DataError, StorageError
-from logmlm.formats import get_format
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
 from logmlm.shards import (
     Shard,
     ShardLines,

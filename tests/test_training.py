@@ -14,10 +14,10 @@ from offline_parts import BEGIN, KEY, service_log, write_log
 
 from logmlm.config.types import FormatConfig, TrainingConfig, WindowConfig
 from logmlm.errors import ConfigError, DataError, FormatError, StorageError, UsageError
-from logmlm.formats import get_format
 from logmlm.labels import Labels
 from logmlm.manifest import Manifest
 from logmlm.modeldir import TrainingWindows
+from logmlm.parsing.formats import get_format
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import read_lines
 from logmlm.training import Session, choose_format, choose_skew, read_labels, train

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from window_parts import event, summaries, undisturbed
 
 from logmlm.config.types import WindowConfig
-from logmlm.formats import attribute
-from logmlm.keys import KeyExtractor
+from logmlm.parsing.formats import attribute
+from logmlm.parsing.keys import KeyExtractor
 from logmlm.records import Checkpoint, Event, Fields, Window
 from logmlm.windows import Windower
 

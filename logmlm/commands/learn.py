@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from logmlm.commands.progress import Progress
     from logmlm.config.types import FormatConfig, TrainingConfig
-    from logmlm.parsed import Found
-    from logmlm.parsing import Batch, Parsing
+    from logmlm.parsing.batches import Batch, Parsing
+    from logmlm.parsing.parsed import Found
     from logmlm.records import LogLine
     from logmlm.training import Parse
 
@@ -153,7 +153,7 @@ def _config(
 
 
 def _check_format(config: FormatConfig) -> None:
-    from logmlm.formats import get_format
+    from logmlm.parsing.formats import get_format
 
     try:
         if config.name != "auto":

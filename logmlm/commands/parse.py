@@ -14,9 +14,9 @@ from logmlm.commands.logs import expanded, read_logs, reading_options, refuse_mi
 from logmlm.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from logmlm.reader import EventReader
+    from logmlm.parsing.event_parser import EventReader
+    from logmlm.parsing.template_miner import Templates
     from logmlm.records import Event, LogLine
-    from logmlm.templates import Templates
 
 SHOWN_LEFT_OUT = 20
 """So many lines that were left out are shown; the others are counted."""
@@ -63,8 +63,8 @@ def _opened(
     """Return a reader, the model's templates if one is named, and the lines."""
     from logmlm.config.types import FormatConfig
     from logmlm.manifest import Manifest
-    from logmlm.reader import EventReader, matching
-    from logmlm.templates import Templates
+    from logmlm.parsing.event_parser import EventReader, matching
+    from logmlm.parsing.template_miner import Templates
     from logmlm.training import choose_format
 
     given = {name: value for name, value in options.items() if value is not None}

@@ -16,7 +16,7 @@ def templates(model: Path, output: str) -> None:
     """List the templates of MODEL: id, count, share of lines, template and an example."""
     from logmlm.explanation import printable
     from logmlm.manifest import Manifest
-    from logmlm.templates import Templates
+    from logmlm.parsing.template_miner import Templates
 
     Manifest.read(model)
     known = sorted(Templates.read(model / "templates.json"), key=lambda found: -found.count)

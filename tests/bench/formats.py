@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from logmlm.config.types import FormatConfig
-from logmlm.formats import detect_format
+from logmlm.parsing.formats import detect_format
 
 
 def read_sample(folder: Path, name: str) -> tuple[list[str], list[str]]:

@@ -24,7 +24,7 @@ from typing import Any
 from drain3.drain import Drain
 
 from logmlm.config.types import TemplateConfig
-from logmlm.templates import Templates
+from logmlm.parsing.template_miner import Templates
 
 IP = r"(\d+\.){3}\d+"
 HOST = r"([\w-]+\.){2,}[\w-]+"

@@ -19,8 +19,8 @@ from typing import TypeVar
 from logmlm.cluster import SHARD_BYTES
 from logmlm.clusterscores import BATCH_WINDOWS
 from logmlm.detector import Detector
-from logmlm.formats import get_format
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
 from logmlm.shards import carried, cut, gathered, scattered, summarised
 
 DAY_S = 86_400

@@ -11,10 +11,10 @@ from logmlm.config.redaction import Rule
 from logmlm.config.regex import LimitedPattern, is_limited, overruns, user_pattern
 from logmlm.config.regex_analysis import is_linear
 from logmlm.config.types import CustomFormat, FormatConfig, MultilineConfig
-from logmlm.formats import get_format
-from logmlm.masks import Masks
 from logmlm.matchers import Matcher
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
+from logmlm.parsing.masking import Masks
 from logmlm.records import LogLine
 
 EVIL = r"(?:\w+\s?)+$"

@@ -16,12 +16,12 @@ import yaml
 
 from logmlm.config.sources import SyslogSourceConfig
 from logmlm.config.types import FormatConfig
-from logmlm.formats import Assembler, attribute, detect_format, get_format, joined
-from logmlm.formats.levels import level_name
-from logmlm.layouts import columns
-from logmlm.masks import choose
-from logmlm.parsing import Again, Parsing, batched, unpacked
-from logmlm.reader import EventReader
+from logmlm.parsing.batches import Again, Parsing, batched, unpacked
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import Assembler, attribute, detect_format, get_format, joined
+from logmlm.parsing.formats.levels import level_name
+from logmlm.parsing.masking import choose
+from logmlm.parsing.shape_parser import columns
 from logmlm.sources.archive.reader import read_lines
 from logmlm.sources.syslog.source import SyslogSource
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from trials import poison
 from trials.poison import GOOD, JUMPS, MULTILINE, NOISES, WINDOWS, Desk, check, spoilt
 
-from logmlm.formats import FORMATS
+from logmlm.parsing.formats import FORMATS
 
 NOISE = st.sampled_from(NOISES)
 

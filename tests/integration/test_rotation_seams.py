@@ -9,9 +9,9 @@ from cut_parts import BEGIN, KEY, stamp
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig, WindowConfig
-from logmlm.formats import get_format
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
 from logmlm.pipeline import Pipeline
-from logmlm.reader import EventReader
 from logmlm.records import Score, Window
 from logmlm.shards import seams_of
 from logmlm.sources.archive.reader import partition_of, read_lines

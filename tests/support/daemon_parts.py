@@ -14,9 +14,9 @@ from logmlm import daemon
 from logmlm.config.loader import read_run_config
 from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.errors import LogmlmError
-from logmlm.formats import get_format
 from logmlm.logs import logging_to
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
 from logmlm.records import Event, Expectation, Fields, LogLine, Score, Window
 from logmlm.surges import Judge
 from logmlm.windows import Windower

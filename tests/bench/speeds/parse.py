@@ -20,11 +20,11 @@ from drain3.masking import MaskingInstruction
 from drain3.template_miner_config import TemplateMinerConfig
 
 from logmlm.config.types import FormatConfig, TemplateConfig
-from logmlm.formats import detect_format
-from logmlm.masks import choose
-from logmlm.reader import ByMask, EventReader, TemplateOf
+from logmlm.parsing.event_parser import ByMask, EventReader, TemplateOf
+from logmlm.parsing.formats import detect_format
+from logmlm.parsing.masking import choose
+from logmlm.parsing.template_miner import Templates
 from logmlm.sources.archive.reader import read_lines
-from logmlm.templates import Templates
 from speeds.figure import Figure, Options, by_turns
 
 BLOCK = r"(blk_-?\d+)"

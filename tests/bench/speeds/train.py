@@ -26,7 +26,6 @@ from transformers.utils import logging
 
 from logmlm.config.loader import read_training_config
 from logmlm.config.types import ModelConfig, WindowConfig
-from logmlm.crew import Crew
 from logmlm.learning import Learner
 from logmlm.mlm.batches import Batch, Epochs, Part
 from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint
@@ -35,9 +34,10 @@ from logmlm.mlm.model import PRESETS, build_model, resolve_device
 from logmlm.mlm.ranks import Ranks
 from logmlm.mlm.tokenizer import END, PAD, UNK, Vocabulary, framed, save_tokenizer
 from logmlm.mlm.train import Job, Run, train
-from logmlm.parsing import Parsing
+from logmlm.parsing.batches import Parsing
+from logmlm.parsing.parallel import Crew
+from logmlm.parsing.template_miner import Templates
 from logmlm.sources.archive.reader import read_lines
-from logmlm.templates import Templates
 from logmlm.training import choose_format
 from speeds.figure import ROUNDS, Figure, Options, SkippedError, by_turns
 

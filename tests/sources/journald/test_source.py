@@ -15,7 +15,7 @@ from trials import journal as trials
 from logmlm.config.sources import JournaldSourceConfig
 from logmlm.config.types import FormatConfig
 from logmlm.errors import StorageError
-from logmlm.formats import get_format
+from logmlm.parsing.formats import get_format
 from logmlm.records import Checkpoint
 from logmlm.sources.journald import journalctl
 from logmlm.sources.journald.source import FORGET_AFTER_S, MAX_BACK_OFF_S

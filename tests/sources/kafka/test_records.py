@@ -13,8 +13,8 @@ from kafka import TopicPartition
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.config.types import FormatConfig
 from logmlm.errors import DataError
-from logmlm.formats import get_format
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
 from logmlm.records import Checkpoint, Rise
 from logmlm.sources.kafka.dead_letters import MAX_EXTRA_BYTES, MAX_LETTER_BYTES, Cap, letter
 from logmlm.sources.kafka.offsets import MOST_IDS, Position, checkpoint, delivered, position

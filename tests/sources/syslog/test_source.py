@@ -9,8 +9,8 @@ import pytest
 from logmlm.config.sources import SyslogSourceConfig
 from logmlm.config.types import FormatConfig
 from logmlm.errors import StorageError
-from logmlm.formats import get_format
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
 from logmlm.records import Checkpoint
 from logmlm.sources.syslog.source import SyslogSource
 

@@ -11,8 +11,8 @@ from trials.receiver import anonymous, resident
 from trials.service import endless
 
 from logmlm.config.types import FormatConfig, WindowConfig
-from logmlm.formats import get_format
-from logmlm.reader import EventReader
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
 from logmlm.records import LogLine
 from logmlm.windows import Windower
 

@@ -12,12 +12,12 @@ from typing import NamedTuple
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
-from logmlm.formats import FORMATS, get_format
-from logmlm.reader import ByMask, EventReader
+from logmlm.parsing.event_parser import ByMask, EventReader
+from logmlm.parsing.formats import FORMATS, get_format
+from logmlm.parsing.template_miner import Templates
 from logmlm.sources.file.checkpoints import Checkpoints
 from logmlm.sources.file.source import FileSource
 from logmlm.sources.kafka.records import RecordReader
-from logmlm.templates import Templates
 from logmlm.windows import Windower
 
 MAX_LINE_BYTES = 300

@@ -1,0 +1,160 @@
+"""What can be said of a line by itself: its fields, its key, and its masked message.
+
+None of it hangs on the lines before, so that any process may find it out, in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from operator import attrgetter
+
+from logmlm.config.types import FormatConfig, MultilineConfig
+from logmlm.parsing.formats import RECORDS, Joiner, LineFormat, attribute, get_format
+from logmlm.parsing.keys import KeyExtractor
+from logmlm.parsing.masking import Masks, Pair
+from logmlm.parsing.parsed import Found
+from logmlm.parsing.shape_parser import Parser, parser
+from logmlm.records import Fields, LogLine, Rest
+
+BATCH_LINES, BATCH_CHARS = 4_096, 4 << 20
+PIECE_LINES = 64
+"""So many lines, which may be long, are read before it is looked how long they are."""
+
+Packed = tuple[list[float | None], list[str], list[str | None], dict[int, Fields | None]]
+"""Columns of `Found`: times, keys, and masked messages of all lines; and which lines, by their
+places, match no format, or go on in the next: these have all fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Lines of one partition in order; `last` says that the partition ends with them.
+
+    They came from `read` lines, of which `too_long` were left out of the messages they belong to.
+    """
+
+    lines: list[LogLine]
+    last: bool
+    read: int
+    too_long: int = 0
+
+
+Packer = Callable[[Sequence[str], Sequence[float]], Packed]
+"""Parses texts, each with the time when it was received."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsing:
+    """How lines are parsed, as plain data; the format's name is never `auto`."""
+
+    format: FormatConfig
+    key: str | None
+    masks: tuple[Pair, ...]
+
+    def parser(self) -> Parser:
+        """What parses lines so, many by their shapes."""
+        return parser(*self._parts())
+
+    def packer(self) -> Packer:
+        """A function that parses so, for another process."""
+        return _Packer(*self._parts()).pack
+
+    def _parts(self) -> tuple[LineFormat, KeyExtractor, Masks]:
+        return get_format(self.format), KeyExtractor(self.key), Masks(self.masks)
+
+
+class _Packer:
+    """Finds out all that can be of lines, and keeps of it what can be sent."""
+
+    def __init__(self, line_format: LineFormat, key_of: KeyExtractor, masks: Masks) -> None:
+        self._parse = parser(line_format, key_of, masks).parse
+        self._key_of = key_of
+        self._mask = masks.mask_message
+
+    def pack(self, texts: Sequence[str], nows: Sequence[float]) -> Packed:
+        """See `Packer`."""
+        found = self._parse(texts, nows)
+        odd: dict[int, Fields | None] = {}
+        for place, rest in enumerate(found.rests):
+            if isinstance(rest, Fields) and not rest.partial and not _has_several(rest):
+                found.times[place], found.keys[place] = (
+                    rest.timestamp,
+                    self._key_of(rest, attribute),
+                )
+                found.masked[place] = self._mask(rest.message)
+            elif rest is None or isinstance(rest, Fields):
+                odd[place] = rest and replace(rest, attributes=dict(rest.attributes))
+            elif found.masked[place] is None:
+                line = LogLine(texts[place], "", 0, 0, nows[place])
+                found.masked[place] = self._mask(rest.message(line))
+        return found.times, found.keys, found.masked, odd
+
+
+def _has_several(fields: Fields) -> bool:
+    """Whether a line holds several records, which are counted where all its fields are known."""
+    return type(fields.attributes) is dict and RECORDS in fields.attributes
+
+
+class Again:
+    """Parses a line once more for what another process left out."""
+
+    def __init__(self, line_format: LineFormat) -> None:
+        self._parse = line_format.parse
+
+    def fields(self, line: LogLine) -> Fields:
+        """See `Rest`."""
+        found = self._parse(line.text, line.received_at)
+        return Fields(None, "", line.text) if found is None else found
+
+    def message(self, line: LogLine) -> str:
+        """See `Rest`."""
+        return self.fields(line).message
+
+
+def unpacked(packed: Packed, rest: Again) -> Found:
+    """Give what `pack` found."""
+    times, keys, masked, odd = packed
+    rests: list[Rest | Fields | None] = [rest] * len(times)
+    for place, fields in odd.items():
+        rests[place] = fields
+    return Found(times, keys, masked, rests, sorted(odd))
+
+
+def batched(lines: Iterable[LogLine], multiline: MultilineConfig | None) -> Iterator[Batch]:
+    """Batches of `by_partition`, with the lines of messages joined."""
+    batches = by_partition(lines)
+    return batches if multiline is None else _joined(batches, Joiner(multiline))
+
+
+def _joined(batches: Iterable[Batch], joiner: Joiner) -> Iterator[Batch]:
+    for batch in batches:
+        before = joiner.discarded.total()
+        lines = joiner.add(batch.lines) + (joiner.flush() if batch.last else [])
+        yield replace(batch, lines=lines, too_long=joiner.discarded.total() - before)
+
+
+def by_partition(lines: Iterable[LogLine]) -> Iterator[Batch]:
+    """Batches of `BATCH_LINES` lines or about `BATCH_CHARS` characters, each of one partition."""
+    for _, group in groupby(lines, attrgetter("partition")):
+        yield from _batches(group)
+
+
+def _batches(lines: Iterator[LogLine]) -> Iterator[Batch]:
+    following = next(lines, None)
+    while following is not None:
+        batch = _filled([following], lines)
+        following = next(lines, None)
+        yield Batch(batch, following is None, len(batch))
+
+
+def _filled(batch: list[LogLine], lines: Iterator[LogLine]) -> list[LogLine]:
+    """A batch with the lines that follow, as many as make it full."""
+    chars = len(batch[0].text)
+    while chars < BATCH_CHARS:
+        piece = list(islice(lines, min(PIECE_LINES, BATCH_LINES - len(batch))))
+        if not piece:
+            break
+        batch += piece
+        chars += sum(map(len, map(attrgetter("text"), piece)))
+    return batch
