@@ -17,8 +17,8 @@ from logmlm.errors import ModelError
 from logmlm.known import Known
 from logmlm.ladder import Ladder, Verdict
 from logmlm.manifest import Manifest
-from logmlm.mlm.pll import Scorer
-from logmlm.mlm.store import load_model
+from logmlm.mlm.pretrained import load_model
+from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.modeldir import load_calibration, load_parts
 from logmlm.modelwatch import file_marks
@@ -35,7 +35,7 @@ from logmlm.windowid import is_checked, window_id
 from logmlm.windows import Windower
 
 if TYPE_CHECKING:
-    from logmlm.mlm.encoder import Model
+    from logmlm.mlm.forward import Model
 
 SCORED_AT_ONCE = 2_048
 END_TEXT = "(end of window)"

@@ -20,12 +20,12 @@ from logmlm.known import Known
 from logmlm.ladder import exact_statistics, looks
 from logmlm.looks import Looks
 from logmlm.mlm.checkpoint import TrainingCheckpoint
-from logmlm.mlm.data import MIN_WINDOWS, Corpus
+from logmlm.mlm.corpus import MIN_WINDOWS, Corpus
 from logmlm.mlm.model import build_model, set_weights, weights_of
-from logmlm.mlm.pll import Scorer
+from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END
-from logmlm.mlm.train import EpochReport, Job, train
-from logmlm.mlm.workers import run_all, side_by_side
+from logmlm.mlm.trainer import EpochReport, Job, train
+from logmlm.mlm.training_pool import run_all, side_by_side
 from logmlm.parts import LEAST_PARTS, Cuts, parts, pooled, whole
 from logmlm.screen import Screen
 from logmlm.surges import RATE_SHARE

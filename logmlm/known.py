@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from logmlm.errors import ModelError, StorageError
-from logmlm.mlm.passes import Window
-from logmlm.mlm.pll import Pair, Scorer
+from logmlm.mlm.inference_batches import Window
+from logmlm.mlm.scorer import Pair, Scorer
 from logmlm.modeldir import ARRAY_DAMAGE
 
 KNOWN_FILE = "known.npz"

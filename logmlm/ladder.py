@@ -15,8 +15,8 @@ from cachetools import LRUCache
 from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.known import Known
 from logmlm.looks import EXACT, FIRST, SECOND, Look, Looks
-from logmlm.mlm.passes import Window
-from logmlm.mlm.pll import EACH, Pair, Scorer, Surprisals
+from logmlm.mlm.inference_batches import Window
+from logmlm.mlm.scorer import EACH, Pair, Scorer, Surprisals
 from logmlm.records import Rung
 from logmlm.screen import Screen
 from logmlm.surges import SurgeRule

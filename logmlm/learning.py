@@ -20,7 +20,7 @@ import numpy.typing as npt
 from logmlm.config.types import WindowConfig
 from logmlm.errors import StorageError
 from logmlm.labels import Labels
-from logmlm.mlm.data import Corpus
+from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
 from logmlm.parsing.batches import Batch
 from logmlm.parsing.event_parser import ByMask, EventReader

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logmlm.calibration import KINDS, Kind, kind_of
-from logmlm.mlm.data import Corpus
+from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END
 from logmlm.records import Window
 

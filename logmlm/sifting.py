@@ -18,9 +18,9 @@ from logmlm.calibration import Calibration, fold_numbers
 from logmlm.fitting import Indices, Report, Task
 from logmlm.ladder import exact_statistics
 from logmlm.mlm.checkpoint import TrainingCheckpoint
-from logmlm.mlm.pll import Scorer
-from logmlm.mlm.train import EpochReport, Job, train
-from logmlm.mlm.workers import run_all, side_by_side
+from logmlm.mlm.scorer import Scorer
+from logmlm.mlm.trainer import EpochReport, Job, train
+from logmlm.mlm.training_pool import run_all, side_by_side
 from logmlm.tails import Array
 
 FOLDS = 4

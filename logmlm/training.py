@@ -22,7 +22,7 @@ from logmlm.labels import Labels
 from logmlm.learning import Learner, Lesson
 from logmlm.lessonadvice import is_foreign, problems, too_few
 from logmlm.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
-from logmlm.mlm.data import MIN_WINDOWS
+from logmlm.mlm.corpus import MIN_WINDOWS
 from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
 from logmlm.parsing.batches import Batch, Parsing
 from logmlm.parsing.event_parser import NO_LINES
@@ -37,7 +37,7 @@ from logmlm.system.processes import collector_spared
 
 if TYPE_CHECKING:
     from logmlm.fitting import Fitted, Report, Task
-    from logmlm.mlm.train import EpochReport
+    from logmlm.mlm.trainer import EpochReport
 
 DETECTION_LINES = 1_000
 RULE_WINDOWS = 50_000
@@ -239,7 +239,7 @@ def _task(config: TrainingConfig, lesson: Lesson) -> Task:
 def _save(
     directory: Path, config: TrainingConfig, line_format: LineFormat, lesson: Lesson, fitted: Fitted
 ) -> Manifest:
-    from logmlm.mlm.store import save_model
+    from logmlm.mlm.pretrained import save_model
 
     save_model(fitted.model, lesson.vocabulary, directory)
     lesson.templates.save(directory / "templates.json")

@@ -13,7 +13,7 @@ import pytest
 
 from logmlm.commands import progress
 from logmlm.commands.progress import Progress
-from logmlm.mlm.train import EpochReport
+from logmlm.mlm.trainer import EpochReport
 
 
 def epoch(number, of=3, validation=1.25):

@@ -15,7 +15,7 @@ from logmlm.calibration import statistics
 from logmlm.detector import UNKNOWN_TEXT, Detector
 from logmlm.errors import DataError, FormatError, ModelError, UsageError
 from logmlm.manifest import Manifest, digest_files
-from logmlm.mlm.data import Corpus
+from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END, UNK
 from logmlm.sources.archive.reader import read_lines
 from logmlm.windowid import is_checked, window_id

@@ -16,10 +16,10 @@ from logmlm.calibration import STATISTICS, Calibration, statistics
 from logmlm.config.types import ModelConfig, ThresholdConfig
 from logmlm.errors import DataError
 from logmlm.fitting import Fitted, Task, fit
-from logmlm.mlm.data import Corpus
+from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.model import weights_of
-from logmlm.mlm.pll import Reading, Scorer
-from logmlm.mlm.train import EpochReport
+from logmlm.mlm.scorer import Reading, Scorer
+from logmlm.mlm.trainer import EpochReport
 from logmlm.tails import Array
 
 KINDS = ("ABCD", "ABC", "BCDE", "CDE", "ABD", "HGF")

@@ -7,7 +7,7 @@ from mlm_parts import VOCABULARY, WINDOW_SIZE, ids
 from logmlm.errors import ModelError, StorageError
 from logmlm.known import KNOWN_FILE, MOST_TOKENS, Known
 from logmlm.mlm.model import build_model
-from logmlm.mlm.pll import Scorer
+from logmlm.mlm.scorer import Scorer
 
 OFTEN, AGAIN, ONCE = ids("ABC"), ids("BCA", end=False), ids("CBA")
 

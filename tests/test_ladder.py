@@ -18,7 +18,7 @@ from logmlm.edits import edited
 from logmlm.known import Known
 from logmlm.ladder import Ladder, looks, seen
 from logmlm.looks import EXACT, FIRST, SECOND, Look
-from logmlm.mlm.pll import Pair, Scorer
+from logmlm.mlm.scorer import Pair, Scorer
 from logmlm.mlm.tokenizer import BAG, END, MASK, SEP
 from logmlm.screen import Screen, Step
 

@@ -14,7 +14,7 @@ from scipy.stats import betabinom
 
 from logmlm.calibration import KINDS, kind_of
 from logmlm.detector import Detector
-from logmlm.mlm.data import Corpus
+from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END
 from logmlm.modeldir import load_parts
 from logmlm.parts import PLACES, CutPlaces, Cuts, parts, whole

@@ -11,8 +11,8 @@ from mlm_parts import VOCABULARY, WINDOW_SIZE, ids
 from logmlm import sifting
 from logmlm.config.types import ModelConfig, ThresholdConfig
 from logmlm.fitting import Task
-from logmlm.mlm.data import Corpus
-from logmlm.mlm.train import EpochReport
+from logmlm.mlm.corpus import Corpus
+from logmlm.mlm.trainer import EpochReport
 from logmlm.sifting import sifted
 
 pytestmark = pytest.mark.usefixtures("one_cpu")

@@ -29,7 +29,7 @@ SAVE_ALWAYS = "from logmlm import cli; from logmlm.mlm import train; train.SAVE_
 @pytest.fixture(autouse=True)
 def _saved_after_each_epoch(monkeypatch):
     """Small models train so fast that else nothing would be saved before the end."""
-    monkeypatch.setattr("logmlm.mlm.train.SAVE_EVERY_S", -1.0)
+    monkeypatch.setattr("logmlm.mlm.trainer.SAVE_EVERY_S", -1.0)
 
 
 @pytest.fixture(scope="module")

@@ -81,8 +81,8 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         _lead(config, options, quiet)
         return
-    from logmlm.mlm.ranks import joined
-    from logmlm.mlm.train import follow
+    from logmlm.mlm.process_group import joined
+    from logmlm.mlm.trainer import follow
 
     with joined() as ranks:
         if ranks.leads:

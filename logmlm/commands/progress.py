@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from logmlm.mlm.train import EpochReport
+    from logmlm.mlm.trainer import EpochReport
     from logmlm.records import LogLine, Score
 
 LINE_EVERY_S = 15.0

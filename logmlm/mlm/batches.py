@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from logmlm.mlm.data import Corpus, Draws
+from logmlm.mlm.corpus import Corpus, Draws
 from logmlm.mlm.masking import draw_rates, draw_readings, hide
 from logmlm.mlm.packing import cut
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from logmlm.errors import UsageError
-from logmlm.mlm.encoder import Model, logits_at
+from logmlm.mlm.forward import Model, logits_at
 from logmlm.mlm.tokenizer import MASK, NEVER_PREDICTED, PAD
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from torch import nn
 from transformers import BertForMaskedLM
 
 from logmlm.mlm.batches import Batch
-from logmlm.mlm.encoder import logits_at
+from logmlm.mlm.forward import logits_at
 
 
 class Objective(nn.Module):

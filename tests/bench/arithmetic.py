@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from speeds.figure import one_core, spread
 
-from logmlm.mlm.encoder import logits_at
+from logmlm.mlm.forward import logits_at
 from logmlm.mlm.model import build_model
 from logmlm.mlm.tokenizer import CLS, MASK, SEP
 

@@ -25,8 +25,8 @@ from logmlm.calibration import statistics
 from logmlm.config.types import ModelConfig, ThresholdConfig, WindowConfig
 from logmlm.evaluation import Evaluation, Truth, evaluate, model_verdict
 from logmlm.fitting import Fitted, Task, fit
-from logmlm.mlm.data import Corpus
-from logmlm.mlm.pll import Scorer
+from logmlm.mlm.corpus import Corpus
+from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
 from logmlm.rules import Verdict, rule_table
 

@@ -12,8 +12,8 @@ import torch
 from mlm_parts import VOCABULARY, cyclic_model, ids
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, pipeline
 
-from logmlm.mlm.pll import Scorer
-from logmlm.mlm.store import load_model, save_model
+from logmlm.mlm.pretrained import load_model, save_model
+from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, NEVER_PREDICTED, SPECIALS
 
 TEXTS = ("ABCDEF", "CDE", "HGFEDCBA", "AAAA", "B")

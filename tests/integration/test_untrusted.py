@@ -14,7 +14,7 @@ import pytest
 from logmlm.config.loader import read_config
 from logmlm.errors import ConfigError, ModelError
 from logmlm.mlm.model import build_model
-from logmlm.mlm.store import load_model, save_model
+from logmlm.mlm.pretrained import load_model, save_model
 from logmlm.mlm.tokenizer import Vocabulary
 from logmlm.modeldir import TrainingWindows
 

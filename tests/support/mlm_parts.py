@@ -10,9 +10,9 @@ from transformers import BertForMaskedLM
 
 from logmlm.config.types import ModelConfig
 from logmlm.mlm.checkpoint import TrainingCheckpoint
-from logmlm.mlm.data import Corpus
+from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END, PAD, SEP, Vocabulary
-from logmlm.mlm.train import EpochReport, Job, train
+from logmlm.mlm.trainer import EpochReport, Job, train
 
 WORDS = tuple("ABCDEFGH")
 VOCABULARY = Vocabulary.build({word: 99 - i for i, word in enumerate(WORDS)}, 1)

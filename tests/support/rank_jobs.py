@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlm_parts import corpus_of, job_of
 
-from logmlm.mlm.train import Job
+from logmlm.mlm.trainer import Job
 
 TEXTS = ("ABCD", "ABC", "BCDE", "ABCDE", "CDE", "AB", "ABD", "HGF", "ABCDH", "FABC", "HH")
 

@@ -171,8 +171,8 @@ def minicons(directory: Path, chosen: list[tuple[int, ...]], bert: BertForMasked
     """How many times as long minicons takes for the in-order reading of the same windows."""
     from minicons.scorer import MaskedLMScorer
 
-    from logmlm.mlm.pll import Scorer
-    from logmlm.mlm.store import load_vocabulary
+    from logmlm.mlm.pretrained import load_vocabulary
+    from logmlm.mlm.scorer import Scorer
 
     words = load_vocabulary(directory).words
     theirs = MaskedLMScorer(str(directory), "cpu", PLL_metric="original")

@@ -29,11 +29,11 @@ from logmlm.config.types import ModelConfig, WindowConfig
 from logmlm.learning import Learner
 from logmlm.mlm.batches import Batch, Epochs, Part
 from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint
-from logmlm.mlm.data import Corpus, Draws
+from logmlm.mlm.corpus import Corpus, Draws
 from logmlm.mlm.model import PRESETS, build_model, resolve_device
-from logmlm.mlm.ranks import Ranks
+from logmlm.mlm.process_group import Ranks
 from logmlm.mlm.tokenizer import END, PAD, UNK, Vocabulary, framed, save_tokenizer
-from logmlm.mlm.train import Job, Run, train
+from logmlm.mlm.trainer import Job, Run, train
 from logmlm.parsing.batches import Parsing
 from logmlm.parsing.parallel import Crew
 from logmlm.parsing.template_miner import Templates

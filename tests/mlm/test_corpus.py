@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.mlm.data import Corpus, Draws
+from logmlm.mlm.corpus import Corpus, Draws
 from logmlm.mlm.tokenizer import END
 
 VOCABULARY = 30
@@ -43,7 +43,7 @@ def test_the_digest_tells_where_windows_end_and_in_which_order_they_come() -> No
 
 
 def test_the_commonest_token_is_found_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logmlm.mlm.data.PIECE_WINDOWS", 2)
+    monkeypatch.setattr("logmlm.mlm.corpus.PIECE_WINDOWS", 2)
     assert Corpus.of([[7, 8, 9], [7, 30, 7], [29, 8]]).commonest_share() == 3 / 8
     assert Corpus.of([[30, 8, 9], [7, 8]]).commonest_share() == 2 / 5
     assert Corpus.of([]).commonest_share() == 0.0

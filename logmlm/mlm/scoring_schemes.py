@@ -9,12 +9,12 @@ from functools import cache
 import numpy as np
 import torch
 
-from logmlm.mlm.copies import logits_of_copies
-from logmlm.mlm.encoder import Model
+from logmlm.mlm.forward import Model
+from logmlm.mlm.inference_batches import Cost, Indices, Window
+from logmlm.mlm.leave_one_out import logits_of_copies
 from logmlm.mlm.model import token_logits
-from logmlm.mlm.passes import Cost, Indices, Window
-from logmlm.mlm.streams import logits_of_streams
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP
+from logmlm.mlm.two_stream import logits_of_streams
 
 NONE = np.empty(0, dtype=np.int64)
 Logits = Callable[[Model, torch.Tensor, torch.Tensor], torch.Tensor]

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from mlm_parts import cyclic_model, ids, padded
 
 from logmlm.mlm.model import build_model
-from logmlm.mlm.pll import Scorer
-from logmlm.mlm.streams import logits_of_streams
+from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import CLS, END, MASK, SEP
+from logmlm.mlm.two_stream import logits_of_streams
 
 WINDOWS = st.lists(
     st.lists(st.sampled_from([END, 7, 8, 9]), min_size=1, max_size=6), min_size=1, max_size=4

@@ -17,11 +17,10 @@ import numpy.typing as npt
 import torch
 from cachetools import LRUCache
 
-from logmlm.mlm.encoder import Model
-from logmlm.mlm.passes import Indices, Pass, Window, passes, tokens_a_pass
-from logmlm.mlm.threads import each
-from logmlm.mlm.tokenizer import END
-from logmlm.mlm.ways import (
+from logmlm.mlm.cpu_threads import each
+from logmlm.mlm.forward import Model
+from logmlm.mlm.inference_batches import Indices, Pass, Window, passes, tokens_a_pass
+from logmlm.mlm.scoring_schemes import (
     ALONE,
     ALONE_IN_BAG,
     END_OF_BAG,
@@ -30,6 +29,7 @@ from logmlm.mlm.ways import (
     Way,
     strided,
 )
+from logmlm.mlm.tokenizer import END
 
 KEPT_TOKENS = 1_000_000
 """Tokens of readings that are kept for windows that come again; 20 to 30 MB."""

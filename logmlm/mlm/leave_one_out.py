@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from logmlm.mlm.encoder import (
+from logmlm.mlm.forward import (
     Model,
     embedded,
     hidden_positions,

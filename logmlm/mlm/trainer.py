@@ -24,13 +24,13 @@ from logmlm.config.types import ModelConfig
 from logmlm.errors import LogmlmError, UsageError
 from logmlm.mlm.batches import Batch, Epochs, Part
 from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint, moments, set_moments
-from logmlm.mlm.data import Corpus, Draws
-from logmlm.mlm.graphs import Graphs, Step, on_gpu
+from logmlm.mlm.corpus import Corpus, Draws
+from logmlm.mlm.cpu_threads import one_thread
+from logmlm.mlm.cuda_graphs import Graphs, Step, on_gpu
 from logmlm.mlm.model import build_model, resolve_device
 from logmlm.mlm.objective import Objective
 from logmlm.mlm.packing import largest_batch
-from logmlm.mlm.ranks import Ranks, own_device
-from logmlm.mlm.threads import one_thread
+from logmlm.mlm.process_group import Ranks, own_device
 
 WARMUP_SHARE = 0.05
 WEIGHT_DECAY = 0.01

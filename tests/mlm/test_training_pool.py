@@ -14,7 +14,7 @@ import pytest
 from worker_parts import work
 
 from logmlm.errors import DataError, LogmlmError
-from logmlm.mlm.workers import run_all
+from logmlm.mlm.training_pool import run_all
 from logmlm.system.processes import available_cpus
 
 
@@ -66,7 +66,7 @@ def test_what_goes_wrong_in_a_process_arrives_and_ends_the_others(
 
 MAIN = """
 from worker_parts import work
-from logmlm.mlm.workers import run_all
+from logmlm.mlm.training_pool import run_all
 
 if __name__ == "__main__":
     run_all(work, [("wait", 300.0)] * 2, lambda found: print(found[1], flush=True), workers=2)
@@ -77,7 +77,7 @@ if __name__ == "__main__":
 def test_processes_end_at_once_with_the_main_one(end: signal.Signals, tmp_path: Path) -> None:
     program = tmp_path / "main.py"
     program.write_text(MAIN)
-    path = os.pathsep.join([str(Path(__file__).parent / "support"), *sys.path])
+    path = os.pathsep.join([str(Path(__file__).parents[1] / "support"), *sys.path])
     command = [sys.executable, str(program)]
     environment = os.environ | {"PYTHONPATH": path}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as main:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlm_parts import padded
 
-from logmlm.mlm.copies import logits_of_copies
-from logmlm.mlm.encoder import logits_at
+from logmlm.mlm.forward import logits_at
+from logmlm.mlm.leave_one_out import logits_of_copies
 from logmlm.mlm.model import build_model
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP
 

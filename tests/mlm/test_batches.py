@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.mlm.batches import SORTED_BATCHES, Batch, Epochs, Part
-from logmlm.mlm.data import Corpus, Draws
+from logmlm.mlm.corpus import Corpus, Draws
 from logmlm.mlm.packing import largest_batch
 from logmlm.mlm.tokenizer import BAG, CLS, END, PAD, SEP
 

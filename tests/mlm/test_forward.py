@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlm_parts import padded
 
-from logmlm.mlm.encoder import logits_at, position_ids
+from logmlm.mlm.forward import logits_at, position_ids
 from logmlm.mlm.model import build_model
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP
 

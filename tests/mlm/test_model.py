@@ -16,7 +16,7 @@ from logmlm.mlm.model import (
     token_logits,
     weights_of,
 )
-from logmlm.mlm.pll import Scorer
+from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import CLS, END, MASK, NEVER_PREDICTED, PAD, SEP
 
 SHARES = {7: 0.5, 8: 0.25, 9: 0.125, END: 0.125}

@@ -13,15 +13,15 @@ from transformers import AutoModelForMaskedLM
 
 from logmlm.mlm.bert import Bert, BertSizes
 from logmlm.mlm.model import build_model, token_logits
-from logmlm.mlm.store import load_model, save_model
+from logmlm.mlm.pretrained import load_model, save_model
 from logmlm.mlm.tokenizer import BAG, CLS, MASK, PAD, SEP, Vocabulary
 
 VOCABULARY = Vocabulary.build(dict.fromkeys("abcdefgh", 9), 1)
 SEES_WHAT_IS_IMPORTED = """
 import sys
 from pathlib import Path
-from logmlm.mlm.pll import Scorer
-from logmlm.mlm.store import load_model
+from logmlm.mlm.scorer import Scorer
+from logmlm.mlm.pretrained import load_model
 scorer = Scorer(load_model(Path(sys.argv[1]), "cpu")[0])
 scorer.in_order([(7, 8, 6)]), scorer.as_bag([(7, 8, 6)]), scorer.expected((7, 8))
 print(*(name for name in ("transformers", "sympy", "torch._dynamo") if name in sys.modules))

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.mlm.passes import Window, passes
+from logmlm.mlm.inference_batches import Window, passes
 from logmlm.mlm.tokenizer import BAG, PAD, SEP
 
 WINDOWS = st.lists(st.lists(st.integers(7, 9), max_size=12).map(tuple), max_size=8)

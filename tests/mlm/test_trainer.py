@@ -19,13 +19,13 @@ from transformers import BertForMaskedLM
 
 from logmlm.config.types import ModelConfig
 from logmlm.errors import UsageError
-from logmlm.mlm import train as training
+from logmlm.mlm import trainer as training
 from logmlm.mlm.batches import Batch
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.model import SUPPRESSED, build_model, weights_of
-from logmlm.mlm.ranks import Ranks
+from logmlm.mlm.process_group import Ranks
 from logmlm.mlm.tokenizer import CLS, END, MASK, NEVER_PREDICTED, PAD, SEP
-from logmlm.mlm.train import Job, train
+from logmlm.mlm.trainer import Job, train
 
 TEXTS = ("ABCD", "ABC", "BCDE", "ABCD", "CDE", "ABCD", "ABD", "HGF", "ABCD", "ABC")
 
@@ -213,7 +213,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from mlm_parts import corpus_of, job_of
 from logmlm.mlm.checkpoint import TrainingCheckpoint
-from logmlm.mlm.train import train
+from logmlm.mlm.trainer import train
 job = job_of(corpus_of(*sys.argv[3].split()), validation=2, epochs=12, batch_size=1)
 checkpoint = TrainingCheckpoint(Path(sys.argv[2]), "one")
 train(job, checkpoint, lambda report: print(report.epoch, flush=True), save_every_s=0)
@@ -224,7 +224,13 @@ def test_a_training_that_is_killed_and_started_again_ends_with_the_same_weights(
     tmp_path: Path,
 ) -> None:
     texts = TEXTS * 2
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent / "support"), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        str(Path(__file__).parents[1] / "support"),
+        str(tmp_path),
+    ]
     with subprocess.Popen(
         [*command, " ".join(texts)], stdout=subprocess.PIPE, text=True
     ) as process:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from mlm_parts import VOCABULARY, WINDOW_SIZE, WORDS, cyclic_model, ids
 from transformers import BertForMaskedLM
 
-from logmlm.mlm import passes, pll
-from logmlm.mlm.pll import Scorer
+from logmlm.mlm import inference_batches as passes
+from logmlm.mlm import scorer as pll
+from logmlm.mlm.scorer import Scorer
+from logmlm.mlm.scoring_schemes import last_of_each_kind
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, NEVER_PREDICTED, SEP, UNK
-from logmlm.mlm.ways import last_of_each_kind
 
 EVENTS = st.lists(st.sampled_from([UNK, *range(END + 1, len(VOCABULARY))]), max_size=WINDOW_SIZE)
 WINDOWS = (

@@ -10,8 +10,8 @@ import torch
 from mlm_parts import VOCABULARY, corpus_of, job_of, trained
 
 from logmlm.mlm.batches import Batch, Epochs, Part
-from logmlm.mlm.data import Draws
-from logmlm.mlm.graphs import WARM_STEPS, Graphs, Outcome, blank_batch, fill
+from logmlm.mlm.corpus import Draws
+from logmlm.mlm.cuda_graphs import WARM_STEPS, Graphs, Outcome, blank_batch, fill
 from logmlm.mlm.model import build_model
 from logmlm.mlm.objective import Objective
 

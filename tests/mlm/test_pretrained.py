@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from logmlm.errors import ModelError, StorageError, UsageError
 from logmlm.mlm.model import build_model, weights_of
-from logmlm.mlm.store import load_model, save_model
+from logmlm.mlm.pretrained import load_model, save_model
 from logmlm.mlm.tokenizer import Vocabulary, save_tokenizer
 
 VOCABULARY = Vocabulary.build(dict.fromkeys("abcdef", 9), 1)

@@ -20,7 +20,7 @@ import torch
 
 from logmlm.errors import LogmlmError
 from logmlm.mlm.model import resolve_device
-from logmlm.mlm.ranks import Ranks
+from logmlm.mlm.process_group import Ranks
 from logmlm.system.processes import available_cpus, interrupts_ignored
 
 T = TypeVar("T")

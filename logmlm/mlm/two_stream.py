@@ -12,8 +12,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from logmlm.mlm.copies import by_head, heard_by_masks
-from logmlm.mlm.encoder import (
+from logmlm.mlm.forward import (
     Model,
     attended,
     embedded,
@@ -22,6 +21,7 @@ from logmlm.mlm.encoder import (
     position_ids,
     product,
 )
+from logmlm.mlm.leave_one_out import by_head, heard_by_masks
 from logmlm.mlm.tokenizer import MASK, PAD
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from logmlm.errors import UnreachableError
 from logmlm.mlm.model import weights_of
-from logmlm.mlm.ranks import Ranks, joined, own_device
+from logmlm.mlm.process_group import Ranks, joined, own_device
 
 PROGRAM = """
 import json, sys
@@ -28,8 +28,8 @@ from safetensors.numpy import save_file
 from mlm_parts import corpus_of, job_of
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.model import weights_of
-from logmlm.mlm.ranks import joined
-from logmlm.mlm.train import follow, train
+from logmlm.mlm.process_group import joined
+from logmlm.mlm.trainer import follow, train
 from rank_jobs import job
 with joined() as ranks:
     if not ranks.leads:
@@ -45,7 +45,7 @@ with joined() as ranks:
 
 
 def words(where: Path, epochs: int, trainings: int = 1) -> list[object]:
-    return ["-c", PROGRAM, Path(__file__).parent / "support", where, epochs, trainings]
+    return ["-c", PROGRAM, Path(__file__).parents[1] / "support", where, epochs, trainings]
 
 
 EPOCHS = 12
