@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from logmlm.explanation import line_text, printable, surge_text
+from logmlm.detection.explanation import line_text, printable, surge_text
+from logmlm.detection.window_id import window_id
 from logmlm.parsing.formats import attribute
 from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Fields, Score
 from logmlm.system.rfc3339 import rfc3339
-from logmlm.windowid import window_id
 
 ALERT_NAME = "LogAnomaly"
 MAX_LINES = 20

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from logmlm.detector import Detector
+from logmlm.detection.detector import Detector
+from logmlm.detection.model_dir import TrainingWindows
 from logmlm.errors import DataError
 from logmlm.evaluation import Evaluation, Truth, evaluate, model_verdict
 from logmlm.labels import Labels
-from logmlm.modeldir import TrainingWindows
 from logmlm.records import END_TOKEN, UNKNOWN, Score, Window
 from logmlm.report import write_report
 from logmlm.rules import Verdict, rule_table

@@ -11,8 +11,8 @@ from typing import Any
 
 from logmlm.alertlist import STATE
 from logmlm.config.redaction import Redactor
+from logmlm.detection.manifest import FILE_NAME
 from logmlm.errors import StorageError, UsageError
-from logmlm.manifest import FILE_NAME
 from logmlm.state import State
 from logmlm.tables import TABLES
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logmlm.cluster import SHARD_BYTES, Row, cpus, numbers, pool, translated
+from logmlm.detection.manifest import Manifest
+from logmlm.detection.surges import Judge
 from logmlm.errors import LogmlmError
-from logmlm.manifest import Manifest
 from logmlm.parsing.event_parser import EventReader, matching, refuse_foreign, warn_of_misfits
 from logmlm.parsing.formats import get_format
 from logmlm.parsing.template_miner import Templates
@@ -36,11 +37,10 @@ from logmlm.shards import (
     summarised,
 )
 from logmlm.sources.archive.reader import refuse_empty
-from logmlm.surges import Judge
 from logmlm.turns import Turn
 
 if TYPE_CHECKING:
-    from logmlm.detector import Detector
+    from logmlm.detection.detector import Detector
 
 BUCKET_BYTES = 64 * 1024**2
 """Text of the events that one task puts together; it is held in memory, several times over."""
@@ -132,7 +132,7 @@ def _judged(rows: Iterable[Row], judge: Judge, only_anomalies: bool) -> Iterator
 
 
 def _detector(work: Work, device: str) -> Detector:
-    from logmlm.detector import Detector
+    from logmlm.detection.detector import Detector
 
     return Detector.load(work.model, device, work.stride, work.exact)
 

@@ -31,9 +31,10 @@ from logmlm.alertlist import STATE
 from logmlm.alerts import make_alert, redacted
 from logmlm.config.run import RunConfig, RunModelConfig
 from logmlm.couriers import Receiver, Threads
+from logmlm.detection.explanation import render
+from logmlm.detection.manifest import Manifest
+from logmlm.detection.window_id import window_id
 from logmlm.errors import ConfigError, StorageError, UndeliveredError, UsageError
-from logmlm.explanation import render
-from logmlm.manifest import Manifest
 from logmlm.metrics import Metrics
 from logmlm.outside import Outside
 from logmlm.receivers import receivers
@@ -47,10 +48,9 @@ from logmlm.state import State
 from logmlm.statedir import default_directory
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, write_json
 from logmlm.system.processes import spare_collector
-from logmlm.windowid import window_id
 
 if TYPE_CHECKING:
-    from logmlm.detector import Detector
+    from logmlm.detection.detector import Detector
 
 STDIN_DESCRIPTOR = 0
 LOCAL_SOURCES = frozenset({"file", "journald", "stdin"})
@@ -270,7 +270,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 def _load(model: RunModelConfig) -> Detector:
     Manifest.read(model.path)  # before torch is imported, which takes seconds
-    from logmlm.detector import Detector
+    from logmlm.detection.detector import Detector
 
     try:
         detector = Detector.load(model.path, model.device, exact=model.exact)

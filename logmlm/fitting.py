@@ -12,13 +12,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.calibration import KINDS, STATISTICS, Calibration, Kind, fold_numbers, folds_needed
 from logmlm.config.types import ModelConfig, ThresholdConfig
+from logmlm.detection.approximations import Looks
+from logmlm.detection.calibration import (
+    KINDS,
+    STATISTICS,
+    Calibration,
+    Kind,
+    fold_numbers,
+    folds_needed,
+)
+from logmlm.detection.cascade import exact_statistics, looks
+from logmlm.detection.known_windows import Known
+from logmlm.detection.parts import LEAST_PARTS, Cuts, parts, pooled, whole
+from logmlm.detection.screening import Screen
+from logmlm.detection.surges import RATE_SHARE
+from logmlm.detection.tail_model import Array
 from logmlm.edits import edited
 from logmlm.errors import DataError
-from logmlm.known import Known
-from logmlm.ladder import exact_statistics, looks
-from logmlm.looks import Looks
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.corpus import MIN_WINDOWS, Corpus
 from logmlm.mlm.model import build_model, set_weights, weights_of
@@ -26,10 +37,6 @@ from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END
 from logmlm.mlm.trainer import EpochReport, Job, train
 from logmlm.mlm.training_pool import run_all, side_by_side
-from logmlm.parts import LEAST_PARTS, Cuts, parts, pooled, whole
-from logmlm.screen import Screen
-from logmlm.surges import RATE_SHARE
-from logmlm.tails import Array
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM

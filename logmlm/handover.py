@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventReader
 from logmlm.records import Checkpoint, LogLine, Window
-from logmlm.windows import Windower
 
 
 def hand_over(

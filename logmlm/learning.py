@@ -18,6 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from logmlm.config.types import WindowConfig
+from logmlm.detection.parts import CutPlaces, Cuts
+from logmlm.detection.skew_report import warn_of_skew
+from logmlm.detection.windows import Windower
 from logmlm.errors import StorageError
 from logmlm.labels import Labels
 from logmlm.mlm.corpus import Corpus
@@ -27,12 +30,9 @@ from logmlm.parsing.event_parser import ByMask, EventReader
 from logmlm.parsing.formats import LineFormat
 from logmlm.parsing.parsed import Found
 from logmlm.parsing.template_miner import Templates
-from logmlm.parts import CutPlaces, Cuts
 from logmlm.records import UNKNOWN, Window
 from logmlm.shards import seams_of
-from logmlm.skewreport import warn_of_skew
 from logmlm.system.atomic_files import private_opener
-from logmlm.windows import Windower
 
 DISTINCT_MESSAGES = 1_000_000
 """Distinct masked messages kept; past them, what was learned at the line itself counts."""

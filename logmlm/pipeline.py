@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from logmlm.alerting import Alerting
+from logmlm.detection.surges import Judge
+from logmlm.detection.watermark import Outliers
+from logmlm.detection.windows import Windower
 from logmlm.handover import hand_over
 from logmlm.parsing.event_parser import EventReader
 from logmlm.records import Alert, Checkpoint, Window
 from logmlm.safepoints import SafePoints
 from logmlm.sources.base import Changes, Handover, Source
-from logmlm.surges import Judge
-from logmlm.watermark import Outliers
-from logmlm.windows import Windower
 
 POLL_TIMEOUT_S = 0.5
 LOOK_EVERY_S = 0.5

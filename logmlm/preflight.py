@@ -20,10 +20,10 @@ from logmlm.config.run import RunConfig
 from logmlm.config.sources import SourceConfig
 from logmlm.config.types import FormatConfig, TrainingConfig, TrainingFile
 from logmlm.daemon import state_directory
+from logmlm.detection.manifest import FILE_NAME, Manifest
+from logmlm.detection.model_dir import check_replaceable
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
 from logmlm.labels import Labels
-from logmlm.manifest import FILE_NAME, Manifest
-from logmlm.modeldir import check_replaceable
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats.registry import candidates, get_format
 from logmlm.parsing.input_check import SUSPICIOUS_SHARE

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Protocol
 from logmlm.alerting import Alerting
 from logmlm.config.run import RunConfig
 from logmlm.couriers import Receiver
+from logmlm.detection.model_watch import ModelWatch
+from logmlm.detection.skew_report import SkewReport
+from logmlm.detection.surges import Judge
 from logmlm.errors import LogmlmError
-from logmlm.modelwatch import ModelWatch
 from logmlm.outside import Outside
 from logmlm.pipeline import Pipeline, Turn
-from logmlm.skewreport import SkewReport
 from logmlm.sources.base import Source
-from logmlm.surges import Judge
 
 if TYPE_CHECKING:
-    from logmlm.detector import Detector
+    from logmlm.detection.detector import Detector
 
 FIXED = ("source", "state_dir", "http", "log")
 """Sections that only a restart changes."""

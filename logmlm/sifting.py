@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from logmlm.calibration import Calibration, fold_numbers
+from logmlm.detection.calibration import Calibration, fold_numbers
+from logmlm.detection.cascade import exact_statistics
+from logmlm.detection.tail_model import Array
 from logmlm.fitting import Indices, Report, Task
-from logmlm.ladder import exact_statistics
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.trainer import EpochReport, Job, train
 from logmlm.mlm.training_pool import run_all, side_by_side
-from logmlm.tails import Array
 
 FOLDS = 4
 BRIEF_WINDOWS = 50_000

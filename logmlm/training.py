@@ -17,13 +17,19 @@ from typing import TYPE_CHECKING
 
 from logmlm import __version__
 from logmlm.config.types import HOST_SKEW_S, FormatConfig, TrainingConfig, WindowConfig
+from logmlm.detection.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
+from logmlm.detection.model_dir import (
+    TrainingWindows,
+    check_replaceable,
+    replaced,
+    sample,
+    save_calibration,
+)
 from logmlm.errors import DataError, FormatError, StorageError
 from logmlm.labels import Labels
 from logmlm.learning import Learner, Lesson
 from logmlm.lessonadvice import is_foreign, problems, too_few
-from logmlm.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
 from logmlm.mlm.corpus import MIN_WINDOWS
-from logmlm.modeldir import TrainingWindows, check_replaceable, replaced, sample, save_calibration
 from logmlm.parsing.batches import Batch, Parsing
 from logmlm.parsing.event_parser import NO_LINES
 from logmlm.parsing.formats import LineFormat, attribute, detect_format, get_format, joined

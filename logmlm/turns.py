@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from logmlm.config.types import WindowConfig
+from logmlm.detection.window_policies import rule_of
 from logmlm.records import Event, Window
-from logmlm.windowrules import rule_of
 
 
 class Turn(NamedTuple):

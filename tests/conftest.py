@@ -33,7 +33,7 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def detector(trained):
     """The small model, opened."""
-    from logmlm.detector import Detector
+    from logmlm.detection.detector import Detector
 
     return Detector.load(trained.model)
 

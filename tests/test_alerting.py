@@ -8,10 +8,10 @@ from logmlm.alerting import Alerting
 from logmlm.alertlist import retry
 from logmlm.alerts import make_alert
 from logmlm.couriers import LAST_RETRY_S, MAX_RETRY_AFTER_S, Receiver, backoff
+from logmlm.detection.window_id import window_id
 from logmlm.errors import StorageError
 from logmlm.records import Delivery
 from logmlm.state import State
-from logmlm.windowid import window_id
 
 ACCEPTED, LATER = Delivery("accepted"), Delivery("later", "HTTP 503")
 

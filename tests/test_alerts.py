@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from logmlm.alerts import MAX_CHARACTERS, MAX_LINES, fingerprint, make_alert, severity
 from logmlm.config.types import FormatConfig
+from logmlm.detection.window_id import window_id
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.records import UNKNOWN, Expectation, Fields, LogLine, Rise
 from logmlm.sources.journald.entry import read_entry
-from logmlm.windowid import window_id
 
 LABELS = {"source": "file", "model": "m", "service": "s"}
 

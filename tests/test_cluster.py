@@ -14,9 +14,9 @@ from offline_parts import KEY, logmlm, service_log, write_log
 
 from logmlm import clusterparsing
 from logmlm.config.types import TrainingConfig
-from logmlm.detector import Detector
+from logmlm.detection.detector import Detector
+from logmlm.detection.manifest import Manifest
 from logmlm.errors import DataError, LogmlmError, UnreachableError, UsageError
-from logmlm.manifest import Manifest
 from logmlm.records import Rise
 from logmlm.sources.archive.reader import read_lines
 from logmlm.training import Session, train

@@ -13,8 +13,8 @@ from logmlm import clusterscores
 from logmlm.cluster import SHARD_BYTES
 from logmlm.clusterscores import Work
 from logmlm.config.types import WindowConfig
-from logmlm.detector import Detector
-from logmlm.manifest import Manifest
+from logmlm.detection.detector import Detector
+from logmlm.detection.manifest import Manifest
 from logmlm.shards import carried
 from logmlm.sources.archive.reader import read_lines
 from logmlm.turns import Turn

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 from offline_parts import KEY, TRAIN, logmlm, service_log, write_log
 
-from logmlm.manifest import Manifest
+from logmlm.detection.manifest import Manifest
 
 QUICK = (*TRAIN, "--epochs", "1")
 

@@ -66,7 +66,7 @@ def test_scores_are_the_same_on_each_run_and_from_an_archive(trained, scored, tm
 
 
 def test_many_windows_are_scored_batch_by_batch(trained, rows, monkeypatch):
-    monkeypatch.setattr("logmlm.detector.SCORED_AT_ONCE", 10)
+    monkeypatch.setattr("logmlm.detection.detector.SCORED_AT_ONCE", 10)
     again = logmlm("score", trained.model, trained.odd_log)
     assert (again.code, again.err) == (0, "")
     found = [json.loads(line) for line in again.out.splitlines()]

@@ -5,6 +5,7 @@ from offline_parts import BEGIN, KEY, service_log
 
 from logmlm import learning
 from logmlm.config.types import FormatConfig, TemplateConfig, WindowConfig
+from logmlm.detection.windows import Windower
 from logmlm.errors import DataError, StorageError
 from logmlm.labels import Interval, Labels
 from logmlm.learning import Learner
@@ -16,7 +17,6 @@ from logmlm.parsing.formats import get_format
 from logmlm.parsing.parallel import Crew
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import LogLine
-from logmlm.windows import Windower
 
 ISO = get_format(FormatConfig(name="iso8601"))
 SESSIONS = WindowConfig(kind="session", key=KEY, gap="30s")

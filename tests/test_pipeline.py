@@ -8,6 +8,8 @@ from daemon_parts import FakeDetector
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig
+from logmlm.detection.surges import Judge, SurgeRule
+from logmlm.detection.windows import Windower
 from logmlm.errors import StorageError
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
@@ -16,8 +18,6 @@ from logmlm.records import Alert, Checkpoint, LogLine
 from logmlm.sources.base import Changes, Steady
 from logmlm.sources.file.checkpoints import Checkpoints
 from logmlm.sources.file.source import FileSource
-from logmlm.surges import Judge, SurgeRule
-from logmlm.windows import Windower
 
 
 class ListSource(Steady):

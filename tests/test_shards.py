@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config.types import FormatConfig, MultilineConfig, WindowConfig
+from logmlm.detection.windows import Windower
 from logmlm.errors import DataError, StorageError
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
@@ -26,7 +27,6 @@ from logmlm.shards import (
     summarised,
 )
 from logmlm.sources.archive.reader import read_lines
-from logmlm.windows import Windower
 
 BEGIN = datetime(2024, 5, 6, 7, 59, 30, tzinfo=UTC)
 WINDOWS = (

@@ -8,8 +8,8 @@ from daemon_parts import explain, score
 
 from logmlm.alerts import make_alert
 from logmlm.config.sinks import StdoutConfig
+from logmlm.detection.explanation import render
 from logmlm.errors import StorageError
-from logmlm.explanation import render
 from logmlm.groups import single
 from logmlm.records import Delivery
 from logmlm.sinks.stdout import StdoutSink

@@ -13,10 +13,10 @@ import pytest
 from offline_parts import BEGIN, KEY, service_log, write_log
 
 from logmlm.config.types import FormatConfig, TrainingConfig, WindowConfig
+from logmlm.detection.manifest import Manifest
+from logmlm.detection.model_dir import TrainingWindows
 from logmlm.errors import ConfigError, DataError, FormatError, StorageError, UsageError
 from logmlm.labels import Labels
-from logmlm.manifest import Manifest
-from logmlm.modeldir import TrainingWindows
 from logmlm.parsing.formats import get_format
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import read_lines

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config.types import WindowConfig
+from logmlm.detection.watermark import counted, tolerance_of
+from logmlm.detection.window_policies import rule_of
+from logmlm.detection.windows import Windower
 from logmlm.records import Event, Fields, LogLine, Window
 from logmlm.turns import Turn, Turns
-from logmlm.watermark import counted, tolerance_of
-from logmlm.windowrules import rule_of
-from logmlm.windows import Windower
 
 SESSION = WindowConfig(kind="session", key="host", gap=10, size=3, max_age=100)
 COUNT = WindowConfig(kind="count", size=2)

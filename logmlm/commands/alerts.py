@@ -115,7 +115,7 @@ def as_row(known: KnownAlert) -> str:
 
 
 def _block(known: KnownAlert) -> str:
-    from logmlm.explanation import printable
+    from logmlm.detection.explanation import printable
 
     notes = known.alert.annotations
     told = (name for name in ("origin", "key", "pattern") if name in notes)

@@ -23,7 +23,7 @@ from logmlm.commands.logs import (
 )
 
 if TYPE_CHECKING:
-    from logmlm.detector import Detector
+    from logmlm.detection.detector import Detector
     from logmlm.records import Score, Window
 
 model_argument = click.argument("model", type=click.Path(path_type=Path))
@@ -116,7 +116,12 @@ def evaluate(
 @reading_options
 def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **rest: Any) -> None:
     """Score LOGS: a JSON object a window, or a CSV or Parquet row a line."""
-    from logmlm.scoretable import check_target, write_csv, write_json_lines, write_parquet
+    from logmlm.detection.score_files import (
+        check_target,
+        write_csv,
+        write_json_lines,
+        write_parquet,
+    )
 
     check_target(output, out)
     refuse_idle_address(rest["engine"], rest["ray_address"])
@@ -149,8 +154,8 @@ def explain(
     model: Path, logs: tuple[str, ...], wanted: str | None, device: str, exact: bool, **rest: Any
 ) -> None:
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
+    from logmlm.detection.explanation import render
     from logmlm.errors import UsageError
-    from logmlm.explanation import render
     from logmlm.system.json_text import writable
 
     logs = _checked(model, logs)
@@ -189,7 +194,7 @@ class _Alarms:
 
 def _checked(model: Path, logs: tuple[str, ...]) -> tuple[str, ...]:
     """Expand the logs, and refuse missing ones or no model before torch is imported."""
-    from logmlm.manifest import Manifest
+    from logmlm.detection.manifest import Manifest
 
     logs = expanded(logs)
     Manifest.read(model)
@@ -198,7 +203,7 @@ def _checked(model: Path, logs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _detector(model: Path, device: str, exact: bool, stride: int = 0) -> Detector:
-    from logmlm.detector import Detector
+    from logmlm.detection.detector import Detector
     from logmlm.system.processes import collector_spared
 
     detector = Detector.load(model, device, stride, exact)
@@ -210,8 +215,8 @@ def _identify(digest: str, logs: tuple[str, ...]) -> Callable[[Window], str]:
     """Ids as `logmlm run` gives them to the windows of a file or topic that it follows."""
     from dataclasses import replace
 
+    from logmlm.detection.window_id import window_id
     from logmlm.sources.archive.reader import partition_of
-    from logmlm.windowid import window_id
 
     files = {log for log in logs if not is_kafka(log)}
     names = cache(lambda name: partition_of(name) if name in files else name)
@@ -229,7 +234,7 @@ def _on_ray(
 ) -> tuple[Callable[[Window], str], Iterator[Score]]:
     from logmlm.cluster import running
     from logmlm.clusterscores import Work, scores
-    from logmlm.manifest import Manifest
+    from logmlm.detection.manifest import Manifest
 
     refuse_streams(logs)
     names = ("device", "exact", "stride", "keep_going", "only_anomalies")

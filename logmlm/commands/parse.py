@@ -62,7 +62,7 @@ def _opened(
 ) -> tuple[EventReader, Templates | None, Iterator[LogLine]]:
     """Return a reader, the model's templates if one is named, and the lines."""
     from logmlm.config.types import FormatConfig
-    from logmlm.manifest import Manifest
+    from logmlm.detection.manifest import Manifest
     from logmlm.parsing.event_parser import EventReader, matching
     from logmlm.parsing.template_miner import Templates
     from logmlm.training import choose_format
@@ -108,7 +108,7 @@ def _events(
 
 
 def _tell(line: LogLine, reason: str) -> None:
-    from logmlm.explanation import printable
+    from logmlm.detection.explanation import printable
 
     click.echo(f"{line.partition}:{line.number}: {reason}: {printable(line.text)}", err=True)
 

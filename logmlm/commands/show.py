@@ -14,8 +14,8 @@ from logmlm.system.json_text import dump_json
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def templates(model: Path, output: str) -> None:
     """List the templates of MODEL: id, count, share of lines, template and an example."""
-    from logmlm.explanation import printable
-    from logmlm.manifest import Manifest
+    from logmlm.detection.explanation import printable
+    from logmlm.detection.manifest import Manifest
     from logmlm.parsing.template_miner import Templates
 
     Manifest.read(model)

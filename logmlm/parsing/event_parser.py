@@ -13,9 +13,9 @@ from typing import NamedTuple, cast
 
 from logmlm.config.regex import overruns
 from logmlm.config.types import MultilineConfig
+from logmlm.detection.manifest import Manifest
 from logmlm.errors import DataError, FormatError
 from logmlm.frozen import made
-from logmlm.manifest import Manifest
 from logmlm.parsing.batches import Batch
 from logmlm.parsing.formats import (
     ALIASES,

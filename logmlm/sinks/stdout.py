@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from logmlm.config.sinks import StdoutConfig
+from logmlm.detection.explanation import printable
 from logmlm.errors import StorageError
-from logmlm.explanation import printable
 from logmlm.records import Alert, Delivery, Notification
 from logmlm.sinks.base import json_line
 from logmlm.system.json_text import Writer

@@ -104,7 +104,7 @@ def made_up(count: int) -> list[str]:
 
 def closing_lines(options: argparse.Namespace, lines: list[str]) -> dict[str, int]:
     """For the id of each window, the number of the line that closes it."""
-    from logmlm.detector import Detector
+    from logmlm.detection.detector import Detector
     from logmlm.records import LogLine
     from logmlm.sources.fingerprint import partition_name
 

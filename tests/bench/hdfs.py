@@ -39,8 +39,8 @@ from logmlm.config.types import (
     TrainingConfig,
     WindowConfig,
 )
+from logmlm.detection.detector import Detector
 from logmlm.detection_metrics import metrics
-from logmlm.detector import Detector
 from logmlm.labels import Labels
 from logmlm.records import Score
 from logmlm.sources.archive.reader import read_lines

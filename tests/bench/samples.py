@@ -25,7 +25,7 @@ from typing import Any
 
 from logmlm.assessment import Assessment, assess
 from logmlm.config.loader import read_training_config
-from logmlm.detector import Detector
+from logmlm.detection.detector import Detector
 from logmlm.evaluation import Evaluation
 from logmlm.labels import Labels
 from logmlm.records import Window

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from logmlm.calibration import statistics
 from logmlm.config.types import ModelConfig, ThresholdConfig, WindowConfig
+from logmlm.detection.calibration import statistics
 from logmlm.evaluation import Evaluation, Truth, evaluate, model_verdict
 from logmlm.fitting import Fitted, Task, fit
 from logmlm.mlm.corpus import Corpus

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from logmlm.cluster import SHARD_BYTES
 from logmlm.clusterscores import BATCH_WINDOWS
-from logmlm.detector import Detector
+from logmlm.detection.detector import Detector
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.shards import carried, cut, gathered, scattered, summarised

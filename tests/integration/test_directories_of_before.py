@@ -14,7 +14,7 @@ import offline_parts
 import pytest
 import torch
 
-from logmlm.manifest import Manifest
+from logmlm.detection.manifest import Manifest
 from logmlm.records import Checkpoint
 from logmlm.sources.journald import state as journal_state
 from logmlm.sources.kafka import offsets as kafka_positions

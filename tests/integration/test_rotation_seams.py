@@ -9,6 +9,8 @@ from cut_parts import BEGIN, KEY, stamp
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig, WindowConfig
+from logmlm.detection.surges import Judge
+from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.pipeline import Pipeline
@@ -17,8 +19,6 @@ from logmlm.shards import seams_of
 from logmlm.sources.archive.reader import partition_of, read_lines
 from logmlm.sources.file.checkpoints import Checkpoints
 from logmlm.sources.file.source import FileSource
-from logmlm.surges import Judge
-from logmlm.windows import Windower
 
 ISO = get_format(FormatConfig(name="iso8601"))
 WINDOWS = WindowConfig(kind="session", key=KEY, gap=10)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from logmlm.config.loader import read_config
+from logmlm.detection.model_dir import TrainingWindows
 from logmlm.errors import ConfigError, ModelError
 from logmlm.mlm.model import build_model
 from logmlm.mlm.pretrained import load_model, save_model
 from logmlm.mlm.tokenizer import Vocabulary
-from logmlm.modeldir import TrainingWindows
 
 VOCABULARY = Vocabulary.build(dict.fromkeys("abcdef", 9), 1)
 

@@ -12,8 +12,8 @@ import daemon_parts
 import session_parts
 from http_parts import served
 
+from logmlm.detection.window_id import window_id
 from logmlm.records import LogLine
-from logmlm.windowid import window_id
 
 PARTITIONS = 6
 ODD_EVERY = 40

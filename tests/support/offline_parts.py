@@ -142,7 +142,7 @@ def screened(tmp_path_factory):
 
 @cache
 def _screened(place):
-    from logmlm.manifest import Manifest
+    from logmlm.detection.manifest import Manifest
 
     place.mkdir()
     # Of these keys, none is cut by its age.
@@ -170,7 +170,7 @@ def surging(tmp_path_factory):
 
 @cache
 def _surging(place, screened_model):
-    from logmlm.manifest import Manifest
+    from logmlm.detection.manifest import Manifest
 
     model = place / "model"
     shutil.copytree(screened_model, model)
@@ -190,7 +190,7 @@ def _surging(place, screened_model):
 
 def rewrite(model, manifest):
     """Make a model directory whole again of which files were changed."""
-    from logmlm.manifest import digest_files
+    from logmlm.detection.manifest import digest_files
 
     manifest.model_copy(update={"files": digest_files(model)}).write(model)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from daemon_parts import FakeDetector, Notes, PlainReader
 
 from logmlm.config.sources import FileSourceConfig
+from logmlm.detection.surges import Judge
 from logmlm.pipeline import Pipeline
 from logmlm.signals import Stop
 from logmlm.sources.file.checkpoints import Checkpoints
 from logmlm.sources.file.source import FileSource
-from logmlm.surges import Judge
 
 ROTATE_BYTES = 256 * 1024
 FILLER = "x" * 160

@@ -9,7 +9,7 @@ import zlib
 from datetime import UTC, datetime
 
 from logmlm.config.types import WindowConfig
-from logmlm.watermark import LOOK_AHEAD
+from logmlm.detection.watermark import LOOK_AHEAD
 
 BEGIN = datetime(2024, 5, 6, tzinfo=UTC).timestamp()
 STEP_S = 150

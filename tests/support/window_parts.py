@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from logmlm.config.types import WindowConfig
+from logmlm.detection.windows import Windower
 from logmlm.records import Event, Fields, LogLine, Window
-from logmlm.windows import Windower
 
 Summary = tuple[str, list[float], str, bool]
 """A window's key and times, what closed it, and whether it is complete."""

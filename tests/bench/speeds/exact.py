@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from transformers import BertForMaskedLM
 
-from logmlm.calibration import Calibration, statistics
-from logmlm.detector import Detector
-from logmlm.modeldir import load_calibration
+from logmlm.detection.calibration import Calibration, statistics
+from logmlm.detection.detector import Detector
+from logmlm.detection.model_dir import load_calibration
 from logmlm.records import Score, Window
 from speeds.figure import ROUNDS, Figure, Options, by_turns, seconds_by_turns, spread
 from speeds.hdfs_model import TRAINING_LINES, Trained, judged, trained

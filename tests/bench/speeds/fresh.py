@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from logmlm.detector import Detector
-from logmlm.known import Known
+from logmlm.detection.detector import Detector
+from logmlm.detection.known_windows import Known
 from logmlm.labels import Labels
 from logmlm.records import Window
 from speeds.exact import Task, compared, parsed, tokens_of

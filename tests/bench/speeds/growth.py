@@ -31,11 +31,11 @@ from logmlm.config.types import (
     TrainingConfig,
     WindowConfig,
 )
-from logmlm.detector import Detector
+from logmlm.detection.detector import Detector
+from logmlm.detection.windows import Windower
 from logmlm.records import LogLine
 from logmlm.system.processes import spare_collector
 from logmlm.training import Session, train
-from logmlm.windows import Windower
 from speeds.figure import ROUNDS, Figure, Options, one_core
 
 LINES = (10**4, 10**5, 10**6, 10**7)

@@ -20,8 +20,8 @@ from logmlm.config.types import (
     TrainingConfig,
     WindowConfig,
 )
-from logmlm.detector import Detector
-from logmlm.modeldir import load_calibration
+from logmlm.detection.detector import Detector
+from logmlm.detection.model_dir import load_calibration
 from logmlm.records import LogLine, Score, Window
 from logmlm.sources.archive.reader import read_lines
 from logmlm.system.processes import spare_collector

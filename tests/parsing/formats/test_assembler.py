@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config.types import FormatConfig, WindowConfig
+from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import Assembled, Assembler, detect_format, get_format
 from logmlm.records import Checkpoint, LogLine
-from logmlm.windows import Windower
 
 EVENT = "2024-03-14T10:00:0{} INFO event {}"
 START = 1710410400.0

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
+from logmlm.detection.windows import Windower
 from logmlm.learning import Learner
 from logmlm.parsing.batches import Parsing
 from logmlm.parsing.event_parser import EventReader
@@ -16,7 +17,6 @@ from logmlm.parsing.parallel import Crew
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import LogLine
 from logmlm.training import choose_format
-from logmlm.windows import Windower
 
 TRACE = ["usual", "first", "  second", "  last", "other", "  its part"]
 CONTINUED = ["first \\", "second \\", "last", "other"]

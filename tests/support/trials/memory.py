@@ -11,10 +11,10 @@ from trials.receiver import anonymous, resident
 from trials.service import endless
 
 from logmlm.config.types import FormatConfig, WindowConfig
+from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.records import LogLine
-from logmlm.windows import Windower
 
 CHUNK = 20_000
 CHUNKS = 50

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
+from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import ByMask, EventReader
 from logmlm.parsing.formats import FORMATS, get_format
 from logmlm.parsing.template_miner import Templates
 from logmlm.sources.file.checkpoints import Checkpoints
 from logmlm.sources.file.source import FileSource
 from logmlm.sources.kafka.records import RecordReader
-from logmlm.windows import Windower
 
 MAX_LINE_BYTES = 300
 GOOD = (

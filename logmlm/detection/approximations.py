@@ -1,0 +1,98 @@
+"""How a screen looks at a window: how it reads it, what that costs, and what was seen so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from logmlm.detection.tail_model import Array
+
+Way = Literal["exact", "streams", "shown"]
+"""Each place hidden by itself; in order, hidden from its own asker (`mlm/streams.py`); as a bag,
+nothing hidden but the end."""
+Window = tuple[int, ...]
+FRAME = 2
+"""Tokens before and behind a window's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How both readings are made."""
+
+    in_order: Way
+    as_bag: Way
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Look:
+        """Read back what `asdict` gave; KeyError, TypeError or ValueError if it is damaged."""
+        look = cls(state["in_order"], state["as_bag"])
+        if look not in (FIRST, SECOND):
+            raise ValueError(f"{look} is no look")
+        return look
+
+
+EXACT = Look("exact", "exact")
+FIRST, SECOND = Look("streams", "shown"), Look("streams", "exact")
+LADDERS = ((SECOND,), (FIRST, SECOND))
+"""What may be looked at before a window is scored exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Statistics [N, 5] of N windows of token ids, by each look and the exact one."""
+
+    windows: tuple[Window, ...]
+    seen: Mapping[Look, Array]
+
+    @property
+    def exact(self) -> Array:
+        """The exact statistics."""
+        return self.seen[EXACT]
+
+    @classmethod
+    def together(cls, parts: Sequence[Looks]) -> Looks:
+        """All windows of the parts."""
+        return cls(
+            tuple(window for part in parts for window in part.windows),
+            {
+                look: np.concatenate([part.seen[look] for part in parts])
+                for look in (EXACT, FIRST, SECOND)
+            },
+        )
+
+    def only(self, places: npt.NDArray[np.int64]) -> Looks:
+        """Those at the places, in that order."""
+        return Looks(
+            tuple(self.windows[i] for i in places.tolist()),
+            {look: found[places] for look, found in self.seen.items()},
+        )
+
+    def cost(self, ladder: Sequence[Look], passed_at: npt.NDArray[np.int64]) -> float:
+        """Tokens through the model a window, where each passes at the look of that number [N].
+
+        Those that pass at none, whose number is that of looks, are scored exactly. What was read
+        before costs nothing, nor does a bag that another window has too.
+        """
+        prices, read, total = self._prices(), set(), 0.0
+        for number, look in enumerate((*ladder, EXACT)):
+            for reading in (("in order", look.in_order), ("as a bag", look.as_bag)):
+                if reading not in read:
+                    total += float((prices[reading] * (passed_at >= number)).mean())
+                    read.add(reading)
+        return total
+
+    def _prices(self) -> dict[tuple[str, Way], Array]:
+        """Tokens through the model of each reading, by window [N]."""
+        tokens = np.array([len(window) for window in self.windows], dtype=np.float64)
+        kinds = np.array([len(set(window)) for window in self.windows], dtype=np.float64)
+        new_bags = len({tuple(sorted(window)) for window in self.windows}) / len(self.windows)
+        return {
+            ("in order", "streams"): 2 * tokens + FRAME,
+            ("in order", "exact"): tokens * (tokens + FRAME),
+            ("as a bag", "shown"): new_bags * (tokens + FRAME),
+            ("as a bag", "exact"): new_bags * kinds * (tokens + FRAME),
+        }

@@ -1,0 +1,187 @@
+"""The ladder: known windows first, then a look or two, and the exact score last.
+
+Most windows were seen before, and a look tells most of the others from those that could alarm.
+Only these are scored exactly, so every alert is; the rest has the screen's numbers, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from cachetools import LRUCache
+
+from logmlm.detection.approximations import EXACT, FIRST, SECOND, Look, Looks
+from logmlm.detection.calibration import STATISTICS, Calibration, statistics
+from logmlm.detection.known_windows import Known
+from logmlm.detection.screening import Screen
+from logmlm.detection.surges import SurgeRule
+from logmlm.mlm.inference_batches import Window
+from logmlm.mlm.scorer import EACH, Pair, Scorer, Surprisals
+from logmlm.records import Rung
+
+KEPT_NUMBERS = 1_000_000
+"""How many surprisals are kept, of windows that may come again: about 30 MB."""
+CALM = 0.9
+"""Values from here on are near the threshold."""
+NOTHING = Known()
+OVERHEAD = 16
+"""What a window takes beside its surprisals, counted in surprisals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of a window: surprisals in nats in both readings, value, p-value, and how."""
+
+    surprisals: tuple[float, ...]
+    bag_surprisals: tuple[float, ...]
+    value: float
+    p_value: float
+    rung: Rung
+
+
+class Ladder:
+    """Judges windows of token ids. A verdict depends on the window alone. For one thread."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        calibration: Calibration,
+        screen: Screen | None,
+        known: Known = NOTHING,
+        stride: int = EACH,
+        *,
+        begun: bool = True,
+    ) -> None:
+        """Without a `screen` every window is scored exactly, here and now.
+
+        A `stride` hides every g-th event at once in order, and leaves the screen out. Unless
+        windows have `begun`, their first event is no evidence of order.
+        """
+        self._begun = begun
+        self.scorer = scorer
+        self.calibration = calibration
+        self.stride = stride
+        self._screen = screen
+        self._given = {} if screen is None else self._calm(known)
+        self._known: LRUCache[Window, Verdict] = LRUCache(
+            KEPT_NUMBERS, lambda verdict: OVERHEAD + 2 * len(verdict.surprisals)
+        )
+
+    @property
+    def surge(self) -> SurgeRule | None:
+        """When such verdicts alarm together."""
+        return self.calibration.surge if self._screen is None else self._screen.surge
+
+    def exact(self, windows: Sequence[Window]) -> list[Verdict]:
+        """One verdict a window, each event hidden by itself."""
+        return self._verdicts(seen(self.scorer, windows, EXACT), "exact")
+
+    def judge(
+        self, windows: Sequence[Window], is_checked: Callable[[int], bool] = lambda _: False
+    ) -> list[Verdict]:
+        """One verdict a window; `is_checked` says of a place whether it is scored exactly anyway.
+
+        A check changes nothing but what it is there to find: a window that alarms though the look
+        let it pass. That is not kept for the next such window, so that a verdict hangs on nothing
+        that came before, and a replay makes the same alerts.
+        """
+        known = self._once(windows)
+        verdicts = [known[window] for window in windows]
+        doubted = [i for i, one in enumerate(verdicts) if one.rung == "screened" and is_checked(i)]
+        exact = self.exact([windows[i] for i in doubted])
+        for i, verdict in zip(doubted, exact, strict=True):
+            is_missed = verdict.value >= 1.0
+            verdicts[i] = (
+                replace(verdict, rung="missed")
+                if is_missed
+                else replace(verdicts[i], rung="checked")
+            )
+        return verdicts
+
+    def _once(self, windows: Sequence[Window]) -> dict[Window, Verdict]:
+        """Verdicts of the distinct windows; what is new is remembered."""
+        found: dict[Window, Verdict] = {}
+        new = []
+        for window in dict.fromkeys(windows):
+            known = self._given.get(window) or self._known.get(window)
+            if known is None:
+                new.append(window)
+            else:
+                found[window] = known
+        fresh = dict(zip(new, self._climb(new), strict=True))
+        self._known.update(fresh)
+        return found | fresh
+
+    def _calm(self, known: Known) -> dict[Window, Verdict]:
+        """What is known of windows far from the threshold; near it, all is scored here."""
+        found = self._verdicts(list(known.readings.values()), "known")
+        pairs = zip(known.readings, found, strict=True)
+        return {window: verdict for window, verdict in pairs if verdict.value < CALM}
+
+    def _climb(self, windows: Sequence[Window]) -> list[Verdict]:
+        if self.stride != EACH:
+            return self._strided(windows)
+        if self._screen is None:
+            return self.exact(windows)
+        found: dict[Window, Verdict] = {}
+        left = list(windows)
+        for step in self._screen.steps:
+            pairs = seen(self.scorer, left, step.look)
+            verdicts = dict(zip(left, _verdicts(step.calibration, pairs, "screened"), strict=True))
+            found |= verdicts
+            left = [window for window in left if verdicts[window].value >= step.level]
+        found |= dict(zip(left, self.exact(left), strict=True))
+        return [found[window] for window in windows]
+
+    def _strided(self, windows: Sequence[Window]) -> list[Verdict]:
+        in_order = [each.surprisals for each in self.scorer.in_order(windows, self.stride)]
+        pairs = list(zip(in_order, self.scorer.as_bag(windows), strict=True))
+        return self._verdicts(pairs, "strided")
+
+    def _verdicts(self, pairs: Sequence[Pair], rung: Rung) -> list[Verdict]:
+        return _verdicts(self.calibration, pairs, rung, self._begun)
+
+
+def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
+    """What each look sees of windows, for calibration."""
+    found = {look: _statistics(seen(scorer, windows, look)) for look in (EXACT, FIRST, SECOND)}
+    return Looks(tuple(windows), found)
+
+
+def exact_statistics(
+    scorer: Scorer, windows: Sequence[Window], *, begun: bool = True
+) -> Surprisals:
+    """The exact statistics [N, 5] of N windows, which have `begun` or not."""
+    return _statistics(seen(scorer, windows, EXACT), begun)
+
+
+def seen(scorer: Scorer, windows: Sequence[Window], look: Look) -> list[Pair]:
+    """Surprisals of each window in both readings, as a look sees them."""
+    if look.in_order == "exact":
+        in_order = [reading.surprisals for reading in scorer.in_order(windows)]
+    else:
+        in_order = scorer.in_streams(windows)
+    as_bag = scorer.as_bag if look.as_bag == "exact" else scorer.as_shown_bag
+    return list(zip(in_order, as_bag(windows), strict=True))
+
+
+def _verdicts(
+    calibration: Calibration, pairs: Sequence[Pair], rung: Rung, begun: bool = True
+) -> list[Verdict]:
+    if not pairs:
+        return []
+    values, p_values = calibration.values(_statistics(pairs, begun))
+    return [
+        Verdict(tuple(in_order.tolist()), tuple(bag.tolist()), value, p_value, rung)
+        for (in_order, bag), value, p_value in zip(
+            pairs, values.tolist(), p_values.tolist(), strict=True
+        )
+    ]
+
+
+def _statistics(pairs: Sequence[Pair], begun: bool = True) -> Surprisals:
+    # What comes before the first event of a part is hidden from the model as well.
+    first = 0 if begun else 1
+    return np.array([statistics(a[first:], b) for a, b in pairs]).reshape(-1, len(STATISTICS))

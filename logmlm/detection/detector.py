@@ -1,0 +1,268 @@
+"""The detector: one model directory, opened; events in, scores and explanations out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logmlm.detection.calibration import Kind, kind_of
+from logmlm.detection.cascade import Ladder, Verdict
+from logmlm.detection.known_windows import Known
+from logmlm.detection.manifest import Manifest
+from logmlm.detection.model_dir import load_calibration, load_parts
+from logmlm.detection.model_watch import file_marks
+from logmlm.detection.skew_report import warn_of_skew
+from logmlm.detection.surges import Judge, ScoreAll
+from logmlm.detection.window_id import is_checked, window_id
+from logmlm.detection.windows import Windower
+from logmlm.errors import ModelError
+from logmlm.mlm.pretrained import load_model
+from logmlm.mlm.scorer import Scorer
+from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
+from logmlm.parsing.batches import Parsing
+from logmlm.parsing.event_parser import EventReader, matching
+from logmlm.parsing.formats import get_format
+from logmlm.parsing.parallel import Crew
+from logmlm.parsing.template_miner import Templates
+from logmlm.records import Expectation, LogLine, Score, Window
+from logmlm.shards import seams_of
+
+if TYPE_CHECKING:
+    from logmlm.mlm.forward import Model
+
+SCORED_AT_ONCE = 2_048
+END_TEXT = "(end of window)"
+UNKNOWN_TEXT = "(a line never seen in training)"
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageQuality:
+    """How well the model knows a log: exp of the mean surprisal, and the share guessed."""
+
+    perplexity: float
+    masked_accuracy: float
+
+
+class Detector:
+    """A trained model as it is used: reads lines, makes windows, scores, explains.
+
+    Scores depend on the window alone: not on what else is scored with it, nor on the run.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        templates: Templates,
+        vocabulary: Vocabulary,
+        ladder: Ladder,
+        parts: Mapping[Kind, Ladder] = MappingProxyType({}),
+    ) -> None:
+        """`parts` judge windows that were cut; where there are none, `ladder` judges all."""
+        self.manifest = manifest
+        self.templates = templates
+        self.vocabulary = vocabulary
+        self.calibration = ladder.calibration
+        self.digest = manifest.digest
+        self._index = vocabulary.index()
+        self._ladder = ladder
+        self._parts = parts
+
+    @classmethod
+    def load(
+        cls, directory: Path, device: str = "auto", stride: int = 0, exact: bool = False
+    ) -> Detector:
+        """Open a model directory; `exact` leaves its screen out.
+
+        All of it is read into memory: what becomes of the files later changes no score.
+
+        Raises:
+            ModelError: it is incomplete, damaged, or of a newer version.
+            UsageError: this machine has no such device.
+
+        """
+        before = file_marks(directory)
+        manifest = Manifest.read(directory)
+        before = before or file_marks(directory)  # it was brought back just now
+        templates = Templates.read(directory / "templates.json")
+        calibration, screen = load_calibration(directory)
+        model, vocabulary = load_model(directory, device)
+        scorer = Scorer(model)
+        ladder = Ladder(
+            scorer,
+            calibration,
+            None if exact or stride else screen,
+            Known.read(directory),
+            stride,
+        )
+        parts = {
+            kind: Ladder(scorer, part, None, stride=stride, begun=kind == "head")
+            for kind, part in load_parts(directory).items()
+            if manifest.window.kind == "session"  # other windows have no beginning to miss
+        }
+        if file_marks(directory) != before:
+            raise ModelError(f"{directory} was written to while it was opened; try again")
+        return cls(manifest, templates, vocabulary, ladder, parts)
+
+    @property
+    def bert(self) -> Model:
+        """The model itself."""
+        return self._ladder.scorer.model
+
+    def reader(self, *, finished: bool = False) -> EventReader:
+        """A reader for the line format that the model was trained on; it never learns."""
+        return matching(self.manifest, self.templates, finished=finished)
+
+    def windower(self) -> Windower:
+        """Windows as in training."""
+        return Windower(self.manifest.window)
+
+    def windows(
+        self, lines: Iterable[LogLine], workers: int | None = None, logs: Sequence[str] = ()
+    ) -> Iterator[Window]:
+        """All windows of finished logs; each partition's are closed where its lines end.
+
+        Where `logs`, the files that the lines are of, are those of one log that was rotated, the
+        windows at their seams are cut.
+
+        Many lines are parsed by `workers` more processes (by default one for each other CPU),
+        which changes nothing in what comes out.
+
+        Raises:
+            DataError: there are no lines but blank ones.
+            FormatError: there are lines, and not one is of the model's line format.
+
+        """
+        reader, windower = self.reader(finished=True), self.windower()
+        for log, seam in seams_of(logs, get_format(self.manifest.format)).items():
+            windower.adjoin(log, seam.begins, seam.goes_on)
+        key, masks = self.manifest.window.key, self.templates.masks
+        crew = Crew(Parsing(self.manifest.format, key, masks), workers)
+        for batch, found in crew.read(lines):
+            yield from windower.add(reader.add_parsed(batch, found))
+            if batch.last:
+                yield from windower.close_all()
+        reader.refuse_foreign()
+        warn_of_skew(windower.outliers, windower.outliers.count)
+
+    def judge(self, score: ScoreAll | None = None) -> Judge:
+        """Make a judge for one run of a log; `score` stands in for this detector's own."""
+        return Judge(score or self.score, self._ladder.surge, self.exactly)
+
+    def score(self, windows: Sequence[Window]) -> list[Score]:
+        """Score windows, in the order given, each by itself; cut ones as what they are."""
+        places: dict[Kind | None, list[int]] = defaultdict(list)
+        for place, window in enumerate(windows):
+            places[self._kind(window)].append(place)
+        found: dict[int, Score] = {}
+        for kind, own in places.items():
+            found |= zip(own, self._scored(kind, [windows[place] for place in own]), strict=True)
+        return [found[place] for place in range(len(windows))]
+
+    def scores(self, windows: Iterable[Window]) -> Iterator[Score]:
+        """Score all windows of one log, surges included, as they come: `SCORED_AT_ONCE` a batch."""
+        judge, rest = self.judge(), iter(windows)
+        while batch := list(islice(rest, SCORED_AT_ONCE)):
+            yield from judge.judge(batch)
+
+    def exactly(self, score: Score) -> Score:
+        """The same score with exact numbers; the surge that it tells of stays."""
+        if score.is_exact:
+            return score
+        (verdict,) = self._judging(score.window).exact([self._tokens(score.window)])
+        exact = _score(score.window, verdict)
+        value = exact.value if score.surge is None else max(exact.value, score.value)
+        return replace(exact, value=value, surge=score.surge)
+
+    def explain(self, score: Score) -> list[Expectation]:
+        """What was expected in each place of the window; at least one place is odd if it alarms.
+
+        A place is odd if its surprisal alone reaches the threshold, in either reading; where
+        none does, the one that comes nearest is.
+        """
+        surprisals = np.array(score.surprisals)
+        if self._kind(score.window) in ("tail", "middle"):
+            surprisals[0] = 0.0  # what comes before it is not known
+        calibration = self._judging(score.window).calibration
+        values = calibration.event_values(surprisals, np.array(score.bag_surprisals))
+        odd = values >= min(1.0, float(values.max()))
+        expected = self._ladder.scorer.expected(self._tokens(score.window))
+        return [
+            Expectation(index, surprisal, bool(odd[index]), self._texts(expected[index]))
+            for index, surprisal in enumerate(score.surprisals)
+        ]
+
+    def quality(self, windows: Sequence[Window]) -> LanguageQuality:
+        """Perplexity and masked accuracy over all events of the windows, in order."""
+        tokens = [self._tokens(window) for window in windows]
+        readings = self._ladder.scorer.in_order(tokens, self._ladder.stride)
+        surprisals = np.concatenate([reading.surprisals for reading in readings])
+        guessed = np.concatenate([reading.guessed for reading in readings])
+        return LanguageQuality(float(np.exp(surprisals.mean())), float(guessed.mean()))
+
+    def window_id(self, window: Window) -> str:
+        """The window's id: the same whenever the same file is read, under the same name."""
+        return window_id(self.digest, window)
+
+    def template_text(self, template_id: str) -> str:
+        """A template's text, for people."""
+        template = self.templates.get(template_id)
+        return UNKNOWN_TEXT if template is None else template.text
+
+    def word(self, template_id: str) -> str:
+        """The model's word for a template: itself, or `[UNK]` for one too rare in training."""
+        return template_id if template_id in self._index else "[UNK]"
+
+    def unknown_share(self, windows: Sequence[Window]) -> float:
+        """The share of events that match no template the model has a word for."""
+        counts = Counter(self.word(e.template_id) for w in windows for e in w.events)
+        return counts["[UNK]"] / max(1, counts.total())
+
+    def _scored(self, kind: Kind | None, windows: Sequence[Window]) -> list[Score]:
+        ladder = self._ladder if kind is None else self._parts[kind]
+        tokens = [self._tokens(window) for window in windows]
+        verdicts = ladder.judge(tokens, lambda place: is_checked(windows[place]))
+        return list(map(_score, windows, verdicts))
+
+    def _kind(self, window: Window) -> Kind | None:
+        """Which part of a session a window is judged as; None of one that is judged as a whole."""
+        kind = kind_of(window.begun, window.complete)
+        return kind if kind in self._parts else None
+
+    def _judging(self, window: Window) -> Ladder:
+        kind = self._kind(window)
+        return self._ladder if kind is None else self._parts[kind]
+
+    def _tokens(self, window: Window) -> tuple[int, ...]:
+        token_of = self._index.get
+        tokens = [token_of(event.template_id, UNK) for event in window.events]
+        return (*tokens, END) if window.complete else tuple(tokens)
+
+    def _texts(self, expected: Sequence[tuple[int, float]]) -> tuple[tuple[str, float], ...]:
+        return tuple(
+            (self._text(token), share) for token, share in expected if token not in NEVER_PREDICTED
+        )
+
+    def _text(self, token: int) -> str:
+        if token == END:
+            return END_TEXT
+        if token == UNK:
+            return UNKNOWN_TEXT
+        return self.template_text(self.vocabulary.words[token])
+
+
+def _score(window: Window, verdict: Verdict) -> Score:
+    return Score(
+        window,
+        verdict.surprisals,
+        verdict.bag_surprisals,
+        verdict.value,
+        verdict.p_value,
+        rung=verdict.rung,
+    )

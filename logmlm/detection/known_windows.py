@@ -1,0 +1,95 @@
+"""Exact readings of the windows that training saw most often, kept with the model.
+
+Most windows that come are among them, so a daemon that has just begun need not read them again;
+and many of these that come at once are seen for what they are, which the screen, that looks
+for windows that alarm by themselves, can't tell well enough.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from logmlm.detection.model_dir import ARRAY_DAMAGE
+from logmlm.errors import ModelError, StorageError
+from logmlm.mlm.inference_batches import Window
+from logmlm.mlm.scorer import Pair, Scorer
+
+KNOWN_FILE = "known.npz"
+MOST_WINDOWS = 5_000
+MOST_TOKENS = 2_000_000
+"""What reading them takes at most: each token of a window is read with every other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Surprisals in nats in both readings, by window."""
+
+    readings: dict[Window, Pair] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scorer: Scorer, windows: Iterable[Window]) -> Known:
+        """Read those of the windows that come more than once, the most frequent first."""
+        chosen = list(_affordable(Counter(windows)))
+        in_order = [reading.surprisals for reading in scorer.in_order(chosen)]
+        pairs = zip(in_order, scorer.as_bag(chosen), strict=True)
+        return cls(dict(zip(chosen, pairs, strict=True)))
+
+    def save(self, directory: Path) -> None:
+        """Write them as arrays: no pickle.
+
+        Raises:
+            StorageError: the file can't be written.
+
+        """
+        windows, pairs = list(self.readings), list(self.readings.values())
+        try:
+            np.savez_compressed(
+                directory / KNOWN_FILE,
+                tokens=np.fromiter(chain.from_iterable(windows), dtype=np.int32),
+                lengths=np.array([len(window) for window in windows], dtype=np.int64),
+                in_order=np.concatenate([[], *(pair[0] for pair in pairs)]).astype(np.float32),
+                as_bag=np.concatenate([[], *(pair[1] for pair in pairs)]).astype(np.float32),
+            )
+        except OSError as error:
+            raise StorageError(f"can't write {directory / KNOWN_FILE}: {error}") from error
+
+    @classmethod
+    def read(cls, directory: Path) -> Known:
+        """Read what `save` wrote; a directory of an older version knows none.
+
+        Raises:
+            ModelError: the file is damaged.
+
+        """
+        path = directory / KNOWN_FILE
+        if not path.exists():
+            return cls()
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                if not len(arrays["lengths"]):
+                    return cls()
+                ends = np.cumsum(arrays["lengths"])[:-1]
+                tokens, in_order, as_bag = (
+                    np.split(arrays[name], ends) for name in ("tokens", "in_order", "as_bag")
+                )
+                windows = [tuple(window.tolist()) for window in tokens]
+                surprisals = [part.astype(np.float64) for part in (*in_order, *as_bag)]
+            pairs = zip(surprisals[: len(windows)], surprisals[len(windows) :], strict=True)
+            return cls(dict(zip(windows, pairs, strict=True)))
+        except (OSError, *ARRAY_DAMAGE) as error:
+            raise ModelError(f"can't read {path}: {error}; train again") from error
+
+
+def _affordable(counts: Counter[Window]) -> Iterator[Window]:
+    left = MOST_TOKENS
+    for window, count in counts.most_common(MOST_WINDOWS):
+        left -= 2 * len(window) ** 2
+        if count < 2 or left < 0:
+            return
+        yield window

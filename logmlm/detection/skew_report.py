@@ -1,0 +1,54 @@
+"""A warning about lines with wrong clocks, now and then."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from math import inf
+
+from logmlm.detection.watermark import Outliers, host_of
+from logmlm.system.rfc3339 import rfc3339
+
+EVERY_S = 3600.0
+MOST_CHARS = 100
+
+logger = logging.getLogger(__name__)
+
+
+class SkewReport:
+    """Warns of lines whose times are far ahead of the lines around them, once an hour at most.
+
+    `monotonic` tells seconds that go on evenly; `origin` what a partition is called.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], origin: Callable[[str], str]) -> None:
+        self._monotonic = monotonic
+        self._origin = origin
+        self._told = 0
+        self._told_at = -inf
+        self._of: Outliers | None = None
+
+    def tell(self, outliers: Outliers) -> None:
+        """Warn of what was found since the last warning, if it is time for one."""
+        if outliers is not self._of:
+            self._of, self._told = outliers, 0
+        more, now = outliers.count - self._told, self._monotonic()
+        if more and now >= self._told_at + EVERY_S:
+            self._told, self._told_at = outliers.count, now
+            warn_of_skew(outliers, more, self._origin)
+
+
+def warn_of_skew(
+    outliers: Outliers, count: int, origin: Callable[[str], str] = lambda partition: partition
+) -> None:
+    """Log a warning that so many lines had wrong clocks, if any had."""
+    event = outliers.last
+    if not count or event is None:
+        return
+    host = host_of(event)
+    logger.warning(
+        "%d lines have a time far ahead of the lines around them, the last one %s, in %s%s;"
+        " they are scored, but no window ends by their time: set that clock right",
+        *(count, rfc3339(event.timestamp), origin(event.line.partition)),
+        f" of host {host[:MOST_CHARS]!r}" if host else "",
+    )

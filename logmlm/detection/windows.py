@@ -1,0 +1,452 @@
+"""Session, count and time windows over events, and the positions that are safe to read from.
+
+Windows close by event time: each partition has a watermark, the largest event time read so
+far (Akidau et al., "The Dataflow Model", VLDB 2015), so that the same lines always make the
+same windows. An event counts at the watermark once it is read: at its own time or, where it
+comes late, at the partition's. What ends a window then depends on nothing older than its
+run's first line, which makes a replay exact.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import groupby, takewhile
+from math import inf
+from operator import attrgetter, length_hint
+
+from logmlm.config.types import WindowConfig
+from logmlm.detection.watermark import LOOK_AHEAD, Outliers, host_of
+from logmlm.detection.window_policies import Rule, rule_of
+from logmlm.records import Checkpoint, ClosedBy, Event, Window
+
+_PARTITION = attrgetter("line.partition")
+
+
+class Windower:
+    """Groups the events of each partition into windows, by one rule.
+
+    - `session`: the lines of one key, empty keys together, that form a *run*: no `gap` seconds
+      of event time between them and no multiple of `max_age` (since the epoch, plus an offset
+      that a checksum of the key gives, so that not all runs are cut at once). A run is over
+      when the watermark passes its newest line by more than `gap` (`idle`, complete), or when
+      a line of its key lies past the multiple (`age`, cut). Every `size` lines of a run,
+      counted from its start, make a window (`length`, cut). At the end of the input: complete.
+      A window has not `begun` where a cut, by age or length, lies right before it, or where it
+      may have begun before the first line that was read: within `gap` of that one, if reading
+      began in the midst of a partition.
+    - `time`: the lines whose own times lie in one span, a multiple of `span` seconds long
+      since the epoch, and have one key if the rule has a key. It closes when the watermark
+      reaches the end of the span (`span`, complete), and is cut at `size` lines (`length`),
+      as the model takes no more. At the end of the input: cut.
+    - `count`: every `size` lines of a partition, whatever their keys (`length`, cut). At the
+      end of the input, the rest: cut.
+
+    Late events are never lost. In a session a late line joins the open run of its key, or
+    opens one, and counts as if it had come at the watermark. In `time`, the late lines of a
+    closed span make a window of their own, which closes with the span that is open.
+
+    Order: windows come as the events that close them; those closed together as time alone would
+    have closed them, and those due at once by their first lines. So each has its turn by itself,
+    whatever else is open (see `turns`). An event costs O(1) amortised and a checkpoint O(1),
+    whatever is open; an open run holds less than `size` events. Events must come in the order of
+    their positions, with finite times.
+
+    An event whose clock is wrong, far ahead of those around it, counts at the watermark, which it
+    does not move (see `watermark`): it stays in its place. Until the events after one that is far
+    ahead have told, it and they are held back, `LOOK_AHEAD` at most; no checkpoint passes them.
+    """
+
+    def __init__(self, config: WindowConfig, *, is_part: bool = False) -> None:
+        """`is_part`: it gets a part of the events, and before each `pass_time` tells the time."""
+        self.outliers = Outliers(config, is_part=is_part)
+        self._rule = rule_of(config)
+        self._size = config.size
+        self._partitions: dict[str, _Partition] = {}
+        self._after: dict[str, str] = {}
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """Names of the partitions that were added to or resumed, and not dropped."""
+        return tuple(self._partitions)
+
+    @property
+    def open_windows(self) -> int:
+        """Number of windows that hold an event and are not closed, in all partitions."""
+        return sum(partition.open_windows for partition in self._partitions.values())
+
+    @property
+    def open_partitions(self) -> list[str]:
+        """Names of the partitions in which time may close something."""
+        return [name for name, state in self._partitions.items() if state.is_open]
+
+    def add(self, events: Iterable[Event]) -> list[Window]:
+        """Take events, and return the windows that they close, in the order of closing."""
+        windows: list[Window] = []
+        for name, group in groupby(events, _PARTITION):
+            windows += (self._partitions.get(name) or self._started(name)).add(group)
+        return windows
+
+    def pass_time(self, partition: str, watermark: float) -> list[Window]:
+        """Take it that a partition's event time has come to `watermark`: lines of others say so.
+
+        Whoever adds a part of a partition's lines, in order and each after the watermark as it
+        stood with that line, has the windows of just these lines as if all had been added,
+        provided that the part has all lines of a unit or none (`Rule.unit`).
+        """
+        state = self._partitions.get(partition) or self._started(partition)
+        return state.pass_time(watermark)
+
+    def close_due(self, idle: Mapping[str, float]) -> list[Window]:
+        """Close the windows of partitions that have gone quiet, as if event time had gone on.
+
+        `idle` says for how many seconds nothing more has waited in a partition (see
+        `Source.idle`). A partition is quiet when that is more than `gap` (`session`) or `span`
+        (`time`); `count` has no time and never is. A partition that is still being read again is
+        not quiet: more lines are known to come.
+
+        These are the windows that the partition's next line would have closed, if no line is
+        written more than `gap` later than its time says, compared with the lines before it.
+        Otherwise that line may open a new window, which a replay from an older checkpoint joins
+        to the closed one.
+        """
+        windows: list[Window] = []
+        for name, seconds in idle.items():
+            partition = self._partitions.get(name)
+            if partition is not None and partition.is_quiet(seconds):
+                self._find_seams(name)
+                windows += partition.close_all(self._rule.ended, complete=True)
+        return windows
+
+    def close_all(self, partition: str | None = None) -> list[Window]:
+        """Close every window, of one partition or of all: the input has ended."""
+        windows: list[Window] = []
+        for name, state in self._partitions.items():
+            if partition in (None, name):
+                self._find_seams(name)
+                windows += state.close_all("end", self._rule.complete_at_end)
+        return windows
+
+    def close_ended(self, partition: str) -> list[Window]:
+        """Close the windows of a partition that hardly gets a line any more, unless time does.
+
+        Time closes none in `count`, nor where a partition ends before it was read again.
+        """
+        state = self._partitions.get(partition)
+        if state is None or state.ends_by_time:
+            return []
+        self._find_seams(partition)
+        return state.close_all("end", self._rule.complete_at_end)
+
+    def checkpoint(self, partition: str) -> Checkpoint | None:
+        """Where to read again so that every window not yet returned comes out whole.
+
+        `safe` is the start of the oldest run that is not over: its open window may start later,
+        but cuts by length count from the run's start. It never goes back, and in `session` lies
+        less than `max_age` + 2 `gap` seconds of watermark behind. Of a run that a cut by age began
+        it is the last line before the cut, so that a replay knows of it; of one that may have begun
+        before the first line that was read, it is that line, and `watermark` None. `reached` is the
+        end of the last event, or what was advanced to. The three belong together: to hold a commit
+        back, commit an older one whole. None for a partition that was neither added to nor resumed.
+        """
+        state = self._partitions.get(partition)
+        return None if state is None else state.checkpoint()
+
+    def resume(self, partition: str, checkpoint: Checkpoint) -> None:
+        """Start a partition anew at `checkpoint`; its lines from `safe` on are added next.
+
+        Without a watermark nothing was read before, and reading begins in the midst of the
+        partition if `safe` is not 0. Windows closed by an event that starts before `reached` are
+        dropped, as they were returned before; all others are as if nothing had been interrupted.
+        The same rule must have made the checkpoint: after a change of it, resume with `reached` =
+        `safe`, or windows that the new rule closes earlier would be missing.
+        """
+        self._partitions[partition] = _Partition(
+            partition, self._rule, self._size, checkpoint, self.outliers
+        )
+
+    def follow(self, partition: str, before: str) -> None:
+        """Take it that a partition goes on where another one, `before`, ends: a log was rotated.
+
+        Sessions within `gap` of its first line may have begun before; and those that are open where
+        the other one ends are cut there, if its first line comes before they are over. It must
+        have been resumed, and nothing added to it since.
+        """
+        self._partitions[partition].is_continued()
+        self._after[before] = partition
+
+    def adjoin(self, partition: str, begins: float | None, goes_on: float | None) -> None:
+        """Say the same of a partition of finished logs, to which nothing was added yet.
+
+        `begins` is when its first line was written, if it goes on where another one ends, and
+        `goes_on` when the first line was written of the one that goes on where it ends.
+        """
+        self._started(partition).adjoin(begins, goes_on)
+
+    def distrust(self, partition: str, until: int) -> None:
+        """Have `reached` = `safe` as long as `safe` is before `until`.
+
+        Another rule made windows up to there: which lines were scored, this one can't tell.
+        """
+        self._partitions[partition].doubted = until
+
+    def advance(self, partition: str, position: int) -> None:
+        """Take it that no event is to come from before `position`: what stood there is none."""
+        state = self._partitions.get(partition)
+        if state is not None:
+            state.advance(position)
+
+    def drop(self, partition: str) -> None:
+        """Forget a partition that was revoked; whoever has it now reads from `safe`."""
+        self._partitions.pop(partition, None)
+        self._after.pop(partition, None)
+
+    def _find_seams(self, partition: str) -> None:
+        """Tell a partition when the one begins that goes on where it ends, if that has begun."""
+        after = self._partitions.get(self._after.get(partition, ""))
+        if after is not None:
+            self._partitions[partition].goes_on = after.first
+
+    def _started(self, partition: str) -> _Partition:
+        self.resume(partition, Checkpoint(0, 0, None))
+        return self._partitions[partition]
+
+
+@dataclass(slots=True)
+class _Run:
+    """Lines that belong together, held from the last cut by length on.
+
+    `before` is the watermark before the line at `start`, `last` that after the newest line; before
+    it passes `whole_until`, no line cuts the run. `newest` is the position of the newest line that
+    is not held any more; `begun` says whether the beginning of what is held was seen. `tail` is the
+    newest line, where the pauses of each host count.
+    """
+
+    group: Hashable
+    start: int
+    before: float | None
+    last: float
+    whole_until: float
+    events: list[Event]
+    phase: float
+    begun: bool
+    newest: int = -1
+    tail: Event | None = None
+
+
+class _Partition:
+    """One partition's runs, in two orders, each kept by appending and moving to the end."""
+
+    def __init__(
+        self, name: str, rule: Rule, size: int, checkpoint: Checkpoint, outliers: Outliers
+    ) -> None:
+        self.open_windows = self.doubted = 0
+        self._name = name
+        self._rule = rule
+        self._size = size
+        self._position = checkpoint.safe
+        self._reached = checkpoint.reached
+        self._watermark = checkpoint.watermark
+        self._outliers = outliers
+        self._held: list[Event] = []
+        """A doubtful event and those after it, which do not tell yet."""
+        self._calm_until = -inf
+        """No run is over and no event is doubtful before the watermark passes this."""
+        is_midst = rule.tells_cuts and checkpoint.watermark is None and checkpoint.safe > 0
+        self._begin, self._unseen_until = checkpoint.safe, inf if is_midst else -inf
+        """Runs that start before the watermark passes this may have begun before `_begin`."""
+        self._anchors: list[tuple[int, float | None, int, _Run]] = []
+        """A heap: from where, and at which watermark, runs have to be read that began unseen."""
+        self.first = None if checkpoint.watermark is None else -inf
+        """The watermark at the first line; of old, where that is not known any more."""
+        self.goes_on: float | None = None
+        self._by_start: OrderedDict[Hashable, _Run] = OrderedDict()
+        self._by_last: OrderedDict[Hashable, _Run] = OrderedDict()
+
+    def add(self, events: Iterable[Event], *, is_last: bool = False) -> list[Window]:  # noqa: C901, PLR0912  calls would cost as much again
+        windows: list[Window] = []
+        runs, rule, size = self._by_start, self._rule, self._size
+        move, group_of, tolerance = self._by_last.move_to_end, rule.group, self._outliers.tolerance
+        line, watermark, counts_pauses = None, self._watermark, rule.pause < inf
+        events = [*self._held, *events]
+        left = iter(events)
+        self._held = []
+        for event in left:
+            before, watermark = watermark, event.timestamp
+            if before is not None and before > watermark:
+                watermark = before
+            closed: list[Window] = []
+            if watermark > self._calm_until:
+                if before is None or watermark > before + tolerance:
+                    place = len(events) - length_hint(left) - 1
+                    ahead = events[place : place + 1 + LOOK_AHEAD]
+                    watermark = self._outliers.counted_at(ahead, before, is_last=is_last)
+                    if watermark is None:
+                        self._held, watermark = ahead, before
+                        break
+                closed = self._end_over(watermark)
+            line = event.line
+            group = group_of(event)
+            run, aged = runs.get(group), None
+            if counts_pauses and run and _is_over(run, event, watermark, rule.pause):
+                closed += self._end([run], rule.ended, complete=True)
+                run = None
+            if run and watermark >= run.whole_until and rule.is_cut(run.last, watermark, run.phase):
+                closed += self._end([run], "age", complete=False)
+                run, aged = None, run
+            if run is None:
+                run = self._begun(group, line.start, before, watermark, aged)
+                runs[group] = self._by_last[group] = run
+            else:
+                run.last = watermark
+                move(group)
+            if counts_pauses:
+                run.tail = event
+            held = run.events
+            if not held:
+                self.open_windows += 1
+            held.append(event)
+            if len(held) == size:
+                cut = self._take if rule.outlives_length else self._end
+                closed += cut([run], "length", complete=False)
+            if closed and line.start >= self._reached:
+                windows += closed
+        if line is not None:
+            self._position = line.end
+        self._watermark = watermark
+        return windows
+
+    def _begun(
+        self, group: Hashable, start: int, before: float | None, watermark: float, aged: _Run | None
+    ) -> _Run:
+        """Begin a run with the line at `start`; a cut by age ended the run `aged` right before."""
+        if self.first is None:
+            self.first = watermark
+        if self._unseen_until == inf:
+            self._unseen_until = watermark + self._rule.quiet
+        phase = self._rule.phase(group) if aged is None else aged.phase
+        whole_until = self._rule.whole_until(watermark, phase)
+        run = _Run(group, start, before, watermark, whole_until, [], phase, begun=True)
+        if watermark <= self._unseen_until:
+            run.begun = False
+            heappush(self._anchors, (self._begin, None, start, run))
+        elif aged is not None:
+            run.begun = False
+            heappush(self._anchors, (aged.newest, aged.last, start, run))
+        return run
+
+    def pass_time(self, watermark: float) -> list[Window]:
+        self._watermark = watermark if self._watermark is None else max(self._watermark, watermark)
+        return self._end_over(watermark)
+
+    def advance(self, position: int) -> None:
+        if not self._held:
+            self._position = max(self._position, position)
+
+    def is_continued(self) -> None:
+        """Take it that lines of another partition came before the first one of this."""
+        if self._rule.tells_cuts and self._watermark is None:
+            self._unseen_until = inf
+
+    def adjoin(self, begins: float | None, goes_on: float | None) -> None:
+        """See `Windower.adjoin`."""
+        if self._rule.tells_cuts and begins is not None:
+            self._unseen_until = begins + self._rule.quiet
+        self.goes_on = goes_on
+
+    @property
+    def ends_by_time(self) -> bool:
+        position = self._held[-1].line.end if self._held else self._position
+        return position >= self._reached and self._rule.quiet < inf
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._by_start or self._held) and self.ends_by_time
+
+    def is_quiet(self, idle_s: float) -> bool:
+        return self.ends_by_time and idle_s > self._rule.quiet
+
+    def close_all(self, closed_by: ClosedBy, complete: bool) -> list[Window]:
+        began = self._watermark is not None
+        windows = self.add((), is_last=True) if self._held else []
+        if not began and closed_by != "end":
+            # The clock of the first lines may be wrong, and nothing hangs on it.
+            self._watermark, self._calm_until = None, -inf
+        goes_on, due = self.goes_on, self._rule.due
+        cut = set()
+        if complete and goes_on is not None and self._rule.tells_cuts:
+            cut = {run.group for run in self._by_start.values() if goes_on <= due(run.last)}
+        ended = self._end(list(self._by_start.values()), closed_by, complete)
+        windows += [replace(each, complete=False) if each.key in cut else each for each in ended]
+        for runs in (self._by_start, self._by_last):
+            runs.clear()  # or they would keep room for as many as were ever open
+        self._anchors.clear()
+        if self._watermark is not None:
+            self._unseen_until = -inf  # as a replay from here will have it
+        return windows
+
+    def checkpoint(self) -> Checkpoint:
+        safe, watermark = self._position, self._watermark
+        for oldest in self._by_start.values():
+            safe, watermark = oldest.start, oldest.before
+            break
+        anchors = self._anchors
+        while anchors and self._by_start.get(anchors[0][3].group) is not anchors[0][3]:
+            heappop(anchors)  # that run is over
+        if anchors and anchors[0][0] < safe:
+            safe, watermark, *_ = anchors[0]
+        reached = safe if safe < self.doubted else max(self._position, self._reached)
+        return Checkpoint(safe, reached, watermark)
+
+    def _end_over(self, watermark: float) -> list[Window]:
+        over: list[_Run] = []
+        oldest = watermark
+        for run in self._by_last.values():
+            if not self._rule.is_over(run.last, watermark):
+                oldest = run.last
+                break
+            over.append(run)
+        self._calm_until = min(self._rule.lasts_until(oldest), watermark + self._outliers.tolerance)
+        return self._end(over, self._rule.ended, complete=True) if over else []
+
+    def _end(self, runs: list[_Run], closed_by: ClosedBy, complete: bool) -> list[Window]:
+        for run in runs:
+            del self._by_start[run.group], self._by_last[run.group]
+        return self._take(runs, closed_by, complete)
+
+    def _take(self, runs: list[_Run], closed_by: ClosedBy, complete: bool) -> list[Window]:
+        keyed, due = self._rule.keyed, self._rule.due
+        held = [run for run in runs if run.events]
+        held.sort(key=lambda run: (due(run.last), run.events[0].line.start))
+        windows = [
+            Window(
+                self._name,
+                run.events[0].key if keyed else "",
+                tuple(run.events),
+                closed_by,
+                complete,
+                run.begun,
+            )
+            for run in held
+        ]
+        for run in held:  # what comes next follows a cut
+            run.newest, run.events, run.begun = run.events[-1].line.start, [], False
+        self.open_windows -= len(windows)
+        return windows
+
+
+def _is_over(run: _Run, event: Event, watermark: float, pause: float) -> bool:
+    """Whether a pause lies before an event, by the clock of the host that wrote the lines before.
+
+    What another host's clock says, and one that is wrong, tells nothing of how long it was.
+    """
+    tail, time = run.tail, event.timestamp
+    if tail is None or time <= tail.timestamp + pause or time > watermark:
+        return False
+    host = host_of(event)
+    if host_of(tail) != host:
+        return False
+    own = takewhile(lambda other: host_of(other) == host, reversed(run.events))
+    return time > max(other.timestamp for other in (tail, *own)) + pause

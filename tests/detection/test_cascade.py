@@ -1,0 +1,254 @@
+"""The ladder: alerts are the exact scorer's, and what is let pass says so."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mlm_parts import cyclic_model, ids
+from transformers import BertForMaskedLM
+
+from logmlm.detection import cascade as module
+from logmlm.detection.approximations import EXACT, FIRST, SECOND, Look
+from logmlm.detection.calibration import Calibration
+from logmlm.detection.cascade import Ladder, looks, seen
+from logmlm.detection.known_windows import Known
+from logmlm.detection.screening import Screen, Step
+from logmlm.edits import edited
+from logmlm.mlm.scorer import Pair, Scorer
+from logmlm.mlm.tokenizer import BAG, END, MASK, SEP
+
+NORMAL = [ids("ABCDEFGH"[a : a + n]) for a in range(5) for n in (3, 4, 5) if a + n <= 8]
+HELD_OUT = [*NORMAL, *[ids("ABCDEF")] * 60] * 8
+
+
+@pytest.fixture(scope="module")
+def model() -> BertForMaskedLM:
+    return cyclic_model().eval()
+
+
+@pytest.fixture(scope="module")
+def odd() -> list[tuple[int, ...]]:
+    return edited(HELD_OUT, 400, END, 8, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def fitted(model: BertForMaskedLM, odd: list[tuple[int, ...]]) -> tuple[Calibration, Screen]:
+    scorer = Scorer(model)
+    held_out = looks(scorer, HELD_OUT)
+    calibration = Calibration.fit(held_out.exact, 0.02, 100.0)
+    screen = Screen.fit(calibration, held_out, [looks(scorer, odd)], 0.99)
+    assert screen is not None
+    return calibration, screen
+
+
+def passes_of(model: BertForMaskedLM) -> list[int]:
+    rows: list[int] = []
+    model.cls.register_forward_hook(lambda *_: rows.append(1))  # once a pass
+    return rows
+
+
+@torch.no_grad()
+def naive_shown(model: BertForMaskedLM, bag: tuple[int, ...]) -> list[float]:
+    """A bag in one pass of transformers' model, nothing hidden but its end."""
+    half = model.config.max_position_embeddings // 2
+    shown = [BAG, *(MASK if token == END else token for token in bag), SEP]
+    positions = [half + shown[:i].count(word) for i, word in enumerate(shown)]
+    positions = [half if word == MASK else p for word, p in zip(shown, positions, strict=True)]
+    logits = model(torch.tensor([shown]), position_ids=torch.tensor([positions])).logits[0]
+    return [-logits[i + 1].log_softmax(-1)[token].item() for i, token in enumerate(bag)]
+
+
+def at(screen: Screen, level: float, *looks: Look) -> Screen:
+    """The screen with other looks, all of that level."""
+    calibration = screen.steps[0].calibration
+    return replace(screen, steps=tuple(Step(look, calibration, level) for look in looks))
+
+
+def test_the_first_look_hides_nothing_of_a_bag_but_its_end(model: BertForMaskedLM) -> None:
+    windows = [ids("CABDCC"), ids("ABC", end=False), ids("ABC"), ids("CBA")]
+    found = seen(Scorer(model), windows, FIRST)
+    in_order, exact = Scorer(model).in_streams(windows), Scorer(model).as_bag(windows)
+    for window, own, (first, as_bag) in zip(windows, in_order, found, strict=True):
+        assert first.tolist() == pytest.approx(own.tolist(), abs=1e-5)
+        order = sorted(range(len(window)), key=lambda i: (window[i] == END, window[i]))
+        bag = tuple(window[i] for i in order)
+        assert as_bag[order].tolist() == pytest.approx(naive_shown(model, bag), abs=1e-5)
+    assert found[0][1][-1] == pytest.approx(exact[0][-1], abs=1e-5)  # the end was hidden
+    assert seen(Scorer(model), [], FIRST) == []
+
+
+def test_every_alert_of_the_exact_scorer_is_made_with_its_value(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
+) -> None:
+    calibration, screen = fitted
+    windows = [*HELD_OUT, *odd]
+    exact = Ladder(Scorer(model), calibration, None).judge(windows)
+    found = Ladder(Scorer(model), calibration, screen).judge(windows)
+    assert {verdict.rung for verdict in exact} == {"exact"}
+    assert {verdict.rung for verdict in found} == {"exact", "screened"}
+    alerts = [(a, b) for a, b in zip(exact, found, strict=True) if a.value >= 1.0]
+    assert len(alerts) > 50
+    missed = [one for one, other in alerts if other.rung == "screened"]
+    assert len(missed) <= 0.01 * len(alerts) + 1
+    for one, other in zip(exact, found, strict=True):
+        if other.rung == "exact":
+            assert other.value == pytest.approx(one.value, abs=1e-4)
+            assert np.allclose(other.surprisals, one.surprisals, atol=1e-4)
+        else:
+            assert other.value < max(step.level for step in screen.steps)
+
+
+def test_what_a_look_gets_wrong_is_in_no_alert(
+    model: BertForMaskedLM,
+    fitted: tuple[Calibration, Screen],
+    odd: list[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calibration, screen = fitted
+    exact = Ladder(Scorer(model), calibration, screen).judge(odd)
+
+    def rough(scorer: Scorer, windows: Any, look: Look) -> list[Pair]:
+        off = 1.0 if look == EXACT else 1.01
+        return [(a * off, b * off) for a, b in seen(scorer, windows, look)]
+
+    monkeypatch.setattr(module, "seen", rough)
+    found = Ladder(Scorer(model), calibration, screen).judge(odd)
+    for one, other in zip(exact, found, strict=True):
+        if one.value >= 1.0:
+            assert other.value == pytest.approx(one.value, abs=1e-4)
+
+
+def test_a_check_changes_nothing_but_what_the_look_missed(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+) -> None:
+    calibration, screen = fitted
+    calm, odd = ids("ABCDEF"), ids("AFBECDAA")
+    steps = Ladder(Scorer(model), calibration, at(screen, 99.0, FIRST))
+    found = steps.judge([calm, odd, calm, odd, odd], [True, True, False, False, True].__getitem__)
+    assert [one.rung for one in found] == ["checked", "missed", "screened", "screened", "missed"]
+    exact = Ladder(Scorer(model), calibration, None).judge([calm, odd], lambda _: True)
+    assert [one.rung for one in exact] == ["exact", "exact"]
+    assert exact[0].value < 1.0 <= exact[1].value
+    assert replace(found[0], rung="screened") == found[2]
+    assert found[1].value == found[4].value == pytest.approx(exact[1].value, abs=1e-6)
+    assert [one.rung for one in steps.judge([calm, odd])] == ["screened", "screened"]
+
+
+def test_a_window_that_comes_again_costs_no_pass(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = deepcopy(model)
+    rows = passes_of(model)
+    calibration, screen = fitted
+    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
+    window = ids("ABCDEF")
+    first = steps.judge([window, window])
+    assert sum(rows) == 2  # in order, and as a bag
+    again = steps.judge([window])
+    assert sum(rows) == 2
+    assert again[0] is first[0] is first[1]
+    monkeypatch.setattr(module, "KEPT_NUMBERS", 2 * (module.OVERHEAD + 2 * len(window)))
+    small = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
+    first, *_, last = [small.judge([ids(t)])[0] for t in ("ABCDEF", "BCDEFG", "CDEFGH")]
+    assert small.judge([ids("CDEFGH")])[0] is last
+    assert small.judge([ids("ABCDEF")])[0] is not first
+
+
+def test_a_bag_that_comes_again_in_another_order_is_read_once(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+) -> None:
+    model = deepcopy(model)
+    rows = passes_of(model)
+    calibration, screen = fitted
+    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
+    steps.judge([ids("ABCDEF")])
+    read = sum(rows)
+    (again,) = steps.judge([ids("BADCEF")])
+    assert sum(rows) == read + 1  # in order alone
+    alone = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
+    (anew,) = alone.judge([ids("BADCEF")])
+    assert again.bag_surprisals == anew.bag_surprisals
+
+
+def test_hiding_several_at_once_is_not_called_exact(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+) -> None:
+    steps = Ladder(Scorer(model), *fitted, stride=2)
+    window = ids("ABCDEF")
+    (verdict,) = steps.judge([window], lambda _: True)
+    assert verdict.rung == "strided"
+    (reading,) = Scorer(model).in_order([window], 2)
+    assert list(verdict.surprisals) == reading.surprisals.tolist()
+    (exact,) = steps.exact([window])
+    assert exact.rung == "exact"
+    assert list(exact.surprisals) == Scorer(model).in_order([window])[0].surprisals.tolist()
+
+
+def test_the_second_look_gives_the_exact_bag(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+) -> None:
+    calibration, screen = fitted
+    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, SECOND))
+    windows = [ids("ABCDEF"), ids("BCDEF")]
+    for window, verdict in zip(windows, steps.judge(windows), strict=True):
+        assert verdict.rung == "screened"
+        in_order = Scorer(model).in_streams([window])[0].tolist()
+        assert list(verdict.surprisals) == pytest.approx(in_order, abs=1e-5)
+        as_bag = Scorer(model).as_bag([window])[0].tolist()
+        assert list(verdict.bag_surprisals) == pytest.approx(as_bag, abs=1e-5)
+
+
+def test_what_one_look_holds_up_goes_on_to_the_next(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
+) -> None:
+    calibration, screen = fitted
+    windows = list(dict.fromkeys([*HELD_OUT, *odd]))
+    first, second = (
+        Ladder(Scorer(model), calibration, at(screen, 99.0, look)).judge(windows)
+        for look in (FIRST, SECOND)
+    )
+    low, high = np.median([v.value for v in first]), np.quantile([v.value for v in second], 0.8)
+    steps = (*at(screen, float(low), FIRST).steps, *at(screen, float(high), SECOND).steps)
+    found = Ladder(Scorer(model), calibration, replace(screen, steps=steps)).judge(windows)
+    for one, other, verdict in zip(first, second, found, strict=True):
+        expected = one if one.value < low else other if other.value < high else None
+        assert (verdict.rung == "exact") == (expected is None)
+        if expected is not None:
+            assert verdict.value == pytest.approx(expected.value, abs=1e-4)
+            assert verdict.p_value == pytest.approx(expected.p_value, abs=1e-3)
+    passed = [verdict.bag_surprisals for verdict in found if verdict.rung == "screened"]
+    assert set(passed) & {verdict.bag_surprisals for verdict in first}
+    assert set(passed) & {verdict.bag_surprisals for verdict in second}
+
+
+def test_of_no_windows_there_are_no_verdicts(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+) -> None:
+    assert Ladder(Scorer(model), *fitted).judge([]) == []
+
+
+def test_what_came_with_the_model_costs_no_pass_but_near_the_threshold(
+    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
+) -> None:
+    calibration, screen = fitted
+    scorer = Scorer(model)
+    exact = Ladder(scorer, calibration, None).judge(odd)
+    alarming = next(w for w, verdict in zip(odd, exact, strict=True) if verdict.value >= 1.0)
+    calm = ids("ABCDEF")
+    known = Known.of(scorer, [calm, calm, alarming, alarming])
+    model = deepcopy(model)
+    rows = passes_of(model)
+    steps = Ladder(Scorer(model), calibration, screen, known)
+    (verdict,) = steps.judge([calm], lambda _: True)
+    assert (verdict.rung, rows) == ("known", [])
+    (expected,) = Ladder(scorer, calibration, None).judge([calm])
+    assert verdict.value == pytest.approx(expected.value, abs=1e-4)
+    assert verdict.p_value == pytest.approx(expected.p_value, abs=1e-4)
+    assert steps.judge([alarming])[0].rung == "exact"
+    alone = Ladder(Scorer(model), calibration, None, known)
+    assert alone.judge([calm])[0].rung == "exact"

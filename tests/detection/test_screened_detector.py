@@ -1,0 +1,130 @@
+"""A model whose screen pays, from training to the alert: what passes, and what must not."""
+
+import json
+import re
+from dataclasses import replace
+
+import offline_parts
+import pytest
+
+from logmlm.detection import window_id as windowid
+from logmlm.detection.detector import Detector
+from logmlm.detection.model_dir import load_calibration
+from logmlm.metrics import Metrics
+from logmlm.records import Rise
+from logmlm.sources.archive.reader import read_lines
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return offline_parts.screened(tmp_path_factory)
+
+
+@pytest.fixture
+def detector(trained):
+    return Detector.load(trained.model, "cpu")
+
+
+@pytest.fixture(scope="module")
+def exact(trained):
+    return Detector.load(trained.model, "cpu", exact=True)
+
+
+@pytest.fixture(scope="module")
+def windows(exact, trained):
+    """Those of both logs, and some turned round."""
+    seen = list(exact.windows(read_lines([str(trained.log), str(trained.odd_log)], 0.0)))
+    return [*seen, *(replace(window, events=window.events[::-1]) for window in seen[-20:])]
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_checked(monkeypatch):
+    monkeypatch.setattr(windowid, "CHECKED_OF", 10**12)
+
+
+def test_training_says_what_the_screen_is_worth(trained):
+    assert "% of new normal windows are scored exactly; of " in trained.said
+    screen = load_calibration(trained.model)[1]
+    assert f"{screen.measured.alarms:,} windows made odd that alarm" in trained.said
+    assert screen.measured.missed == 0
+    assert screen.measured.exactness == 0.9999
+
+
+def test_the_alerts_are_those_of_exact_scoring_and_the_rest_says_so(detector, exact, windows):
+    found, expected = detector.score(windows), exact.score(windows)
+    assert {score.rung for score in expected} == {"exact"}
+    assert (
+        {"screened", "exact"} <= {score.rung for score in found} <= {"screened", "known", "exact"}
+    )
+    assert sum(score.is_anomaly for score in expected) > 2
+    for one, other in zip(expected, found, strict=True):
+        assert one.is_anomaly == other.is_anomaly
+        if other.is_exact:
+            assert other.value == pytest.approx(one.value, abs=1e-4)
+            assert other.surprisals == pytest.approx(one.surprisals, abs=1e-4)
+        else:
+            assert other.value < 1.0
+
+
+def test_one_of_so_many_is_checked_by_its_place_and_by_every_detector_alike(
+    trained, detector, windows, monkeypatch
+):
+    let_pass = [score.window for score in detector.score(windows) if score.rung == "screened"]
+    assert len(let_pass) > 5
+    monkeypatch.setattr(windowid, "CHECKED_OF", 2)
+    found = detector.score(let_pass)
+    again = Detector.load(trained.model, "cpu").score(let_pass)
+    assert [score.rung for score in again] == [score.rung for score in found]
+    checked = [score for score in found if score.rung == "checked"]
+    assert 0 < len(checked) < len(let_pass)
+    monkeypatch.setattr(windowid, "CHECKED_OF", 1_000_000_000)
+    plain = detector.score(let_pass)
+    assert [replace(score, rung="screened") for score in found] == plain
+
+
+def test_what_is_checked_is_counted(detector, windows, monkeypatch):
+    monkeypatch.setattr(windowid, "CHECKED_OF", 1)
+    metrics = Metrics("0")
+    found = detector.judge(metrics.timed(detector.score)).judge(windows)
+    checked = sum(score.rung == "checked" for score in found)
+    assert checked > 5
+    assert metrics.value("windows_checked_total") == checked
+    assert metrics.value("windows_missed_total") == 0
+
+
+def test_an_alert_of_a_surge_has_exact_numbers(detector, exact, windows):
+    let_pass = next(score for score in detector.score(windows) if score.rung == "screened")
+    rise = Rise(3.0, let_pass.window.end, 2, 1)
+    found = detector.exactly(replace(let_pass, value=1.5, surge=rise))
+    (one,) = exact.score([let_pass.window])
+    assert (found.rung, found.surge, found.value) == ("exact", rise, 1.5)
+    assert found.surprisals == pytest.approx(one.surprisals, abs=1e-4)
+
+
+def test_surges_are_watched_for_by_the_p_values_that_they_have(trained, detector, exact):
+    calibration, screen = load_calibration(trained.model)
+    assert exact.judge()._rule == calibration.surge
+    assert detector.judge()._rule == screen.surge
+    assert screen.surge.threshold >= calibration.surge.threshold
+
+
+def test_the_command_alerts_alike_with_and_without_the_screen(trained):
+    rows = []
+    for how in ((), ("--exact",)):
+        outcome = offline_parts.logmlm("score", trained.model, trained.odd_log, *how)
+        rows.append([json.loads(line) for line in outcome.out.splitlines()])
+    quick, exact = ([(row["window"], row["anomaly"]) for row in found] for found in rows)
+    assert quick == exact
+    assert sum(anomaly for _, anomaly in exact) >= len(offline_parts.ODD_SESSIONS)
+    assert all(row["exact"] for row in rows[1])
+
+
+def test_an_evaluation_says_how_many_windows_are_ranked_by_a_look(trained):
+    told = []
+    for how in ((), ("--exact",)):
+        outcome = offline_parts.logmlm(
+            "evaluate", trained.model, trained.odd_log, "--labels", trained.labels, *how
+        )
+        told.append(re.findall(r"^(\d+) windows were let pass by a quick look", outcome.out, re.M))
+    assert told[1] == []
+    assert 5 < int(told[0][0]) < 100
