@@ -22,7 +22,7 @@ from logmlm.detection.parts import CutPlaces, Cuts
 from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.windows import Windower
 from logmlm.errors import StorageError
-from logmlm.labels import Labels
+from logmlm.evaluation.labels import Labels
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
 from logmlm.parsing.batches import Batch

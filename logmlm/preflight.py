@@ -23,7 +23,7 @@ from logmlm.daemon import state_directory
 from logmlm.detection.manifest import FILE_NAME, Manifest
 from logmlm.detection.model_dir import check_replaceable
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
-from logmlm.labels import Labels
+from logmlm.evaluation.labels import Labels
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats.registry import candidates, get_format
 from logmlm.parsing.input_check import SUSPICIOUS_SHARE

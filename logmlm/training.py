@@ -26,7 +26,7 @@ from logmlm.detection.model_dir import (
     save_calibration,
 )
 from logmlm.errors import DataError, FormatError, StorageError
-from logmlm.labels import Labels
+from logmlm.evaluation.labels import Labels
 from logmlm.learning import Learner, Lesson
 from logmlm.lessonadvice import is_foreign, problems, too_few
 from logmlm.mlm.corpus import MIN_WINDOWS

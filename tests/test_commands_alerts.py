@@ -13,8 +13,8 @@ from offline_parts import logmlm
 
 from logmlm.alerting import Alerting
 from logmlm.couriers import Receiver
+from logmlm.evaluation.labels import Labels
 from logmlm.groups import Grouping
-from logmlm.labels import Labels
 from logmlm.records import Delivery
 from logmlm.state import State
 

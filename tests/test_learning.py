@@ -7,7 +7,7 @@ from logmlm import learning
 from logmlm.config.types import FormatConfig, TemplateConfig, WindowConfig
 from logmlm.detection.windows import Windower
 from logmlm.errors import DataError, StorageError
-from logmlm.labels import Interval, Labels
+from logmlm.evaluation.labels import Interval, Labels
 from logmlm.learning import Learner
 from logmlm.mlm.tokenizer import END, UNK
 from logmlm.parsing import batches as parsing

@@ -16,7 +16,7 @@ from logmlm.config.types import FormatConfig, TrainingConfig, WindowConfig
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.model_dir import TrainingWindows
 from logmlm.errors import ConfigError, DataError, FormatError, StorageError, UsageError
-from logmlm.labels import Labels
+from logmlm.evaluation.labels import Labels
 from logmlm.parsing.formats import get_format
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import read_lines

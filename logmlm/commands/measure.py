@@ -76,14 +76,14 @@ def evaluate(
     import json
 
     from logmlm.commands.progress import Progress
-    from logmlm.labels import Labels
+    from logmlm.evaluation.labels import Labels
     from logmlm.system.atomic_files import check_folder
 
     if report is not None:
         check_folder(report)
     logs = _checked(model, logs)
     known = Labels.in_line() if labels == "in-line" else Labels.read(Path(labels))
-    from logmlm.assessment import assess
+    from logmlm.evaluation.evaluate import assess
 
     detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
     with Progress(rest["quiet"]) as progress:

@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 
-from logmlm.assessment import assess
 from logmlm.config.types import (
     FormatConfig,
     ModelConfig,
@@ -40,8 +39,9 @@ from logmlm.config.types import (
     WindowConfig,
 )
 from logmlm.detection.detector import Detector
-from logmlm.detection_metrics import metrics
-from logmlm.labels import Labels
+from logmlm.evaluation.evaluate import assess
+from logmlm.evaluation.labels import Labels
+from logmlm.evaluation.metrics import metrics
 from logmlm.records import Score
 from logmlm.sources.archive.reader import read_lines
 from logmlm.training import Session, train

@@ -23,11 +23,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from logmlm.assessment import Assessment, assess
 from logmlm.config.loader import read_training_config
 from logmlm.detection.detector import Detector
-from logmlm.evaluation import Evaluation
-from logmlm.labels import Labels
+from logmlm.evaluation.evaluate import Assessment, assess
+from logmlm.evaluation.labels import Labels
+from logmlm.evaluation.results import Evaluation
 from logmlm.records import Window
 from logmlm.sources.archive.reader import read_lines
 from logmlm.training import Session, train

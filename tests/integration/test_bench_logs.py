@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 import hdfs
 import samples
 
-from logmlm.labels import Labels
+from logmlm.evaluation.labels import Labels
 
 
 def hdfs_line(second, block, text="Receiving block"):

@@ -20,7 +20,7 @@ import numpy as np
 
 from logmlm.detection.detector import Detector
 from logmlm.detection.known_windows import Known
-from logmlm.labels import Labels
+from logmlm.evaluation.labels import Labels
 from logmlm.records import Window
 from speeds.exact import Task, compared, parsed, tokens_of
 from speeds.figure import Figure, Options, one_core, seconds_by_turns, spread

@@ -12,8 +12,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from logmlm.errors import StorageError
-from logmlm.evaluation import Evaluation, Truth
-from logmlm.rules import FloatArray, Verdict
+from logmlm.evaluation.baselines import FloatArray, Verdict
+from logmlm.evaluation.results import Evaluation, Truth
 from logmlm.system.atomic_files import ORDINARY, atomic_path, write_json, write_text
 
 _NORMAL, _LABELLED = "tab:blue", "tab:red"

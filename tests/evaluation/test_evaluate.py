@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from logmlm.assessment import _word, assess
 from logmlm.errors import DataError
-from logmlm.labels import Labels
+from logmlm.evaluation.evaluate import _word, assess
+from logmlm.evaluation.labels import Labels
 from logmlm.records import UNKNOWN
 
 

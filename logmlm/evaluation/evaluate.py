@@ -12,11 +12,11 @@ import numpy as np
 from logmlm.detection.detector import Detector
 from logmlm.detection.model_dir import TrainingWindows
 from logmlm.errors import DataError
-from logmlm.evaluation import Evaluation, Truth, evaluate, model_verdict
-from logmlm.labels import Labels
+from logmlm.evaluation.baselines import Verdict, rule_table
+from logmlm.evaluation.labels import Labels
+from logmlm.evaluation.report import write_report
+from logmlm.evaluation.results import Evaluation, Truth, evaluate, model_verdict
 from logmlm.records import END_TOKEN, UNKNOWN, Score, Window
-from logmlm.report import write_report
-from logmlm.rules import Verdict, rule_table
 
 Show = Callable[[Iterable[Score]], Iterable[Score]]
 """Passes scores on and shows how many have passed."""

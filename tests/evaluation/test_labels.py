@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.errors import DataError, StorageError
-from logmlm.labels import Interval, Labels
+from logmlm.evaluation.labels import Interval, Labels
 from logmlm.records import Event, Fields, LogLine, Window
 
 MAY_6 = 1714953600.0  # 2024-05-06T00:00:00Z

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.detection_metrics import Metrics, metrics, oracle_f1
 from logmlm.errors import DataError
-from logmlm.evaluation import Truth, evaluate, false_alarms_per_day, model_verdict
-from logmlm.labels import Interval, Labels
+from logmlm.evaluation.baselines import Verdict
+from logmlm.evaluation.labels import Interval, Labels
+from logmlm.evaluation.metrics import Metrics, metrics, oracle_f1
+from logmlm.evaluation.results import Truth, evaluate, false_alarms_per_day, model_verdict
 from logmlm.records import Event, Fields, LogLine, Window
-from logmlm.rules import Verdict
 
 
 def a_window(start: float, end: float) -> Window:

@@ -13,11 +13,11 @@ import pytest
 from matplotlib.image import imread
 
 from logmlm.errors import StorageError
-from logmlm.evaluation import Evaluation, Truth, evaluate, model_verdict
-from logmlm.labels import Interval, Labels
+from logmlm.evaluation.baselines import Verdict
+from logmlm.evaluation.labels import Interval, Labels
+from logmlm.evaluation.report import write_report
+from logmlm.evaluation.results import Evaluation, Truth, evaluate, model_verdict
 from logmlm.records import Event, Fields, LogLine, Window
-from logmlm.report import write_report
-from logmlm.rules import Verdict
 
 PLOTS = ("pr_curve.png", "histogram.png", "timeline.png")
 TABLES = ("table.csv", "table.md", "evaluation.json")

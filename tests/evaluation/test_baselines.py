@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm import rules
 from logmlm.errors import DataError
-from logmlm.evaluation import Truth, evaluate
-from logmlm.rules import RULES, Ids, Rule, Scorer, Verdict, cross_fitted, rule_table
+from logmlm.evaluation import baselines as rules
+from logmlm.evaluation.baselines import RULES, Ids, Rule, Scorer, Verdict, cross_fitted, rule_table
+from logmlm.evaluation.results import Truth, evaluate
 
-HDFS = Path(os.environ.get("LOGMLM_DATA", Path(__file__).parents[2] / "shared/data")) / "hdfs"
+HDFS = Path(os.environ.get("LOGMLM_DATA", Path(__file__).parents[3] / "shared/data")) / "hdfs"
 RULE = {rule.name: rule for rule in RULES}
 TRAIN: list[Ids] = ["ab", "ab", "abb", "cab"]
 

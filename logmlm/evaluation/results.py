@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logmlm.detection_metrics import Metrics, metrics, oracle_f1
-from logmlm.labels import Labels
+from logmlm.evaluation.baselines import BoolArray, FloatArray, Verdict
+from logmlm.evaluation.labels import Labels
+from logmlm.evaluation.metrics import Metrics, metrics, oracle_f1
 from logmlm.records import Window
-from logmlm.rules import BoolArray, FloatArray, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from logmlm.errors import DataError
-from logmlm.rules import BoolArray, FloatArray
+from logmlm.evaluation.baselines import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True)

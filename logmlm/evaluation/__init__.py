@@ -1,0 +1,1 @@
+"""Labels, baselines and metrics."""
