@@ -40,7 +40,7 @@ from logmlm.sources.journald import journalctl
 from logmlm.sources.kafka.url import SCHEME, KafkaAddress
 from logmlm.sources.syslog.sockets import bind, unbind
 from logmlm.system.secret_file import read_secret
-from logmlm.training import DETECTION_LINES, check_device, choose_format
+from logmlm.training.train import DETECTION_LINES, check_device, choose_format
 
 LOOKED_AT_FILES = 20
 """So many of the followed files are looked into."""

@@ -19,7 +19,7 @@ from logmlm.detection.manifest import Manifest
 from logmlm.errors import DataError, LogmlmError, UnreachableError, UsageError
 from logmlm.records import Rise
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training import Session, train
+from logmlm.training.train import Session, train
 
 pytest.importorskip("ray", reason="there is no ray; pip install 'logmlm[ray]' brings it")
 from ray_parts import Killer, two_nodes

@@ -331,7 +331,7 @@ def test_labels_that_can_not_be_used_are_said(rows, code, said, log, tmp_path):
 
 @pytest.mark.usefixtures("one_cpu")
 def test_a_contamination_leaves_the_oddest_windows_out(log, tmp_path, monkeypatch):
-    monkeypatch.setattr("logmlm.sifting.BRIEF_WINDOWS", 64)
+    monkeypatch.setattr("logmlm.training.contamination.BRIEF_WINDOWS", 64)
     told = ("--out", tmp_path / "m", *QUICK)
     everything = logmlm("train", log, *told)
     (windows,) = re.findall(r": (\d+) windows", everything.err)
@@ -348,12 +348,12 @@ def test_a_contamination_leaves_the_oddest_windows_out(log, tmp_path, monkeypatc
 
 @pytest.mark.usefixtures("one_cpu")
 def test_a_sifting_that_is_stopped_leaves_what_was_done(log, tmp_path, monkeypatch):
-    monkeypatch.setattr("logmlm.sifting.BRIEF_WINDOWS", 64)
+    monkeypatch.setattr("logmlm.training.contamination.BRIEF_WINDOWS", 64)
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("logmlm.fitting.fit", stop)
+    monkeypatch.setattr("logmlm.training.fit.fit", stop)
     told = ("--out", tmp_path / "m", *QUICK, "--contamination", "0.1")
     logmlm("train", log, *told)
     assert list((tmp_path / "m.training").glob("sift-*"))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from logmlm.parsing.batches import Batch, Parsing
     from logmlm.parsing.parsed import Found
     from logmlm.records import LogLine
-    from logmlm.training import Parse
+    from logmlm.training.train import Parse
 
 _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"})
 """Options that are not called as what they set."""
@@ -94,8 +94,8 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
 def _lead(config: TrainingConfig, told: dict[str, Any], quiet: bool) -> None:
     """All of it but the other processes' parts of the batches, where there are others."""
     from logmlm.commands.progress import Progress
-    from logmlm.training import Session, in_processes
-    from logmlm.training import train as train_model
+    from logmlm.training.train import Session, in_processes
+    from logmlm.training.train import train as train_model
 
     with Progress(quiet) as progress, ExitStack() as ray:
         session = Session(progress.say, progress.report)
@@ -119,7 +119,7 @@ def _on_ray(
     from logmlm.cluster import running
     from logmlm.clusterparsing import Work, parsed
     from logmlm.sources.archive.reader import read_lines
-    from logmlm.training import DETECTION_LINES
+    from logmlm.training.train import DETECTION_LINES
 
     refuse_streams(logs)
     ray.enter_context(running(told["ray_address"], progress.is_quiet))

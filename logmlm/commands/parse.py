@@ -65,7 +65,7 @@ def _opened(
     from logmlm.detection.manifest import Manifest
     from logmlm.parsing.event_parser import EventReader, matching
     from logmlm.parsing.template_miner import Templates
-    from logmlm.training import choose_format
+    from logmlm.training.train import choose_format
 
     given = {name: value for name, value in options.items() if value is not None}
     if model is not None:

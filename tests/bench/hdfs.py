@@ -44,7 +44,7 @@ from logmlm.evaluation.labels import Labels
 from logmlm.evaluation.metrics import metrics
 from logmlm.records import Score
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training import Session, train
+from logmlm.training.train import Session, train
 
 BLOCK = re.compile(r"(blk_-?\d+)")
 TRAINING_SHARE = 0.6

@@ -30,7 +30,7 @@ from logmlm.evaluation.labels import Labels
 from logmlm.evaluation.results import Evaluation
 from logmlm.records import Window
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training import Session, train
+from logmlm.training.train import Session, train
 
 SYSTEMS = ("postgresql", "nginx", "redis")
 SAMPLES = Path("sample_logs")

@@ -25,10 +25,10 @@ from logmlm.config.types import ModelConfig, ThresholdConfig, WindowConfig
 from logmlm.detection.calibration import statistics
 from logmlm.evaluation.baselines import Verdict, rule_table
 from logmlm.evaluation.results import Evaluation, Truth, evaluate, model_verdict
-from logmlm.fitting import Fitted, Task, fit
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
+from logmlm.training.fit import Fitted, Task, fit
 
 FIGURES = ("f1", "precision", "recall", "roc_auc", "pr_auc", "false_alarm_rate")
 Session = tuple[str, ...]

@@ -18,9 +18,9 @@ from logmlm.detection.calibration import Calibration
 from logmlm.detection.cascade import Ladder, looks, seen
 from logmlm.detection.known_windows import Known
 from logmlm.detection.screening import Screen, Step
-from logmlm.edits import edited
 from logmlm.mlm.scorer import Pair, Scorer
 from logmlm.mlm.tokenizer import BAG, END, MASK, SEP
+from logmlm.training.perturbations import edited
 
 NORMAL = [ids("ABCDEFGH"[a : a + n]) for a in range(5) for n in (3, 4, 5) if a + n <= 8]
 HELD_OUT = [*NORMAL, *[ids("ABCDEF")] * 60] * 8

@@ -13,7 +13,6 @@ import pytest
 
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.errors import DataError, LogmlmError
-from logmlm.learning import Learner
 from logmlm.parsing import batches as parsing
 from logmlm.parsing.batches import Again, Parsing, by_partition, unpacked
 from logmlm.parsing.event_parser import EventReader
@@ -24,6 +23,7 @@ from logmlm.parsing.shape_parser import columns
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import read_lines
+from logmlm.training.corpus_builder import Learner
 
 SAMPLES = Path(__file__).parents[2] / "sample_logs"
 MASKS = Templates(TemplateConfig()).masks

@@ -35,7 +35,7 @@ from logmlm.detection.detector import Detector
 from logmlm.detection.windows import Windower
 from logmlm.records import LogLine
 from logmlm.system.processes import spare_collector
-from logmlm.training import Session, train
+from logmlm.training.train import Session, train
 from speeds.figure import ROUNDS, Figure, Options, one_core
 
 LINES = (10**4, 10**5, 10**6, 10**7)

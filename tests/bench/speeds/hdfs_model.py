@@ -25,7 +25,7 @@ from logmlm.detection.model_dir import load_calibration
 from logmlm.records import LogLine, Score, Window
 from logmlm.sources.archive.reader import read_lines
 from logmlm.system.processes import spare_collector
-from logmlm.training import Session, train
+from logmlm.training.train import Session, train
 from speeds.figure import Options, one_core
 
 TRAINING_LINES = 100_000

@@ -26,7 +26,6 @@ from transformers.utils import logging
 
 from logmlm.config.loader import read_training_config
 from logmlm.config.types import ModelConfig, WindowConfig
-from logmlm.learning import Learner
 from logmlm.mlm.batches import Batch, Epochs, Part
 from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint
 from logmlm.mlm.corpus import Corpus, Draws
@@ -38,7 +37,8 @@ from logmlm.parsing.batches import Parsing
 from logmlm.parsing.parallel import Crew
 from logmlm.parsing.template_miner import Templates
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training import choose_format
+from logmlm.training.corpus_builder import Learner
+from logmlm.training.train import choose_format
 from speeds.figure import ROUNDS, Figure, Options, SkippedError, by_turns
 
 SIZE = WindowConfig().size

@@ -9,14 +9,14 @@ from pydantic import ValidationError
 
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.detection.windows import Windower
-from logmlm.learning import Learner
 from logmlm.parsing.batches import Parsing
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import Joiner, get_format, joined
 from logmlm.parsing.parallel import Crew
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import LogLine
-from logmlm.training import choose_format
+from logmlm.training.corpus_builder import Learner
+from logmlm.training.train import choose_format
 
 TRACE = ["usual", "first", "  second", "  last", "other", "  its part"]
 CONTINUED = ["first \\", "second \\", "last", "other"]

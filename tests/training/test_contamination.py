@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from mlm_parts import VOCABULARY, WINDOW_SIZE, ids
 
-from logmlm import sifting
 from logmlm.config.types import ModelConfig, ThresholdConfig
-from logmlm.fitting import Task
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.trainer import EpochReport
-from logmlm.sifting import sifted
+from logmlm.training import contamination as sifting
+from logmlm.training.contamination import sifted
+from logmlm.training.fit import Task
 
 pytestmark = pytest.mark.usefixtures("one_cpu")
 

@@ -27,8 +27,6 @@ from logmlm.detection.model_dir import (
 )
 from logmlm.errors import DataError, FormatError, StorageError
 from logmlm.evaluation.labels import Labels
-from logmlm.learning import Learner, Lesson
-from logmlm.lessonadvice import is_foreign, problems, too_few
 from logmlm.mlm.corpus import MIN_WINDOWS
 from logmlm.parsing.batches import Batch, Parsing
 from logmlm.parsing.event_parser import NO_LINES
@@ -40,10 +38,12 @@ from logmlm.records import LogLine
 from logmlm.sources.archive.reader import refuse_damaged
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, restore
 from logmlm.system.processes import collector_spared
+from logmlm.training.corpus_builder import Learner, Lesson
+from logmlm.training.diagnostics import is_foreign, problems, too_few
 
 if TYPE_CHECKING:
-    from logmlm.fitting import Fitted, Report, Task
     from logmlm.mlm.trainer import EpochReport
+    from logmlm.training.fit import Fitted, Report, Task
 
 DETECTION_LINES = 1_000
 RULE_WINDOWS = 50_000
@@ -117,8 +117,8 @@ def _fitted(
     config: TrainingConfig, lesson: Lesson, work: Path, session: Session
 ) -> tuple[Lesson, Fitted, Path]:
     """Sift and fit; return what was learned from, the fit, and the log of its epochs."""
-    from logmlm.fitting import fit
-    from logmlm.sifting import sifted
+    from logmlm.training.contamination import sifted
+    from logmlm.training.fit import fit
 
     task = _task(config, lesson)
     # Logged too, so that what was sifted stays when it is stopped.
@@ -228,7 +228,7 @@ def read_labels(path: Path | None) -> Labels | None:
 
 
 def _task(config: TrainingConfig, lesson: Lesson) -> Task:
-    from logmlm.fitting import Task
+    from logmlm.training.fit import Task
 
     return Task(
         corpus=lesson.corpus,

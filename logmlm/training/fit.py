@@ -28,7 +28,6 @@ from logmlm.detection.parts import LEAST_PARTS, Cuts, parts, pooled, whole
 from logmlm.detection.screening import Screen
 from logmlm.detection.surges import RATE_SHARE
 from logmlm.detection.tail_model import Array
-from logmlm.edits import edited
 from logmlm.errors import DataError
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.corpus import MIN_WINDOWS, Corpus
@@ -37,6 +36,7 @@ from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END
 from logmlm.mlm.trainer import EpochReport, Job, train
 from logmlm.mlm.training_pool import run_all, side_by_side
+from logmlm.training.perturbations import edited
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM

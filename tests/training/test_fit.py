@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from mlm_parts import VOCABULARY, WINDOW_SIZE, ids, trained
 
-from logmlm import fitting
 from logmlm.config.types import ModelConfig, ThresholdConfig
 from logmlm.detection.calibration import STATISTICS, Calibration, statistics
 from logmlm.detection.tail_model import Array
 from logmlm.errors import DataError
-from logmlm.fitting import Fitted, Task, fit
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.model import weights_of
 from logmlm.mlm.scorer import Reading, Scorer
 from logmlm.mlm.trainer import EpochReport
+from logmlm.training import fit as fitting
+from logmlm.training.fit import Fitted, Task, fit
 
 KINDS = ("ABCD", "ABC", "BCDE", "CDE", "ABD", "HGF")
 

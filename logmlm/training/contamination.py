@@ -17,11 +17,11 @@ import numpy as np
 from logmlm.detection.calibration import Calibration, fold_numbers
 from logmlm.detection.cascade import exact_statistics
 from logmlm.detection.tail_model import Array
-from logmlm.fitting import Indices, Report, Task
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.trainer import EpochReport, Job, train
 from logmlm.mlm.training_pool import run_all, side_by_side
+from logmlm.training.fit import Indices, Report, Task
 
 FOLDS = 4
 BRIEF_WINDOWS = 50_000

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from logmlm.config.types import WindowConfig
-from logmlm.learning import Lesson
 from logmlm.mlm.corpus import MIN_WINDOWS
 from logmlm.parsing.event_parser import NO_LINES
 from logmlm.parsing.input_check import SUSPICIOUS_SHARE
+from logmlm.training.corpus_builder import Lesson
 
 KEYLESS_SHARE = 0.5
 """With more lines than this without a key, sessions are hardly what was meant."""

@@ -3,12 +3,10 @@
 import pytest
 from offline_parts import BEGIN, KEY, service_log
 
-from logmlm import learning
 from logmlm.config.types import FormatConfig, TemplateConfig, WindowConfig
 from logmlm.detection.windows import Windower
 from logmlm.errors import DataError, StorageError
 from logmlm.evaluation.labels import Interval, Labels
-from logmlm.learning import Learner
 from logmlm.mlm.tokenizer import END, UNK
 from logmlm.parsing import batches as parsing
 from logmlm.parsing.batches import Parsing
@@ -17,6 +15,8 @@ from logmlm.parsing.formats import get_format
 from logmlm.parsing.parallel import Crew
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import LogLine
+from logmlm.training import corpus_builder as learning
+from logmlm.training.corpus_builder import Learner
 
 ISO = get_format(FormatConfig(name="iso8601"))
 SESSIONS = WindowConfig(kind="session", key=KEY, gap="30s")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.edits import EDITS, edited
+from logmlm.training.perturbations import EDITS, edited
 
 END, SIZE = 6, 8
 WINDOWS = st.lists(

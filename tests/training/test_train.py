@@ -20,7 +20,7 @@ from logmlm.evaluation.labels import Labels
 from logmlm.parsing.formats import get_format
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training import Session, choose_format, choose_skew, read_labels, train
+from logmlm.training.train import Session, choose_format, choose_skew, read_labels, train
 
 WEIGHTS = "model.safetensors"
 SAVE_ALWAYS = "from logmlm import cli; from logmlm.mlm import train; train.SAVE_EVERY_S = -1.0"

@@ -1,0 +1,1 @@
+"""From normal logs to a model directory."""
