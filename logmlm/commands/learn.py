@@ -116,8 +116,8 @@ def _on_ray(
 
     It starts now: what is wrong with it is said before anything is read.
     """
-    from logmlm.cluster import running
-    from logmlm.clusterparsing import Work, parsed
+    from logmlm.distributed.ray_cluster import running
+    from logmlm.distributed.ray_parsing import Work, parsed
     from logmlm.sources.archive.reader import read_lines
     from logmlm.training.train import DETECTION_LINES
 

@@ -232,9 +232,9 @@ def _windows(
 def _on_ray(
     model: Path, logs: tuple[str, ...], told: dict[str, Any]
 ) -> tuple[Callable[[Window], str], Iterator[Score]]:
-    from logmlm.cluster import running
-    from logmlm.clusterscores import Work, scores
     from logmlm.detection.manifest import Manifest
+    from logmlm.distributed.ray_cluster import running
+    from logmlm.distributed.ray_scoring import Work, scores
 
     refuse_streams(logs)
     names = ("device", "exact", "stride", "keep_going", "only_anomalies")

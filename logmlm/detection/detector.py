@@ -22,6 +22,7 @@ from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.surges import Judge, ScoreAll
 from logmlm.detection.window_id import is_checked, window_id
 from logmlm.detection.windows import Windower
+from logmlm.distributed.shards import seams_of
 from logmlm.errors import ModelError
 from logmlm.mlm.pretrained import load_model
 from logmlm.mlm.scorer import Scorer
@@ -32,7 +33,6 @@ from logmlm.parsing.formats import get_format
 from logmlm.parsing.parallel import Crew
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import Expectation, LogLine, Score, Window
-from logmlm.shards import seams_of
 
 if TYPE_CHECKING:
     from logmlm.mlm.forward import Model

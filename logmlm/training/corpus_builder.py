@@ -21,6 +21,7 @@ from logmlm.config.types import WindowConfig
 from logmlm.detection.parts import CutPlaces, Cuts
 from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.windows import Windower
+from logmlm.distributed.shards import seams_of
 from logmlm.errors import StorageError
 from logmlm.evaluation.labels import Labels
 from logmlm.mlm.corpus import Corpus
@@ -31,7 +32,6 @@ from logmlm.parsing.formats import LineFormat
 from logmlm.parsing.parsed import Found
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import UNKNOWN, Window
-from logmlm.shards import seams_of
 from logmlm.system.atomic_files import private_opener
 
 DISTINCT_MESSAGES = 1_000_000

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from logmlm.cluster import SHARD_BYTES
-from logmlm.clusterscores import BATCH_WINDOWS
 from logmlm.detection.detector import Detector
+from logmlm.distributed.ray_cluster import SHARD_BYTES
+from logmlm.distributed.ray_scoring import BATCH_WINDOWS
+from logmlm.distributed.shards import carried, cut, gathered, scattered, summarised
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
-from logmlm.shards import carried, cut, gathered, scattered, summarised
 
 DAY_S = 86_400
 BUCKETS = 16

@@ -9,15 +9,15 @@ from operator import itemgetter
 import offline_parts
 import pytest
 
-from logmlm import clusterscores
-from logmlm.cluster import SHARD_BYTES
-from logmlm.clusterscores import Work
 from logmlm.config.types import WindowConfig
 from logmlm.detection.detector import Detector
 from logmlm.detection.manifest import Manifest
-from logmlm.shards import carried
+from logmlm.distributed import ray_scoring as clusterscores
+from logmlm.distributed.ray_cluster import SHARD_BYTES
+from logmlm.distributed.ray_scoring import Work
+from logmlm.distributed.shards import carried
+from logmlm.distributed.window_order import Turn
 from logmlm.sources.archive.reader import read_lines
-from logmlm.turns import Turn
 
 WINDOWS = {
     "session": {},

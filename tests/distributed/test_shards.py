@@ -13,10 +13,7 @@ from hypothesis import strategies as st
 
 from logmlm.config.types import FormatConfig, MultilineConfig, WindowConfig
 from logmlm.detection.windows import Windower
-from logmlm.errors import DataError, StorageError
-from logmlm.parsing.event_parser import EventReader
-from logmlm.parsing.formats import get_format
-from logmlm.shards import (
+from logmlm.distributed.shards import (
     Shard,
     ShardLines,
     carried,
@@ -26,6 +23,9 @@ from logmlm.shards import (
     scattered,
     summarised,
 )
+from logmlm.errors import DataError, StorageError
+from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.formats import get_format
 from logmlm.sources.archive.reader import read_lines
 
 BEGIN = datetime(2024, 5, 6, 7, 59, 30, tzinfo=UTC)

@@ -15,14 +15,14 @@ from functools import partial
 from itertools import chain, groupby, pairwise
 from pathlib import Path
 
-from logmlm.cluster import SHARD_BYTES, Row, numbers, translated
+from logmlm.distributed.ray_cluster import SHARD_BYTES, Row, numbers, translated
+from logmlm.distributed.shards import Shard, ShardLines, cut_anywhere
 from logmlm.errors import LogmlmError
 from logmlm.parsing.batches import Again, Batch, Packed, Packer, Parsing, batched, unpacked
 from logmlm.parsing.formats import get_format
 from logmlm.parsing.parsed import Found
 from logmlm.parsing.shape_parser import columns
 from logmlm.records import LogLine
-from logmlm.shards import Shard, ShardLines, cut_anywhere
 from logmlm.sources.archive.reader import refuse_empty
 
 Warn = Callable[[str], None]

@@ -12,10 +12,10 @@ import pytest
 import rank_parts
 from offline_parts import KEY, logmlm, service_log, write_log
 
-from logmlm import clusterparsing
 from logmlm.config.types import TrainingConfig
 from logmlm.detection.detector import Detector
 from logmlm.detection.manifest import Manifest
+from logmlm.distributed import ray_parsing as clusterparsing
 from logmlm.errors import DataError, LogmlmError, UnreachableError, UsageError
 from logmlm.records import Rise
 from logmlm.sources.archive.reader import read_lines
@@ -24,9 +24,9 @@ from logmlm.training.train import Session, train
 pytest.importorskip("ray", reason="there is no ray; pip install 'logmlm[ray]' brings it")
 from ray_parts import Killer, two_nodes
 
-from logmlm import cluster as cluster_module
-from logmlm.cluster import running
-from logmlm.clusterscores import Work, scores
+from logmlm.distributed import ray_cluster as cluster_module
+from logmlm.distributed.ray_cluster import running
+from logmlm.distributed.ray_scoring import Work, scores
 
 # Ray's own sockets, files and child processes at its end, and what it calls of others.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -276,7 +276,7 @@ def test_the_token_that_guards_ray_and_all_that_ray_writes_is_its_owners(tmp_pat
 
 OWN_RAY = """
 import os
-from logmlm.cluster import running
+from logmlm.distributed.ray_cluster import running
 with running(None, quiet=True):
     pass
 print(oct(os.umask(0)))

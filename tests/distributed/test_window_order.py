@@ -13,8 +13,8 @@ from logmlm.config.types import WindowConfig
 from logmlm.detection.watermark import counted, tolerance_of
 from logmlm.detection.window_policies import rule_of
 from logmlm.detection.windows import Windower
+from logmlm.distributed.window_order import Turn, Turns
 from logmlm.records import Event, Fields, LogLine, Window
-from logmlm.turns import Turn, Turns
 
 SESSION = WindowConfig(kind="session", key="host", gap=10, size=3, max_age=100)
 COUNT = WindowConfig(kind="count", size=2)

@@ -6,9 +6,9 @@ import pickle
 import pytest
 from offline_parts import KEY, service_log, write_log
 
-from logmlm import clusterparsing
-from logmlm.clusterparsing import Work
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig
+from logmlm.distributed import ray_parsing as clusterparsing
+from logmlm.distributed.ray_parsing import Work
 from logmlm.errors import DataError, StorageError
 from logmlm.parsing import batches as parsing
 from logmlm.parsing.batches import Parsing

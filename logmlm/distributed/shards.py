@@ -25,6 +25,7 @@ from logmlm.config.types import WindowConfig
 from logmlm.detection.watermark import LOOK_AHEAD, counted, host_of, is_doubtful, tolerance_of
 from logmlm.detection.window_policies import rule_of
 from logmlm.detection.windows import Windower
+from logmlm.distributed.window_order import Turn, Turns
 from logmlm.errors import DataError, StorageError
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import LineFormat
@@ -33,7 +34,6 @@ from logmlm.parsing.formats.timestamps import DAY_S
 from logmlm.records import NOTHING, Event, Fields, LogLine, Window
 from logmlm.sources.archive.reader import is_packed, line_start_after, read_part
 from logmlm.sources.rotation import seams
-from logmlm.turns import Turn, Turns
 
 BORDER_LINES = 1_000
 """So many lines are looked at for a place to cut; where none is, the shard goes on."""

@@ -16,15 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logmlm.cluster import SHARD_BYTES, Row, cpus, numbers, pool, translated
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.surges import Judge
-from logmlm.errors import LogmlmError
-from logmlm.parsing.event_parser import EventReader, matching, refuse_foreign, warn_of_misfits
-from logmlm.parsing.formats import get_format
-from logmlm.parsing.template_miner import Templates
-from logmlm.records import Score, Window
-from logmlm.shards import (
+from logmlm.distributed.ray_cluster import SHARD_BYTES, Row, cpus, numbers, pool, translated
+from logmlm.distributed.shards import (
     Carry,
     Part,
     Shard,
@@ -36,8 +31,13 @@ from logmlm.shards import (
     seams_of,
     summarised,
 )
+from logmlm.distributed.window_order import Turn
+from logmlm.errors import LogmlmError
+from logmlm.parsing.event_parser import EventReader, matching, refuse_foreign, warn_of_misfits
+from logmlm.parsing.formats import get_format
+from logmlm.parsing.template_miner import Templates
+from logmlm.records import Score, Window
 from logmlm.sources.archive.reader import refuse_empty
-from logmlm.turns import Turn
 
 if TYPE_CHECKING:
     from logmlm.detection.detector import Detector

@@ -1,0 +1,1 @@
+"""Parsing and scoring on Ray."""
