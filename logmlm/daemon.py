@@ -26,25 +26,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from logmlm.alerting import Alerting
-from logmlm.alertlist import STATE
-from logmlm.alerts import make_alert, redacted
+from logmlm.alerting.alert_builder import make_alert, redacted
+from logmlm.alerting.delivery import Receiver, Threads
+from logmlm.alerting.dispatcher import Alerting
+from logmlm.alerting.queries import STATE
+from logmlm.alerting.receivers import receivers
+from logmlm.alerting.store.database import State
 from logmlm.config.run import RunConfig, RunModelConfig
-from logmlm.couriers import Receiver, Threads
 from logmlm.detection.explanation import render
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.window_id import window_id
 from logmlm.errors import ConfigError, StorageError, UndeliveredError, UsageError
 from logmlm.metrics import Metrics
 from logmlm.outside import Outside
-from logmlm.receivers import receivers
 from logmlm.records import WINDOW_RULES, Alert, Score
 from logmlm.reloading import Loaded, Running
 from logmlm.signals import GRACE_S, OutOfTime, Stop
 from logmlm.silenceapi import SilenceApi
 from logmlm.sources.base import Source
 from logmlm.sources.registry import Model, Surroundings, open_source
-from logmlm.state import State
 from logmlm.statedir import default_directory
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, write_json
 from logmlm.system.processes import spare_collector

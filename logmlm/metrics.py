@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
-from logmlm.failures import REASONS, failure
+from logmlm.alerting.failures import REASONS, failure
 from logmlm.follower import Follower
 from logmlm.records import UNKNOWN, Delivery, Notification, Score, Status, Window
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from logmlm.alerting import Alerting
+from logmlm.alerting.dispatcher import Alerting
 from logmlm.detection.surges import Judge
 from logmlm.detection.watermark import Outliers
 from logmlm.detection.windows import Windower

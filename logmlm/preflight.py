@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from logmlm.alerting.receivers import receivers
 from logmlm.config.globs import matches
 from logmlm.config.loader import read_config
 from logmlm.config.regex import LIMIT_S
@@ -29,7 +30,6 @@ from logmlm.parsing.formats.registry import candidates, get_format
 from logmlm.parsing.input_check import SUSPICIOUS_SHARE
 from logmlm.parsing.keys import KeyExtractor
 from logmlm.parsing.template_miner import Templates
-from logmlm.receivers import receivers
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import STDIN, expand, read_lines, refuse_empty
 from logmlm.sources.binary_check import no_text

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from logmlm.alerting import Alerting
+from logmlm.alerting.delivery import Receiver
+from logmlm.alerting.dispatcher import Alerting
 from logmlm.config.run import RunConfig
-from logmlm.couriers import Receiver
 from logmlm.detection.model_watch import ModelWatch
 from logmlm.detection.skew_report import SkewReport
 from logmlm.detection.surges import Judge

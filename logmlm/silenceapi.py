@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from logmlm.alerting.label_matchers import Matcher
+from logmlm.alerting.silences import Silence, add_silence, expire_silence, silences
+from logmlm.alerting.store.database import State
 from logmlm.errors import StorageError, UsageError
-from logmlm.matchers import Matcher
-from logmlm.silences import Silence, add_silence, expire_silence, silences
-from logmlm.state import State
 from logmlm.system.rfc3339 import rfc3339
 
 ALL = "/api/v2/silences"

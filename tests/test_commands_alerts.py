@@ -11,12 +11,12 @@ import pytest
 from http_parts import alert
 from offline_parts import logmlm
 
-from logmlm.alerting import Alerting
-from logmlm.couriers import Receiver
+from logmlm.alerting.delivery import Receiver
+from logmlm.alerting.dispatcher import Alerting
+from logmlm.alerting.grouping import Grouping
+from logmlm.alerting.store.database import State
 from logmlm.evaluation.labels import Labels
-from logmlm.groups import Grouping
 from logmlm.records import Delivery
-from logmlm.state import State
 
 ODD, ERROR = "ODD one", "ODD two"
 

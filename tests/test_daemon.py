@@ -20,10 +20,10 @@ from daemon_parts import FakeDetector
 from http_parts import served
 
 from logmlm import daemon
+from logmlm.alerting.store.database import State
 from logmlm.config.run import RunConfig
 from logmlm.errors import ConfigError, ModelError, StorageError, UndeliveredError
 from logmlm.signals import Stop
-from logmlm.state import State
 
 
 class Clock:

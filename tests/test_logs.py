@@ -10,11 +10,11 @@ import warnings
 import pytest
 from http_parts import alert
 
+from logmlm.alerting.grouping import single
+from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.server import LogConfig
 from logmlm.config.sinks import WebhookConfig
-from logmlm.groups import single
 from logmlm.logs import logging_to
-from logmlm.sinks.webhook import WebhookSink
 
 logger = logging.getLogger("logmlm.test")
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metrics_parts import Clock, series, worked
 
-from logmlm.failures import REASONS, failure
+from logmlm.alerting.failures import REASONS, failure
 from logmlm.metrics import UNKNOWN_OVER, Metrics
 from logmlm.records import Delivery, Event, Notification, Score, Window
 

@@ -11,7 +11,8 @@ import requests
 from daemon_process import PATIENCE_S, TOKEN, Process, stop
 from trials.reload import reload
 
-from logmlm import couriers, signals
+from logmlm import signals
+from logmlm.alerting import delivery as couriers
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import requests
 from http_server_parts import LOCAL, TOKEN, Daemon
 from metrics_parts import Clock
 
+from logmlm.alerting.silences import active_silences
+from logmlm.alerting.store.database import State
 from logmlm.httpserver import HttpServer
 from logmlm.silenceapi import ALL, ONE, SilenceApi
-from logmlm.silences import active_silences
-from logmlm.state import State
 
 AMTOOL = shutil.which("amtool")
 HOST = {"name": "host", "value": "web.*", "isRegex": True}

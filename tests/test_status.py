@@ -8,12 +8,12 @@ from http_parts import alert
 from metrics_parts import worked
 from offline_parts import logmlm
 
+from logmlm.alerting.outbox import Outbox
+from logmlm.alerting.store.database import State
 from logmlm.config.server import Address
 from logmlm.errors import UnreachableError
 from logmlm.httpserver import HttpServer
 from logmlm.metrics import CONTENT_TYPE, Metrics
-from logmlm.outbox import Outbox
-from logmlm.state import State
 from logmlm.status import Receiver, Scrape, address_url, look, render
 
 

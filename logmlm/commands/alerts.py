@@ -13,7 +13,7 @@ from logmlm.errors import UsageError
 from logmlm.system.json_text import dump_json
 
 if TYPE_CHECKING:
-    from logmlm.alertlist import KnownAlert
+    from logmlm.alerting.queries import KnownAlert
 
 
 @click.group(short_help="List alerts and dead letters, and send these again.")
@@ -33,7 +33,7 @@ def list_(
     """List alerts, the latest first: id, time, what became of it, severity, summary."""
     from itertools import islice
 
-    from logmlm.alertlist import known_alerts
+    from logmlm.alerting.queries import known_alerts
 
     wanted = [status for status, given in only.items() if given]
     with opened(state_dir, config) as state:
@@ -51,7 +51,7 @@ def list_(
 @output_option
 def show(alert: str, state_dir: Path | None, config: Path | None, output: str) -> None:
     """Show the ALERT of an id (or its beginning) in full."""
-    from logmlm.alertlist import find_alert
+    from logmlm.alerting.queries import find_alert
 
     with opened(state_dir, config) as state:
         known = find_alert(state, alert)
@@ -66,7 +66,7 @@ def retry(
     ids: tuple[str, ...], everything: bool, state_dir: Path | None, config: Path | None
 ) -> None:
     """Send dead letters again: those of some ALERTs, or all."""
-    from logmlm.alertlist import retry as put_back
+    from logmlm.alerting.queries import retry as put_back
 
     if everything == bool(ids):
         raise UsageError("name alerts, or give --all")
@@ -79,7 +79,7 @@ def retry(
 @state_options
 def export(state_dir: Path | None, config: Path | None) -> None:
     """Write all alerts that are kept, one JSON object a line."""
-    from logmlm.alertlist import known_alerts
+    from logmlm.alerting.queries import known_alerts
 
     with opened(state_dir, config) as state:
         for known in known_alerts(state):
@@ -93,7 +93,7 @@ def _is_one_of(known: KnownAlert, wanted: list[str]) -> bool:
 
 def as_json(known: KnownAlert) -> str:
     """An alert, and what became of it, as a JSON object."""
-    from logmlm.sinks.base import json_line
+    from logmlm.alerting.sinks.base import json_line
     from logmlm.system.rfc3339 import rfc3339
 
     more: dict[str, Any] = {

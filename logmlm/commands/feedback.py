@@ -14,7 +14,7 @@ from logmlm.errors import UsageError
 from logmlm.system.json_text import dump_json
 
 if TYPE_CHECKING:
-    from logmlm.feedback import Feedback, Judgement
+    from logmlm.alerting.feedback import Feedback, Judgement
 
 LIST, EXPORT = "list", "export"
 
@@ -57,8 +57,8 @@ def feedback(  # noqa: PLR0913  click hands each option over by its name
 def _say(
     alert: str, false_alarm: bool, mute_s: float, where: tuple[Path | None, Path | None]
 ) -> None:
-    from logmlm.alertlist import find_alert
-    from logmlm.feedback import give_feedback
+    from logmlm.alerting.feedback import give_feedback
+    from logmlm.alerting.queries import find_alert
     from logmlm.system.rfc3339 import rfc3339
 
     now = time.time()
@@ -74,8 +74,8 @@ def _say(
 
 
 def _export(state_dir: Path | None, config: Path | None) -> None:
-    from logmlm.feedback import feedback as all_feedback
-    from logmlm.feedback import write_labels
+    from logmlm.alerting.feedback import feedback as all_feedback
+    from logmlm.alerting.feedback import write_labels
 
     with opened(state_dir, config) as state:
         said = list(all_feedback(state))
@@ -84,8 +84,8 @@ def _export(state_dir: Path | None, config: Path | None) -> None:
 
 
 def _list(state_dir: Path | None, config: Path | None, output: str) -> None:
-    from logmlm.feedback import false_alarms
-    from logmlm.feedback import feedback as all_feedback
+    from logmlm.alerting.feedback import false_alarms
+    from logmlm.alerting.feedback import feedback as all_feedback
 
     now = time.time()
     with opened(state_dir, config) as state:

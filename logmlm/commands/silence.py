@@ -13,7 +13,7 @@ from logmlm.errors import UsageError
 from logmlm.system.json_text import dump_json
 
 if TYPE_CHECKING:
-    from logmlm.silences import Silence
+    from logmlm.alerting.silences import Silence
 
 
 @click.group(short_help="Mute alerts by their labels for a while.")
@@ -40,8 +40,8 @@ def add(
     """Mute new alerts that all MATCHERs match, such as severity=info or 'host=~web.*'."""
     import getpass
 
-    from logmlm.matchers import Matcher
-    from logmlm.silences import add_silence
+    from logmlm.alerting.label_matchers import Matcher
+    from logmlm.alerting.silences import add_silence
 
     if (for_ is None) == (until is None):
         raise UsageError("give either --for or --until; a silence has an end")
@@ -59,7 +59,7 @@ def add(
 @output_option
 def list_(expired: bool, state_dir: Path | None, config: Path | None, output: str) -> None:
     """List silences: id, end, matchers, author, comment."""
-    from logmlm.silences import silences
+    from logmlm.alerting.silences import silences
 
     now = time.time()
     with opened(state_dir, config) as state:
@@ -74,7 +74,7 @@ def list_(expired: bool, state_dir: Path | None, config: Path | None, output: st
 @output_option
 def expire(silence_id: str, state_dir: Path | None, config: Path | None, output: str) -> None:
     """End the SILENCE of an id (or its beginning) now."""
-    from logmlm.silences import expire_silence
+    from logmlm.alerting.silences import expire_silence
 
     now = time.time()
     with opened(state_dir, config) as state:

@@ -12,8 +12,8 @@ import click
 from logmlm.errors import UsageError
 
 if TYPE_CHECKING:
+    from logmlm.alerting.store.database import State
     from logmlm.config.run import RunConfig
-    from logmlm.state import State
 
 CENTURY_S = 100 * 365.25 * 86400.0
 
@@ -35,7 +35,7 @@ def opened(state_dir: Path | None, config: Path | None) -> AbstractContextManage
     """Open the state that the options mean, to be closed in the end."""
     import os
 
-    from logmlm.alertlist import open_state
+    from logmlm.alerting.queries import open_state
     from logmlm.statedir import default_directory
 
     if state_dir is not None and config is not None:

@@ -16,7 +16,7 @@ from logmlm.errors import ConfigError, StorageError, UsageError
 from logmlm.system.json_text import dump_json
 
 if TYPE_CHECKING:
-    from logmlm.alertlist import KnownAlert
+    from logmlm.alerting.queries import KnownAlert
 
 DEFAULT_URL = "http://127.0.0.1:9464"
 LAST_ALERTS = 5
@@ -69,7 +69,7 @@ def status(
 
 def _latest(state_dir: Path | None, config: Path | None) -> list[KnownAlert]:
     """The alerts that were made last; none where no daemon of this machine keeps any."""
-    from logmlm.alertlist import known_alerts
+    from logmlm.alerting.queries import known_alerts
 
     try:
         with opened(state_dir, config if state_dir is None else None) as state:

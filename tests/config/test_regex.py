@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logmlm.alerting.label_matchers import Matcher
 from logmlm.config.redaction import Rule
 from logmlm.config.regex import LimitedPattern, is_limited, overruns, user_pattern
 from logmlm.config.regex_analysis import is_linear
 from logmlm.config.types import CustomFormat, FormatConfig, MultilineConfig
-from logmlm.matchers import Matcher
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.parsing.masking import Masks

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from http_parts import alert
 
-from logmlm.sinks.base import json_line
+from logmlm.alerting.sinks.base import json_line
 
 PLACE = Path(__file__).parents[2] / "sample_logs/demo.py"
 INCIDENTS = """\

@@ -17,7 +17,7 @@ from kafka_fleet import PARTITIONS, Plan, Writer, fleet
 from kafka_parts import Cluster, running_broker
 from trials import kafka
 
-from logmlm.state import State
+from logmlm.alerting.store.database import State
 
 
 def test_killed_ten_times_it_loses_no_window_and_makes_no_other_alert(broker, tmp_path):

@@ -128,7 +128,7 @@ def journal(directory: Path, scale: float) -> str:
 def receiver(directory: Path, scale: float) -> str:
     from daemon_process import Process
 
-    from logmlm.state import State
+    from logmlm.alerting.store.database import State
 
     with closing(State(directory / "hour.db")) as state:
         hour = trial("receiver", "an_hour")(state, every_s=min(30, round(1 / scale)))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from daemon_parts import explain, score
 
-from logmlm.alerts import make_alert
+from logmlm.alerting.alert_builder import make_alert
 from logmlm.records import UNKNOWN
 
 

@@ -69,11 +69,11 @@ class Daemon:
 
     def __init__(self, config_file: Path, stack: ExitStack) -> None:
         from logmlm import daemon
+        from logmlm.alerting.store.database import State
         from logmlm.config.loader import read_run_config
         from logmlm.metrics import Metrics
         from logmlm.outside import Outside
         from logmlm.reloading import Running
-        from logmlm.state import State
 
         config = read_run_config(config_file)
         directory = daemon.state_directory(config, {})

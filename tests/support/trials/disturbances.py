@@ -21,8 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from kafka.errors import KafkaError
 from offline_parts import KEY, KINDS, ODD, logmlm, write_log
 
-from logmlm.alertlist import STATE
-from logmlm.outbox import MAX_OVERDUE
+from logmlm.alerting.outbox import MAX_OVERDUE
+from logmlm.alerting.queries import STATE
 
 PARTITIONS = 6
 GAP_S = 5.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from daemon_process import stop
 from trials.receiver import MAX_MEMORY, wait_until
 
-from logmlm.state import State
+from logmlm.alerting.store.database import State
 
 HANGS_S = 1.0
 """What the daemon gives one that hangs."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from http_parts import alert, served
 
+from logmlm.alerting.delivery import Courier, Receiver, Rounds, Threads
+from logmlm.alerting.outbox import Outbox
+from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.sinks import WebhookConfig
-from logmlm.couriers import Courier, Receiver, Rounds, Threads
-from logmlm.outbox import Outbox
 from logmlm.records import Delivery
-from logmlm.sinks.webhook import WebhookSink
 
 ACCEPTED = Delivery("accepted")
 HOUR = 3600.0

@@ -12,13 +12,13 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from logmlm.alerting.store.database import State
+from logmlm.alerting.store.schema import TABLES
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
 from logmlm.sources.file.checkpoints import Checkpoints, KnownFile
 from logmlm.sources.fingerprint import FileId, Fingerprint
 from logmlm.sources.journald.state import JournalState, Progress, load, save
-from logmlm.state import State
-from logmlm.tables import TABLES
 
 
 def put(state, number, size=10):

@@ -1,0 +1,316 @@
+"""Who brings notifications to their receivers: a courier for each, so that none waits."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+from logmlm.alerting.grouping import Grouping
+from logmlm.alerting.notification_builder import Parcel
+from logmlm.alerting.outbox import Outbox
+from logmlm.alerting.store.database import Row, State
+from logmlm.errors import StorageError
+from logmlm.records import Delivery, Notification
+
+FIRST_RETRY_S = 1.0
+LAST_RETRY_S = 300.0
+MAX_RETRY_AFTER_S = 3600.0
+"""The longest that a receiver's Retry-After is honoured."""
+LOOK_EVERY_S = 2.0
+"""How soon a courier sees what another process queued (`logmlm alerts retry`)."""
+DRAIN_S = 4.0
+"""How long a stop waits for what is due; without a signal, for a receiver that takes nothing."""
+MOMENT_S = 0.3
+"""How long it is waited for what is on its way, where nothing more is sent."""
+AFTERWARDS_S = 2.5
+"""What such a wait leaves of the time for the stop: positions are committed after it."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A sink's name, how to send to it, how often one notification is tried again.
+
+    `grouping` None sends each alert on its own; `close` lets go of connections in the end.
+    """
+
+    name: str
+    send: Callable[[Notification], Delivery]
+    max_retries: int = 100
+    grouping: Grouping | None = None
+    close: Callable[[], None] = lambda: None
+
+
+class Courier:
+    """Brings one receiver what is due; a failure is a later time (back-off with jitter).
+
+    While a receiver fails, nothing else is tried with it before that time. What it was told by
+    when stands in the database, so that a restart changes nothing.
+    """
+
+    def __init__(
+        self, receiver: Receiver, outbox: Outbox, state: State, random: Callable[[], float]
+    ) -> None:
+        self.name = receiver.name
+        self.turn = state.turn(f"sink {receiver.name}")
+        """For who brings this sink its notifications in a thread: one at a time."""
+        self._receiver = receiver
+        self._outbox = outbox
+        self._state = state
+        self._random = random
+
+    def step(self, now: float, flush: bool = False) -> float | None:
+        """Send one notification, if one is due; when to come again (None: nothing waits).
+
+        With `flush`, groups that wait for more alerts are due.
+
+        Raises:
+            StorageError: what became of it can't be stored, or the sink is this process's own
+                output and that is gone.
+
+        """
+        sink = self._sink()
+        # A time too far ahead was set before the clock was put back.
+        if now < sink["due"] <= now + MAX_RETRY_AFTER_S:
+            return float(sink["due"])
+        parcel = self._outbox.next(self.name, now, flush)
+        if not isinstance(parcel, Parcel):
+            return parcel
+        delivery = self._try(parcel.notification)
+        with self._state.transaction():
+            return self._note(sink, parcel, delivery, now)
+
+    def close(self) -> None:
+        """Let go of the receiver."""
+        self._receiver.close()
+
+    def _try(self, notification: Notification) -> Delivery:
+        try:
+            return self._receiver.send(notification)
+        except StorageError:
+            raise
+        except Exception as error:  # whatever a receiver answers, it must not end the loop
+            kind, at = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
+            # Its text may hold a secret address.
+            logger.error("sink %s failed unexpectedly: %s at %s:%s", self.name, kind, *at[:2])
+            return Delivery("later", kind)
+
+    def _note(self, sink: Row, parcel: Parcel, delivery: Delivery, now: float) -> float:
+        if delivery.outcome == "later" and parcel.attempts < self._receiver.max_retries:
+            delay = backoff(sink["attempts"], self._random())
+            due = now + max(delay, min(delivery.retry_after, MAX_RETRY_AFTER_S))
+            self._outbox.put_off(parcel, now)
+            failed = {"attempts": sink["attempts"] + 1, "due": due, "reason": delivery.reason}
+            self._state.put("sinks", **{**sink, **failed})
+            self._warn(delivery.reason, due - now)
+            return due
+        well = {"attempts": 0, "due": 0.0, "reason": ""}
+        if delivery.outcome == "accepted":
+            self._outbox.accepted(parcel, now)
+            well["accepted_at"] = now
+        else:
+            self._outbox.bury(parcel, delivery.reason, now)
+        self._state.put("sinks", **{**sink, **well})
+        return now
+
+    def _sink(self) -> Row:
+        fresh = {"name": self.name, "attempts": 0, "due": 0.0, "reason": "", "accepted_at": 0.0}
+        return self._state.get("sinks", self.name) or fresh
+
+    def _warn(self, reason: str, seconds: float) -> None:
+        logger.warning(
+            "sink %s did not take a notification (%s); trying again in %.0f s",
+            self.name,
+            reason,
+            seconds,
+        )
+
+
+class Rounds:
+    """All couriers in turn, in the caller's own thread."""
+
+    def __init__(self, couriers: Sequence[Courier]) -> None:
+        self._couriers = couriers
+
+    def deliver(self, now: float) -> None:
+        """Send all that is due."""
+        self._go(now, flush=False)
+
+    def settle(self, seconds: float) -> None:
+        """Do nothing: `deliver` returns when all was tried."""
+
+    def held(self, seconds: float) -> AbstractContextManager[None]:  # noqa: ARG002  as above
+        """Do nothing, for the same reason."""
+        return nullcontext()
+
+    def close(self, now: float, flush: bool) -> None:
+        """Send all that is due, or waits, and end."""
+        self._go(now, flush)
+        for courier in self._couriers:
+            courier.close()
+
+    def _go(self, now: float, flush: bool) -> None:
+        for courier in self._couriers:
+            while (due := courier.step(now, flush)) is not None and due <= now:
+                pass
+
+
+class Threads:
+    """A thread for each courier; `clock` tells UTC epoch seconds.
+
+    It begins when no earlier one sends to the same sink any more, so that no two send the same.
+    An error that ends a courier is raised by the next `deliver`. A `close` takes `drain_s` true
+    seconds at most once a stop is asked for, which is when what is `left` for all of it is finite,
+    and less where so much is not left. Before that it waits for each receiver that goes on
+    answering, and for one that is silent `drain_s`.
+    """
+
+    def __init__(
+        self,
+        couriers: Sequence[Courier],
+        clock: Callable[[], float],
+        drain_s: float = DRAIN_S,
+        left: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        self._clock = clock
+        self._drain_s = drain_s
+        self._left = left
+        self._stopping = threading.Event()
+        self._over = threading.Event()
+        self._errors: list[BaseException] = []
+        self._answered_at: dict[str, float] = {}
+        self._asked = 0
+        self._rested_at: dict[str, float] = {f"sink {courier.name}": 0 for courier in couriers}
+        """By thread, the last request of `settle` after which it found nothing due."""
+        self._rested = threading.Condition()
+        self._goes_on = threading.Event()
+        self._goes_on.set()
+        self._at_work = {f"sink {courier.name}": threading.Lock() for courier in couriers}
+        self._wakers = [threading.Event() for _ in couriers]
+        self._threads = [
+            threading.Thread(
+                target=self._run, args=(courier, waker), name=f"sink {courier.name}", daemon=True
+            )
+            for courier, waker in zip(couriers, self._wakers, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def deliver(self, now: float) -> None:  # noqa: ARG002  each thread asks the clock itself
+        """Have the couriers look for what is due; nothing is waited for.
+
+        Raises:
+            StorageError: a courier can't go on.
+
+        """
+        self._wake()
+        if self._errors:
+            raise self._errors[0]
+
+    def settle(self, seconds: float) -> None:
+        """Wait until each courier found nothing due, or has ended, for so many seconds at most."""
+        with self._rested:
+            self._asked += 1
+            asked = self._asked
+            self._wake()
+            self._rested.wait_for(
+                lambda: min(self._rested_at.values(), default=asked) >= asked, seconds
+            )
+
+    @contextmanager
+    def held(self, seconds: float) -> Iterator[None]:
+        """Have no courier send; what is on its way is waited for, so many seconds at most."""
+        self._goes_on.clear()
+        end = time.monotonic() + seconds
+        held: list[threading.Lock] = []
+        try:
+            for lock in self._at_work.values():
+                if lock.acquire(timeout=max(0.0, end - time.monotonic())):
+                    held.append(lock)
+            yield
+        finally:
+            for lock in held:
+                lock.release()
+            self._goes_on.set()
+
+    def close(self, now: float, flush: bool) -> None:  # noqa: ARG002  as above
+        """Wait until all that waits was tried once, but not too long.
+
+        Without `flush` nothing more is tried, and what is on its way may take a moment. What takes
+        longer stays in the outbox: others that send to the same sinks wait for its end, and the
+        next start sends it again.
+        """
+        self._stopping.set()
+        if not flush:
+            self._over.set()
+        self._wake()
+        self._wait(flush)
+        if self._errors:
+            raise self._errors[0]
+
+    def _wait(self, flush: bool) -> None:
+        began = time.monotonic()
+        for thread in self._threads:
+            while thread.is_alive() and (seconds := self._patience(thread.name, began, flush)) > 0:
+                thread.join(min(seconds, MOMENT_S))
+        self._over.set()
+        late = [thread.name for thread in self._threads if thread.is_alive()]
+        if late and flush:
+            logger.warning("%s: not done in time; it goes on at the next start", ", ".join(late))
+
+    def _patience(self, name: str, began: float, flush: bool) -> float:
+        """How many more seconds are waited for a courier; a signal to stop may end them."""
+        left = self._left()
+        since = began if left < math.inf else max(began, self._answered_at.get(name, began))
+        wait_s = self._drain_s if flush else min(self._drain_s, MOMENT_S)
+        return min(since + wait_s - time.monotonic(), left - AFTERWARDS_S)
+
+    def _wake(self) -> None:
+        for waker in self._wakers:
+            waker.set()
+
+    def _run(self, courier: Courier, waker: threading.Event) -> None:
+        try:
+            with courier.turn:
+                self._go_round(courier, waker)
+        except Exception as error:  # whatever ends it: the main thread has to know
+            self._errors.append(error)
+        finally:
+            self._rest(courier, math.inf)
+            courier.close()
+
+    def _rest(self, courier: Courier, asked: float) -> None:
+        with self._rested:
+            self._rested_at[f"sink {courier.name}"] = asked
+            self._rested.notify_all()
+
+    def _step(self, courier: Courier, now: float, flush: bool = False) -> float | None:
+        self._goes_on.wait()
+        with self._at_work[f"sink {courier.name}"]:
+            return courier.step(now, flush)
+
+    def _go_round(self, courier: Courier, waker: threading.Event) -> None:
+        while not self._stopping.is_set():
+            waker.clear()
+            asked, now = self._asked, self._clock()
+            due = self._step(courier, now)
+            if due is None or due > now:
+                self._rest(courier, asked)
+                waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
+        while not self._over.is_set():
+            due = self._step(courier, self._clock(), flush=True)
+            self._answered_at[f"sink {courier.name}"] = time.monotonic()
+            if due is None or due > self._clock():
+                break
+
+
+def backoff(attempts: int, jitter: float) -> float:
+    """Seconds until the next try after `attempts` retries; `jitter` 0 to 1 takes half to all."""
+    return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts, 16)) * (0.5 + jitter / 2)
