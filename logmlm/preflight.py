@@ -20,7 +20,7 @@ from logmlm.config.regex_analysis import is_linear
 from logmlm.config.run import RunConfig
 from logmlm.config.sources import SourceConfig
 from logmlm.config.types import FormatConfig, TrainingConfig, TrainingFile
-from logmlm.daemon import state_directory
+from logmlm.daemon.app import state_directory
 from logmlm.detection.manifest import FILE_NAME, Manifest
 from logmlm.detection.model_dir import check_replaceable
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError

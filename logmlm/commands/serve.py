@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from logmlm.daemon.signals import ending_at_once
 from logmlm.errors import LogmlmError, UsageError
-from logmlm.signals import ending_at_once
 from logmlm.system.processes import raise_descriptor_limit
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def _run(
 ) -> None:
     config = read()
     raise_descriptor_limit()
-    from logmlm.daemon import run as run_daemon
-    from logmlm.logs import logging_to
+    from logmlm.daemon.app import run as run_daemon
+    from logmlm.daemon.log_setup import logging_to
 
     own = config.log if log_format is None else config.log.model_copy(update={"format": log_format})
     with logging_to(sys.stderr, own):

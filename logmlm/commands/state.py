@@ -36,7 +36,7 @@ def opened(state_dir: Path | None, config: Path | None) -> AbstractContextManage
     import os
 
     from logmlm.alerting.queries import open_state
-    from logmlm.statedir import default_directory
+    from logmlm.daemon.state_dir import default_directory
 
     if state_dir is not None and config is not None:
         raise UsageError("give --state-dir or --config, not both")

@@ -50,7 +50,7 @@ def status(
 
     It has to listen: `http.listen` in its config, or `run --http ADDRESS`.
     """
-    from logmlm.status import look, render
+    from logmlm.daemon.status import look, render
 
     if config_file is not None and url is not None:
         raise UsageError("give either --config or --url")
@@ -81,7 +81,7 @@ def _latest(state_dir: Path | None, config: Path | None) -> list[KnownAlert]:
 
 
 def _url(config_file: Path | None) -> str:
-    from logmlm.status import address_url
+    from logmlm.daemon.status import address_url
 
     if config_file is None:
         return DEFAULT_URL

@@ -218,9 +218,9 @@ def serve(config: Path) -> None:
     """The daemon over a detector that costs nothing."""
     from daemon_parts import load
 
-    from logmlm import daemon
     from logmlm.config.loader import read_run_config
-    from logmlm.logs import logging_to
+    from logmlm.daemon import app as daemon
+    from logmlm.daemon.log_setup import logging_to
 
     read = read_run_config(config)
     with logging_to(sys.stderr, read.log):

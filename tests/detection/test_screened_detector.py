@@ -7,10 +7,10 @@ from dataclasses import replace
 import offline_parts
 import pytest
 
+from logmlm.daemon.metrics import Metrics
 from logmlm.detection import window_id as windowid
 from logmlm.detection.detector import Detector
 from logmlm.detection.model_dir import load_calibration
-from logmlm.metrics import Metrics
 from logmlm.records import Rise
 from logmlm.sources.archive.reader import read_lines
 

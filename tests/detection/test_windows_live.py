@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logmlm.config.types import WindowConfig
+from logmlm.daemon.pipeline import LOOK_EVERY_S, Pipeline
 from logmlm.detection.surges import Judge
 from logmlm.detection.windows import Windower
-from logmlm.pipeline import LOOK_EVERY_S, Pipeline
 from logmlm.records import Checkpoint, Event, Fields, LogLine
 from logmlm.sources.base import Steady
 from logmlm.sources.idle import IdleTimes

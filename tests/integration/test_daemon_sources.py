@@ -14,8 +14,8 @@ from daemon_parts import FakeDetector
 from journal_parts import Journal, needs_journal
 from trials import rotation
 
-from logmlm import daemon
 from logmlm.config.run import RunConfig
+from logmlm.daemon import app as daemon
 
 
 def test_rotated_while_killed_again_and_again_no_line_is_lost_or_in_two_windows(tmp_path):

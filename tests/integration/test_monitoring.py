@@ -10,7 +10,7 @@ import pytest
 import yaml
 from metrics_parts import series, worked
 
-from logmlm.metrics import Metrics
+from logmlm.daemon.metrics import Metrics
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RULES = CONFIGS / "prometheus-rules.yaml"

@@ -9,12 +9,12 @@ from cut_parts import BEGIN, KEY, stamp
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig, WindowConfig
+from logmlm.daemon.pipeline import Pipeline
 from logmlm.detection.surges import Judge
 from logmlm.detection.windows import Windower
 from logmlm.distributed.shards import seams_of
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
-from logmlm.pipeline import Pipeline
 from logmlm.records import Score, Window
 from logmlm.sources.archive.reader import partition_of, read_lines
 from logmlm.sources.file.checkpoints import Checkpoints

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from logmlm.config.loader import read_run_config
+from logmlm.daemon.control import HEALTHY_WITHIN_S
+from logmlm.daemon.signals import GRACE_S
 from logmlm.errors import ConfigError, DataError
-from logmlm.outside import HEALTHY_WITHIN_S
-from logmlm.signals import GRACE_S
 
 UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = UNITS / "logmlm@.service"

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import session_parts
 
-from logmlm import daemon
 from logmlm.config.loader import read_run_config
 from logmlm.config.types import FormatConfig, WindowConfig
+from logmlm.daemon import app as daemon
+from logmlm.daemon.log_setup import logging_to
 from logmlm.detection.surges import Judge
 from logmlm.detection.windows import Windower
 from logmlm.errors import LogmlmError
-from logmlm.logs import logging_to
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.records import Event, Expectation, Fields, LogLine, Score, Window

@@ -7,9 +7,9 @@ from pathlib import Path
 from daemon_parts import FakeDetector, Notes, PlainReader
 
 from logmlm.config.sources import FileSourceConfig
+from logmlm.daemon.pipeline import Pipeline
+from logmlm.daemon.signals import Stop
 from logmlm.detection.surges import Judge
-from logmlm.pipeline import Pipeline
-from logmlm.signals import Stop
 from logmlm.sources.file.checkpoints import Checkpoints
 from logmlm.sources.file.source import FileSource
 

@@ -68,12 +68,12 @@ class Daemon:
     """What `logmlm run` has at work, one step of its loop at a time."""
 
     def __init__(self, config_file: Path, stack: ExitStack) -> None:
-        from logmlm import daemon
         from logmlm.alerting.store.database import State
         from logmlm.config.loader import read_run_config
-        from logmlm.metrics import Metrics
-        from logmlm.outside import Outside
-        from logmlm.reloading import Running
+        from logmlm.daemon import app as daemon
+        from logmlm.daemon.control import Outside
+        from logmlm.daemon.metrics import Metrics
+        from logmlm.daemon.runtime import Running
 
         config = read_run_config(config_file)
         directory = daemon.state_directory(config, {})

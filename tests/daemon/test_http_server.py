@@ -12,9 +12,9 @@ import requests
 from http_server_parts import LOCAL, TOKEN, Daemon
 
 from logmlm.config.server import Address
+from logmlm.daemon.http_limits import Limits
+from logmlm.daemon.http_server import HttpServer
 from logmlm.errors import ConfigError, UnreachableError
-from logmlm.httplimits import Limits
-from logmlm.httpserver import HttpServer
 
 
 @pytest.fixture

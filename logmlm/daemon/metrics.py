@@ -15,7 +15,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from logmlm.alerting.failures import REASONS, failure
-from logmlm.follower import Follower
+from logmlm.daemon.mirrored_counter import Follower
 from logmlm.records import UNKNOWN, Delivery, Notification, Score, Status, Window
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

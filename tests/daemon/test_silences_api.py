@@ -13,8 +13,8 @@ from metrics_parts import Clock
 
 from logmlm.alerting.silences import active_silences
 from logmlm.alerting.store.database import State
-from logmlm.httpserver import HttpServer
-from logmlm.silenceapi import ALL, ONE, SilenceApi
+from logmlm.daemon.http_server import HttpServer
+from logmlm.daemon.silences_api import ALL, ONE, SilenceApi
 
 AMTOOL = shutil.which("amtool")
 HOST = {"name": "host", "value": "web.*", "isRegex": True}

@@ -33,19 +33,19 @@ from logmlm.alerting.queries import STATE
 from logmlm.alerting.receivers import receivers
 from logmlm.alerting.store.database import State
 from logmlm.config.run import RunConfig, RunModelConfig
+from logmlm.daemon.control import Outside
+from logmlm.daemon.metrics import Metrics
+from logmlm.daemon.runtime import Loaded, Running
+from logmlm.daemon.signals import GRACE_S, OutOfTime, Stop
+from logmlm.daemon.silences_api import SilenceApi
+from logmlm.daemon.state_dir import default_directory
 from logmlm.detection.explanation import render
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.window_id import window_id
 from logmlm.errors import ConfigError, StorageError, UndeliveredError, UsageError
-from logmlm.metrics import Metrics
-from logmlm.outside import Outside
 from logmlm.records import WINDOW_RULES, Alert, Score
-from logmlm.reloading import Loaded, Running
-from logmlm.signals import GRACE_S, OutOfTime, Stop
-from logmlm.silenceapi import SilenceApi
 from logmlm.sources.base import Source
 from logmlm.sources.registry import Model, Surroundings, open_source
-from logmlm.statedir import default_directory
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, write_json
 from logmlm.system.processes import spare_collector
 

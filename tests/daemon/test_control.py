@@ -7,9 +7,9 @@ import pytest
 import requests
 
 from logmlm.config.server import HttpConfig
+from logmlm.daemon.control import HEALTHY_WITHIN_S, RELOAD_TIMEOUT_S, SAMPLE_EVERY_S, Outside
+from logmlm.daemon.metrics import Metrics
 from logmlm.errors import ConfigError
-from logmlm.metrics import Metrics
-from logmlm.outside import HEALTHY_WITHIN_S, RELOAD_TIMEOUT_S, SAMPLE_EVERY_S, Outside
 
 
 class Wishes:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config.types import CustomFormat, FormatConfig, WindowConfig
+from logmlm.daemon.model_swap import hand_over
 from logmlm.detection.windows import Windower
-from logmlm.handover import hand_over
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.records import Checkpoint, LogLine

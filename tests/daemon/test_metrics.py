@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from metrics_parts import Clock, series, worked
 
 from logmlm.alerting.failures import REASONS, failure
-from logmlm.metrics import UNKNOWN_OVER, Metrics
+from logmlm.daemon.metrics import UNKNOWN_OVER, Metrics
 from logmlm.records import Delivery, Event, Notification, Score, Window
 
 

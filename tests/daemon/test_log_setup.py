@@ -14,7 +14,7 @@ from logmlm.alerting.grouping import single
 from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.server import LogConfig
 from logmlm.config.sinks import WebhookConfig
-from logmlm.logs import logging_to
+from logmlm.daemon.log_setup import logging_to
 
 logger = logging.getLogger("logmlm.test")
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from logmlm.service import STATUS_EVERY_S, Service
+from logmlm.daemon.systemd import STATUS_EVERY_S, Service
 
 
 class Manager:

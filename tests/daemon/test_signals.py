@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from logmlm.signals import OutOfTime, Stop
+from logmlm.daemon.signals import OutOfTime, Stop
 
 
 def send(number):

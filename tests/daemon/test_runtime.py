@@ -11,8 +11,8 @@ import requests
 from daemon_process import PATIENCE_S, TOKEN, Process, stop
 from trials.reload import reload
 
-from logmlm import signals
 from logmlm.alerting import delivery as couriers
+from logmlm.daemon import signals
 
 
 @pytest.fixture

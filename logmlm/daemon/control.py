@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Protocol
 
 from logmlm.config.server import Address, HttpConfig
-from logmlm.httpserver import HttpServer
-from logmlm.metrics import CONTENT_TYPE, Metrics
-from logmlm.service import Service
-from logmlm.silenceapi import Reply, SilenceApi
+from logmlm.daemon.http_server import HttpServer
+from logmlm.daemon.metrics import CONTENT_TYPE, Metrics
+from logmlm.daemon.silences_api import Reply, SilenceApi
+from logmlm.daemon.systemd import Service
 from logmlm.system.secret_file import read_secret
 
 HEALTHY_WITHIN_S = 60.0

@@ -19,11 +19,11 @@ import pytest
 from daemon_parts import FakeDetector
 from http_parts import served
 
-from logmlm import daemon
 from logmlm.alerting.store.database import State
 from logmlm.config.run import RunConfig
+from logmlm.daemon import app as daemon
+from logmlm.daemon.signals import Stop
 from logmlm.errors import ConfigError, ModelError, StorageError, UndeliveredError
-from logmlm.signals import Stop
 
 
 class Clock:
@@ -102,7 +102,7 @@ class WhenReady(logging.Handler):
 
 @contextmanager
 def when_ready(do):
-    said, handler = logging.getLogger("logmlm.daemon"), WhenReady(do)
+    said, handler = logging.getLogger("logmlm.daemon.app"), WhenReady(do)
     level = said.level
     said.addHandler(handler)
     said.setLevel(logging.INFO)

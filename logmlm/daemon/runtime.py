@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 from logmlm.alerting.delivery import Receiver
 from logmlm.alerting.dispatcher import Alerting
 from logmlm.config.run import RunConfig
+from logmlm.daemon.control import Outside
+from logmlm.daemon.pipeline import Pipeline, Turn
 from logmlm.detection.model_watch import ModelWatch
 from logmlm.detection.skew_report import SkewReport
 from logmlm.detection.surges import Judge
 from logmlm.errors import LogmlmError
-from logmlm.outside import Outside
-from logmlm.pipeline import Pipeline, Turn
 from logmlm.sources.base import Source
 
 if TYPE_CHECKING:

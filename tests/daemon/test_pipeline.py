@@ -8,12 +8,12 @@ from daemon_parts import FakeDetector
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig
+from logmlm.daemon.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, Turn
 from logmlm.detection.surges import Judge, SurgeRule
 from logmlm.detection.windows import Windower
 from logmlm.errors import StorageError
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
-from logmlm.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, Turn
 from logmlm.records import Alert, Checkpoint, LogLine
 from logmlm.sources.base import Changes, Steady
 from logmlm.sources.file.checkpoints import Checkpoints

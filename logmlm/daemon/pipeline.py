@@ -8,13 +8,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from logmlm.alerting.dispatcher import Alerting
+from logmlm.daemon.commit_tracker import SafePoints
+from logmlm.daemon.model_swap import hand_over
 from logmlm.detection.surges import Judge
 from logmlm.detection.watermark import Outliers
 from logmlm.detection.windows import Windower
-from logmlm.handover import hand_over
 from logmlm.parsing.event_parser import EventReader
 from logmlm.records import Alert, Checkpoint, Window
-from logmlm.safepoints import SafePoints
 from logmlm.sources.base import Changes, Handover, Source
 
 POLL_TIMEOUT_S = 0.5

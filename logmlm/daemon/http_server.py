@@ -5,7 +5,7 @@ GET  /-/healthy   200 while the loop goes round, else 503
 GET  /-/ready     200 while a model is loaded and the sources are open, else 503
 POST /-/reload    200 after a reload, 400 where the new configuration is refused, 401
                   without the right token, 403 where no token is configured
-/api/v2/silence…  as `logmlm.silenceapi` says, with the token too
+/api/v2/silence…  as `logmlm.daemon.silences_api` says, with the token too
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from socketserver import ThreadingMixIn
 from typing import Any, Protocol
 
 from logmlm.config.server import Address
+from logmlm.daemon.http_limits import USUAL, LimitedReader, Limits
 from logmlm.errors import ConfigError, UnreachableError
-from logmlm.httplimits import USUAL, LimitedReader, Limits
 
 logger = logging.getLogger(__name__)
 SILENCES = "/api/v2/silence"

@@ -11,10 +11,10 @@ from offline_parts import logmlm
 from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.store.database import State
 from logmlm.config.server import Address
+from logmlm.daemon.http_server import HttpServer
+from logmlm.daemon.metrics import CONTENT_TYPE, Metrics
+from logmlm.daemon.status import Receiver, Scrape, address_url, look, render
 from logmlm.errors import UnreachableError
-from logmlm.httpserver import HttpServer
-from logmlm.metrics import CONTENT_TYPE, Metrics
-from logmlm.status import Receiver, Scrape, address_url, look, render
 
 
 class Daemon:

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logmlm.daemon.commit_tracker import SafePoints
 from logmlm.records import Checkpoint
-from logmlm.safepoints import SafePoints
 
 
 def at(position):

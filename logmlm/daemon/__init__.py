@@ -1,0 +1,1 @@
+"""The program that `logmlm run` starts."""
