@@ -1,5 +1,5 @@
 """`python -m logmlm`, which is also how `torchrun -m logmlm train …` starts it."""
 
-from logmlm.cli import main
+from logmlm.cli.main import main
 
 main()

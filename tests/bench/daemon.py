@@ -78,7 +78,7 @@ def daemon(
     config.write_text(CONFIG.format(model=model, device=options.device, work=work, port=port))
     command = [sys.executable, __file__, "--serve", str(config)]
     if options.model:
-        program = "from logmlm.cli import main; main()"
+        program = "from logmlm.cli.main import main; main()"
         command = [sys.executable, "-c", program, "run", "--config", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as child:
         assert child.stderr is not None

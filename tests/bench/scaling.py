@@ -31,7 +31,7 @@ from kafka.errors import KafkaError
 from kafka_parts import Broker, kafka_home, reason_to_skip
 from offline_parts import TRAIN, logmlm, service_log, write_log
 
-PROGRAM = "from logmlm.cli import main; main()"
+PROGRAM = "from logmlm.cli.main import main; main()"
 TOPIC = "scaling"
 
 

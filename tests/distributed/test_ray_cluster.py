@@ -178,7 +178,7 @@ def test_a_log_without_an_event_is_no_trouble_beside_others(trained, cluster, tm
 def test_the_command_starts_its_own_ray_and_prints_what_it_prints_without(surging):
     model, logs = surging
     words = ["score", model, *logs, "--only-anomalies", "--fail-on", "alert"]
-    program = "from logmlm.cli import main; main()"
+    program = "from logmlm.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, words), "--engine", "ray"],
         check=False,

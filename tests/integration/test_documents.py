@@ -8,7 +8,7 @@ import click
 import pytest
 
 from logmlm import errors
-from logmlm.cli import COMMANDS, logmlm
+from logmlm.cli.main import COMMANDS, logmlm
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

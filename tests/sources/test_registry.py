@@ -10,10 +10,10 @@ import pytest
 from journal_parts import Journal, needs_journal
 from pydantic import ValidationError
 
+from logmlm.cli.preflight import validate
 from logmlm.config.loader import read_run_config, read_training_config
 from logmlm.config.sources import SourceConfig, host_and_port
 from logmlm.errors import ConfigError
-from logmlm.preflight import validate
 from logmlm.sources.registry import OPENERS, Model, Surroundings, open_source, own_units
 
 CONFIGS = Path(__file__).parents[2] / "configs"

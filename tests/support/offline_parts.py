@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-from logmlm import cli
+from logmlm.cli import main as cli
 
 BEGIN = datetime(2024, 5, 6, 7, 0, tzinfo=UTC)
 KEY = r"(req-\d+)"

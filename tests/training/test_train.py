@@ -23,7 +23,9 @@ from logmlm.sources.archive.reader import read_lines
 from logmlm.training.train import Session, choose_format, choose_skew, read_labels, train
 
 WEIGHTS = "model.safetensors"
-SAVE_ALWAYS = "from logmlm import cli; from logmlm.mlm import train; train.SAVE_EVERY_S = -1.0"
+SAVE_ALWAYS = (
+    "from logmlm.cli import main as cli; from logmlm.mlm import train; train.SAVE_EVERY_S = -1.0"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-LOGMLM = (sys.executable, "-c", "from logmlm.cli import main; main()")
+LOGMLM = (sys.executable, "-c", "from logmlm.cli.main import main; main()")
 """The program of this checkout, where `environment` says so."""
 SAMPLES = ROOT / "sample_logs"
 RECORDED = SAMPLES / "postgresql"

@@ -11,8 +11,8 @@ from contextlib import contextmanager, redirect_stderr, suppress
 
 import pytest
 
-from logmlm.commands import progress
-from logmlm.commands.progress import Progress
+from logmlm.cli import progress
+from logmlm.cli.progress import Progress
 from logmlm.mlm.trainer import EpochReport
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from logmlm.commands.alerts import as_json, as_row
-from logmlm.commands.state import daemon_config, opened
+from logmlm.cli.alerts import as_json, as_row
+from logmlm.cli.state_options import daemon_config, opened
 from logmlm.errors import ConfigError, StorageError, UsageError
 from logmlm.system.json_text import dump_json
 

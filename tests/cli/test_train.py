@@ -380,7 +380,7 @@ def test_a_directory_that_is_no_model_is_not_replaced(log, tmp_path):
 
 def test_a_missing_log_is_told_before_torch_is_imported(tmp_path):
     code = (
-        "import sys; from logmlm.cli import main\n"
+        "import sys; from logmlm.cli.main import main\n"
         "try: main()\n"
         "finally: print('torch' in sys.modules)"
     )

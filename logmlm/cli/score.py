@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from logmlm.commands.logs import (
+from logmlm.cli.inputs import (
     engine_options,
     expanded,
     is_kafka,
@@ -75,7 +75,7 @@ def evaluate(
     """Measure MODEL on labelled LOGS, beside simple rules on the same windows."""
     import json
 
-    from logmlm.commands.progress import Progress
+    from logmlm.cli.progress import Progress
     from logmlm.evaluation.labels import Labels
     from logmlm.system.atomic_files import check_folder
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from logmlm.commands.state import output_option
+from logmlm.cli.state_options import output_option
 from logmlm.system.json_text import dump_json, one_line
 
 if TYPE_CHECKING:

@@ -114,7 +114,7 @@ def test_the_log_may_be_plain_where_no_person_watches(tmp_path):
 
 
 def test_validate_checks_the_shipped_training_config():
-    configs = Path(__file__).parents[1] / "configs"
+    configs = Path(__file__).parents[2] / "configs"
     outcome = logmlm("validate", configs / "train.yaml")
     assert (outcome.code, outcome.out) == (78, "")
     assert "no file matches /var/log/myapp" in outcome.err

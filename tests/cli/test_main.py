@@ -14,8 +14,9 @@ import offline_parts
 import pytest
 from offline_parts import logmlm
 
-from logmlm import cli, errors
-from logmlm.cli import COMMANDS
+from logmlm import errors
+from logmlm.cli import main as cli
+from logmlm.cli.main import COMMANDS
 
 HEAVY = ("torch", "kafka", "pydantic", "pandas", "sklearn", "transformers", "numpy", "matplotlib")
 
@@ -27,7 +28,7 @@ def trained(tmp_path_factory):
 
 def program(*words, stdout=subprocess.PIPE, **environment):
     return subprocess.run(
-        [sys.executable, "-c", "from logmlm.cli import main; main()", *map(str, words)],
+        [sys.executable, "-c", "from logmlm.cli.main import main; main()", *map(str, words)],
         stdout=stdout,
         stderr=subprocess.PIPE,
         env=os.environ | environment,
@@ -68,7 +69,7 @@ def test_help_takes_under_three_tenths_of_a_second_of_cpu():
     for _ in range(3):
         before = os.times()
         alone = {name: value for name, value in os.environ.items() if "COV" not in name}
-        words = [sys.executable, "-c", "from logmlm.cli import main; main()", "--help"]
+        words = [sys.executable, "-c", "from logmlm.cli.main import main; main()", "--help"]
         subprocess.run(words, env=alone, stdout=subprocess.DEVNULL, check=True)
         after = os.times()
         spent = after.children_user - before.children_user
@@ -82,7 +83,7 @@ def test_help_of_any_command_imports_nothing_heavy():
         [
             *(sys.executable, "-c"),
             "import sys\n"
-            "from logmlm.cli import COMMANDS, logmlm\n"
+            "from logmlm.cli.main import COMMANDS, logmlm\n"
             "for words in ([], *([name] for name in COMMANDS)):\n"
             "    logmlm.main([*words, '--help'], standalone_mode=False)\n"
             f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)",
@@ -96,7 +97,7 @@ def test_help_of_any_command_imports_nothing_heavy():
 
 def without_torch(*words):
     """Run a command that can't import torch: a refusal that comes before it is not disturbed."""
-    code = "import sys; sys.modules['torch'] = None; from logmlm.cli import main; main()"
+    code = "import sys; sys.modules['torch'] = None; from logmlm.cli.main import main; main()"
     command = [sys.executable, "-c", code, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -191,7 +192,7 @@ def test_every_error_ends_with_its_exit_code_and_a_sentence(error, code, said, m
 
 
 def test_a_reader_that_goes_away_ends_the_program_as_sigpipe_would(trained):
-    command = f"'{sys.executable}' -c 'from logmlm.cli import main; main()'"
+    command = f"'{sys.executable}' -c 'from logmlm.cli.main import main; main()'"
     ended = subprocess.run(
         ["bash", "-c", f"{command} version | true; echo ${{PIPESTATUS[0]}}"],
         capture_output=True,

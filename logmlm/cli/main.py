@@ -16,15 +16,15 @@ from logmlm.errors import LogmlmError, StorageError, UsageError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
-        "train": "learn",
-        "evaluate": "measure",
-        "score": "measure",
-        "explain": "measure",
+        "train": "train",
+        "evaluate": "score",
+        "score": "score",
+        "explain": "score",
         "parse": "parse",
         "templates": "show",
-        "run": "serve",
+        "run": "run",
         "status": "status",
-        "validate": "serve",
+        "validate": "run",
         "alerts": "alerts",
         "silence": "silence",
         "feedback": "feedback",
@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "version": "show",
     }
 )
-"""Each command's module under `logmlm.commands`; only the one that runs is imported."""
+"""Each command's module under `logmlm.cli`; only the one that runs is imported."""
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 """As a shell reports SIGINT and SIGPIPE."""
@@ -47,7 +47,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"logmlm.commands.{COMMANDS[cmd_name]}")
+        module = importlib.import_module(f"logmlm.cli.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
         return command
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from logmlm.commands.state import opened, output_option, state_options
+from logmlm.cli.state_options import opened, output_option, state_options
 from logmlm.errors import UsageError
 from logmlm.system.json_text import dump_json
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from logmlm.cli.preflight import validate
 from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.errors import ConfigError, ModelError
-from logmlm.preflight import validate
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_a_check_before_training_loads_no_torch(write, tmp_path):
     (tmp_path / "a.log").write_text("2026-11-21T10:00:00Z INFO opened\n")
     path = write("logs: a.log\nout: m\n")
     code = (
-        "import sys; from pathlib import Path; from logmlm.preflight import validate\n"
+        "import sys; from pathlib import Path; from logmlm.cli.preflight import validate\n"
         "validate(Path(sys.argv[1]), {}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, path], check=True)

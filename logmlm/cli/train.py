@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from logmlm.commands.logs import (
+from logmlm.cli.inputs import (
     engine_options,
     expanded,
     read_logs,
@@ -26,7 +26,7 @@ from logmlm.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from logmlm.commands.progress import Progress
+    from logmlm.cli.progress import Progress
     from logmlm.config.types import FormatConfig, TrainingConfig
     from logmlm.parsing.batches import Batch, Parsing
     from logmlm.parsing.parsed import Found
@@ -93,7 +93,7 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
 
 def _lead(config: TrainingConfig, told: dict[str, Any], quiet: bool) -> None:
     """All of it but the other processes' parts of the batches, where there are others."""
-    from logmlm.commands.progress import Progress
+    from logmlm.cli.progress import Progress
     from logmlm.training.train import Session, in_processes
     from logmlm.training.train import train as train_model
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from logmlm.commands.logs import expanded, read_logs, reading_options, refuse_missing
+from logmlm.cli.inputs import expanded, read_logs, reading_options, refuse_missing
 from logmlm.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:

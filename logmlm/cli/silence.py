@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from logmlm.commands.state import moment, opened, output_option, seconds, state_options
+from logmlm.cli.state_options import moment, opened, output_option, seconds, state_options
 from logmlm.errors import UsageError
 from logmlm.system.json_text import dump_json
 
