@@ -10,7 +10,7 @@ Times are UTC epoch seconds; surprisal is in nats, and high means odd.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -52,6 +52,57 @@ class LogLine(NamedTuple):
     written_at: float | None = None
     attributes: Mapping[str, str] = NOTHING
     is_whole: bool = False
+
+
+class BlankLines(LogLine):
+    """A run of empty lines that are dealt with at once; each takes `line_bytes` bytes.
+
+    All but `end` is that of the first of them, its empty text too.
+    """
+
+    __slots__ = ()
+    line_bytes = len("\n")
+
+    @property
+    def lines(self) -> int:
+        """How many lines these are."""
+        return (self.end - self.start) // self.line_bytes
+
+    def part(self, first: int, last: int) -> BlankLines:
+        """Return those with the places from `first` on and before `last`, counted from 0."""
+        start = self.start + first * self.line_bytes
+        end = self.start + last * self.line_bytes
+        number = self.number and self.number + first
+        return self._replace(start=start, end=end, number=number)
+
+    def each(self) -> Iterator[LogLine]:
+        """Return the lines, each by itself."""
+        for place in range(self.lines):
+            yield LogLine(*self.part(place, place + 1))
+
+
+class BlankCrlfLines(BlankLines):
+    """A run of empty lines that end with a carriage return and a newline."""
+
+    __slots__ = ()
+    line_bytes = len("\r\n")
+
+
+def line_count(lines: Sequence[LogLine]) -> int:
+    """Return how many lines these are, those of runs counted one by one."""
+    kinds = set(map(type, lines))
+    if kinds <= {LogLine}:
+        return len(lines)
+    return sum(line.lines if isinstance(line, BlankLines) else 1 for line in lines)
+
+
+def one_by_one(lines: Iterable[LogLine]) -> Iterator[LogLine]:
+    """Return the same lines, with those of runs each by itself."""
+    for line in lines:
+        if isinstance(line, BlankLines):
+            yield from line.each()
+        else:
+            yield line
 
 
 @record(frozen=True, slots=True)

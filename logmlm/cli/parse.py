@@ -12,11 +12,12 @@ import click
 
 from logmlm.cli.inputs import expanded, read_logs, reading_options, refuse_missing
 from logmlm.errors import ConfigError, UsageError
+from logmlm.records import BlankLines, LogLine
 
 if TYPE_CHECKING:
     from logmlm.parsing.event_parser import EventReader
     from logmlm.parsing.template_miner import Templates
-    from logmlm.records import Event, LogLine
+    from logmlm.records import Event
 
 SHOWN_LEFT_OUT = 20
 """So many lines that were left out are shown; the others are counted."""
@@ -97,14 +98,31 @@ def _events(
         if partition not in (None, line.partition):
             yield from reader.flush()
         partition = line.partition
-        yield from reader.add([line])
-        now = reader.discarded
-        for reason in now - before:
-            left_out[reason] += 1
-            if left_out.total() <= SHOWN_LEFT_OUT and reason != "blank":
-                _tell(line, reason)
-        before = now
+        for part in _parts(line, reader, left_out):
+            yield from reader.add([part])
+            now = reader.discarded
+            for reason, count in (now - before).items():
+                left_out[reason] += count if isinstance(part, BlankLines) else 1
+                if left_out.total() <= SHOWN_LEFT_OUT and reason != "blank":
+                    _tell(part, reason)
+            before = Counter(now)  # the reader goes on counting in its own
     yield from reader.flush()
+
+
+def _parts(line: LogLine, reader: EventReader, left_out: Counter[str]) -> Iterator[LogLine]:
+    """Take a run of empty lines apart as long as each line that is left out is told.
+
+    The first one may end what was held back, so that it is always by itself.
+    """
+    if not isinstance(line, BlankLines):
+        yield line
+        return
+    for place in range(line.lines):
+        is_told = left_out.total() < SHOWN_LEFT_OUT
+        if place and not is_told and not reader.needs_single_blank:
+            yield line.part(place, line.lines)
+            return
+        yield LogLine(*line.part(place, place + 1))
 
 
 def _tell(line: LogLine, reason: str) -> None:

@@ -30,7 +30,7 @@ from logmlm.parsing.formats.registry import candidates, get_format
 from logmlm.parsing.input_check import SUSPICIOUS_SHARE
 from logmlm.parsing.keys import KeyExtractor
 from logmlm.parsing.template_miner import Templates
-from logmlm.records import LogLine
+from logmlm.records import LogLine, one_by_one
 from logmlm.sources.archive.reader import STDIN, expand, read_lines, refuse_empty
 from logmlm.sources.binary_check import no_text
 from logmlm.sources.file.discovery import is_excluded, refuse_directories, refuse_files
@@ -118,9 +118,8 @@ def _check_lines(path: Path, config: TrainingConfig) -> list[str]:
         return []
     said: list[str] = []
     with _named(path, "format"):
-        first = list(
-            islice(read_lines(expand(logs), time.time(), keep_going=True), DETECTION_LINES)
-        )
+        read = read_lines(expand(logs), time.time(), keep_going=True)
+        first = list(islice(one_by_one(read), DETECTION_LINES))
         line_format, _ = choose_format(config.format, first, said.append)
     multiline = config.format.named(line_format.name).multiline
     reader = EventReader(*(line_format, config.window.key, lambda _: ""), multiline, finished=True)
@@ -140,7 +139,8 @@ def _check_followed(config: RunConfig, manifest: Manifest) -> list[str]:
             finished=True,
         )
         with suppress(LogmlmError):  # what can't be read was told of before
-            lines = list(islice(read_lines([log], time.time(), keep_going=True), DETECTION_LINES))
+            read = read_lines([log], time.time(), keep_going=True)
+            lines = list(islice(one_by_one(read), DETECTION_LINES))
             found += [f"{doubt} ({log})" for doubt in _doubts(reader, lines)]
     return found
 

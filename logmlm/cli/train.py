@@ -118,6 +118,7 @@ def _on_ray(
     """
     from logmlm.distributed.ray_cluster import running
     from logmlm.distributed.ray_parsing import Work, parsed
+    from logmlm.records import one_by_one
     from logmlm.sources.archive.reader import read_lines
     from logmlm.training.train import DETECTION_LINES
 
@@ -129,7 +130,8 @@ def _on_ray(
         ray.close()
 
     # What they warn of is told again when all is read.
-    return islice(read_lines(logs, time.time(), told["keep_going"]), DETECTION_LINES), parse
+    lines = one_by_one(read_lines(logs, time.time(), told["keep_going"]))
+    return islice(lines, DETECTION_LINES), parse
 
 
 def _config(

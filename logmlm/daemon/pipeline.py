@@ -14,7 +14,7 @@ from logmlm.detection.surges import Judge
 from logmlm.detection.watermark import Outliers
 from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventReader
-from logmlm.records import Alert, Checkpoint, Window
+from logmlm.records import Alert, Checkpoint, Window, line_count
 from logmlm.sources.base import Changes, Handover, Source
 
 POLL_TIMEOUT_S = 0.5
@@ -132,7 +132,7 @@ class Pipeline:
         self._source.note(self._positions)
         self._source.hold(self._is_held)
         is_due = not 0 <= now - self._tried_at < COMMIT_EVERY_S
-        return Turn(len(lines), is_due and self.commit())
+        return Turn(line_count(lines), is_due and self.commit())
 
     @property
     def outliers(self) -> Outliers:

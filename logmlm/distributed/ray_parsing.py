@@ -18,11 +18,11 @@ from pathlib import Path
 from logmlm.distributed.ray_cluster import SHARD_BYTES, Row, numbers, translated
 from logmlm.distributed.shards import Shard, ShardLines, cut_anywhere
 from logmlm.errors import LogmlmError
-from logmlm.parsing.batches import Again, Batch, Packed, Packer, Parsing, batched, unpacked
+from logmlm.parsing.batches import Again, Batch, Packed, Packer, Parsing, unpacked
 from logmlm.parsing.formats import get_format
 from logmlm.parsing.parsed import Found
 from logmlm.parsing.shape_parser import columns
-from logmlm.records import LogLine
+from logmlm.records import BlankLines, LogLine
 from logmlm.sources.archive.reader import refuse_empty
 
 Warn = Callable[[str], None]
@@ -45,6 +45,8 @@ class _Part:
     texts: list[str]
     places: list[tuple[int, int, int]]
     """Where each line starts and ends, and its number in the shard."""
+    kinds: dict[int, type[LogLine]]
+    """What the lines at these places are, that are runs of empty ones."""
     received_at: float
     packed: Packed
     read: int
@@ -52,9 +54,15 @@ class _Part:
 
     def batch(self, log: str, before: int) -> Batch:
         """The batch as part of a log, with so many lines before the shard."""
+
+        def kind(place: int) -> type[LogLine]:
+            return self.kinds.get(place, LogLine)
+
         lines = [
-            LogLine(text, log, start, end, self.received_at, before + number)
-            for text, (start, end, number) in zip(self.texts, self.places, strict=True)
+            kind(at)(text, log, start, end, self.received_at, before + number)
+            for at, (text, (start, end, number)) in enumerate(
+                zip(self.texts, self.places, strict=True)
+            )
         ]
         return Batch(lines, False, self.read, self.too_long)
 
@@ -99,7 +107,7 @@ def _parse(shards: Sequence[Shard], work: Work, row: Row) -> Iterator[Row]:
 def _outcomes(shard: Shard, work: Work) -> Iterator[_Outcome]:
     lines, pack = ShardLines(shard, work.keep_going), work.parsing.packer()
     try:
-        for batch in batched(lines, work.parsing.format.multiline):
+        for batch in work.parsing.batched(lines):
             yield _part(batch, pack)
     except LogmlmError as error:  # an answer, not a failure that Ray would try again
         yield error
@@ -111,7 +119,12 @@ def _part(batch: Batch, pack: Packer) -> _Part:
     texts, times = columns(batch.lines)
     places = [(line.start, line.end, line.number) for line in batch.lines]
     packed = pack(texts, times)
-    return _Part(texts, places, max(times, default=0.0), packed, batch.read, batch.too_long)
+    kinds = {
+        place: type(line) for place, line in enumerate(batch.lines) if isinstance(line, BlankLines)
+    }
+    return _Part(
+        texts, places, {**kinds}, max(times, default=0.0), packed, batch.read, batch.too_long
+    )
 
 
 def _unpacked(

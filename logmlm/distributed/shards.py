@@ -31,7 +31,7 @@ from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import LineFormat
 from logmlm.parsing.formats.assembler import OfContainers
 from logmlm.parsing.formats.timestamps import DAY_S
-from logmlm.records import NOTHING, Event, Fields, LogLine, Window
+from logmlm.records import NOTHING, BlankLines, Event, Fields, LogLine, Window, one_by_one
 from logmlm.sources.archive.reader import is_packed, line_start_after, read_part
 from logmlm.sources.rotation import seams
 
@@ -304,6 +304,8 @@ class ShardLines:
         try:
             for line in read_part(*place, keep_going=self._keep_going):
                 self.count, self.size = line.number, line.end - self._shard.start
+                if isinstance(line, BlankLines):
+                    self.count += line.lines - 1
                 yield line
         except DataError as error:
             if not self._keep_going:
@@ -351,7 +353,7 @@ def _between(path: str, borders: Sequence[int], size: int) -> list[Shard]:
 def _first_time(path: str, line_format: LineFormat) -> list[float]:
     """The time of the first line that has one, if one is near."""
     with suppress(DataError):  # what is no text is told when it is read
-        for line in islice(read_part(path), BORDER_LINES):
+        for line in islice(one_by_one(read_part(path)), BORDER_LINES):
             fields = line_format.parse(line.text, line.received_at)
             if fields is not None and fields.timestamp is not None:
                 return [fields.timestamp]
@@ -367,7 +369,7 @@ def _border(path: str, position: int, line_format: LineFormat) -> list[tuple[int
     back = LOOK_BACK_BYTES if isinstance(line_format, OfContainers) else 0
     begin = line_start_after(path, position - back) if position > back else 0
     is_start, cut, lines = False, dict[str | None, bool](), 0
-    for line in read_part(path, begin):
+    for line in one_by_one(read_part(path, begin)):
         fields = line_format.parse(line.text, line.received_at)
         time = None if fields is None else fields.timestamp
         if line.start >= position:

@@ -16,7 +16,7 @@ from logmlm.parsing.keys import KeyExtractor
 from logmlm.parsing.masking import Masks, Pair
 from logmlm.parsing.parsed import Found
 from logmlm.parsing.shape_parser import Parser, parser
-from logmlm.records import Fields, LogLine, Rest
+from logmlm.records import Fields, LogLine, Rest, line_count, one_by_one
 
 BATCH_LINES, BATCH_CHARS = 4_096, 4 << 20
 PIECE_LINES = 64
@@ -59,6 +59,14 @@ class Parsing:
     def packer(self) -> Packer:
         """A function that parses so, for another process."""
         return _Packer(*self._parts()).pack
+
+    def batched(self, lines: Iterable[LogLine]) -> Iterator[Batch]:
+        """Batches of lines, those of one message joined; runs of empty lines as they can be."""
+        multiline = self.format.multiline
+        joiner = None if multiline is None else Joiner(multiline)
+        if needs_single_blank(get_format(self.format), joiner):
+            lines = one_by_one(lines)
+        return batched(lines, multiline)
 
     def _parts(self) -> tuple[LineFormat, KeyExtractor, Masks]:
         return get_format(self.format), KeyExtractor(self.key), Masks(self.masks)
@@ -121,6 +129,12 @@ def unpacked(packed: Packed, rest: Again) -> Found:
     return Found(times, keys, masked, rests, sorted(odd))
 
 
+def needs_single_blank(line_format: LineFormat, joiner: Joiner | None) -> bool:
+    """Whether an empty line may be an event or begin a message: then none is part of a run."""
+    begins = joiner is not None and joiner.begins_blank
+    return begins or line_format.parse("", 0.0) is not None
+
+
 def batched(lines: Iterable[LogLine], multiline: MultilineConfig | None) -> Iterator[Batch]:
     """Batches of `by_partition`, with the lines of messages joined."""
     batches = by_partition(lines)
@@ -145,7 +159,7 @@ def _batches(lines: Iterator[LogLine]) -> Iterator[Batch]:
     while following is not None:
         batch = _filled([following], lines)
         following = next(lines, None)
-        yield Batch(batch, following is None, len(batch))
+        yield Batch(batch, following is None, line_count(batch))
 
 
 def _filled(batch: list[LogLine], lines: Iterator[LogLine]) -> list[LogLine]:

@@ -16,7 +16,7 @@ from logmlm.config.types import MultilineConfig
 from logmlm.detection.manifest import Manifest
 from logmlm.errors import DataError, FormatError
 from logmlm.frozen import made
-from logmlm.parsing.batches import Batch
+from logmlm.parsing.batches import Batch, needs_single_blank
 from logmlm.parsing.formats import (
     ALIASES,
     Assembled,
@@ -32,7 +32,7 @@ from logmlm.parsing.masking import Masks
 from logmlm.parsing.parsed import Found, Parsed
 from logmlm.parsing.shape_parser import columns, parser
 from logmlm.parsing.template_miner import Templates
-from logmlm.records import Event, LogLine, Rest
+from logmlm.records import Event, LogLine, Rest, line_count, one_by_one
 
 NO_LINES = "the logs hold no lines; name a log that does"
 FEW_LINES = 4
@@ -78,6 +78,8 @@ class EventReader:
         """`by_mask` gives the ids that `template_of` gives."""
         self._joiner = None if multiline is None else Joiner(multiline)
         self._assembler = Assembler(line_format, finished=finished)
+        self.needs_single_blank = needs_single_blank(line_format, self._joiner)
+        """Whether runs of empty lines are taken apart."""
         self._key_of = KeyExtractor(key)
         self._of_masked = by_mask and by_mask.template_of
         self._masks = by_mask and by_mask.masks
@@ -163,8 +165,8 @@ class EventReader:
 
     def add(self, lines: Iterable[LogLine]) -> list[Event]:
         """The events that these lines complete."""
-        lines = list(lines)
-        self._lines += len(lines)
+        lines = list(one_by_one(lines) if self.needs_single_blank else lines)
+        self._lines += line_count(lines)
         return self._assemble(lines if self._joiner is None else self._joiner.add(lines))
 
     def add_parsed(self, batch: Batch, found: Found) -> list[Event]:

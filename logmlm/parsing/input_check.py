@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from logmlm.parsing.formats import LineFormat, PatternFormat
 from logmlm.parsing.parsed import Found
-from logmlm.records import Fields, LogLine
+from logmlm.records import Fields, LogLine, line_count
 
 SUSPICIOUS_SHARE = 0.1
 """More lines than this share with one sign are worth a warning."""
@@ -59,7 +59,7 @@ class InputCheck:
         return found
 
     def _search(self, lines: Sequence[LogLine]) -> None:
-        self._decoded += len(lines)
+        self._decoded = min(DECODED_LINES, self._decoded + line_count(lines))
         for line in lines:
             if "\\x" in line.text and _ESCAPED_BYTE(line.text):
                 self._undecodable += 1

@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from logmlm.errors import LogmlmError
-from logmlm.parsing.batches import Again, Batch, Packed, Parsing, batched, unpacked
+from logmlm.parsing.batches import Again, Batch, Packed, Parsing, unpacked
 from logmlm.parsing.formats import get_format
 from logmlm.parsing.parsed import Found
 from logmlm.parsing.shape_parser import columns
@@ -45,7 +45,7 @@ class Crew:
 
     def read(self, lines: Iterable[LogLine]) -> Iterator[tuple[Batch, Found]]:
         """All lines, those of one message joined, in batches as `parse` gives them."""
-        return self.parse(batched(lines, self._parsing.format.multiline))
+        return self.parse(self._parsing.batched(lines))
 
     def parse(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Found]]:
         """Each batch with the fields of its lines (None: it does not match), in the order given.

@@ -103,5 +103,5 @@ class StdinSource(Steady):
         lines = []
         for line in raw:
             self.discarded["cut"] += line.cut
-            lines.append(LogLine(line.text, self._partition, line.start, line.end, self._clock()))
+            lines.append(line.log_line(self._partition, self._clock()))
         return lines

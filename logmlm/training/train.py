@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ from logmlm.parsing.formats import LineFormat, attribute, detect_format, get_for
 from logmlm.parsing.parallel import Crew
 from logmlm.parsing.parsed import Found
 from logmlm.parsing.template_miner import Templates
-from logmlm.records import LogLine
+from logmlm.records import BlankLines, LogLine
 from logmlm.sources.archive.reader import refuse_damaged
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, restore
 from logmlm.system.processes import collector_spared
@@ -153,7 +153,7 @@ def choose_skew(
     rest = iter(lines)
     if window.host_skew != "auto":
         return window, rest
-    first = list(islice(rest, DETECTION_LINES))
+    first, rest = first_lines(rest, DETECTION_LINES)
     hosts: set[str | None] = set()
     for line in first:
         fields = line_format.parse(line.text, line.received_at)
@@ -164,6 +164,21 @@ def choose_skew(
         say(f"several hosts: their clocks may differ by {HOST_SKEW_S:g} s (window.host_skew)")
     skew = HOST_SKEW_S if is_mixed else 0.0
     return window.model_copy(update={"host_skew": skew}), chain(first, rest)
+
+
+def first_lines(lines: Iterable[LogLine], most: int) -> tuple[list[LogLine], Iterator[LogLine]]:
+    """Return the first lines, `most` of them, each by itself; and those that follow."""
+    first: list[LogLine] = []
+    rest = iter(lines)
+    while len(first) < most and (line := next(rest, None)) is not None:
+        if isinstance(line, BlankLines):
+            taken = min(line.lines, most - len(first))
+            first += line.part(0, taken).each()
+            if taken < line.lines:
+                rest = chain([line.part(taken, line.lines)], rest)
+        else:
+            first.append(line)
+    return first, rest
 
 
 def choose_format(
@@ -177,8 +192,7 @@ def choose_format(
             logs is damaged.
 
     """
-    rest = iter(lines)
-    first = list(islice(rest, DETECTION_LINES))
+    first, rest = first_lines(lines, DETECTION_LINES)
     if not first:
         raise DataError(NO_LINES)
     if config.name != "auto":

@@ -58,6 +58,15 @@ def test_each_event_is_a_json_line_with_all_that_was_read(log):
     assert "warning: 1 lines left out: orphan_continuation" in outcome.err
 
 
+def test_each_line_that_is_left_out_is_told_and_counted(tmp_path):
+    log = write_log(tmp_path / "a.log", ['{"message": "up"}', "x", "", "y", '{"message": "on"}'])
+    outcome = logmlm("parse", log, "--format", "json")
+    assert f"{log}:2: unmatched: x" in outcome.err
+    assert f"{log}:4: unmatched: y" in outcome.err
+    assert "warning: 1 lines left out: blank" in outcome.err
+    assert "warning: 2 lines left out: unmatched" in outcome.err
+
+
 def test_the_format_is_found_and_told(tmp_path):
     log = write_log(tmp_path / "a.log", LINES[1:])
     outcome = logmlm("parse", log)

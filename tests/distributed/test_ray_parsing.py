@@ -15,6 +15,7 @@ from logmlm.parsing.batches import Parsing
 from logmlm.parsing.masking import Masks
 from logmlm.parsing.parallel import Crew
 from logmlm.parsing.template_miner import Templates
+from logmlm.records import one_by_one
 from logmlm.sources.archive.reader import read_lines
 
 MASKS = Templates(TemplateConfig()).masks
@@ -31,7 +32,7 @@ def _small_batches(monkeypatch):
 @pytest.fixture
 def logs(tmp_path):
     traced = [row for line in service_log(12) for row in (line, "  at frame", "")]
-    plain = write_log(tmp_path / "plain.log", [*traced, *["  at frame"] * 700])
+    plain = write_log(tmp_path / "plain.log", [*traced, *[""] * 90, *traced, *["  at frame"] * 700])
     with plain.open("a") as stream:
         stream.write("2024-05-06T09:00:00Z INFO no line end")
     empty = write_log(tmp_path / "empty.log", [])
@@ -68,7 +69,7 @@ def told(found):
         for place, line in enumerate(batch.lines):
             one = fields.at(place, line)
             what = None if one is None else (one.timestamp, one.fields)
-            lines.append((line, what))
+            lines += [(each, what) for each in one_by_one([line])]
         if batch.last:
             ends.append(len(lines))
     return lines, ends, read, too_long

@@ -12,7 +12,7 @@ from logmlm.parsing.formats.fragments import Assembled, Knot, Rest, joined
 from logmlm.parsing.formats.line_format import LineFormat
 from logmlm.parsing.formats.timestamps import DAY_S, HALF_YEAR_S
 from logmlm.parsing.parsed import Found, LineFields
-from logmlm.records import Fields, LogLine
+from logmlm.records import BlankLines, Fields, LogLine
 
 MOST_SPANS = 65_536
 """So many places are remembered, in each partition, where reading can't begin."""
@@ -272,7 +272,12 @@ class Assembler:
         """Join a line to the event held back, which begins with `first`, or count it."""
         if partition.rest is None:
             partition.rest = Rest(first, len(first.text))
-        if partition.rest.add(line, found, self._max_lines, self._max_chars):
+        if isinstance(line, BlankLines):
+            kept = partition.rest.add_blank(line, self._max_lines, self._max_chars)
+            self.joined += kept
+            if kept < line.lines:
+                self.discarded["too_long"] += line.lines - kept
+        elif partition.rest.add(line, found, self._max_lines, self._max_chars):
             self.joined += _lines_in(line)
         else:
             self.discarded["too_long"] += _lines_in(line)
@@ -280,6 +285,8 @@ class Assembler:
 
 def _lines_in(line: LogLine) -> int:
     """How many lines were joined to this one before (see `Joiner`), itself among them."""
+    if isinstance(line, BlankLines):
+        return line.lines
     return line.text.count("\n") + 1
 
 

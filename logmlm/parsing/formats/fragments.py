@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from logmlm.parsing.parsed import LineFields
-from logmlm.records import Fields, LogLine
+from logmlm.records import BlankLines, Fields, LogLine
 
 Assembled = tuple[LogLine, LineFields, float]
 """A joined line, what was found in its first line, and its time in UTC epoch seconds."""
@@ -37,6 +37,19 @@ class Rest:
         if found is not None:
             self.messages.append(found.fields.message)
         return True
+
+    def add_blank(self, lines: BlankLines, max_lines: int, max_chars: int) -> int:
+        """Add as many empty lines as there is room for, and return how many these are."""
+        self.last = lines
+        fitting = fitting_blank(lines, max_lines - 1 - len(self.texts), max_chars - self.chars)
+        self.chars += fitting
+        self.texts += [""] * fitting
+        return fitting
+
+
+def fitting_blank(lines: BlankLines, room_lines: int, room_chars: int) -> int:
+    """Return how many empty lines there is room for; each costs the newline before it."""
+    return max(0, min(lines.lines, room_lines, room_chars))
 
 
 def joined(line: LogLine, found: LineFields, timestamp: float, rest: Rest | None) -> Assembled:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from logmlm.config.regex import user_pattern
 from logmlm.config.types import MultilineConfig
-from logmlm.records import LogLine
+from logmlm.parsing.formats.fragments import fitting_blank
+from logmlm.records import BlankLines, LogLine
 
 
 class Joiner:
@@ -23,6 +24,8 @@ class Joiner:
     held back until the message ends, or `flush` or `flush_due`, is no part of any event yet. Of
     a message no more than `max_lines` lines and `max_chars` characters are kept (its first line
     always is); what is over is counted in `discarded`, and its `end` still passes it.
+
+    Where an empty line begins a message (`begins_blank`), runs of them must come one by one.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class Joiner:
         self.patterns = user_pattern(config.start_pattern), user_pattern(config.condition_pattern)
         self._starts, self._matches = (each.search for each in self.patterns)
         self._mode = config.mode
+        self.begins_blank = self._starts("") is not None
         self._quiet_s = config.timeout_ms / 1000
         self._max_lines = max_lines
         self._max_chars = max_chars
@@ -74,12 +78,16 @@ class Joiner:
             self._keep(held, line)
             return []
         if self._mode in ("continue_past", "halt_with"):  # the line that ends it belongs to it
-            self._keep(held, line)
-            return self._release([line.partition])
+            first, rest = _split(line)
+            self._keep(held, first)
+            return self._release([line.partition]) + rest
         return self._release([line.partition]) + self._add(line)
 
     def _keep(self, held: _Held, line: LogLine) -> None:
         held.last = line
+        if isinstance(line, BlankLines):
+            self._keep_blank(held, line)
+            return
         chars = held.chars + 1 + len(line.text)
         if len(held.texts) >= self._max_lines or chars > self._max_chars:
             self.discarded["too_long"] += 1
@@ -87,8 +95,23 @@ class Joiner:
         held.texts.append(line.text)
         held.chars = chars
 
+    def _keep_blank(self, held: _Held, lines: BlankLines) -> None:
+        room = self._max_lines - len(held.texts)
+        fitting = fitting_blank(lines, room, self._max_chars - held.chars)
+        held.texts += [""] * fitting
+        held.chars += fitting
+        if fitting < lines.lines:
+            self.discarded["too_long"] += lines.lines - fitting
+
     def _release(self, partitions: Iterable[str]) -> list[LogLine]:
         return [self._held.pop(partition).joined() for partition in partitions]
+
+
+def _split(line: LogLine) -> tuple[LogLine, list[LogLine]]:
+    """Return the first line of a run, and the others; a line by itself, and none."""
+    if not isinstance(line, BlankLines):
+        return line, []
+    return line.part(0, 1), [line.part(1, line.lines)] if line.lines > 1 else []
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from itertools import accumulate, count, repeat
 
 from logmlm.frozen import made
 from logmlm.records import NOTHING, LogLine
-from logmlm.sources.lines import MARK
+from logmlm.sources.lines import MARK, RUNS, pieces
 from logmlm.system.line_text import lines_without_controls
 
 MAX_LINE_BYTES = 1 << 20
@@ -53,8 +53,29 @@ def log_lines(
     """The lines of a block that begins at `start`, the first of which has that `number`.
 
     What is no UTF-8 stands there as escapes. A byte-order mark at the beginning, NULs before a line
-    and terminal control sequences are no text.
+    and terminal control sequences are no text. Many empty lines that follow each other are one run
+    (`BlankLines`).
     """
+    content, _ = block
+    lines: list[LogLine] = []
+    for piece, line_bytes in pieces(content):
+        if len(piece) == len(content) and not line_bytes:
+            return _lines(block, partition, start, received_at, number)
+        end = start + len(piece)
+        if line_bytes:
+            run = RUNS[line_bytes]("", partition, start, end, received_at, number)
+            lines.append(run)
+            number += run.lines
+        else:
+            lines += _lines((piece, len(piece)), partition, start, received_at, number)
+            number += piece.count(b"\n")
+        start = end
+    return lines
+
+
+def _lines(
+    block: Block, partition: str, start: int, received_at: float, number: int
+) -> list[LogLine]:
     content, length = block
     raw = content.split(b"\n")
     if not raw[-1]:

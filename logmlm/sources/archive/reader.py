@@ -23,7 +23,7 @@ import zstandard
 
 from logmlm.config.globs import matches
 from logmlm.errors import DataError, StorageError
-from logmlm.records import LogLine
+from logmlm.records import BlankLines, LogLine, line_count
 from logmlm.sources.archive.blocks import MAX_LINE_BYTES, Block, blocks, log_lines
 from logmlm.sources.archive.zstd import ZstdReader
 from logmlm.sources.binary_check import LOOK_BYTES, no_text
@@ -127,6 +127,9 @@ def read_part(
     for line in chain.from_iterable(lines):
         if end is not None and line.start >= end:
             return
+        if end is not None and line.end > end and isinstance(line, BlankLines):
+            yield line.part(0, (end - line.start) // line.line_bytes)
+            return
         yield line
 
 
@@ -207,7 +210,7 @@ def _lines_of(
             number, found = 1, blocks(stream)
             for block in found if position else _text(found, name, is_packed(path)):
                 lines = log_lines(block, path, position, received_at, number)
-                number, position = number + len(lines), lines[-1].end
+                number, position = number + line_count(lines), lines[-1].end
                 yield lines
     except _DAMAGE as error:
         if str(error).startswith("Not a gzipped file") and not position:

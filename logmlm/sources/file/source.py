@@ -233,7 +233,7 @@ class FileSource(Steady):
         lines = []
         for line in raw:
             self.discarded["cut"] += line.cut
-            lines.append(LogLine(line.text, partition, line.start, line.end, now))
+            lines.append(line.log_line(partition, now))
         return lines
 
     def _scan_when_due(self, now: float) -> None:

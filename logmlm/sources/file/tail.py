@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, Mark
-from logmlm.sources.lines import RawLine
+from logmlm.sources.lines import RawLine, pieces
 
 CHUNK_BYTES = 64 * 1024
 COMPARED_BYTES = 64 * 1024
@@ -157,11 +157,19 @@ class Tail:
 
     def _lines(self, chunk: bytes) -> list[RawLine]:
         lines: list[RawLine] = []
-        for raw in chunk.split(b"\n")[:-1]:
-            lines.append(self._line(raw, len(raw) + 1))
+        for piece, line_bytes in pieces(chunk[: chunk.rfind(b"\n") + 1]):
+            if line_bytes:
+                lines.append(self._run(len(piece), line_bytes))
+            else:
+                lines += [self._line(raw, len(raw) + 1) for raw in piece.split(b"\n")[:-1]]
         if not lines:
             self._searched += len(chunk)
         return lines
+
+    def _run(self, length: int, line_bytes: int) -> RawLine:
+        start, self.position = self.position, self.position + length
+        self._searched = self.position
+        return RawLine("", start, self.position, False, line_bytes)
 
     def _finish_long(self, chunk: bytes) -> list[RawLine]:
         newline = chunk.find(b"\n")

@@ -242,7 +242,7 @@ class JournaldSource(Steady):
     def _line(self, raw: RawLine, now: float) -> LogLine | None:
         entry = None if raw.cut else read_entry(raw.text, self._config.max_line_bytes)
         if entry is None:
-            self.discarded["too_long" if raw.cut else "unreadable"] += 1
+            self.discarded["too_long" if raw.cut else "unreadable"] += raw.lines
             return None
         self._failures = 0
         if not self._is_next(entry, now):
