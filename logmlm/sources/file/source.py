@@ -281,7 +281,11 @@ class FileSource(Steady):
                 strangers[file_id] = path
             else:
                 self._checkpoints.see(partition, printable(path), now)
-        others = {each: path for each, path in self._beside().items() if each not in opened}
+        others = {
+            each: path
+            for each, path in self._beside().items()
+            if each not in opened and (each in strangers or each not in included)
+        }
         known = {each.file_id for each in self._following.lost()}
         done = {
             file_id
@@ -363,8 +367,9 @@ class FileSource(Steady):
             self._ended |= {partition for partition in gone if partition not in closed}
             self._orphans.clear()
             return {}
-        lost = (path for each in self._following.lost() for path in each.paths)
-        return self._discovery.rotated_beside(lost)
+        closed = self._following.closed
+        lost = [each for each in self._following.lost() if each.partition not in closed]
+        return self._discovery.rotated_beside(path for each in lost for path in each.paths)
 
     def _forget_lost(self, now: float) -> None:
         for known in self._following.lost():
