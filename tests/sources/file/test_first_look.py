@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logmlm.errors import StorageError
+from logmlm.sources.file import source as file_source
 from logmlm.sources.file.checkpoints import Checkpoints
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _scans_each_second():
+    """Hold off no look at the files because the last one took long on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_source, "SCANS_SHARE", inf)
+        yield
 
 
 @pytest.fixture
