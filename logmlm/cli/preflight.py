@@ -15,11 +15,9 @@ from typing import Any
 from logmlm.alerting.receivers import receivers
 from logmlm.config.globs import matches
 from logmlm.config.loader import read_config
-from logmlm.config.regex import LIMIT_S
-from logmlm.config.regex_analysis import is_linear
 from logmlm.config.run import RunConfig
 from logmlm.config.sources import SourceConfig
-from logmlm.config.types import FormatConfig, TrainingConfig, TrainingFile
+from logmlm.config.types import TrainingConfig, TrainingFile
 from logmlm.daemon.app import state_directory
 from logmlm.detection.manifest import FILE_NAME, Manifest
 from logmlm.detection.model_dir import check_replaceable
@@ -28,7 +26,7 @@ from logmlm.evaluation.labels import Labels
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats.registry import candidates, get_format
 from logmlm.parsing.input_check import SUSPICIOUS_SHARE
-from logmlm.parsing.keys import KeyExtractor
+from logmlm.parsing.pattern_advice import slow_patterns, slow_rules
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import LogLine, one_by_one
 from logmlm.sources.archive.reader import STDIN, expand, read_lines, refuse_empty
@@ -73,7 +71,7 @@ def validate(
     except ModelError as error:
         raise ModelError(f"{path}: 'model.path': {error}") from error
     found.append(f"model {manifest.name} in {config.model.path} is complete")
-    found += _check_running(path, config, environment)
+    found += _check_running(path, config, environment) + slow_rules(config.redact)
     return found + _check_followed(config, manifest)
 
 
@@ -93,9 +91,7 @@ def _check_training(path: Path, config: TrainingFile) -> list[str]:
         Templates(config.templates)
     with _named(path, "model.device"):
         check_device(config.model.device)
-    masks = [(mask.name, mask.pattern) for mask in config.templates.extra_masks]
-    slow = _slow_patterns(config.format, config.window.key, masks)
-    return [*_places(path, config), *slow, *_check_lines(path, config)]
+    return [*_places(path, config), *slow_patterns(config), *_check_lines(path, config)]
 
 
 def _places(path: Path, config: TrainingFile) -> list[str]:
@@ -143,27 +139,6 @@ def _check_followed(config: RunConfig, manifest: Manifest) -> list[str]:
             lines = list(islice(one_by_one(read), DETECTION_LINES))
             found += [f"{doubt} ({log})" for doubt in _doubts(reader, lines)]
     return found
-
-
-def _slow_patterns(
-    config: FormatConfig, key: str | None, masks: Sequence[tuple[str, str]]
-) -> list[str]:
-    """Return notes on patterns that are not shown to take linear time."""
-    own = {f"format.custom.{name}.pattern": each.pattern for name, each in config.custom.items()}
-    others = {f"templates.extra_masks {name}": pattern for name, pattern in masks}
-    if config.multiline is not None:
-        others["format.multiline.start_pattern"] = config.multiline.start_pattern
-        others["format.multiline.condition_pattern"] = config.multiline.condition_pattern
-    if key is not None and not KeyExtractor(key).is_name:
-        others["window.key"] = key
-    slow = {name: each for name, each in own.items() if not is_linear(each, is_anchored=True)}
-    slow |= {name: each for name, each in others.items() if not is_linear(each)}
-    return [
-        f"note: '{name}': the pattern '{pattern}' may take long on some lines; a match is given up"
-        f" after {LIMIT_S:g} s and counts as none. Avoid repetitions that can begin anywhere, or"
-        " that stand inside each other"
-        for name, pattern in slow.items()
-    ]
 
 
 def _doubts(reader: EventReader, lines: Sequence[LogLine]) -> list[str]:

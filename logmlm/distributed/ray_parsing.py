@@ -51,6 +51,7 @@ class _Part:
     packed: Packed
     read: int
     too_long: int
+    overruns: int
 
     def batch(self, log: str, before: int) -> Batch:
         """The batch as part of a log, with so many lines before the shard."""
@@ -64,7 +65,7 @@ class _Part:
                 zip(self.texts, self.places, strict=True)
             )
         ]
-        return Batch(lines, False, self.read, self.too_long)
+        return Batch(lines, False, self.read, self.too_long, self.overruns)
 
 
 _Outcome = _Part | LogmlmError | str
@@ -122,9 +123,8 @@ def _part(batch: Batch, pack: Packer) -> _Part:
     kinds = {
         place: type(line) for place, line in enumerate(batch.lines) if isinstance(line, BlankLines)
     }
-    return _Part(
-        texts, places, {**kinds}, max(times, default=0.0), packed, batch.read, batch.too_long
-    )
+    counts = batch.read, batch.too_long, batch.overruns
+    return _Part(texts, places, {**kinds}, max(times, default=0.0), packed, *counts)
 
 
 def _unpacked(

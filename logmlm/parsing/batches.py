@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from operator import attrgetter
 
+from logmlm.config.regex import overruns
 from logmlm.config.types import FormatConfig, MultilineConfig
 from logmlm.parsing.formats import RECORDS, Joiner, LineFormat, attribute, get_format
 from logmlm.parsing.keys import KeyExtractor
@@ -22,9 +23,9 @@ BATCH_LINES, BATCH_CHARS = 4_096, 4 << 20
 PIECE_LINES = 64
 """So many lines, which may be long, are read before it is looked how long they are."""
 
-Packed = tuple[list[float | None], list[str], list[str | None], dict[int, Fields | None]]
+Packed = tuple[list[float | None], list[str], list[str | None], dict[int, Fields | None], int]
 """Columns of `Found`: times, keys, and masked messages of all lines; and which lines, by their
-places, match no format, or go on in the next: these have all fields."""
+places, match no format, or go on in the next: these have all fields; and `overruns`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,14 @@ class Batch:
     """Lines of one partition in order; `last` says that the partition ends with them.
 
     They came from `read` lines, of which `too_long` were left out of the messages they belong to.
+    On `overruns` of them a pattern that joins lines was given up.
     """
 
     lines: list[LogLine]
     last: bool
     read: int
     too_long: int = 0
+    overruns: int = 0
 
 
 Packer = Callable[[Sequence[str], Sequence[float]], Packed]
@@ -53,8 +56,8 @@ class Parsing:
     masks: tuple[Pair, ...]
 
     def parser(self) -> Parser:
-        """What parses lines so, many by their shapes."""
-        return parser(*self._parts())
+        """What parses lines so, many by their shapes, and counts overruns."""
+        return _Counting(*self._parts())
 
     def packer(self) -> Packer:
         """A function that parses so, for another process."""
@@ -72,17 +75,36 @@ class Parsing:
         return get_format(self.format), KeyExtractor(self.key), Masks(self.masks)
 
 
+class _Counting:
+    """A `Parser` that says on how many texts a pattern of the user's was given up."""
+
+    def __init__(self, line_format: LineFormat, key_of: KeyExtractor, masks: Masks) -> None:
+        self._parse = parser(line_format, key_of, masks).parse
+        self._patterns = getattr(line_format, "pattern", None), key_of.pattern, *masks.patterns
+        self._counted = 0
+
+    def parse(self, texts: Sequence[str], nows: Sequence[float]) -> Found:
+        """See `Parser`."""
+        found = self._parse(texts, nows)
+        return replace(found, overruns=new) if (new := self.overruns()) else found
+
+    def overruns(self) -> int:
+        """How often it was since this was asked before."""
+        before, self._counted = self._counted, overruns(*self._patterns)
+        return self._counted - before
+
+
 class _Packer:
     """Finds out all that can be of lines, and keeps of it what can be sent."""
 
     def __init__(self, line_format: LineFormat, key_of: KeyExtractor, masks: Masks) -> None:
-        self._parse = parser(line_format, key_of, masks).parse
+        self._parser = _Counting(line_format, key_of, masks)
         self._key_of = key_of
         self._mask = masks.mask_message
 
     def pack(self, texts: Sequence[str], nows: Sequence[float]) -> Packed:
         """See `Packer`."""
-        found = self._parse(texts, nows)
+        found = self._parser.parse(texts, nows)
         odd: dict[int, Fields | None] = {}
         for place, rest in enumerate(found.rests):
             if isinstance(rest, Fields) and not rest.partial and not _has_several(rest):
@@ -96,7 +118,8 @@ class _Packer:
             elif found.masked[place] is None:
                 line = LogLine(texts[place], "", 0, 0, nows[place])
                 found.masked[place] = self._mask(rest.message(line))
-        return found.times, found.keys, found.masked, odd
+        given_up = found.overruns + self._parser.overruns()
+        return found.times, found.keys, found.masked, odd, given_up
 
 
 def _has_several(fields: Fields) -> bool:
@@ -122,11 +145,11 @@ class Again:
 
 def unpacked(packed: Packed, rest: Again) -> Found:
     """Give what `pack` found."""
-    times, keys, masked, odd = packed
+    times, keys, masked, odd, given_up = packed
     rests: list[Rest | Fields | None] = [rest] * len(times)
     for place, fields in odd.items():
         rests[place] = fields
-    return Found(times, keys, masked, rests, sorted(odd))
+    return Found(times, keys, masked, rests, sorted(odd), given_up)
 
 
 def needs_single_blank(line_format: LineFormat, joiner: Joiner | None) -> bool:
@@ -143,9 +166,14 @@ def batched(lines: Iterable[LogLine], multiline: MultilineConfig | None) -> Iter
 
 def _joined(batches: Iterable[Batch], joiner: Joiner) -> Iterator[Batch]:
     for batch in batches:
-        before = joiner.discarded.total()
+        before, given_up = joiner.discarded.total(), overruns(*joiner.patterns)
         lines = joiner.add(batch.lines) + (joiner.flush() if batch.last else [])
-        yield replace(batch, lines=lines, too_long=joiner.discarded.total() - before)
+        yield replace(
+            batch,
+            lines=lines,
+            too_long=joiner.discarded.total() - before,
+            overruns=overruns(*joiner.patterns) - given_up,
+        )
 
 
 def by_partition(lines: Iterable[LogLine]) -> Iterator[Batch]:

@@ -49,6 +49,8 @@ class Found:
     masked: list[str | None]
     rests: list[Rest | Fields | None]
     odd: list[int]
+    overruns: int = 0
+    """How often a pattern of the user's was given up on these lines."""
 
     def part(self, start: int, end: int) -> Found:
         """What was found in lines of which none is odd."""

@@ -16,6 +16,7 @@ from typing import Any
 from drain3.drain import Drain, LogCluster
 
 from logmlm.config.redaction import Redactor
+from logmlm.config.regex import overruns
 from logmlm.config.types import TemplateConfig
 from logmlm.errors import ConfigError, ModelError
 from logmlm.parsing.mask_advice import advice
@@ -144,6 +145,12 @@ class Templates:
         if not symptoms:
             return []
         return [*symptoms, advice([template.text for template in self])]
+
+    @property
+    def overruns(self) -> int:
+        """How often a mask or a redaction rule of the user's took too long, and was given up."""
+        rules = (rule.pattern for rule in self._redactor.rules)
+        return overruns(*self.masking.patterns, *rules)
 
     @property
     def masks(self) -> tuple[Pair, ...]:

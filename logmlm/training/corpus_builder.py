@@ -63,6 +63,8 @@ class Lesson:
     foreign: int = 0
     """Lines that are events by their date alone, and not of the line format."""
     cuts: Cuts | None = None
+    overruns: int = 0
+    """How often a pattern of the user's took too long on a line, and was given up."""
 
     @property
     def windows_per_day(self) -> float:
@@ -101,6 +103,7 @@ class Learner:
         self._first_event = float("inf")
         self._left_out = 0
         self._keyless = 0
+        self._overruns = 0
         self._labels_fit = False
         self._shown: list[Window] = []
 
@@ -123,6 +126,7 @@ class Learner:
         try:
             with open(self._numbers_path, "wb", opener=private_opener) as file:
                 for batch, found in parsed:
+                    self._overruns += batch.overruns + found.overruns
                     events = self._reader.add_parsed(batch, found)
                     self._keep(self._windower.add(events), file)
                     if batch.last:
@@ -154,6 +158,7 @@ class Learner:
             last_event=max(self._ends, default=0.0),
             keyless=self._keyless,
             doubts=tuple(self._reader.doubts()),
+            overruns=self._overruns + self._reader.overruns["key"] + self._templates.overruns,
             cuts=None if self._cuts is None else self._cuts.cuts().only(self._in_time()),
         )
 

@@ -21,6 +21,11 @@ def problems(lesson: Lesson, window: WindowConfig, line_format: str) -> list[str
             f"windows of {window.size} lines are cut whatever their keys, so the key '{window.key}'"
             " is not used; --window session or time goes by it"
         )
+    if lesson.overruns:
+        found.append(
+            f"matching a pattern was given up {lesson.overruns:,} times in {lesson.lines:,} lines,"
+            " as it took too long (see the notes before); there it counts as no match"
+        )
     return [*lesson.templates.problems(), *lesson.doubts, *found]
 
 

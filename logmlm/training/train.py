@@ -33,6 +33,7 @@ from logmlm.parsing.event_parser import NO_LINES
 from logmlm.parsing.formats import LineFormat, attribute, detect_format, get_format, joined
 from logmlm.parsing.parallel import Crew
 from logmlm.parsing.parsed import Found
+from logmlm.parsing.pattern_advice import slow_patterns
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import BlankLines, LogLine
 from logmlm.sources.archive.reader import refuse_damaged
@@ -94,6 +95,8 @@ def train(
     # What can't work is found before hours of reading, not after.
     check_device(config.model.device)
     labels = read_labels(config.labels)
+    for note in slow_patterns(config):
+        session.say(note)
     templates = Templates(config.templates, redactor=config.redact.redactor())
     line_format, lines = choose_format(config.format, lines, session.say)
     window, lines = choose_skew(config.window, line_format, lines, session.say)

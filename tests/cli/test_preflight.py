@@ -303,3 +303,8 @@ def test_a_pattern_that_may_backtrack_is_noted_with_its_key(write, tmp_path):
     bad = good.replace("ord-(\\d+)", "(?:\\w+\\s?)+$")
     (note,) = [said for said in check(write(bad)) if "may take long" in said]
     assert note.startswith("note: 'window.key': the pattern '(?:\\w+\\s?)+$'")
+    rules = "redact: {rules: [{name: x, pattern: '(a+)+'}]}\n"
+    for text in (good + rules, RUN + rules):
+        (note,) = [said for said in check(write(text)) if "may take long" in said]
+        assert note.startswith("note: 'redact.rules x': the pattern '(a+)+' may take long")
+        assert "replaces the whole text" in note

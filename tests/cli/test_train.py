@@ -195,6 +195,19 @@ def test_a_key_beside_a_config_of_time_windows_implies_sessions(config, tmp_path
     assert Manifest.read(tmp_path / "m").window.kind == "session"
 
 
+def test_a_pattern_that_takes_long_is_noted_and_what_was_given_up_is_counted(lines, tmp_path):
+    stamp = lines[0].partition(" INFO ")[0]
+    slow = [f"{stamp} INFO {'a' * length}!" for length in (40, 50, 60)]
+    log = write_log(tmp_path / "a.log", [*lines, *slow])
+    key = r"(req-\d+)|(?:a|aa)+\$"
+    outcome = logmlm("train", log, "--out", tmp_path / "m", *QUICK, "--key", key)
+    assert outcome.code == 0, outcome.err
+    said = outcome.err.splitlines()
+    assert said[0].startswith(f"note: 'window.key': the pattern '{key}' may take long")
+    given_up = f"matching a pattern was given up 3 times in {len(lines) + 3:,} lines"
+    assert [row for row in said if row.startswith(f"warning: {given_up}")]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -90,7 +90,7 @@ def test_a_line_has_its_key_and_its_mask_with_it(logs):
     work = work_of(logs, shard_bytes=300)
     shard = clusterparsing._cut(logs[0], work)[0][1]
     rows = [pickle.loads(row["outcome"]) for row in clusterparsing._parse([shard], work, n_(0))]  # noqa: S301  our own
-    _, keys, masked, odd = rows[0].packed
+    _, keys, masked, odd, _ = rows[0].packed
     message = rows[0].texts[0].partition(" INFO ")[2]
     assert (keys[0], message[:8], odd.get(0, "not odd")) == ("req-1000", keys[0], "not odd")
     assert masked[0] == Masks(MASKS).mask_message(message)

@@ -122,6 +122,20 @@ def learned(place, found, workers):
     return written, corpus, tuple(sorted(lesson.discarded.items())), lesson.first_event
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_patterns_that_were_given_up_are_counted_whoever_parsed(workers):
+    slow = r"(?:a|aa)+\$"
+    joined = MultilineConfig(
+        start_pattern=r"(?:b|bb)+\$", condition_pattern="^y", mode="continue_through"
+    )
+    config = FormatConfig(name="iso8601", multiline=joined)
+    texts = [f"2026-11-21T10:00:00Z INFO x {run}!" for run in ("a" * 50, "a" * 60, "b" * 50)]
+    lines = [LogLine(text, "p", place, place + 1, 0.0) for place, text in enumerate(texts)]
+    parsed = list(Crew(Parsing(config, slow, ()), workers, small=0).read(lines))
+    assert sum(found.overruns for _, found in parsed) == 2
+    assert sum(batch.overruns for batch, _ in parsed) == 1
+
+
 @pytest.mark.parametrize(("name", "multiline", "key", "given"), LOGS)
 def test_what_a_process_sends_is_all_that_parsing_finds(name, multiline, key, given):
     how = Parsing(FormatConfig(name=name, multiline=multiline), key, MASKS)
