@@ -39,11 +39,12 @@ kafka:  ## bring the Apache Kafka that the tests run against, into .cache
 soak: $(TESTED)  ## break it for hours: ROWS="kill rebalance", SCALE=0.05, SOAK=--allow-missing
 	$(OFFLINE) $(BIN)/python tests/soak/soak.py $(ROWS) --scale $(or $(SCALE),1) $(SOAK)
 
-test: lint types pytest  ## ruff, mypy, pytest with coverage
+test: lint types pytest  ## ruff, import contracts, mypy, pytest with coverage
 
 lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(TESTED)
 	$(BIN)/mypy

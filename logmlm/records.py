@@ -4,7 +4,7 @@
 
 All are frozen (those of which every window has one for the type checker alone): a later step can
 show what an earlier one saw, and never change it. Those of which every line has one are tuples,
-which are made by the thousand in one step (`frozen.made`).
+which are made by the thousand in one step (`made`).
 Times are UTC epoch seconds; surprisal is in nats, and high means odd.
 """
 
@@ -12,9 +12,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
-from logmlm.frozen import record
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as record
+else:
+
+    def record(**_: Any) -> Any:
+        """As `dataclass(frozen=True, slots=True)`, but that nothing stops who changes one.
+
+        A class that watches over itself while the program runs takes four times as long to make.
+        """
+        return dataclass(slots=True, unsafe_hash=True)
+
+
+def made(kind: type[Row], *columns: Iterable[object]) -> list[Row]:
+    """Records of a kind that is a named tuple, of all its columns; `repeat` what all share.
+
+    They end with the shortest column. It takes a third of the time of making one after the other.
+    """
+    return list(map(partial(tuple.__new__, kind), zip(*columns, strict=False)))
+
 
 ClosedBy = Literal["idle", "length", "age", "span", "end"]
 Status = Literal["firing", "resolved"]

@@ -63,8 +63,9 @@ def _opened(
 ) -> tuple[EventReader, Templates | None, Iterator[LogLine]]:
     """Return a reader, the model's templates if one is named, and the lines."""
     from logmlm.config.types import FormatConfig
+    from logmlm.detection.event_parsing import matching
     from logmlm.detection.manifest import Manifest
-    from logmlm.parsing.event_parser import EventReader, matching
+    from logmlm.parsing.event_parser import EventReader
     from logmlm.parsing.template_miner import Templates
     from logmlm.training.train import choose_format
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from logmlm.alerting.receivers import receivers
-from logmlm.config.globs import matches
+from logmlm.config.globs import is_excluded, matches
 from logmlm.config.loader import read_config
 from logmlm.config.run import RunConfig
 from logmlm.config.sources import SourceConfig
@@ -31,7 +31,7 @@ from logmlm.parsing.template_miner import Templates
 from logmlm.records import LogLine, one_by_one
 from logmlm.sources.archive.reader import STDIN, expand, read_lines, refuse_empty
 from logmlm.sources.binary_check import no_text
-from logmlm.sources.file.discovery import is_excluded, refuse_directories, refuse_files
+from logmlm.sources.file.discovery import refuse_directories, refuse_files
 from logmlm.sources.file.gzip_tail import MAGIC
 from logmlm.sources.fingerprint import HEAD_BYTES
 from logmlm.sources.journald import journalctl

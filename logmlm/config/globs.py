@@ -1,11 +1,14 @@
-"""Paths that match a pattern, with each directory below a `**` visited once."""
+"""Glob patterns: which paths one matches, and whether one leaves a path out."""
 
 from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import translate
+from functools import lru_cache
 
 _RECURSIVE = "**"
 _Id = tuple[int, int]
@@ -80,3 +83,22 @@ def _children(directory: str) -> list[tuple[str, bool]]:
             )
     except OSError:
         return []
+
+
+def is_excluded(path: str, exclude: Iterable[str]) -> bool:
+    """Whether a pattern is that of the whole path, or of its name alone."""
+    name = path.rpartition("/")[2]
+    patterns = tuple(exclude)
+    matches_glob = _any_of(patterns)
+    return (
+        path in patterns
+        or name in patterns
+        or matches_glob(path) is not None
+        or matches_glob(name) is not None
+    )
+
+
+@lru_cache(maxsize=64)
+def _any_of(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    """Compile glob patterns to one expression; with none it matches nothing."""
+    return re.compile("|".join(map(translate, patterns)) or r"(?!)").match

@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from logmlm.config.document import Location
+from logmlm.config.globs import is_excluded
 from logmlm.config.kafka import KafkaSinkConfig, KafkaSourceConfig
 from logmlm.config.run import RunConfig
 from logmlm.config.sources import FileSourceConfig
-from logmlm.sources.file.discovery import is_excluded
 
 
 def loops(config: RunConfig) -> Iterator[tuple[Location, str]]:

@@ -14,21 +14,22 @@ import numpy as np
 
 from logmlm.detection.calibration import Kind, kind_of
 from logmlm.detection.cascade import Ladder, Verdict
+from logmlm.detection.event_parsing import matching
 from logmlm.detection.known_windows import Known
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.model_dir import load_calibration, load_parts
 from logmlm.detection.model_watch import file_marks
+from logmlm.detection.seams import seams_of
 from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.surges import Judge, ScoreAll
 from logmlm.detection.window_id import is_checked, window_id
 from logmlm.detection.windows import Windower
-from logmlm.distributed.shards import seams_of
 from logmlm.errors import ModelError
 from logmlm.mlm.pretrained import load_model
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
 from logmlm.parsing.batches import Parsing
-from logmlm.parsing.event_parser import EventReader, matching
+from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.parsing.parallel import Crew
 from logmlm.parsing.template_miner import Templates

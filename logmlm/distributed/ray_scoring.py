@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logmlm.detection.event_parsing import matching
 from logmlm.detection.manifest import Manifest
+from logmlm.detection.seams import seams_of
 from logmlm.detection.surges import Judge
 from logmlm.distributed.ray_cluster import SHARD_BYTES, Row, cpus, numbers, pool, translated
 from logmlm.distributed.shards import (
@@ -28,12 +30,11 @@ from logmlm.distributed.shards import (
     cut,
     gathered,
     scattered,
-    seams_of,
     summarised,
 )
 from logmlm.distributed.window_order import Turn
 from logmlm.errors import LogmlmError
-from logmlm.parsing.event_parser import EventReader, matching, refuse_foreign, warn_of_misfits
+from logmlm.parsing.event_parser import EventReader, refuse_foreign, warn_of_misfits
 from logmlm.parsing.formats import get_format
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import Score, Window

@@ -14,7 +14,6 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, islice, pairwise
 from math import inf
@@ -22,6 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from logmlm.config.types import WindowConfig
+from logmlm.detection.seams import BORDER_LINES, Seam, first_time
 from logmlm.detection.watermark import LOOK_AHEAD, counted, host_of, is_doubtful, tolerance_of
 from logmlm.detection.window_policies import rule_of
 from logmlm.detection.windows import Windower
@@ -33,10 +33,7 @@ from logmlm.parsing.formats.assembler import OfContainers
 from logmlm.parsing.formats.timestamps import DAY_S
 from logmlm.records import NOTHING, BlankLines, Event, Fields, LogLine, Window, one_by_one
 from logmlm.sources.archive.reader import is_packed, line_start_after, read_part
-from logmlm.sources.rotation import seams
 
-BORDER_LINES = 1_000
-"""So many lines are looked at for a place to cut; where none is, the shard goes on."""
 LOOK_BACK_BYTES = 2 << 20
 """So much is read before a place where a file of a container runtime may be cut."""
 BATCH_LINES = 4_096
@@ -97,17 +94,6 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Seam:
-    """When the first line of a rotated file was written, if it goes on where another one ends.
-
-    And `goes_on`, when that of the file was that goes on where this one ends.
-    """
-
-    begins: float | None = None
-    goes_on: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Carry:
     """What lies before a shard in its file: lines, events, and the watermark there.
 
@@ -147,7 +133,7 @@ def cut(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Sha
     size = _size(path)
     if size is None or line_format is None or size <= shard_bytes:
         return [Shard(path, 0, size)]
-    borders, times = [0], _first_time(path, line_format)
+    borders, times = [0], first_time(path, line_format)
     for position in range(shard_bytes, size, shard_bytes):
         if position > borders[-1]:
             for start, time in _border(path, position, line_format):
@@ -199,21 +185,6 @@ def summarised(
     start = _start(head, _after(shard, read), calm_until, tolerance) if head else None
     size, misfits = (lines.size, lines.count, count), reader.misfits
     return Summary(*size, before, misfits, lines.warning, start)
-
-
-def seams_of(paths: Sequence[str], line_format: LineFormat) -> dict[str, Seam]:
-    """Say of files that a rotation made of one log what lies beside them.
-
-    Where the times of their first lines go back, their names mean something else.
-    """
-    files = [path for path in paths if Path(path).is_file()]
-    found: dict[str, Seam] = {}
-    for old, new in seams(files):
-        earlier, later = _first_time(old, line_format), _first_time(new, line_format)
-        if earlier and later and earlier <= later:
-            found[old] = replace(found.get(old, Seam()), goes_on=later[0])
-            found[new] = replace(found.get(new, Seam()), begins=later[0])
-    return found
 
 
 def carried(
@@ -348,16 +319,6 @@ def _size(path: str) -> int | None:
 
 def _between(path: str, borders: Sequence[int], size: int) -> list[Shard]:
     return [Shard(path, *ends) for ends in zip(borders, [*borders[1:], size], strict=True)]
-
-
-def _first_time(path: str, line_format: LineFormat) -> list[float]:
-    """The time of the first line that has one, if one is near."""
-    with suppress(DataError):  # what is no text is told when it is read
-        for line in islice(one_by_one(read_part(path)), BORDER_LINES):
-            fields = line_format.parse(line.text, line.received_at)
-            if fields is not None and fields.timestamp is not None:
-                return [fields.timestamp]
-    return []
 
 
 def _border(path: str, position: int, line_format: LineFormat) -> list[tuple[int, float]]:

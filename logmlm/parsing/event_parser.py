@@ -13,9 +13,7 @@ from typing import NamedTuple, cast
 
 from logmlm.config.regex import overruns
 from logmlm.config.types import MultilineConfig
-from logmlm.detection.manifest import Manifest
 from logmlm.errors import DataError, FormatError
-from logmlm.frozen import made
 from logmlm.parsing.batches import Batch, needs_single_blank
 from logmlm.parsing.formats import (
     ALIASES,
@@ -24,15 +22,13 @@ from logmlm.parsing.formats import (
     Joiner,
     LineFormat,
     attribute,
-    get_format,
 )
 from logmlm.parsing.input_check import SUSPICIOUS_SHARE, InputCheck
 from logmlm.parsing.keys import KeyExtractor
 from logmlm.parsing.masking import Masks
 from logmlm.parsing.parsed import Found, Parsed
 from logmlm.parsing.shape_parser import columns, parser
-from logmlm.parsing.template_miner import Templates
-from logmlm.records import Event, LogLine, Rest, line_count, one_by_one
+from logmlm.records import Event, LogLine, Rest, line_count, made, one_by_one
 
 NO_LINES = "the logs hold no lines; name a log that does"
 FEW_LINES = 4
@@ -269,16 +265,6 @@ class EventReader:
             fields = replace(fields, attributes={**fields.attributes, **known})
         key = self._key_of(fields, attribute)
         return Event(line, fields, timestamp, key, self._template_of(fields.message))
-
-
-def matching(manifest: Manifest, templates: Templates, *, finished: bool = False) -> EventReader:
-    """A reader for the line format that a model was trained on; it never learns."""
-    return EventReader(
-        *(get_format(manifest.format), manifest.window.key, templates.match),
-        manifest.format.multiline,
-        finished=finished,
-        by_mask=ByMask(templates.match_masked, templates.masking),
-    )
 
 
 def _runs(lines: Sequence[LogLine], found: Found) -> Iterator[tuple[int, int, bool]]:

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from logmlm.config.types import WindowConfig
 from logmlm.detection.parts import CutPlaces, Cuts
+from logmlm.detection.seams import seams_of
 from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.windows import Windower
-from logmlm.distributed.shards import seams_of
 from logmlm.errors import StorageError
 from logmlm.evaluation.labels import Labels
 from logmlm.mlm.corpus import Corpus

@@ -10,9 +10,9 @@ from cut_parts import BEGIN, KEY, stamp
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.daemon.pipeline import Pipeline
+from logmlm.detection.seams import seams_of
 from logmlm.detection.surges import Judge
 from logmlm.detection.windows import Windower
-from logmlm.distributed.shards import seams_of
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.records import Score, Window

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from io import BufferedIOBase
 from itertools import accumulate, count, repeat
 
-from logmlm.frozen import made
-from logmlm.records import NOTHING, LogLine
+from logmlm.records import NOTHING, LogLine, made
 from logmlm.sources.lines import MARK, RUNS, pieces
 from logmlm.system.line_text import lines_without_controls
 

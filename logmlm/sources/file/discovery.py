@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import translate
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from logmlm.config.globs import matches
+from logmlm.config.globs import is_excluded, matches
 from logmlm.errors import ConfigError
 from logmlm.sources.fingerprint import FileId
 
@@ -125,25 +123,6 @@ def kind_of(path: Path) -> str | None:
     except OSError:
         return None
     return next((name for is_kind, name in _KINDS if is_kind(mode)), None)
-
-
-def is_excluded(path: str, exclude: Iterable[str]) -> bool:
-    """Whether a pattern is that of the whole path, or of its name alone."""
-    name = path.rpartition("/")[2]
-    patterns = tuple(exclude)
-    matches_glob = _any_of(patterns)
-    return (
-        path in patterns
-        or name in patterns
-        or matches_glob(path) is not None
-        or matches_glob(name) is not None
-    )
-
-
-@lru_cache(maxsize=64)
-def _any_of(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
-    """Compile glob patterns to one expression; with none it matches nothing."""
-    return re.compile("|".join(map(translate, patterns)) or r"(?!)").match
 
 
 def beside(paths: Iterable[str], elsewhere: Iterable[str] = ()) -> dict[FileId, Path]:

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError
-from logmlm.frozen import made
-from logmlm.records import NOTHING, LogLine
+from logmlm.records import NOTHING, LogLine, made
 from logmlm.sources.base import decode
 from logmlm.system.json_message import error_text, field, message_text
 from logmlm.system.json_text import read_json
