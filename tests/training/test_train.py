@@ -24,7 +24,8 @@ from logmlm.training.train import Session, choose_format, choose_skew, read_labe
 
 WEIGHTS = "model.safetensors"
 SAVE_ALWAYS = (
-    "from logmlm.cli import main as cli; from logmlm.mlm import train; train.SAVE_EVERY_S = -1.0"
+    "from logmlm.cli import main as cli; from logmlm.mlm import trainer;"
+    " trainer.SAVE_EVERY_S = -1.0"
 )
 
 
