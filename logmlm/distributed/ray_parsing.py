@@ -50,7 +50,7 @@ class _Part:
     received_at: float
     packed: Packed
     read: int
-    too_long: int
+    discarded: Counter[str]
     overruns: int
 
     def batch(self, log: str, before: int) -> Batch:
@@ -65,7 +65,7 @@ class _Part:
                 zip(self.texts, self.places, strict=True)
             )
         ]
-        return Batch(lines, False, self.read, self.too_long, self.overruns)
+        return Batch(lines, False, self.read, self.discarded, self.overruns)
 
 
 _Outcome = _Part | LogmlmError | str
@@ -123,7 +123,7 @@ def _part(batch: Batch, pack: Packer) -> _Part:
     kinds = {
         place: type(line) for place, line in enumerate(batch.lines) if isinstance(line, BlankLines)
     }
-    counts = batch.read, batch.too_long, batch.overruns
+    counts = batch.read, batch.discarded, batch.overruns
     return _Part(texts, places, {**kinds}, max(times, default=0.0), packed, *counts)
 
 

@@ -5,8 +5,9 @@ None of it hangs on the lines before, so that any process may find it out, in an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from operator import attrgetter
 
@@ -32,14 +33,14 @@ places, match no format, or go on in the next: these have all fields; and `overr
 class Batch:
     """Lines of one partition in order; `last` says that the partition ends with them.
 
-    They came from `read` lines, of which `too_long` were left out of the messages they belong to.
-    On `overruns` of them a pattern that joins lines was given up.
+    They came from `read` lines, of which those of `discarded`, counted by reason, were left out of
+    the messages they belong to. On `overruns` of them a pattern that joins lines was given up.
     """
 
     lines: list[LogLine]
     last: bool
     read: int
-    too_long: int = 0
+    discarded: Counter[str] = field(default_factory=Counter)
     overruns: int = 0
 
 
@@ -166,12 +167,12 @@ def batched(lines: Iterable[LogLine], multiline: MultilineConfig | None) -> Iter
 
 def _joined(batches: Iterable[Batch], joiner: Joiner) -> Iterator[Batch]:
     for batch in batches:
-        before, given_up = joiner.discarded.total(), overruns(*joiner.patterns)
+        before, given_up = joiner.discarded.copy(), overruns(*joiner.patterns)
         lines = joiner.add(batch.lines) + (joiner.flush() if batch.last else [])
         yield replace(
             batch,
             lines=lines,
-            too_long=joiner.discarded.total() - before,
+            discarded=joiner.discarded - before,
             overruns=overruns(*joiner.patterns) - given_up,
         )
 

@@ -172,8 +172,8 @@ class EventReader:
         held back.
         """
         self._lines += batch.read
-        if batch.too_long:
-            self._assembler.discarded["too_long"] += batch.too_long
+        if batch.discarded:
+            self._assembler.discarded.update(batch.discarded)
         events = self._events(batch.lines, found)
         return events + (self.flush() if batch.last else [])
 

@@ -248,8 +248,25 @@ def test_parse_tells_and_counts_the_same_of_runs_as_of_single_lines(tmp_path, mo
     monkeypatch.setattr(blocks, "pieces", lambda content: [(content, 0)])
     singles = logmlm("parse", path, "--format", "iso8601")
     assert (runs.out, runs.err) == (singles.out, singles.err)
-    assert f"{path}:502: too_long" in runs.err
-    assert "warning: 602 lines left out: too_long" in runs.err
+    assert f"{path}:1: orphan_continuation" in runs.err
+    assert "too_long" not in runs.err
+    assert "warning: 602 lines left out: blank" in runs.err
+
+
+@pytest.mark.parametrize(
+    "multiline",
+    [None, MultilineConfig(start_pattern="up$", mode="halt_before", condition_pattern="on$")],
+)
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_empty_lines_that_no_event_has_room_for_are_no_misfits(tmp_path, multiline, blank):
+    texts = ["2024-01-01T00:00:00Z INFO up", *[blank] * 5_000, "2024-01-01T00:00:01Z INFO on"]
+    path = write_log(tmp_path / "a.log", texts)
+    line_format = get_format(FormatConfig(name="iso8601"))
+    reader = EventReader(line_format, None, str, multiline, finished=True)
+    events = reader.add(read_lines([str(path)], 7.0)) + reader.flush()
+    assert len(events) == 2
+    assert reader.discarded == {"blank": 5_000 - 499}
+    assert reader.misfits == (0, 501)
 
 
 def test_a_border_of_shards_is_where_it_is_without_runs(tmp_path, monkeypatch):

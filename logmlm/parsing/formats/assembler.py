@@ -276,11 +276,11 @@ class Assembler:
             kept = partition.rest.add_blank(line, self._max_lines, self._max_chars)
             self.joined += kept
             if kept < line.lines:
-                self.discarded["too_long"] += line.lines - kept
+                self.discarded["blank"] += line.lines - kept
         elif partition.rest.add(line, found, self._max_lines, self._max_chars):
             self.joined += _lines_in(line)
         else:
-            self.discarded["too_long"] += _lines_in(line)
+            self.discarded["too_long" if line.text.strip() else "blank"] += _lines_in(line)
 
 
 def _lines_in(line: LogLine) -> int:

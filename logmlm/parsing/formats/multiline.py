@@ -90,7 +90,7 @@ class Joiner:
             return
         chars = held.chars + 1 + len(line.text)
         if len(held.texts) >= self._max_lines or chars > self._max_chars:
-            self.discarded["too_long"] += 1
+            self.discarded["too_long" if line.text.strip() else "blank"] += 1
             return
         held.texts.append(line.text)
         held.chars = chars
@@ -101,7 +101,7 @@ class Joiner:
         held.texts += [""] * fitting
         held.chars += fitting
         if fitting < lines.lines:
-            self.discarded["too_long"] += lines.lines - fitting
+            self.discarded["blank"] += lines.lines - fitting
 
     def _release(self, partitions: Iterable[str]) -> list[LogLine]:
         return [self._held.pop(partition).joined() for partition in partitions]
