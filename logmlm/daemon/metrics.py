@@ -171,7 +171,7 @@ class _Reading:
         )
         about = "Lines on which a user's pattern took too long, by what the pattern is."
         self._overruns = Follower(_counter(registry, "pattern_overruns", about, "pattern"))
-        about = "Lines with a time far ahead of the lines around them, which it did not move on."
+        about = "Lines with a time far ahead of the lines around them, or of their receipt."
         self._skewed = _counter(registry, "lines_clock_skew", about)
         self._outliers: tuple[object, int] = (None, 0)
         about = "What the source has not read yet: bytes of files, records of Kafka."

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from math import inf
 
-from logmlm.detection.watermark import Outliers, host_of
+from logmlm.detection.watermark import LOOK_AHEAD, Outliers, host_of
 from logmlm.system.rfc3339 import rfc3339
 
 EVERY_S = 3600.0
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class SkewReport:
-    """Warns of lines whose times are far ahead of the lines around them, once an hour at most.
+    """Warns of lines far ahead of the lines around them, or of now, once an hour at most.
 
     `monotonic` tells seconds that go on evenly; `origin` what a partition is called.
     """
@@ -47,8 +47,10 @@ def warn_of_skew(
         return
     host = host_of(event)
     logger.warning(
-        "%d lines have a time far ahead of the lines around them, the last one %s, in %s%s;"
-        " they are scored, but no window ends by their time: set that clock right",
+        "%d lines have a time far ahead of the lines around them, or of when they came, the last"
+        " one %s, in %s%s; they are scored, but no window ends by their time, unless more than"
+        " %d come in a row: set that clock right, or name the log's time zone",
         *(count, rfc3339(event.timestamp), origin(event.line.partition)),
         f" of host {host[:MOST_CHARS]!r}" if host else "",
+        LOOK_AHEAD,
     )

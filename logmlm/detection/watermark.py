@@ -81,6 +81,9 @@ def counted_at(
 class Outliers:
     """Tells events whose clocks are wrong, and counts them.
 
+    Events from after they were received are counted too, though they may move the watermark: what
+    closes windows does not depend on when lines were read.
+
     With `is_part`, a part of a partition's events is known, and others said already how far each of
     them moves the watermark; what is still ahead of it is wrong.
     """
@@ -92,6 +95,19 @@ class Outliers:
         """The last one that was found."""
         self._is_part = is_part
 
+    def look_at(self, events: Sequence[Event]) -> None:
+        """Count those of events, in the order of reading, that are later than their receipt."""
+        if not events or self._is_part:
+            return
+        latest = events[0].line.received_at + self.tolerance
+        if max(map(_TIME, events)) > latest:
+            for event in events:
+                if self._is_early(event):
+                    self.count, self.last = self.count + 1, event
+
+    def _is_early(self, event: Event) -> bool:
+        return event.timestamp > event.line.received_at + self.tolerance
+
     def counted_at(
         self, ahead: Sequence[Event], watermark: float | None, *, is_last: bool
     ) -> float | None:
@@ -102,7 +118,7 @@ class Outliers:
         if not is_doubtful(event, watermark, self.tolerance):
             return event.timestamp
         found = counted_at(ahead, watermark, self.tolerance, is_last=is_last)
-        if found is not None and found < event.timestamp:
+        if found is not None and found < event.timestamp and not self._is_early(event):
             self.count, self.last = self.count + 1, event
         return found
 

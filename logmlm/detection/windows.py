@@ -85,6 +85,8 @@ class Windower:
     def add(self, events: Iterable[Event]) -> list[Window]:
         """Take events, and return the windows that they close, in the order of closing."""
         windows: list[Window] = []
+        events = list(events)
+        self.outliers.look_at(events)
         for name, group in groupby(events, _PARTITION):
             windows += (self._partitions.get(name) or self._started(name)).add(group)
         return windows

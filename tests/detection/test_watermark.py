@@ -59,6 +59,11 @@ def put_in(events: Sequence[Event], wrong: dict[int, Sequence[Event]]) -> list[E
     return [event(n, e.key, e.timestamp, host=host_of(e)) for n, e in enumerate(mixed)]
 
 
+def received(one: Event, at: float) -> Event:
+    """The same event, read at another time."""
+    return one._replace(line=one.line._replace(received_at=at))
+
+
 # One line from the future
 
 
@@ -97,6 +102,28 @@ def test_several_lines_from_the_future_in_a_row_are_the_same(count: int) -> None
     windows = undisturbed(SESSION, put_in(right, {200: future}))
     rest = [window for window in windows if "future" not in window.key]
     assert by_key(rest) == by_key(undisturbed(SESSION, right))
+
+
+@pytest.mark.parametrize("count", [1, LOOK_AHEAD, LOOK_AHEAD + 1, 100])
+def test_lines_from_after_their_receipt_are_counted_however_many_come_in_a_row(count: int) -> None:
+    """That changes no window: a replay is received later."""
+    right = written(busy(100))
+    future = [event(0, f"future{n}", Y2100 + n * 1000) for n in range(count)]
+    events = [received(each, 2e9) for each in put_in(right, {200: future})]
+    windower = Windower(SESSION)
+    windows = windower.add(events) + windower.close_all()
+    assert windower.outliers.count == count
+    assert windower.outliers.last is not None
+    assert windower.outliers.last.timestamp >= Y2100
+    replayed = undisturbed(SESSION, [received(each, 2 * Y2100) for each in events])
+    assert summaries(replayed) == summaries(windows)
+
+
+def test_a_log_of_another_time_zone_is_counted_and_one_that_is_a_little_ahead_is_not() -> None:
+    for ahead, expected in ((7200.0, 5), (50.0, 0), (-7200.0, 0)):
+        windower = Windower(SESSION)
+        windower.add([event(n, "a", BEGIN + n, lag=-ahead) for n in range(5)])
+        assert windower.outliers.count == expected
 
 
 def test_after_a_pause_of_the_whole_log_time_goes_on() -> None:
