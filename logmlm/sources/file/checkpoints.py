@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
+from logmlm.sources.file.starts import Start, Starts
 from logmlm.sources.fingerprint import FileId, Fingerprint, Mark, partition_name
-from logmlm.sources.starts import Start, Starts
 from logmlm.system.atomic_files import PRIVATE, write_text
 
 VERSION = 2
