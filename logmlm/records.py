@@ -4,7 +4,7 @@
 
 All are frozen (those of which every window has one for the type checker alone): a later step can
 show what an earlier one saw, and never change it. Those of which every line has one are tuples,
-which are made by the thousand in one step (`made`).
+which are made by the thousand in one step (`make_records`).
 Times are UTC epoch seconds; surprisal is in nats, and high means odd.
 """
 
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass as record
+    from dataclasses import dataclass as fast_frozen
 else:
 
-    def record(**_: Any) -> Any:
+    def fast_frozen(**_: Any) -> Any:
         """As `dataclass(frozen=True, slots=True)`, but that nothing stops who changes one.
 
         A class that watches over itself while the program runs takes four times as long to make.
@@ -29,7 +29,7 @@ else:
         return dataclass(slots=True, unsafe_hash=True)
 
 
-def made(kind: type[Row], *columns: Iterable[object]) -> list[Row]:
+def make_records(kind: type[Row], *columns: Iterable[object]) -> list[Row]:
     """Records of a kind that is a named tuple, of all its columns; `repeat` what all share.
 
     They end with the shortest column. It takes a third of the time of making one after the other.
@@ -39,18 +39,18 @@ def made(kind: type[Row], *columns: Iterable[object]) -> list[Row]:
 
 ClosedBy = Literal["idle", "length", "age", "span", "end"]
 Status = Literal["firing", "resolved"]
-Rung = Literal["known", "screened", "strided", "exact", "checked", "missed"]
+ScoringStage = Literal["known", "screened", "strided", "exact", "checked", "missed"]
 """How a window was scored: its exact numbers came with the model; one look was
 enough; exactly; one look was enough, as an exact score found; or it was not, as that found."""
 END_TOKEN = "[END]"  # noqa: S105  a word of the model's vocabulary, not a password
-UNKNOWN = ""
+UNKNOWN_TEMPLATE = ""
 """The template id of a line that matches no learned template."""
 
 
 WINDOW_RULES = 2
 """Version of the rules by which windows are made: what was reached by others says nothing. Version
 1 cut all sessions at the same multiples of their age."""
-NOTHING: Mapping[str, str] = {}
+NO_ATTRIBUTES: Mapping[str, str] = {}
 
 
 class LogLine(NamedTuple):
@@ -71,7 +71,7 @@ class LogLine(NamedTuple):
     received_at: float
     number: int = 0
     written_at: float | None = None
-    attributes: Mapping[str, str] = NOTHING
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
     is_whole: bool = False
 
 
@@ -126,7 +126,7 @@ def one_by_one(lines: Iterable[LogLine]) -> Iterator[LogLine]:
             yield line
 
 
-@record(frozen=True, slots=True)
+@fast_frozen(frozen=True, slots=True)
 class Fields:
     """What a line format found in a line.
 
@@ -148,7 +148,7 @@ class Fields:
         return self
 
 
-class Rest(Protocol):
+class DeferredFields(Protocol):
     """Finds in a line again what was not kept of it: few are ever asked."""
 
     def fields(self, line: LogLine) -> Fields:
@@ -164,28 +164,29 @@ class Event(NamedTuple):
     """A line matched to its template.
 
     `timestamp` is the line's own, or that of the line before it, or `received_at`.
-    `key` is what windows group by. `template_id` is `UNKNOWN` where nothing learned matches.
-    `found` is what was found in the line, or finds it again: it makes no two events differ.
+    `key` is what windows group by. `template_id` is `UNKNOWN_TEMPLATE` where nothing learned
+    matches. `parsed` is what was found in the line, or finds it again: it makes no two events
+    differ.
     """
 
     line: LogLine
-    found: Fields | Rest
+    parsed: Fields | DeferredFields
     timestamp: float
     key: str
     template_id: str
 
     @property
     def fields(self) -> Fields:
-        """The line's fields."""
-        found = self.found
+        """The fields that the line format found, parsed now if they were deferred."""
+        found = self.parsed
         return found if isinstance(found, Fields) else found.fields(self.line)
 
     def __eq__(self, other: object) -> bool:
-        """Whether all but `found` is the same."""
+        """Whether all but `parsed` is the same."""
         return isinstance(other, Event) and (self.line, *self[2:]) == (other.line, *other[2:])
 
     def __ne__(self, other: object) -> bool:
-        """Whether they differ; a tuple would look at `found` too."""
+        """Whether they differ; a tuple would look at `parsed` too."""
         return not self == other
 
     def __hash__(self) -> int:
@@ -193,7 +194,7 @@ class Event(NamedTuple):
         return hash((self.line.text, self.line.start, *self[2:]))
 
 
-@record(frozen=True, slots=True)
+@fast_frozen(frozen=True, slots=True)
 class Window:
     """Events of one key that are scored together, in the order of their lines.
 
@@ -229,8 +230,8 @@ class Window:
         return max(event.line.start for event in self.events)
 
 
-@record(frozen=True, slots=True)
-class Rise:
+@fast_frozen(frozen=True, slots=True)
+class SurgeState:
     """How far evidence for a surge of odd windows has risen in a partition.
 
     `level` is in nats. Windows have been odd since the event time `since`, the start of the first
@@ -243,7 +244,7 @@ class Rise:
     odd: int
 
 
-@record(frozen=True, slots=True)
+@fast_frozen(frozen=True, slots=True)
 class Score:
     """A window's score.
 
@@ -260,8 +261,8 @@ class Score:
     bag_surprisals: tuple[float, ...]
     value: float
     p_value: float
-    surge: Rise | None = None
-    rung: Rung = "exact"
+    surge: SurgeState | None = None
+    rung: ScoringStage = "exact"
 
     @property
     def is_exact(self) -> bool:
@@ -326,7 +327,7 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryResult:
     """What became of a notification: accepted, to be tried again later, or refused for good.
 
     `retry_after` is how many seconds the receiver asked to be left alone; `reason` holds no
@@ -351,8 +352,8 @@ class Checkpoint:
     safe: int
     reached: int
     watermark: float | None
-    rise: Rise | None = None
+    rise: SurgeState | None = None
 
-    def anew(self) -> Checkpoint:
+    def rewound(self) -> Checkpoint:
         """Where to read again if nothing counts as handed over before."""
         return Checkpoint(self.safe, self.safe, self.watermark)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from logmlm.detection.explanation import line_text, printable, surge_text
 from logmlm.detection.window_id import window_id
 from logmlm.parsing.formats import attribute
-from logmlm.records import END_TOKEN, UNKNOWN, Alert, Event, Expectation, Fields, Score
+from logmlm.records import END_TOKEN, UNKNOWN_TEMPLATE, Alert, Event, Expectation, Fields, Score
 from logmlm.system.rfc3339 import rfc3339
 
 ALERT_NAME = "LogAnomaly"
@@ -101,7 +101,7 @@ def redacted(
     That comes before anything is cut to its length, as half of a secret may fit no rule.
     """
     events = tuple(
-        event._replace(found=event.fields, line=event.line._replace(text=redact(event.line.text)))
+        event._replace(parsed=event.fields, line=event.line._replace(text=redact(event.line.text)))
         for event in score.window.events
     )
     window = replace(score.window, events=events, key=redact(score.window.key))
@@ -185,7 +185,7 @@ def pattern(score: Score, expectations: Sequence[Expectation]) -> str:
 
 
 def _kind(event: Event) -> str:
-    if event.template_id != UNKNOWN:
+    if event.template_id != UNKNOWN_TEMPLATE:
         return event.template_id
     return "?" + _VARIABLE.sub("#", event.fields.message[:MAX_CHARACTERS])
 

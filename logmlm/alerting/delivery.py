@@ -16,7 +16,7 @@ from logmlm.alerting.notification_builder import Parcel
 from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.store.database import Row, State
 from logmlm.errors import StorageError
-from logmlm.records import Delivery, Notification
+from logmlm.records import DeliveryResult, Notification
 
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 300.0
@@ -42,7 +42,7 @@ class Receiver:
     """
 
     name: str
-    send: Callable[[Notification], Delivery]
+    send: Callable[[Notification], DeliveryResult]
     max_retries: int = 100
     grouping: Grouping | None = None
     close: Callable[[], None] = lambda: None
@@ -91,7 +91,7 @@ class Courier:
         """Let go of the receiver."""
         self._receiver.close()
 
-    def _try(self, notification: Notification) -> Delivery:
+    def _try(self, notification: Notification) -> DeliveryResult:
         try:
             return self._receiver.send(notification)
         except StorageError:
@@ -100,9 +100,9 @@ class Courier:
             kind, at = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
             # Its text may hold a secret address.
             logger.error("sink %s failed unexpectedly: %s at %s:%s", self.name, kind, *at[:2])
-            return Delivery("later", kind)
+            return DeliveryResult("later", kind)
 
-    def _note(self, sink: Row, parcel: Parcel, delivery: Delivery, now: float) -> float:
+    def _note(self, sink: Row, parcel: Parcel, delivery: DeliveryResult, now: float) -> float:
         if delivery.outcome == "later" and parcel.attempts < self._receiver.max_retries:
             delay = backoff(sink["attempts"], self._random())
             due = now + max(delay, min(delivery.retry_after, MAX_RETRY_AFTER_S))

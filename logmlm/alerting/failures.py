@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from logmlm.records import Delivery
+from logmlm.records import DeliveryResult
 
 Reason = Literal["timeout", "unreachable", "throttled", "server_error", "client_error", "other"]
 REASONS: tuple[Reason, ...] = (
@@ -13,7 +13,7 @@ REASONS: tuple[Reason, ...] = (
 )
 
 
-def failure(delivery: Delivery) -> Reason:
+def failure(delivery: DeliveryResult) -> Reason:
     """Which of the fixed reasons a delivery failed for; its own words may hold anything."""
     status = re.match(r"HTTP (\d)(\d\d)", delivery.reason)
     if status is not None:

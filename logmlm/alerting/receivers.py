@@ -19,10 +19,10 @@ from logmlm.config.run import RunConfig
 from logmlm.config.sinks import AlertmanagerConfig
 from logmlm.config.types import Receiving
 from logmlm.errors import StorageError
-from logmlm.records import Delivery, Notification
+from logmlm.records import DeliveryResult, Notification
 
 Clock = Callable[[], float]
-Send = Callable[[Notification], Delivery]
+Send = Callable[[Notification], DeliveryResult]
 SINKS: Mapping[str, Callable[[Any, Clock, TextIO], Sink]] = MappingProxyType(
     {
         "stdout": lambda config, _, out: StdoutSink(config, out),
@@ -61,11 +61,11 @@ def receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiver]:
 def _patient(send: Send) -> Send:
     """Hold up no other receiver where standard output is closed: what waits for it waits."""
 
-    def sent(notification: Notification) -> Delivery:
+    def sent(notification: Notification) -> DeliveryResult:
         try:
             return send(notification)
         except StorageError as error:
-            return Delivery("later", str(error))
+            return DeliveryResult("later", str(error))
 
     return sent
 

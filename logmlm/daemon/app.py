@@ -309,7 +309,7 @@ def _forget_cuts_of_another_model(source: Source, digest: str, path: Path) -> No
     except (OSError, ValueError) as error:
         raise StorageError(f"can't read {path}: {error}; move it away") from error
     old = source.checkpoints()
-    source.commit({name: at.anew() for name, at in old.items()})
+    source.commit({name: at.rewound() for name, at in old.items()})
     write_json(path, _note(digest))
 
 

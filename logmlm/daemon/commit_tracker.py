@@ -64,8 +64,8 @@ class SafePoints:
         """Forget which windows were made before: another rule makes others from now on."""
         for steps in self._waiting.values():
             for step in steps:
-                step.checkpoint = step.checkpoint.anew()
-        self._settled = {name: at.anew() for name, at in self._settled.items()}
+                step.checkpoint = step.checkpoint.rewound()
+        self._settled = {name: at.rewound() for name, at in self._settled.items()}
 
     def drop(self, partitions: Collection[str]) -> None:
         """Forget partitions; whoever has them now makes their alerts again."""

@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 
 from logmlm.alerting.failures import REASONS, failure
 from logmlm.daemon.mirrored_counter import Follower
-from logmlm.records import UNKNOWN, Delivery, Notification, Score, Status, Window
+from logmlm.records import UNKNOWN_TEMPLATE, DeliveryResult, Notification, Score, Status, Window
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 VALUE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -28,7 +28,7 @@ UNKNOWN_OVER = 10_000
 STATUSES: tuple[Status, ...] = ("firing", "resolved")
 
 Judge = Callable[[Sequence[Window]], list[Score]]
-Send = Callable[[Notification], Delivery]
+Send = Callable[[Notification], DeliveryResult]
 
 
 @runtime_checkable
@@ -228,7 +228,9 @@ class _Scoring:
         for score in scores:
             self._values.observe(score.value)
             self._events += len(score.window.events)
-            self._unknown += [each.template_id for each in score.window.events].count(UNKNOWN)
+            self._unknown += [each.template_id for each in score.window.events].count(
+                UNKNOWN_TEMPLATE
+            )
         rungs = [score.rung for score in scores]
         self._windows.inc(len(windows))
         self._exact.inc(rungs.count("exact"))
@@ -285,7 +287,7 @@ class _Paging:
         for receiver in self._lying:
             self._dead.labels(receiver).set(letters.get(receiver, 0))
 
-    def count(self, receiver: str, notification: Notification, send: Send) -> Delivery:
+    def count(self, receiver: str, notification: Notification, send: Send) -> DeliveryResult:
         delivery = None
         try:
             delivery = send(notification)

@@ -151,7 +151,7 @@ class Pipeline:
         windows = hand_over(self._reader, self._windower, reader, windower)
         self._reader, self._windower, self._judge = reader, windower, judge
         self._safe.distrust()
-        self._readable = {name: at.anew() for name, at in self._readable.items()}
+        self._readable = {name: at.rewound() for name, at in self._readable.items()}
         self._handle(windows, self._clock())
         self.commit()
 

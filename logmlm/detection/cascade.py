@@ -19,7 +19,7 @@ from logmlm.detection.screening import Screen
 from logmlm.detection.surges import SurgeRule
 from logmlm.mlm.inference_batches import Window
 from logmlm.mlm.scorer import EACH, Pair, Scorer, Surprisals
-from logmlm.records import Rung
+from logmlm.records import ScoringStage
 
 KEPT_NUMBERS = 1_000_000
 """How many surprisals are kept, of windows that may come again: about 30 MB."""
@@ -38,7 +38,7 @@ class Verdict:
     bag_surprisals: tuple[float, ...]
     value: float
     p_value: float
-    rung: Rung
+    rung: ScoringStage
 
 
 class Ladder:
@@ -140,7 +140,7 @@ class Ladder:
         pairs = list(zip(in_order, self.scorer.as_bag(windows), strict=True))
         return self._verdicts(pairs, "strided")
 
-    def _verdicts(self, pairs: Sequence[Pair], rung: Rung) -> list[Verdict]:
+    def _verdicts(self, pairs: Sequence[Pair], rung: ScoringStage) -> list[Verdict]:
         return _verdicts(self.calibration, pairs, rung, self._begun)
 
 
@@ -168,7 +168,7 @@ def seen(scorer: Scorer, windows: Sequence[Window], look: Look) -> list[Pair]:
 
 
 def _verdicts(
-    calibration: Calibration, pairs: Sequence[Pair], rung: Rung, begun: bool = True
+    calibration: Calibration, pairs: Sequence[Pair], rung: ScoringStage, begun: bool = True
 ) -> list[Verdict]:
     if not pairs:
         return []

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logmlm.detection.tail_model import positive
-from logmlm.records import Rise, Score, Window
+from logmlm.records import Score, SurgeState, Window
 
 RATE_SHARE = 0.1
 """Of the false alarms asked for, the share that surges may make. As the level to wait for grows
@@ -68,7 +68,7 @@ class SurgeRule:
         p = max(p_value, self.least_p)
         return math.log(1 - ODD_SHARE + ODD_SHARE * ODD_SHAPE * p ** (ODD_SHAPE - 1))
 
-    def after(self, rise: Rise | None, score: Score) -> Rise | None:
+    def after(self, rise: SurgeState | None, score: Score) -> SurgeState | None:
         """Return the rise once this window is counted; None if nothing is left of it.
 
         An odd window that finds less than `OLD_SHARE` of its own evidence is the onset: what is
@@ -79,8 +79,8 @@ class SurgeRule:
         if level <= 0:
             return None
         if rise is None or rise.level < OLD_SHARE * bet:
-            rise = Rise(0.0, score.window.start, 0, 0)
-        return Rise(level, rise.since, rise.windows + 1, rise.odd + (bet > 0))
+            rise = SurgeState(0.0, score.window.start, 0, 0)
+        return SurgeState(level, rise.since, rise.windows + 1, rise.odd + (bet > 0))
 
     def as_dict(self) -> dict[str, float]:
         """As plain JSON."""
@@ -110,7 +110,7 @@ class Judge:
         self._score = score
         self._rule = rule
         self._exactly = exactly
-        self._rises: dict[str, Rise] = {}
+        self._rises: dict[str, SurgeState] = {}
 
     def judge(self, windows: Sequence[Window]) -> list[Score]:
         """Scores of windows, which are in the order in which they closed in each partition."""
@@ -128,11 +128,11 @@ class Judge:
         """Whether a window alarms by itself, or tells of a surge if enough is counted by then."""
         return score.is_anomaly or (self._rule is not None and self._rule.bet(score.p_value) > 0)
 
-    def rise(self, partition: str) -> Rise | None:
+    def rise(self, partition: str) -> SurgeState | None:
         """What was counted in the partition so far; None if nothing was."""
         return self._rises.get(partition)
 
-    def resume(self, partition: str, rise: Rise | None) -> None:
+    def resume(self, partition: str, rise: SurgeState | None) -> None:
         """Go on from what `rise` gave when the partition was at its checkpoint."""
         self.drop(partition)
         if rise is not None:

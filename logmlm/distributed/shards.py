@@ -31,7 +31,7 @@ from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import LineFormat
 from logmlm.parsing.formats.assembler import OfContainers
 from logmlm.parsing.formats.timestamps import DAY_S
-from logmlm.records import NOTHING, BlankLines, Event, Fields, LogLine, Window, one_by_one
+from logmlm.records import NO_ATTRIBUTES, BlankLines, Event, Fields, LogLine, Window, one_by_one
 from logmlm.sources.archive.reader import is_packed, line_start_after, read_part
 
 LOOK_BACK_BYTES = 2 << 20
@@ -365,5 +365,5 @@ def _row(event: Event, lines_before: int, host: str, watermark: float) -> Row:
 def _event(path: str, row: Row) -> Event:
     text, start, end, number, received_at, host, timestamp, key, template_id, _ = row
     line = LogLine(text, path, start, end, received_at, number)
-    attributes = {"host.name": host} if host else NOTHING
+    attributes = {"host.name": host} if host else NO_ATTRIBUTES
     return Event(line, Fields(timestamp, "", "", attributes), timestamp, key, template_id)

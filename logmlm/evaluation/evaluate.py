@@ -16,7 +16,7 @@ from logmlm.evaluation.baselines import Verdict, rule_table
 from logmlm.evaluation.labels import Labels
 from logmlm.evaluation.report import write_report
 from logmlm.evaluation.results import Evaluation, Truth, evaluate, model_verdict
-from logmlm.records import END_TOKEN, UNKNOWN, Score, Window
+from logmlm.records import END_TOKEN, UNKNOWN_TEMPLATE, Score, Window
 
 Show = Callable[[Iterable[Score]], Iterable[Score]]
 """Passes scores on and shows how many have passed."""
@@ -105,7 +105,7 @@ def _rules(detector: Detector, model: Path, windows: Sequence[Window]) -> list[V
 
 def _word(detector: Detector, template_id: str) -> str:
     """The model's word, but for a line never seen: rules can tell it from one that is rare."""
-    return template_id if template_id == UNKNOWN else detector.word(template_id)
+    return template_id if template_id == UNKNOWN_TEMPLATE else detector.word(template_id)
 
 
 def _by_key(windows: Sequence[Window]) -> list[list[int]]:

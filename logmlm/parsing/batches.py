@@ -18,7 +18,7 @@ from logmlm.parsing.keys import KeyExtractor
 from logmlm.parsing.masking import Masks, Pair
 from logmlm.parsing.parsed import Found
 from logmlm.parsing.shape_parser import Parser, parser
-from logmlm.records import Fields, LogLine, Rest, line_count, one_by_one
+from logmlm.records import DeferredFields, Fields, LogLine, line_count, one_by_one
 
 BATCH_LINES, BATCH_CHARS = 4_096, 4 << 20
 PIECE_LINES = 64
@@ -135,19 +135,19 @@ class Again:
         self._parse = line_format.parse
 
     def fields(self, line: LogLine) -> Fields:
-        """See `Rest`."""
+        """See `DeferredFields`."""
         found = self._parse(line.text, line.received_at)
         return Fields(None, "", line.text) if found is None else found
 
     def message(self, line: LogLine) -> str:
-        """See `Rest`."""
+        """See `DeferredFields`."""
         return self.fields(line).message
 
 
 def unpacked(packed: Packed, rest: Again) -> Found:
     """Give what `pack` found."""
     times, keys, masked, odd, given_up = packed
-    rests: list[Rest | Fields | None] = [rest] * len(times)
+    rests: list[DeferredFields | Fields | None] = [rest] * len(times)
     for place, fields in odd.items():
         rests[place] = fields
     return Found(times, keys, masked, rests, sorted(odd), given_up)

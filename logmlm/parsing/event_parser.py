@@ -28,7 +28,7 @@ from logmlm.parsing.keys import KeyExtractor
 from logmlm.parsing.masking import Masks
 from logmlm.parsing.parsed import Found, Parsed
 from logmlm.parsing.shape_parser import columns, parser
-from logmlm.records import Event, LogLine, Rest, line_count, made, one_by_one
+from logmlm.records import DeferredFields, Event, LogLine, line_count, make_records, one_by_one
 
 NO_LINES = "the logs hold no lines; name a log that does"
 FEW_LINES = 4
@@ -234,21 +234,26 @@ class EventReader:
         """The same, of lines of one partition of which the rest waits."""
         before, times = self._assembler.add_run(lines, found)
         templates = self._templates(lines[: len(times)], found)
-        own = made(Event, lines, found.rests, times, found.keys, templates)
+        own = make_records(Event, lines, found.rests, times, found.keys, templates)
         return [self._event(one) for one in before] + own
 
     def _templates(self, lines: Sequence[LogLine], found: Found) -> list[str]:
         """Ids for lines whose rest waits; equal masked messages are looked for but once."""
         rows = zip(lines, found.masked, found.rests, strict=False)
         if self._of_masked is None or self._masks is None:
-            return [self._template(line, masked, cast(Rest, rest)) for line, masked, rest in rows]
+            return [
+                self._template(line, masked, cast(DeferredFields, rest))
+                for line, masked, rest in rows
+            ]
         known = {m: self._of_masked(m, str) for m in set(found.masked) if m is not None}
         return [
-            self._template(line, masked, cast(Rest, rest)) if masked is None else known[masked]
+            self._template(line, masked, cast(DeferredFields, rest))
+            if masked is None
+            else known[masked]
             for line, masked, rest in rows
         ]
 
-    def _template(self, line: LogLine, masked: str | None, rest: Rest) -> str:
+    def _template(self, line: LogLine, masked: str | None, rest: DeferredFields) -> str:
         message = partial(rest.message, line)
         if masked is None or self._of_masked is None:
             return self._template_of(message())

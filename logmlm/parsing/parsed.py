@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from logmlm.records import Fields, LogLine, Rest
+from logmlm.records import DeferredFields, Fields, LogLine
 
 
 class Parsed(NamedTuple):
@@ -19,7 +19,7 @@ class Parsed(NamedTuple):
     timestamp: float | None
     key: str
     masked: str | None
-    rest: Rest
+    rest: DeferredFields
 
     @property
     def fields(self) -> Fields:
@@ -47,7 +47,7 @@ class Found:
     times: list[float | None]
     keys: list[str]
     masked: list[str | None]
-    rests: list[Rest | Fields | None]
+    rests: list[DeferredFields | Fields | None]
     odd: list[int]
     overruns: int = 0
     """How often a pattern of the user's was given up on these lines."""

@@ -23,7 +23,7 @@ from logmlm.parsing.mask_advice import advice
 from logmlm.parsing.masking import LONGEST_KNOWN, MOST_KNOWN, Masks, Pair, choose
 from logmlm.parsing.template_state import VERSION, TemplateEntry, check_state, digest_of, read_state
 from logmlm.parsing.template_tree import WILDCARD, Matcher
-from logmlm.records import UNKNOWN
+from logmlm.records import UNKNOWN_TEMPLATE
 from logmlm.system.atomic_files import write_json
 
 _EXAMPLE_LENGTH = 300
@@ -92,7 +92,7 @@ class Templates:
         self._matcher = Matcher()
         self._origins: list[_Origin] = []
         self._numbers: dict[str, int] = {}
-        self._ids = [UNKNOWN]  # by the templates' numbers, which begin with 1
+        self._ids = [UNKNOWN_TEMPLATE]  # by the templates' numbers, which begin with 1
         self._known: dict[str, int] = {}
 
     def mask(self, message: str) -> str:
@@ -100,7 +100,7 @@ class Templates:
         return self.masking.mask_message(message)
 
     def learn(self, message: str) -> str:
-        """Learn a message and return its template's id, `UNKNOWN` if it was refused.
+        """Learn a message and return its template's id, `UNKNOWN_TEMPLATE` if it was refused.
 
         The template that `match` finds at the end of learning can be another one.
         """
@@ -118,7 +118,7 @@ class Templates:
         return self._ids[number]
 
     def match(self, message: str) -> str:
-        """Return the id of the template that covers a message, `UNKNOWN` if none does.
+        """Return the id of the template that covers a message, `UNKNOWN_TEMPLATE` if none does.
 
         Changes nothing, and hangs on the templates alone.
         """

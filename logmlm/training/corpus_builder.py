@@ -31,7 +31,7 @@ from logmlm.parsing.event_parser import ByMask, EventReader
 from logmlm.parsing.formats import LineFormat
 from logmlm.parsing.parsed import Found
 from logmlm.parsing.template_miner import Templates
-from logmlm.records import UNKNOWN, Window
+from logmlm.records import UNKNOWN_TEMPLATE, Window
 from logmlm.system.atomic_files import private_opener
 
 DISTINCT_MESSAGES = 1_000_000
@@ -242,7 +242,7 @@ def _counts(numbers: npt.NDArray[np.int32], ids: Sequence[str]) -> dict[str, int
         found = np.bincount(part[part != END_NUMBER], minlength=len(ids))
         for number in np.flatnonzero(found).tolist():
             counts[ids[number]] += int(found[number])
-    counts.pop(UNKNOWN, None)
+    counts.pop(UNKNOWN_TEMPLATE, None)
     return counts
 
 

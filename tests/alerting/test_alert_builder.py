@@ -18,7 +18,7 @@ from logmlm.config.types import FormatConfig
 from logmlm.detection.window_id import window_id
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
-from logmlm.records import UNKNOWN, Expectation, Fields, LogLine, Rise
+from logmlm.records import UNKNOWN_TEMPLATE, Expectation, Fields, LogLine, SurgeState
 from logmlm.sources.journald.entry import read_entry
 
 LABELS = {"source": "file", "model": "m", "service": "s"}
@@ -164,7 +164,7 @@ def test_the_default_host_counts_only_where_no_line_names_one(said, found):
 def test_levels_from_error_up_and_status_codes_from_500_up_are_errors(level, attributes, expected):
     odd = score("ODD", "b")
     fields = Fields(None, level, "ODD", attributes)
-    events = tuple(event._replace(found=fields) for event in odd.window.events)
+    events = tuple(event._replace(parsed=fields) for event in odd.window.events)
     odd = replace(odd, value=1.5, window=replace(odd.window, events=events))
     assert severity(odd, [Expectation(0, 9.0, True, ())]) == expected
 
@@ -172,7 +172,7 @@ def test_levels_from_error_up_and_status_codes_from_500_up_are_errors(level, att
 def test_a_surge_is_of_no_one_host():
     """Its window is the last of many, and a silence of one host must not mute the others."""
     known = {"host": "web1", "service": "shop"}
-    surge = Rise(9.0, 0.0, 7, 5)
+    surge = SurgeState(9.0, 0.0, 7, 5)
     assert places(placed("plain", "ODD", attributes=[known], surge=surge, labels={})) == {}
 
 
@@ -205,7 +205,7 @@ def test_severity_asks_how_odd_the_window_is_and_whether_an_odd_line_is_an_error
 def test_an_error_line_that_is_not_odd_does_not_raise_the_severity():
     found = score("a", "ODD", value=1.0, level="ERROR")
     event = found.window.events[1]
-    odd = event._replace(found=replace(event.fields, level="INFO"))
+    odd = event._replace(parsed=replace(event.fields, level="INFO"))
     window = replace(found.window, events=(found.window.events[0], odd))
     assert severity(replace(found, window=window), explain(found)) == "info"
 
@@ -216,7 +216,7 @@ def test_an_odd_end_is_shown_as_a_line_of_its_own():
     made = alert(found, [end])
     assert made.annotations["lines"] == "  a\n  b\n> (end of window)"
     assert made.annotations["summary"] == "1 of 2 log lines are unusual: it ends after: b"
-    surge = alert(replace(found, surge=Rise(9.5, 0.0, 40, 12)), [end])
+    surge = alert(replace(found, surge=SurgeState(9.5, 0.0, 40, 12)), [end])
     assert surge.annotations["summary"].endswith("are a little unusual: it ends after: b")
     assert made.labels["severity"] == "warning"
 
@@ -265,7 +265,7 @@ def test_the_pattern_is_the_set_of_odd_templates_whatever_else():
 
 def test_a_surge_is_told_and_is_another_pattern_than_one_such_window():
     alone = score("one", "ODD two")
-    together = replace(alone, surge=Rise(9.5, 0.0, 40, 12))
+    together = replace(alone, surge=SurgeState(9.5, 0.0, 40, 12))
     made = alert(together)
     said = "12 of 40 windows since 1970-01-01T00:00:00.000Z are a little unusual"
     assert made.annotations["summary"] == f"{said}: ODD two"
@@ -278,7 +278,7 @@ def test_a_surge_is_told_and_is_another_pattern_than_one_such_window():
 def test_a_line_without_a_template_is_known_by_its_text_without_its_numbers():
     def pattern(text):
         found = score(text)
-        event = found.window.events[0]._replace(template_id=UNKNOWN)
+        event = found.window.events[0]._replace(template_id=UNKNOWN_TEMPLATE)
         found = replace(found, window=replace(found.window, events=(event,)))
         return alert(found).annotations["pattern"]
 

@@ -15,7 +15,7 @@ from logmlm.alerting.delivery import AFTERWARDS_S, Receiver, Rounds, Threads
 from logmlm.alerting.grouping import Grouping
 from logmlm.alerting.store.database import State
 from logmlm.errors import StorageError
-from logmlm.records import Delivery
+from logmlm.records import DeliveryResult
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_the_daemon_stands_http_receivers_that_refuse_hang_flood_or_lead_astray(
 
 
 def test_retries_go_on_after_a_restart_where_they_were(state):
-    receiver = Receiving(lambda _: Delivery("later", "HTTP 503", 100.0))
+    receiver = Receiving(lambda _: DeliveryResult("later", "HTTP 503", 100.0))
     office = Office(state, Receiver("r", receiver))
     office.store(1, 0.0)
     assert office.couriers[0].step(0.0) == 100.0
@@ -79,7 +79,7 @@ def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hang
 
     def send(notification):
         sent.append(notification)
-        return ACCEPTED if len(sent) < 3 else Delivery("later", "HTTP 500")
+        return ACCEPTED if len(sent) < 3 else DeliveryResult("later", "HTTP 500")
 
     office = Office(
         state,
@@ -99,7 +99,7 @@ def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hang
     wait_until(lambda: not any(t.name == "sink hangs" for t in threading.enumerate()))
 
 
-@pytest.mark.parametrize("answer", [ACCEPTED, Delivery("later", "HTTP 500")])
+@pytest.mark.parametrize("answer", [ACCEPTED, DeliveryResult("later", "HTTP 500")])
 def test_no_two_send_to_one_sink_and_the_loop_waits_for_neither(state, answer, monkeypatch):
     monkeypatch.setattr("logmlm.alerting.delivery.FIRST_RETRY_S", 0.01)
     release, sent = threading.Event(), []
@@ -185,7 +185,7 @@ def test_a_signal_to_stop_ends_the_wait_for_what_is_due(state, caplog):
 
 
 def test_what_fails_at_a_stop_stays_for_the_next_start(state):
-    office = Office(state, Receiver("r", lambda _: Delivery("later", "HTTP 500")))
+    office = Office(state, Receiver("r", lambda _: DeliveryResult("later", "HTTP 500")))
     office.store(2, time.time())
     Threads(office.couriers, time.time).close(time.time(), flush=True)
     assert state.count("queue") == 2
@@ -228,7 +228,9 @@ def test_settle_waits_for_what_is_due_and_not_for_a_receiver_that_refuses(state)
         answer.wait(60)
         return ACCEPTED
 
-    office = Office(state, Receiver("slow", slow), Receiver("no", lambda _: Delivery("later", "x")))
+    office = Office(
+        state, Receiver("slow", slow), Receiver("no", lambda _: DeliveryResult("later", "x"))
+    )
     post = Threads(office.couriers, time.time)
     office.store(3, time.time())
     post.deliver(time.time())

@@ -11,9 +11,9 @@ from logmlm.alerting.queries import retry
 from logmlm.alerting.store.database import State
 from logmlm.detection.window_id import window_id
 from logmlm.errors import StorageError
-from logmlm.records import Delivery
+from logmlm.records import DeliveryResult
 
-ACCEPTED, LATER = Delivery("accepted"), Delivery("later", "HTTP 503")
+ACCEPTED, LATER = DeliveryResult("accepted"), DeliveryResult("later", "HTTP 503")
 
 
 class Hook:
@@ -162,7 +162,10 @@ def test_jitter_halves_the_wait_at_most_and_the_wait_is_bounded():
 
 
 def test_the_receivers_wish_to_be_left_alone_is_honoured_within_bounds(desk, hook):
-    hook.answers = [Delivery("later", "HTTP 429", 30.0), Delivery("later", "HTTP 429", 1e9)]
+    hook.answers = [
+        DeliveryResult("later", "HTTP 429", 30.0),
+        DeliveryResult("later", "HTTP 429", 1e9),
+    ]
     desk.alerting.update([score("ODD")], 0.0)
     desk.alerting.deliver(0.0)
     desk.alerting.deliver(29.0)
@@ -184,7 +187,7 @@ def test_a_clock_set_back_does_not_hold_up_retries(desk, hook):
 
 
 def test_what_is_refused_goes_to_the_dead_letters_at_once(desk, hook):
-    hook.answers = [Delivery("refused", "HTTP 400 Bad Request")]
+    hook.answers = [DeliveryResult("refused", "HTTP 400 Bad Request")]
     desk.alerting.update([score("ODD"), score("ODD", first=9)], 7.0)
     desk.alerting.deliver(7.0)
     assert len(hook.sent) == 2
@@ -197,7 +200,7 @@ def test_what_is_refused_goes_to_the_dead_letters_at_once(desk, hook):
 
 
 def test_dead_letters_are_counted_for_each_sink_as_they_come_and_go(make_desk):
-    refusing = Hook(*[Delivery("refused", "HTTP 400")] * 3)
+    refusing = Hook(*[DeliveryResult("refused", "HTTP 400")] * 3)
     desk = make_desk(good=Hook(), bad=refusing)
     assert desk.alerting.dead() == {}
     for number in range(3):
@@ -297,7 +300,10 @@ def test_update_tells_which_alerts_there_are_and_stores_each_once(desk, hook):
 
 
 def test_one_receiver_is_enough_to_settle_an_alert_and_all_dead_letters_are_too(make_desk):
-    bad, worse = Hook(Delivery("refused", "HTTP 400")), Hook(LATER, Delivery("refused", "HTTP 400"))
+    bad, worse = (
+        Hook(DeliveryResult("refused", "HTTP 400")),
+        Hook(LATER, DeliveryResult("refused", "HTTP 400")),
+    )
     desk = make_desk(bad=bad, worse=worse)
     (made,) = desk.alerting.update([score("ODD")], 0.0)
     desk.alerting.deliver(0.0)

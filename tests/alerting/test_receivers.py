@@ -11,7 +11,7 @@ from logmlm.config.alerting import GROUP_BY
 from logmlm.config.run import RunConfig
 from logmlm.config.sinks import SinkConfig
 from logmlm.errors import ConfigError, StorageError
-from logmlm.records import Delivery
+from logmlm.records import DeliveryResult
 
 
 def made(*sinks, out=None, **alerting):
@@ -60,7 +60,7 @@ def test_a_closed_standard_output_holds_up_no_other_and_ends_who_has_no_other(tm
     with pytest.raises(StorageError, match=gone):
         only.send(notice)
     out, file = made({"stdout": {}}, {"file": {"path": tmp_path / "a"}}, out=Closed())
-    assert out.send(notice) == Delivery("later", gone)
+    assert out.send(notice) == DeliveryResult("later", gone)
     assert file.send(notice).outcome == "accepted"
 
 

@@ -16,7 +16,7 @@ from logmlm.alerting.dispatcher import Alerting
 from logmlm.alerting.grouping import Grouping
 from logmlm.alerting.store.database import State
 from logmlm.evaluation.labels import Labels
-from logmlm.records import Delivery
+from logmlm.records import DeliveryResult
 
 ODD, ERROR = "ODD one", "ODD two"
 
@@ -46,12 +46,12 @@ class Daemon:
 
     def good(self, notification):
         self.sent += notification.alerts
-        return Delivery("accepted")
+        return DeliveryResult("accepted")
 
     def bad(self, notification):
         if not self.refusing:
             return self.good(notification)
-        return Delivery("refused", "HTTP 401 Unauthorized")
+        return DeliveryResult("refused", "HTTP 401 Unauthorized")
 
 
 class Odd:

@@ -14,7 +14,7 @@ from metrics_parts import Clock, series, worked
 
 from logmlm.alerting.failures import REASONS, failure
 from logmlm.daemon.metrics import UNKNOWN_OVER, Metrics
-from logmlm.records import Delivery, Event, Notification, Score, Window
+from logmlm.records import DeliveryResult, Event, Notification, Score, Window
 
 
 @pytest.fixture
@@ -28,7 +28,13 @@ def metrics(clock):
 
 
 def test_an_end_is_counted_where_a_receiver_was_told_of_it(metrics):
-    found = iter([Delivery("later", "HTTP 503 Busy"), Delivery("accepted"), Delivery("accepted")])
+    found = iter(
+        [
+            DeliveryResult("later", "HTTP 503 Busy"),
+            DeliveryResult("accepted"),
+            DeliveryResult("accepted"),
+        ]
+    )
     send = metrics.counted("hook", lambda _: next(found))
     for status in ("resolved", "resolved", "firing"):
         send(Notification("g", status, (None, None)))
@@ -48,7 +54,7 @@ def test_a_try_that_ends_in_an_error_is_counted_as_failed(metrics):
 def test_a_receiver_that_went_while_a_try_was_on_its_way_leaves_no_series(metrics):
     def goes(_):
         metrics.waiting({})
-        return Delivery("later", "ReadTimeout")
+        return DeliveryResult("later", "ReadTimeout")
 
     metrics.counted("old", goes)(None)
     assert 'receiver="old"' in metrics.exposition().decode()
@@ -57,7 +63,7 @@ def test_a_receiver_that_went_while_a_try_was_on_its_way_leaves_no_series(metric
 
 
 def test_dead_letters_are_told_also_of_a_receiver_that_is_gone_until_there_are_none(metrics):
-    metrics.counted("hook", lambda _: Delivery("accepted"))
+    metrics.counted("hook", lambda _: DeliveryResult("accepted"))
     metrics.dead({"gone": 3})
     assert metrics.value("dead_letters", receiver="gone") == 3
     assert 'logmlm_dead_letters{receiver="hook"} 0.0' in metrics.exposition().decode()
@@ -68,7 +74,7 @@ def test_dead_letters_are_told_also_of_a_receiver_that_is_gone_until_there_are_n
 
 def test_receivers_that_are_gone_are_in_no_series(metrics):
     for name in ("old", "new"):
-        metrics.counted(name, lambda _: Delivery("later", "HTTP 503 Busy"))(None)
+        metrics.counted(name, lambda _: DeliveryResult("later", "HTTP 503 Busy"))(None)
     metrics.waiting({"old": 5, "new": 0})
     metrics.waiting({"new": 1})
     text = metrics.exposition().decode()
@@ -190,7 +196,7 @@ def test_what_is_on_its_way_is_not_counted_as_sent(metrics):
 
     def send(_):
         seen.append(metrics.value("notifications_total", receiver="hook"))
-        return Delivery("accepted")
+        return DeliveryResult("accepted")
 
     notice = SimpleNamespace(status="firing")
     metrics.counted("hook", send)(notice)
@@ -237,7 +243,7 @@ def test_scoring_that_finds_no_windows_leaves_the_ratio(metrics):
 def test_what_was_scored_and_delivered_comes_back_as_it_was(metrics):
     scores = [scored(2, 0)]
     assert metrics.timed(lambda _: scores)([None]) is scores
-    accepted = Delivery("accepted")
+    accepted = DeliveryResult("accepted")
     assert metrics.counted("r", lambda _: accepted)(Notification("g", "firing", ())) is accepted
     assert metrics.value("notifications_total", receiver="r") == 1
 
@@ -245,14 +251,14 @@ def test_what_was_scored_and_delivered_comes_back_as_it_was(metrics):
 @pytest.mark.parametrize(
     ("delivery", "reason"),
     [
-        (Delivery("later", "HTTP 429 Too Many Requests"), "throttled"),
-        (Delivery("later", "HTTP 503"), "server_error"),
-        (Delivery("refused", "HTTP 401 Unauthorized"), "client_error"),
-        (Delivery("refused", "HTTP 302 Found"), "other"),
-        (Delivery("later", "ConnectTimeout"), "timeout"),
-        (Delivery("later", "ReadTimeout"), "timeout"),
-        (Delivery("later", "ConnectionError"), "unreachable"),
-        (Delivery("refused", "a secret path /x/y"), "other"),
+        (DeliveryResult("later", "HTTP 429 Too Many Requests"), "throttled"),
+        (DeliveryResult("later", "HTTP 503"), "server_error"),
+        (DeliveryResult("refused", "HTTP 401 Unauthorized"), "client_error"),
+        (DeliveryResult("refused", "HTTP 302 Found"), "other"),
+        (DeliveryResult("later", "ConnectTimeout"), "timeout"),
+        (DeliveryResult("later", "ReadTimeout"), "timeout"),
+        (DeliveryResult("later", "ConnectionError"), "unreachable"),
+        (DeliveryResult("refused", "a secret path /x/y"), "other"),
     ],
 )
 def test_a_failure_has_one_of_the_fixed_reasons(delivery, reason):
@@ -261,4 +267,4 @@ def test_a_failure_has_one_of_the_fixed_reasons(delivery, reason):
 
 @given(st.text(), st.sampled_from(["later", "refused"]))
 def test_no_words_of_a_receiver_become_a_label(text, outcome):
-    assert failure(Delivery(outcome, text)) in REASONS
+    assert failure(DeliveryResult(outcome, text)) in REASONS

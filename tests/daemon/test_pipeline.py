@@ -187,7 +187,7 @@ def test_a_surge_goes_on_after_a_restart_as_if_nothing_had_been_interrupted():
     assert run(first) == [("surge", 8)]
     assert first.at["p"].rise is not None
     assert run(ListSource([], batches[7:], first.at)) == [("surge", 18)]
-    forgotten = ListSource([], batches[7:], {"p": first.at["p"].anew()})
+    forgotten = ListSource([], batches[7:], {"p": first.at["p"].rewound()})
     assert run(forgotten) == [("surge", 22)]
 
 

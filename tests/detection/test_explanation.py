@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.detection.explanation import LINE_CHARACTERS, line_text, printable, render
-from logmlm.records import Expectation, Rise
+from logmlm.records import Expectation, SurgeState
 
 
 def expectations(found, odd):
@@ -34,7 +34,7 @@ def test_an_odd_line_is_marked_and_what_was_expected_stands_below_it():
 
 
 def test_a_window_that_alarms_with_those_before_it_says_so():
-    found = replace(score(["first"]), surge=Rise(9.5, 1_714_979_200.5, 40, 12))
+    found = replace(score(["first"]), surge=SurgeState(9.5, 1_714_979_200.5, 40, 12))
     assert render(found, expectations(found, {0})).splitlines()[1] == (
         "It alarms with those before it: 12 of 40 windows since 2024-05-06T07:06:40.500Z are a"
         " little unusual."

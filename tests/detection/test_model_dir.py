@@ -105,7 +105,7 @@ with replaced(Path(sys.argv[1])) as fresh:
 """
 
 
-def replacing(model, number):
+def killed_while_replacing(model, number):
     """A process that sends itself that signal when the old model is away and the new not there."""
     return subprocess.Popen([sys.executable, "-c", STOPPED, model, str(int(number))])
 
@@ -117,7 +117,7 @@ def test_a_model_is_opened_after_a_kill_between_the_old_one_and_the_new(
     model = tmp_path / "model"
     shutil.copytree(trained.model, model)
     (tmp_path / "link").symlink_to(model)
-    assert replacing(model, signal.SIGKILL).wait() == -signal.SIGKILL
+    assert killed_while_replacing(model, signal.SIGKILL).wait() == -signal.SIGKILL
     assert names(tmp_path) == [".model.new", ".model.old", "link"]
     found = Manifest.read(model if through == "path" else tmp_path / "link")
     assert found == Manifest.read(trained.model)
@@ -131,7 +131,7 @@ def test_a_model_is_opened_after_a_kill_between_the_old_one_and_the_new(
 def test_a_training_that_begins_brings_a_killed_ones_model_back(trained, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(trained.model, model)
-    assert replacing(model, signal.SIGKILL).wait() == -signal.SIGKILL
+    assert killed_while_replacing(model, signal.SIGKILL).wait() == -signal.SIGKILL
     (tmp_path / "short.log").write_text("one line\n")
     outcome = logmlm("train", tmp_path / "short.log", "--out", model, "--format", "plain")
     assert outcome.code == 65
@@ -139,7 +139,7 @@ def test_a_training_that_begins_brings_a_killed_ones_model_back(trained, tmp_pat
 
 
 def test_who_opens_a_model_while_it_is_replaced_waits_for_the_new_one(model):
-    process = replacing(model, signal.SIGSTOP)
+    process = killed_while_replacing(model, signal.SIGSTOP)
     os.waitpid(process.pid, os.WUNTRACED)
     assert names(model.parent) == [".model.new", ".model.old"]
     restored = []

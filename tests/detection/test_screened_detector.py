@@ -11,7 +11,7 @@ from logmlm.daemon.metrics import Metrics
 from logmlm.detection import window_id as windowid
 from logmlm.detection.detector import Detector
 from logmlm.detection.model_dir import load_calibration
-from logmlm.records import Rise
+from logmlm.records import SurgeState
 from logmlm.sources.archive.reader import read_lines
 
 
@@ -94,7 +94,7 @@ def test_what_is_checked_is_counted(detector, windows, monkeypatch):
 
 def test_an_alert_of_a_surge_has_exact_numbers(detector, exact, windows):
     let_pass = next(score for score in detector.score(windows) if score.rung == "screened")
-    rise = Rise(3.0, let_pass.window.end, 2, 1)
+    rise = SurgeState(3.0, let_pass.window.end, 2, 1)
     found = detector.exactly(replace(let_pass, value=1.5, surge=rise))
     (one,) = exact.score([let_pass.window])
     assert (found.rung, found.surge, found.value) == ("exact", rise, 1.5)

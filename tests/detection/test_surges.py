@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from logmlm.detection.calibration import Calibration
 from logmlm.detection.surges import RATE_SHARE, Judge, SurgeRule
-from logmlm.records import Rise
+from logmlm.records import SurgeState
 
 RULE = SurgeRule(math.log(1000), 0.001)
 
@@ -80,8 +80,12 @@ def test_the_window_at_which_the_level_is_reached_alarms_and_counting_begins_ane
     assert [place for place, score in enumerate(scores) if score.is_anomaly] == [9]
     first = scores[9]
     assert first.value == pytest.approx(8 * RULE.bet(0.01) / RULE.threshold)
-    assert first.surge == Rise(pytest.approx(8 * RULE.bet(0.01)), scores[2].window.start, 8, 8)
-    assert judge.rise("p") == Rise(pytest.approx(RULE.bet(0.01)), scores[10].window.start, 1, 1)
+    assert first.surge == SurgeState(
+        pytest.approx(8 * RULE.bet(0.01)), scores[2].window.start, 8, 8
+    )
+    assert judge.rise("p") == SurgeState(
+        pytest.approx(RULE.bet(0.01)), scores[10].window.start, 1, 1
+    )
     assert all(score.surge is None for score in scores if score is not first)
 
 

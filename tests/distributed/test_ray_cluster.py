@@ -17,7 +17,7 @@ from logmlm.detection.detector import Detector
 from logmlm.detection.manifest import Manifest
 from logmlm.distributed import ray_parsing as clusterparsing
 from logmlm.errors import DataError, LogmlmError, UnreachableError, UsageError
-from logmlm.records import Rise
+from logmlm.records import SurgeState
 from logmlm.sources.archive.reader import read_lines
 from logmlm.training.train import Session, train
 
@@ -61,7 +61,7 @@ def told(found):
         window = one.window
         name = (window.partition, window.key, window.first_position)
         events = [(e.line.number, e.line.text, e.timestamp, e.template_id) for e in window.events]
-        rise = one.surge or Rise(0.0, 0.0, 0, 0)
+        rise = one.surge or SurgeState(0.0, 0.0, 0, 0)
         surge = (rise.since, rise.windows, rise.odd)
         shown[name] = (window.closed_by, window.complete, events, surge, one.rung)
         numbers[name] = [one.value, one.p_value, rise.level, *one.surprisals, *one.bag_surprisals]

@@ -8,7 +8,7 @@ import pytest
 from logmlm.errors import DataError
 from logmlm.evaluation.evaluate import _word, assess
 from logmlm.evaluation.labels import Labels
-from logmlm.records import UNKNOWN
+from logmlm.records import UNKNOWN_TEMPLATE
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,8 @@ def test_the_rules_judge_the_same_windows(assessment, windows):
 
 def test_rules_can_tell_a_line_never_seen_from_a_rare_one(detector):
     known = next(iter(detector.templates)).id
-    words = [_word(detector, template) for template in (known, "rare", UNKNOWN)]
-    assert words == [known, "[UNK]", UNKNOWN]
+    words = [_word(detector, template) for template in (known, "rare", UNKNOWN_TEMPLATE)]
+    assert words == [known, "[UNK]", UNKNOWN_TEMPLATE]
 
 
 def test_the_models_language_is_measured_on_windows_that_are_not_labelled(

@@ -6,7 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from drain3.masking import LogMasker, MaskingInstruction
+from drain3.masking import LogMasker as DrainMasker
+from drain3.masking import MaskingInstruction
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -63,7 +64,7 @@ def plainly_masked(pairs, text):
     """The patterns one after the other, as Drain3 applies them; between what is kept."""
     keeps = [re.compile(pattern) for _, pattern in pairs if "?P<keep>" in pattern]
     rest = [MaskingInstruction(p, name) for name, p in pairs if "?P<keep>" not in p]
-    masker = LogMasker(rest, "<", ">")
+    masker = DrainMasker(rest, "<", ">")
 
     def parts(text, keeps):
         if not keeps:

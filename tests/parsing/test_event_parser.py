@@ -141,7 +141,7 @@ def test_events_of_many_lines_at_once_are_those_of_one_line_at_a_time(name, fini
     found = at_once.add(lines) + at_once.flush()
     assert (found, at_once.discarded) == (expected, one_by_one.discarded)
     assert [event.fields for event in found] == [event.fields for event in expected]
-    assert [event.found for event in found].count(None) == 0
+    assert [event.parsed for event in found].count(None) == 0
 
 
 def test_logs_whose_lines_all_have_dates_and_none_the_models_format_are_refused():

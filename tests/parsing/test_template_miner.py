@@ -17,7 +17,7 @@ from logmlm.config.types import MaskConfig, TemplateConfig
 from logmlm.errors import ConfigError, ModelError, StorageError
 from logmlm.parsing.template_miner import Templates, template_id
 from logmlm.parsing.template_state import digest_of
-from logmlm.records import UNKNOWN
+from logmlm.records import UNKNOWN_TEMPLATE
 
 HERE = Path(__file__).parents[1]
 DATA = Path(os.environ.get("LOGMLM_DATA", HERE.parents[1] / "shared/data")) / "loghub2k"
@@ -61,8 +61,8 @@ def test_lines_that_differ_in_a_word_share_a_template(ssh: Templates) -> None:
 def test_an_unseen_value_matches_and_another_line_is_unknown(ssh: Templates) -> None:
     first, _ = ssh
     assert ssh.match("Failed password for zoe from 10.9.9.9 port 1 ssh2") == first.id
-    assert ssh.match("Failed password for zoe") == UNKNOWN
-    assert ssh.match("") == UNKNOWN
+    assert ssh.match("Failed password for zoe") == UNKNOWN_TEMPLATE
+    assert ssh.match("") == UNKNOWN_TEMPLATE
 
 
 def test_matching_changes_nothing(ssh: Templates) -> None:
@@ -91,7 +91,7 @@ def test_a_taken_id_is_made_longer() -> None:
 
 
 def test_get_of_an_unknown_id_is_none(ssh: Templates) -> None:
-    assert ssh.get(UNKNOWN) is None
+    assert ssh.get(UNKNOWN_TEMPLATE) is None
 
 
 def test_only_the_first_line_of_a_message_is_a_template_and_the_example_is_cut() -> None:
@@ -127,7 +127,7 @@ def test_a_full_tree_still_widens_but_refuses_what_fits_nothing() -> None:
     templates = Templates(config)
     first = templates.learn("user ann left")
     assert templates.learn("user bob left") == first
-    assert templates.learn("disk full") == UNKNOWN
+    assert templates.learn("disk full") == UNKNOWN_TEMPLATE
     assert templates.match("user zoe left") == first
     assert (len(templates), templates.lines, templates.refused) == (1, 3, 1)
     assert "1 of 3 lines were refused" in templates.problems()[0]
@@ -159,10 +159,10 @@ def test_a_line_that_was_learned_always_matches_again(
     config: TemplateConfig, lines: list[str]
 ) -> None:
     templates = Templates(config)
-    taken = [line for line in lines if templates.learn(line) != UNKNOWN]
+    taken = [line for line in lines if templates.learn(line) != UNKNOWN_TEMPLATE]
     again = Templates.load(json.loads(json.dumps(templates.dump())))
     for line in taken:
-        assert templates.match(line) != UNKNOWN
+        assert templates.match(line) != UNKNOWN_TEMPLATE
         assert again.match(line) == templates.match(line)
     assert len(templates) <= config.max_templates
     assert templates.refused == len(lines) - len(taken)
@@ -175,7 +175,7 @@ def test_learning_the_same_lines_again_changes_nothing_but_counts(
     config: TemplateConfig, lines: list[str]
 ) -> None:
     templates = Templates(config)
-    taken = [line for line in lines if templates.learn(line) != UNKNOWN]
+    taken = [line for line in lines if templates.learn(line) != UNKNOWN_TEMPLATE]
     before = [(template.id, template.text) for template in templates]
     assert [templates.learn(line) for line in taken] == [templates.match(line) for line in taken]
     assert [(template.id, template.text) for template in templates] == before

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from daemon_parts import explain, score
 
 from logmlm.alerting.alert_builder import make_alert
-from logmlm.records import UNKNOWN
+from logmlm.records import UNKNOWN_TEMPLATE
 
 
 class Call(NamedTuple):
@@ -70,7 +70,7 @@ def served(*answers, certificate=None, keep=lambda call: call):
 def alert(*texts, labels=None, **changes):
     """An alert of a window with these lines, none of which has a template."""
     found = score(*(texts or ("one", "ODD")), **changes)
-    events = tuple(each._replace(template_id=UNKNOWN) for each in found.window.events)
+    events = tuple(each._replace(template_id=UNKNOWN_TEMPLATE) for each in found.window.events)
     found = replace(found, window=replace(found.window, events=events))
     every = {"source": "file", "model": "m"} | (labels or {})
     return make_alert(

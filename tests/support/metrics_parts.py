@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import daemon_parts
 from prometheus_client.parser import text_string_to_metric_families
 
-from logmlm.records import Delivery
+from logmlm.records import DeliveryResult
 
 
 class Clock:
@@ -34,7 +34,7 @@ def worked(metrics):
     metrics.committed()
     metrics.model("m", "0123456789abcdef", 12)
     metrics.timed(lambda _: [daemon_parts.score("a", value=1.5)])([None])
-    metrics.counted("hook", lambda _: Delivery("later", "HTTP 503 Busy"))(None)
+    metrics.counted("hook", lambda _: DeliveryResult("later", "HTTP 503 Busy"))(None)
     metrics.alert("firing")
     metrics.waiting({"hook": 3})
     metrics.dead({"hook": 2})

@@ -11,7 +11,7 @@ from typing import Any
 
 from logmlm.alerting.sinks.http import Poster
 from logmlm.config.sinks import AlertmanagerConfig
-from logmlm.records import Alert, Delivery, Notification
+from logmlm.records import Alert, DeliveryResult, Notification
 from logmlm.system.rfc3339 import rfc3339
 
 RESOLVED_FOR_S = 300.0
@@ -37,7 +37,7 @@ class AlertmanagerSink:
         self._lives_s = 5 * config.resend_interval
         self._poster = Poster(config, clock=clock, path="/api/v2/alerts")
 
-    def send(self, notification: Notification) -> Delivery:
+    def send(self, notification: Notification) -> DeliveryResult:
         """Post once, in bounded time."""
         alerts = [self._alert(alert) for alert in notification.alerts]
         return self._poster.post(json.dumps(alerts).encode())

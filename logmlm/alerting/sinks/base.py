@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from logmlm.records import Alert, Delivery, Notification
+from logmlm.records import Alert, DeliveryResult, Notification
 from logmlm.system.json_text import dump_json
 from logmlm.system.rfc3339 import rfc3339
 
@@ -15,7 +15,7 @@ class Sink(Protocol):
     name: str
     """The receiver's name; its queue of alerts is kept under it."""
 
-    def send(self, notification: Notification) -> Delivery:
+    def send(self, notification: Notification) -> DeliveryResult:
         """Try once, in bounded time; a receiver out of reach is `later`, never an error.
 
         Raises:

@@ -6,7 +6,7 @@ import os
 
 from logmlm.alerting.sinks.base import json_line
 from logmlm.config.sinks import AlertFileConfig
-from logmlm.records import Delivery, Notification
+from logmlm.records import DeliveryResult, Notification
 
 
 class FileSink:
@@ -20,7 +20,7 @@ class FileSink:
         self.name = config.name
         self._path = config.path
 
-    def send(self, notification: Notification) -> Delivery:
+    def send(self, notification: Notification) -> DeliveryResult:
         """Append the alerts."""
         lines = "".join(json_line(alert) + "\n" for alert in notification.alerts)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -31,8 +31,8 @@ class FileSink:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            return Delivery("later", f"can't write the file: {error.strerror}")
-        return Delivery("accepted")
+            return DeliveryResult("later", f"can't write the file: {error.strerror}")
+        return DeliveryResult("accepted")
 
     def close(self) -> None:
         """Do nothing: the file is open only while it is written."""

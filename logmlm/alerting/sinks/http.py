@@ -17,7 +17,7 @@ from requests.utils import get_auth_from_url
 
 from logmlm.config.sinks import HttpConfig, TlsConfig, check_url
 from logmlm.errors import ConfigError
-from logmlm.records import Delivery
+from logmlm.records import DeliveryResult
 from logmlm.system.http_client import BoundedSession
 from logmlm.system.secret_file import read_secret
 
@@ -56,7 +56,7 @@ class Poster:
         self._session = BoundedSession()
         self._verify, self._session.cert = _certificates(config)
 
-    def post(self, body: bytes) -> Delivery:
+    def post(self, body: bytes) -> DeliveryResult:
         """Post once; never longer than the connection's and the answer's timeout together.
 
         An answer that can't be understood is one that did not come.
@@ -74,7 +74,7 @@ class Poster:
                 verify=self._verify,
             )
         except OSError as error:  # the base of RequestException, and what a lost CA file raises
-            return Delivery("later", _reason(error))
+            return DeliveryResult("later", _reason(error))
         with response:
             return self._delivery(response)
 
@@ -90,14 +90,14 @@ class Poster:
         request.headers.update(self._headers)
         return request
 
-    def _delivery(self, response: requests.Response) -> Delivery:
+    def _delivery(self, response: requests.Response) -> DeliveryResult:
         status = response.status_code
         reason = f"HTTP {status} {response.reason or ''}".strip()
         if response.ok and status < HTTPStatus.MULTIPLE_CHOICES:
-            return Delivery("accepted")
+            return DeliveryResult("accepted")
         if status in _RETRIED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Delivery("later", reason, self._retry_after(response.headers))
-        return Delivery("refused", reason)
+            return DeliveryResult("later", reason, self._retry_after(response.headers))
+        return DeliveryResult("refused", reason)
 
     def _retry_after(self, headers: Mapping[str, str]) -> float:
         text = headers.get("Retry-After", "").strip()

@@ -16,7 +16,7 @@ from kafka.errors import (
 from logmlm.alerting.sinks.webhook import payload
 from logmlm.config.kafka import KafkaSinkConfig
 from logmlm.errors import UnreachableError
-from logmlm.records import Alert, Delivery, Notification
+from logmlm.records import Alert, DeliveryResult, Notification
 from logmlm.system.json_text import dump_json
 from logmlm.system.kafka import KAFKA, Clients, LibraryLog, client_options, connect, let_go
 
@@ -50,7 +50,7 @@ class KafkaSink:
         self._clients = clients
         self._producer: Any = None
 
-    def send(self, notification: Notification) -> Delivery:
+    def send(self, notification: Notification) -> DeliveryResult:
         """Write the alerts; never longer than the connection's and the answer's timeout."""
         try:
             producer = self._open()
@@ -61,13 +61,15 @@ class KafkaSink:
             for future in sent:
                 future.get(self._config.timeout)
         except _REFUSED as error:
-            return Delivery("refused", type(error).__name__)
+            return DeliveryResult("refused", type(error).__name__)
         except UnreachableError as error:
-            return Delivery("later", str(error))
+            return DeliveryResult("later", str(error))
         except KafkaError as error:
             self.close()
-            return Delivery("later", f"{type(error).__name__}: {LibraryLog.attached().cause()}")
-        return Delivery("accepted")
+            return DeliveryResult(
+                "later", f"{type(error).__name__}: {LibraryLog.attached().cause()}"
+            )
+        return DeliveryResult("accepted")
 
     def close(self) -> None:
         """Let go of the connection."""

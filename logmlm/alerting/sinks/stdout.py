@@ -9,7 +9,7 @@ from logmlm.alerting.sinks.base import json_line
 from logmlm.config.sinks import StdoutConfig
 from logmlm.detection.explanation import printable
 from logmlm.errors import StorageError
-from logmlm.records import Alert, Delivery, Notification
+from logmlm.records import Alert, DeliveryResult, Notification
 from logmlm.system.json_text import Writer
 from logmlm.system.rfc3339 import rfc3339
 
@@ -29,7 +29,7 @@ class StdoutSink:
         self._writer = Writer(out)
         self._render = json_line if config.format == "json" else self._as_text
 
-    def send(self, notification: Notification) -> Delivery:
+    def send(self, notification: Notification) -> DeliveryResult:
         """Write the alerts.
 
         Raises:
@@ -43,7 +43,7 @@ class StdoutSink:
             self._out.flush()
         except OSError as error:
             raise StorageError(f"can't write to standard output: {error.strerror}") from error
-        return Delivery("accepted")
+        return DeliveryResult("accepted")
 
     def close(self) -> None:
         """Do nothing: standard output belongs to the process."""

@@ -14,7 +14,7 @@ from typing import Any
 from logmlm.alerting.sinks.http import Poster
 from logmlm.alerting.sinks.template import Template
 from logmlm.config.sinks import WebhookConfig
-from logmlm.records import Alert, Delivery, Notification
+from logmlm.records import Alert, DeliveryResult, Notification
 from logmlm.system.rfc3339 import rfc3339
 from logmlm.system.secret_file import read_secret
 
@@ -45,7 +45,7 @@ class WebhookSink:
             self._template = Template(config.template_file, secrets)
         self._poster = Poster(config, clock=clock, sign=self._sign)
 
-    def send(self, notification: Notification) -> Delivery:
+    def send(self, notification: Notification) -> DeliveryResult:
         """Post once, in bounded time."""
         if self._template is not None:
             return self._poster.post(self._template.render(notification, self.name))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from io import BufferedIOBase
 from itertools import accumulate, count, repeat
 
-from logmlm.records import NOTHING, LogLine, made
+from logmlm.records import NO_ATTRIBUTES, LogLine, make_records
 from logmlm.sources.lines import MARK, RUNS, pieces
 from logmlm.system.line_text import lines_without_controls
 
@@ -89,7 +89,7 @@ def _lines(
     if b"\r" in content:
         texts = [text.rstrip("\r") for text in texts]
     place = repeat(partition), ends, ends[1:], repeat(received_at), count(number)
-    return made(LogLine, texts, *place, repeat(None), repeat(NOTHING), repeat(False))
+    return make_records(LogLine, texts, *place, repeat(None), repeat(NO_ATTRIBUTES), repeat(False))
 
 
 def _decoded(raw: bytes) -> str:

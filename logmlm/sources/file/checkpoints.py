@@ -234,7 +234,7 @@ def _load(path: Path) -> tuple[dict[str, KnownFile], Starts]:
 
 
 def _uncut(known: KnownFile) -> KnownFile:
-    return replace(known, checkpoint=known.checkpoint.anew())
+    return replace(known, checkpoint=known.checkpoint.rewound())
 
 
 def _read(path: Path) -> tuple[dict[str, KnownFile], Starts]:

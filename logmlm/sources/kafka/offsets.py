@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pydantic import ConfigDict, TypeAdapter
 
-from logmlm.records import WINDOW_RULES, Checkpoint, Rise
+from logmlm.records import WINDOW_RULES, Checkpoint, SurgeState
 
 VERSION = 1
 ID_BYTES = 8
@@ -86,4 +86,4 @@ def checkpoint(partition: str, at: Position, model: str) -> Checkpoint:
         return Checkpoint(at.offset, at.offset, None)
     if (rest.get("model"), rest.get("rules")) != (model[:MODEL_DIGITS], WINDOW_RULES):
         return Checkpoint(at.offset, at.offset, watermark)
-    return Checkpoint(at.offset, max(reached, at.offset), watermark, rise and Rise(*rise))
+    return Checkpoint(at.offset, max(reached, at.offset), watermark, rise and SurgeState(*rise))

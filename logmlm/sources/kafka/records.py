@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError
-from logmlm.records import NOTHING, LogLine, made
+from logmlm.records import NO_ATTRIBUTES, LogLine, make_records
 from logmlm.sources.base import decode
 from logmlm.system.json_message import error_text, field, message_text
 from logmlm.system.json_text import read_json
@@ -95,11 +95,11 @@ class RecordReader:
             raise DataError("no value")
         if len(value) > self._max_record_bytes:
             raise DataError("over max_record_bytes")
-        fields = _object(value) if self._is_json else NOTHING
+        fields = _object(value) if self._is_json else NO_ATTRIBUTES
         raw = value if self._message_field is None else self._message(fields)
         if len(raw) > self._max_line_bytes and len(raw.rstrip(b"\r\n")) > self._max_line_bytes:
             self._discarded["cut"] += 1
-        attributes = self._attributes(record, fields) if self._places else NOTHING
+        attributes = self._attributes(record, fields) if self._places else NO_ATTRIBUTES
         text = decode(raw, self._max_line_bytes)
         (line,) = _lines([record], [text], partition, received_at)
         return line._replace(attributes=attributes)
@@ -137,7 +137,9 @@ def _lines(
     stamps = [record.timestamp for record in records]
     times = [stamp / 1000 if stamp > 0 else None for stamp in stamps]
     place = repeat(partition), starts, [start + 1 for start in starts], repeat(received_at)
-    return made(LogLine, texts, *place, repeat(0), times, repeat(NOTHING), repeat(False))
+    return make_records(
+        LogLine, texts, *place, repeat(0), times, repeat(NO_ATTRIBUTES), repeat(False)
+    )
 
 
 def _object(value: bytes) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from http_parts import alert
 from logmlm.alerting.grouping import single
 from logmlm.alerting.sinks.file import FileSink
 from logmlm.config.sinks import AlertFileConfig
-from logmlm.records import Delivery, Notification
+from logmlm.records import DeliveryResult, Notification
 
-ACCEPTED = Delivery("accepted")
+ACCEPTED = DeliveryResult("accepted")
 
 
 def test_alerts_are_appended_one_a_line_for_the_owner_alone(tmp_path):
@@ -39,7 +39,7 @@ def test_a_rotated_file_is_left_and_a_new_one_made(tmp_path):
 
 def test_a_file_that_can_not_be_made_is_tried_later(tmp_path):
     sink = FileSink(AlertFileConfig(path=tmp_path / "none" / "a.jsonl"))
-    assert sink.send(single(alert())) == Delivery(
+    assert sink.send(single(alert())) == DeliveryResult(
         "later", "can't write the file: No such file or directory"
     )
 

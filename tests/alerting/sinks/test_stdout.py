@@ -12,7 +12,7 @@ from logmlm.alerting.sinks.stdout import StdoutSink
 from logmlm.config.sinks import StdoutConfig
 from logmlm.detection.explanation import render
 from logmlm.errors import StorageError
-from logmlm.records import Delivery
+from logmlm.records import DeliveryResult
 from logmlm.system.rfc3339 import rfc3339
 
 
@@ -37,7 +37,7 @@ def alert():
 def sent(alert, style, out):
     sink = StdoutSink(StdoutConfig(format=style), out)
     assert sink.name == "stdout"
-    assert sink.send(single(alert)) == Delivery("accepted")
+    assert sink.send(single(alert)) == DeliveryResult("accepted")
     return out.getvalue()
 
 

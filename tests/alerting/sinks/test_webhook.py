@@ -22,7 +22,7 @@ from logmlm.alerting.sinks.webhook import WebhookSink, payload, signature
 from logmlm.alerting.store.database import State
 from logmlm.config.sinks import WebhookConfig
 from logmlm.errors import ConfigError
-from logmlm.records import Delivery, Notification
+from logmlm.records import DeliveryResult, Notification
 
 NOW = 1_700_000_000.0
 
@@ -34,7 +34,7 @@ def send(url, **config):
 
 def test_the_json_is_alertmanagers_version_4():
     with served() as (url, calls):
-        assert send(url, name="on-call") == Delivery("accepted")
+        assert send(url, name="on-call") == DeliveryResult("accepted")
     ((path, headers, body, _),) = calls
     made = alert()
     assert path == "/hook"
@@ -73,23 +73,23 @@ def test_common_labels_are_those_that_all_alerts_share():
 @pytest.mark.parametrize(
     ("status", "headers", "expected"),
     [
-        (204, {}, Delivery("accepted")),
-        (301, {"Location": "/elsewhere"}, Delivery("refused", "HTTP 301 Moved Permanently")),
-        (400, {}, Delivery("refused", "HTTP 400 Bad Request")),
-        (404, {"Retry-After": "5"}, Delivery("refused", "HTTP 404 Not Found")),
-        (408, {}, Delivery("later", "HTTP 408 Request Timeout")),
-        (429, {"Retry-After": "7"}, Delivery("later", "HTTP 429 Too Many Requests", 7.0)),
-        (500, {"Retry-After": "soon"}, Delivery("later", "HTTP 500 Internal Server Error")),
-        (503, {"Retry-After": "-3"}, Delivery("later", "HTTP 503 Service Unavailable")),
+        (204, {}, DeliveryResult("accepted")),
+        (301, {"Location": "/elsewhere"}, DeliveryResult("refused", "HTTP 301 Moved Permanently")),
+        (400, {}, DeliveryResult("refused", "HTTP 400 Bad Request")),
+        (404, {"Retry-After": "5"}, DeliveryResult("refused", "HTTP 404 Not Found")),
+        (408, {}, DeliveryResult("later", "HTTP 408 Request Timeout")),
+        (429, {"Retry-After": "7"}, DeliveryResult("later", "HTTP 429 Too Many Requests", 7.0)),
+        (500, {"Retry-After": "soon"}, DeliveryResult("later", "HTTP 500 Internal Server Error")),
+        (503, {"Retry-After": "-3"}, DeliveryResult("later", "HTTP 503 Service Unavailable")),
         (
             503,
             {"Retry-After": formatdate(NOW + 60, usegmt=True)},
-            Delivery("later", "HTTP 503 Service Unavailable", 60.0),
+            DeliveryResult("later", "HTTP 503 Service Unavailable", 60.0),
         ),
         (
             503,
             {"Retry-After": formatdate(NOW - 60, usegmt=True)},
-            Delivery("later", "HTTP 503 Service Unavailable"),
+            DeliveryResult("later", "HTTP 503 Service Unavailable"),
         ),
     ],
 )
@@ -102,9 +102,11 @@ def test_the_status_says_whether_to_try_again(status, headers, expected):
 def test_a_receiver_out_of_reach_is_tried_later_and_its_address_is_not_told():
     with served() as (url, _):
         pass
-    assert send(url + "?token=hunter2") == Delivery("later", "ConnectionError: Connection refused")
+    assert send(url + "?token=hunter2") == DeliveryResult(
+        "later", "ConnectionError: Connection refused"
+    )
     nowhere = send("http://no.such.host.invalid/?token=hunter2")
-    assert nowhere == Delivery("later", "ConnectionError: the host's name is not known")
+    assert nowhere == DeliveryResult("later", "ConnectionError: the host's name is not known")
 
 
 def test_a_receiver_that_does_not_answer_is_left_after_the_timeout():
@@ -119,7 +121,7 @@ def test_a_receiver_that_does_not_answer_is_left_after_the_timeout():
     thread.start()
     try:
         url = f"http://127.0.0.1:{server.server_port}"
-        assert send(url, timeout=0.1) == Delivery("later", "ReadTimeout")
+        assert send(url, timeout=0.1) == DeliveryResult("later", "ReadTimeout")
     finally:
         release.set()
         server.shutdown()
@@ -159,7 +161,7 @@ REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: %s\r\n"
 @pytest.mark.parametrize("place", [b"http://[", b"/\xff\xfe", b"http://h:99999/", b""])
 def test_where_a_redirect_leads_is_not_even_looked_at(place):
     with raw(REDIRECT % place + b"Content-Length: 0\r\n\r\n") as (url, _):
-        assert send(url) == Delivery("refused", "HTTP 302 Found")
+        assert send(url) == DeliveryResult("refused", "HTTP 302 Found")
 
 
 @pytest.mark.parametrize("head", [REDIRECT % b"/x", b"HTTP/1.1 200 OK\r\n"])
@@ -181,7 +183,7 @@ def test_the_body_of_an_answer_is_left_where_it_is(head):
 def test_an_answer_that_drips_ends_with_the_timeout(first, drop):
     began = time.monotonic()
     with raw(first, *[drop] * 100, pause=0.1) as (url, _):
-        assert send(url, timeout=0.5) == Delivery("later", "ReadTimeout")
+        assert send(url, timeout=0.5) == DeliveryResult("later", "ReadTimeout")
         assert time.monotonic() - began < 5
 
 
@@ -189,7 +191,7 @@ def test_no_cookie_is_kept():
     with served((200, {"Set-Cookie": "a=b"})) as (url, calls):
         sink = WebhookSink(WebhookConfig(url=url), clock=lambda: NOW)
         for _ in range(2):
-            assert sink.send(single(alert())) == Delivery("accepted")
+            assert sink.send(single(alert())) == DeliveryResult("accepted")
     assert all("Cookie" not in call.headers for call in calls)
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from drain3 import TemplateMiner
+from drain3 import TemplateMiner as DrainMiner
 from drain3.masking import MaskingInstruction
 from drain3.template_miner_config import TemplateMinerConfig
 
@@ -66,7 +66,7 @@ class Log:
         self.read(known.learn)
 
 
-def miner() -> TemplateMiner:
+def miner() -> DrainMiner:
     """Drain3 with the masks and the settings that are ours by default."""
     ours, config = TemplateConfig(), TemplateMinerConfig()
     config.drain_sim_th, config.drain_depth = ours.similarity, ours.depth
@@ -77,7 +77,7 @@ def miner() -> TemplateMiner:
         for name, pattern in choose(None, ())
         if "?P<keep>" not in pattern
     ]
-    return TemplateMiner(config=config)
+    return DrainMiner(config=config)
 
 
 def drain3(texts: list[str]) -> Callable[[], None]:

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, DataCollatorForLanguageModeling, Trainer, TrainingArguments
+import transformers
+from transformers import AutoTokenizer, DataCollatorForLanguageModeling, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
@@ -92,14 +93,14 @@ def _sides(
     return lambda: _trained(trainers.pop(), threads), ours
 
 
-def _trained(trainer: Trainer, threads: int) -> None:
+def _trained(trainer: transformers.Trainer, threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     trainer.train()
     torch.set_num_threads(before)
 
 
-def _trainer(preset: str, windows: Windows, vocabulary: Vocabulary) -> Trainer:
+def _trainer(preset: str, windows: Windows, vocabulary: Vocabulary) -> transformers.Trainer:
     """For an epoch of the same model, from the same weights, in the same precision."""
     logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as folder:
@@ -119,7 +120,7 @@ def _trainer(preset: str, windows: Windows, vocabulary: Vocabulary) -> Trainer:
         logging_strategy="no",
         disable_tqdm=True,
     )
-    trainer = Trainer(
+    trainer = transformers.Trainer(
         model=build_model(preset, len(vocabulary), SIZE, 0),
         args=arguments,
         train_dataset=[{"input_ids": framed(window)} for window in windows],  # type: ignore[arg-type]

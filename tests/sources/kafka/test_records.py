@@ -15,7 +15,7 @@ from logmlm.config.types import FormatConfig
 from logmlm.errors import DataError
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
-from logmlm.records import Checkpoint, Rise
+from logmlm.records import Checkpoint, SurgeState
 from logmlm.sources.kafka.dead_letters import MAX_EXTRA_BYTES, MAX_LETTER_BYTES, Cap, letter
 from logmlm.sources.kafka.offsets import MOST_IDS, Position, checkpoint, delivered, position
 from logmlm.sources.kafka.records import RecordReader
@@ -167,7 +167,7 @@ def test_a_checkpoint_comes_back_as_it_was_committed():
     assert checkpoint("t/0", position(at, "m" * 64), "m" * 64) == at
     nothing = Checkpoint(0, 0, None)
     assert checkpoint("t/0", position(nothing, "m"), "m") == nothing
-    rising = Checkpoint(2**62, 2**62, 1e300 / 3, Rise(9.1 / 3, 1e10 / 3, 2**40, 2**40))
+    rising = Checkpoint(2**62, 2**62, 1e300 / 3, SurgeState(9.1 / 3, 1e10 / 3, 2**40, 2**40))
     assert checkpoint("t/0", position(rising, "m"), "m") == rising
     assert len(position(rising, "m" * 64).metadata) < 200
 
@@ -314,7 +314,7 @@ def test_a_record_without_a_value_is_no_line_and_no_letter():
 
 @given(st.lists(st.binary(min_size=8, max_size=8).map(bytes.hex), max_size=400))
 def test_ids_of_delivered_alerts_stand_in_metadata_that_a_broker_takes(ids):
-    written = position(Checkpoint(3, 5, 7.25, Rise(1e300, 1e9, 10**9, 10**12)), "model", ids)
+    written = position(Checkpoint(3, 5, 7.25, SurgeState(1e300, 1e9, 10**9, 10**12)), "model", ids)
     assert len(written.metadata) < 4096
     assert delivered(written, "model") == set(ids[:MOST_IDS])
     assert delivered(written, "another") == set()

@@ -10,9 +10,9 @@ from logmlm.alerting.delivery import Courier, Receiver, Rounds, Threads
 from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.sinks import WebhookConfig
-from logmlm.records import Delivery
+from logmlm.records import DeliveryResult
 
-ACCEPTED = Delivery("accepted")
+ACCEPTED = DeliveryResult("accepted")
 HOUR = 3600.0
 CATCH_UP_S = 600
 MAX_MEMORY = 64 * 1024**2
@@ -56,9 +56,9 @@ def down_for_an_hour(answer):
 def an_hour(state, *, every_s):
     """An hour of failures and ten minutes to catch up, in time handed in; an alert now and then."""
     down = {
-        "HTTP 500": Receiving(down_for_an_hour(Delivery("later", "HTTP 500"))),
-        "ReadTimeout": Receiving(down_for_an_hour(Delivery("later", "ReadTimeout"))),
-        "HTTP 429": Receiving(down_for_an_hour(Delivery("later", "HTTP 429", 30.0))),
+        "HTTP 500": Receiving(down_for_an_hour(DeliveryResult("later", "HTTP 500"))),
+        "ReadTimeout": Receiving(down_for_an_hour(DeliveryResult("later", "ReadTimeout"))),
+        "HTTP 429": Receiving(down_for_an_hour(DeliveryResult("later", "HTTP 429", 30.0))),
     }
     good, unauthorized = Receiving(lambda _: ACCEPTED), Receiving(_unauthorized)
     receivers = {**down, "HTTP 401": unauthorized, "good": good}
@@ -105,7 +105,7 @@ def _status(pid, name):
 
 
 def _unauthorized(_now):
-    return Delivery("refused", "HTTP 401")
+    return DeliveryResult("refused", "HTTP 401")
 
 
 def slow(state, *, alerts):

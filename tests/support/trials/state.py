@@ -141,7 +141,7 @@ def _save_positions(directory):
     journal = JournalState("s=a;i=5", sequences)
     save(directory / "journal.json", journal)
     last = list(checkpoints)
-    return last, [replace(known, checkpoint=known.checkpoint.anew()) for known in last], journal
+    return last, [replace(known, checkpoint=known.checkpoint.rewound()) for known in last], journal
 
 
 def killed(directory, *, times, seed=9):
