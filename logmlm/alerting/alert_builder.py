@@ -12,7 +12,7 @@ from logmlm.detection.explanation import line_text, printable, surge_text
 from logmlm.detection.window_id import window_id
 from logmlm.parsing.formats import attribute
 from logmlm.records import END_TOKEN, UNKNOWN_TEMPLATE, Alert, Event, Expectation, Fields, Score
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import format_rfc3339
 
 ALERT_NAME = "LogAnomaly"
 MAX_LINES = 20
@@ -87,7 +87,7 @@ def _annotations(
         "pll": f"{score.pll:.2f}",
         "lines": "\n".join(_lines(score, expectations)),
         "expected": "\n".join(_expected(expectations)),
-        "last_line_at": rfc3339(score.window.end),
+        "last_line_at": format_rfc3339(score.window.end),
         "key": _cut(score.window.key, MAX_CHARACTERS),
         **({"surge": surge_text(score)} if score.surge else {}),
     }

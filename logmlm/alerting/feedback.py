@@ -15,7 +15,7 @@ from typing import Literal, TextIO
 from logmlm.alerting.alert_json import dump_alert, load_alert
 from logmlm.alerting.store.database import Row, State
 from logmlm.records import Alert
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import format_rfc3339
 
 Judgement = Literal["false alarm", "true"]
 COLUMNS = ("start", "end", "name", "verdict", "alert", "key", "origin", "pattern")
@@ -85,8 +85,8 @@ def write_labels(found: Sequence[Feedback], out: TextIO) -> int:
     true = [one for one in found if one.verdict == "true"]
     for one in true:
         notes = one.alert.annotations
-        end = notes.get("last_line_at", rfc3339(one.alert.starts_at))
+        end = notes.get("last_line_at", format_rfc3339(one.alert.starts_at))
         summary = notes.get("summary", "")
-        row = (rfc3339(one.alert.starts_at), end, summary, one.verdict, one.alert.id)
+        row = (format_rfc3339(one.alert.starts_at), end, summary, one.verdict, one.alert.id)
         writer.writerow([*row, *(notes.get(name, "") for name in ("key", "origin", "pattern"))])
     return len(true)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from logmlm.records import Alert, Notification, Status
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import format_rfc3339
 
 ALL_LABELS = "..."
 """Alertmanager's word for grouping by all labels."""
@@ -259,8 +259,8 @@ def _summed(incident: Incident, ends_at: float | None) -> Alert:
     annotations = {
         **incident.oddest.annotations,
         "count": str(incident.count),
-        "first_at": rfc3339(incident.first_at),
-        "last_at": rfc3339(incident.last_at),
+        "first_at": format_rfc3339(incident.first_at),
+        "last_at": format_rfc3339(incident.last_at),
     }
     if incident.count > 1:
         annotations["examples"] = "\n".join(row.lstrip() for row in incident.examples)

@@ -94,10 +94,10 @@ def _is_one_of(known: KnownAlert, wanted: list[str]) -> bool:
 def as_json(known: KnownAlert) -> str:
     """An alert, and what became of it, as a JSON object."""
     from logmlm.alerting.sinks.base import json_line
-    from logmlm.system.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import format_rfc3339
 
     more: dict[str, Any] = {
-        "made_at": rfc3339(known.at),
+        "made_at": format_rfc3339(known.at),
         "status": known.status,
         "waiting": list(known.waiting),
         "dead": [{"sink": sink, "reason": reason} for sink, reason in known.dead],
@@ -107,11 +107,12 @@ def as_json(known: KnownAlert) -> str:
 
 def as_row(known: KnownAlert) -> str:
     """An alert on one row: id, time, what became of it, severity, summary."""
-    from logmlm.system.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import format_rfc3339
 
     alert = known.alert
     words = (alert.labels.get("severity", ""), alert.annotations.get("summary", ""))
-    return f"{alert.id}  {rfc3339(alert.starts_at)}  {known.status:<11}  {words[0]:<8}  {words[1]}"
+    at = format_rfc3339(alert.starts_at)
+    return f"{alert.id}  {at}  {known.status:<11}  {words[0]:<8}  {words[1]}"
 
 
 def _block(known: KnownAlert) -> str:

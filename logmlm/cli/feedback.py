@@ -59,7 +59,7 @@ def _say(
 ) -> None:
     from logmlm.alerting.feedback import give_feedback
     from logmlm.alerting.queries import find_alert
-    from logmlm.system.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import format_rfc3339
 
     now = time.time()
     with opened(*where) as state:
@@ -67,7 +67,7 @@ def _say(
         verdict: Judgement = "false alarm" if false_alarm else "true"
         said = give_feedback(state, known, verdict, now, now + mute_s)
     if false_alarm:
-        words = f"a false alarm; its like is mute until {rfc3339(said.until)}"
+        words = f"a false alarm; its like is mute until {format_rfc3339(said.until)}"
     else:
         words = "true"
     click.echo(f"alert {known.id} was {words}", err=True)
@@ -96,13 +96,13 @@ def _list(state_dir: Path | None, config: Path | None, output: str) -> None:
 
 
 def _show(said: Feedback, mutes: bool, output: str) -> None:
-    from logmlm.system.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import format_rfc3339
 
     row = {
         "alert": said.alert.id,
-        "at": rfc3339(said.at),
+        "at": format_rfc3339(said.at),
         "verdict": said.verdict,
-        "mute_until": rfc3339(said.until) if mutes else None,
+        "mute_until": format_rfc3339(said.until) if mutes else None,
         "summary": said.alert.annotations.get("summary", ""),
     }
     if output == "json":

@@ -134,12 +134,12 @@ def _tell(line: LogLine, reason: str) -> None:
 
 def _row(event: Event, templates: Templates | None) -> dict[str, Any]:
     """Return an event as JSON; `time_from` says whether the time is the line's own."""
-    from logmlm.system.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import format_rfc3339
 
     fields, line = event.fields, event.line
     _, *joined = line.text.split("\n")
     row: dict[str, Any] = {
-        "time": rfc3339(event.timestamp),
+        "time": format_rfc3339(event.timestamp),
         "time_from": "line" if fields.timestamp is not None else "context",
         "level": fields.level,
         "message": fields.message,

@@ -77,10 +77,10 @@ def evaluate(
 
     from logmlm.cli.progress import Progress
     from logmlm.evaluation.labels import Labels
-    from logmlm.system.atomic_files import check_folder
+    from logmlm.system.atomic_files import ensure_writable_dir
 
     if report is not None:
-        check_folder(report)
+        ensure_writable_dir(report)
     logs = _checked(model, logs)
     known = Labels.in_line() if labels == "in-line" else Labels.read(Path(labels))
     from logmlm.evaluation.evaluate import assess
@@ -156,7 +156,7 @@ def explain(
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
     from logmlm.detection.explanation import render
     from logmlm.errors import UsageError
-    from logmlm.system.json_text import writable
+    from logmlm.system.json_text import escape_unencodable
 
     logs = _checked(model, logs)
     detector = _detector(model, device, exact)
@@ -169,7 +169,7 @@ def explain(
         if name.startswith(wanted) if wanted else each.is_anomaly:
             found = detector.exactly(each)
             text = render(found, detector.explain(found), name, colour, whole=bool(wanted))
-            click.echo(writable(f"{text}\n", sys.stdout.encoding), color=colour)
+            click.echo(escape_unencodable(f"{text}\n", sys.stdout.encoding), color=colour)
             shown += 1
     if wanted and not shown:
         raise UsageError(f"no window of these logs has the id {wanted}; logmlm score lists them")
@@ -204,10 +204,10 @@ def _checked(model: Path, logs: tuple[str, ...]) -> tuple[str, ...]:
 
 def _detector(model: Path, device: str, exact: bool, stride: int = 0) -> Detector:
     from logmlm.detection.detector import Detector
-    from logmlm.system.processes import collector_spared
+    from logmlm.system.processes import gc_frozen
 
     detector = Detector.load(model, device, stride, exact)
-    click.get_current_context().with_resource(collector_spared())
+    click.get_current_context().with_resource(gc_frozen())
     return detector
 
 
@@ -253,13 +253,13 @@ def _warn(sentence: str) -> None:
 
 @contextmanager
 def _target(out: Path | None) -> Iterator[TextIO]:
-    from logmlm.system.atomic_files import ORDINARY, atomic_path, is_special, writing
+    from logmlm.system.atomic_files import ORDINARY, as_storage_error, atomic_path, is_special_file
 
     if out is None:
         yield sys.stdout
         return
-    if is_special(out):
-        with writing(out), out.open("w", encoding="utf-8") as stream:
+    if is_special_file(out):
+        with as_storage_error(out), out.open("w", encoding="utf-8") as stream:
             yield stream
         return
     with atomic_path(out, ORDINARY) as temporary, temporary.open("w", encoding="utf-8") as stream:

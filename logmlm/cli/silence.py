@@ -82,14 +82,14 @@ def expire(silence_id: str, state_dir: Path | None, config: Path | None, output:
 
 
 def _show(found: Silence, output: str, now: float) -> None:
-    from logmlm.system.rfc3339 import rfc3339
+    from logmlm.system.rfc3339 import format_rfc3339
 
     matchers = [str(matcher) for matcher in found.matchers]
     row = {
         "id": found.id,
         "active": found.is_active(now),
-        "starts_at": rfc3339(found.starts_at),
-        "ends_at": rfc3339(found.ends_at),
+        "starts_at": format_rfc3339(found.starts_at),
+        "ends_at": format_rfc3339(found.ends_at),
         "matchers": matchers,
         "created_by": found.created_by,
         "comment": found.comment,

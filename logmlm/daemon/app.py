@@ -47,7 +47,7 @@ from logmlm.records import WINDOW_RULES, Alert, Score
 from logmlm.sources.base import Source
 from logmlm.sources.registry import Model, Surroundings, open_source
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, write_json
-from logmlm.system.processes import spare_collector
+from logmlm.system.processes import freeze_gc
 
 if TYPE_CHECKING:
     from logmlm.detection.detector import Detector
@@ -276,7 +276,7 @@ def _load(model: RunModelConfig) -> Detector:
         detector = Detector.load(model.path, model.device, exact=model.exact)
     except UsageError as error:
         raise ConfigError(f"'model.device': {error}") from error
-    spare_collector()
+    freeze_gc()
     return detector
 
 

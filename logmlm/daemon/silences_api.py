@@ -23,7 +23,7 @@ from logmlm.alerting.label_matchers import Matcher
 from logmlm.alerting.silences import Silence, add_silence, expire_silence, silences
 from logmlm.alerting.store.database import State
 from logmlm.errors import StorageError, UsageError
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import format_rfc3339
 
 ALL = "/api/v2/silences"
 ONE = "/api/v2/silence/"
@@ -118,9 +118,9 @@ class SilenceApi:
         return {
             "id": silence.id,
             "status": {"state": "expired" if silence.ends_at <= now else status},
-            "updatedAt": rfc3339(silence.starts_at),
-            "startsAt": rfc3339(silence.starts_at),
-            "endsAt": rfc3339(silence.ends_at),
+            "updatedAt": format_rfc3339(silence.starts_at),
+            "startsAt": format_rfc3339(silence.starts_at),
+            "endsAt": format_rfc3339(silence.ends_at),
             "createdBy": silence.created_by,
             "comment": silence.comment,
             "matchers": [

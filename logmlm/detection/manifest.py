@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from logmlm.config.types import FormatConfig, ModelConfig, Section, ThresholdConfig, WindowConfig
 from logmlm.errors import ModelError
-from logmlm.system.atomic_files import restore, write_json
+from logmlm.system.atomic_files import recover_directory, write_json
 
 VERSION: Final = 1
 FILE_NAME: Final = "manifest.json"
@@ -74,7 +74,7 @@ class Manifest(Section):
                 version.
 
         """
-        restore(directory)
+        recover_directory(directory)
         text = _text(directory)
         try:
             version = _Versioned.model_validate_json(text).version

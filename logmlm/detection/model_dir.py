@@ -22,7 +22,7 @@ from logmlm.detection.calibration import KINDS, Calibration, Kind
 from logmlm.detection.manifest import FILE_NAME as MANIFEST_FILE
 from logmlm.detection.screening import Screen
 from logmlm.errors import ModelError, StorageError
-from logmlm.system.atomic_files import PRIVATE_DIRECTORY, swap, sync, write_json
+from logmlm.system.atomic_files import PRIVATE_DIRECTORY, replace_directory, sync, write_json
 
 WINDOWS_FILE = "windows.npz"
 CALIBRATION_FILE = "calibration.json"
@@ -200,4 +200,4 @@ def _put(fresh: Path, directory: Path) -> None:
             os.chown(path, -1, group)
         path.chmod(mode if path == fresh else mode & 0o666)
         sync(path)
-    swap(fresh, directory)
+    replace_directory(fresh, directory)

@@ -11,8 +11,8 @@ from typing import Any, TextIO
 from logmlm.detection.explanation import END_OF_WINDOW
 from logmlm.errors import UsageError
 from logmlm.records import LogLine, Score, Window
-from logmlm.system.atomic_files import ORDINARY, atomic_path, is_special
-from logmlm.system.json_text import UNSEEN, Writer, dump_json, writable
+from logmlm.system.atomic_files import ORDINARY, atomic_path, is_special_file
+from logmlm.system.json_text import UNSEEN, SafeWriter, dump_json, escape_unencodable
 
 IdOf = Callable[[Window], str]
 
@@ -43,7 +43,7 @@ def window_object(score: Score, window_id: str) -> dict[str, Any]:
 
 def write_json_lines(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
     """One window a line, as they come; what the stream's encoding can't hold is escaped."""
-    writer = Writer(out)
+    writer = SafeWriter(out)
     for score in scores:
         writer.write(dump_json(window_object(score, id_of(score.window))) + "\n")
 
@@ -55,7 +55,7 @@ def write_csv(scores: Iterable[Score], id_of: IdOf, out: TextIO) -> None:
     and then such a character: an apostrophe is put before it (OWASP, "CSV Injection"). Numbers stay
     numbers. Control characters but line ends and tabs within a text are replaced by U+FFFD.
     """
-    writer = csv.DictWriter(Writer(out), [name for name, _ in _COLUMNS], lineterminator="\n")
+    writer = csv.DictWriter(SafeWriter(out), [name for name, _ in _COLUMNS], lineterminator="\n")
     writer.writeheader()
     for score in scores:
         rows = _rows(score, id_of(score.window))
@@ -92,7 +92,7 @@ def check_target(output: str, out: Path | None) -> None:
     """
     if output == "parquet" and out is None:
         raise UsageError("Parquet can't be written to standard output; name a file with --out")
-    if output == "parquet" and out is not None and is_special(out):
+    if output == "parquet" and out is not None and is_special_file(out):
         raise UsageError(f"Parquet can't be written into {out}, which is no regular file")
 
 
@@ -154,6 +154,6 @@ def _cell(value: Any) -> Any:
 def _storable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with texts that UTF-8 can hold: a file's name need not be one."""
     return [
-        {name: writable(x, None) if isinstance(x, str) else x for name, x in row.items()}
+        {name: escape_unencodable(x, None) if isinstance(x, str) else x for name, x in row.items()}
         for row in rows
     ]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf
 
 from logmlm.detection.watermark import LOOK_AHEAD, Outliers, host_of
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import format_rfc3339
 
 EVERY_S = 3600.0
 MOST_CHARS = 100
@@ -50,7 +50,7 @@ def warn_of_skew(
         "%d lines have a time far ahead of the lines around them, or of when they came, the last"
         " one %s, in %s%s; they are scored, but no window ends by their time, unless more than"
         " %d come in a row: set that clock right, or name the log's time zone",
-        *(count, rfc3339(event.timestamp), origin(event.line.partition)),
+        *(count, format_rfc3339(event.timestamp), origin(event.line.partition)),
         f" of host {host[:MOST_CHARS]!r}" if host else "",
         LOOK_AHEAD,
     )

@@ -42,11 +42,11 @@ def atomic_path(path: Path, mode: int = PRIVATE) -> Iterator[Path]:
 
     """
     place = Path(os.path.realpath(path))  # resolve() gives up on links that go round
-    if is_special(place):
+    if is_special_file(place):
         raise StorageError(f"can't write {path}: it is no regular file, and is left as it is")
     temporary = _temporary(place)
     try:
-        with writing(path):
+        with as_storage_error(path):
             os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
             yield temporary
             sync(temporary)
@@ -67,8 +67,8 @@ def _temporary(place: Path) -> Path:
     return place.with_name(f".{place.name}.{secrets.token_hex(4)}")
 
 
-def check_folder(path: Path) -> None:
-    """See that the folder `path` can be written into, or made; it is not.
+def ensure_writable_dir(path: Path) -> None:
+    """Require that the directory `path` is writable, or can be created; create nothing.
 
     Raises:
         StorageError: it can't.
@@ -81,14 +81,14 @@ def check_folder(path: Path) -> None:
         raise StorageError(f"can't write into {there}: this user has no right to")
 
 
-def is_special(path: Path) -> bool:
+def is_special_file(path: Path) -> bool:
     """Whether a pipe, a device or a socket is there, which nothing can take the place of."""
     return path.exists() and not (path.is_file() or path.is_dir())
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Say of what fails meanwhile that it was writing `path`, as a StorageError."""
+def as_storage_error(path: Path) -> Iterator[None]:
+    """Translate an OSError within the block to a StorageError about writing `path`."""
     try:
         yield
     except OSError as error:
@@ -117,10 +117,10 @@ def write_json(path: Path, value: Any, mode: int = PRIVATE) -> None:
     write_text(path, text, mode)
 
 
-def swap(fresh: Path, directory: Path) -> None:
-    """Put the directory `fresh` in the place of `directory`, if there is one; an OSError leaves it.
+def replace_directory(fresh: Path, directory: Path) -> None:
+    """Put the directory `fresh` in the place of `directory`; an OSError leaves both as they were.
 
-    Between two moves there is neither: what is killed there is mended by `restore`.
+    Between two moves there is neither: what is killed there is mended by `recover_directory`.
     """
     old = _set_aside(directory)
     with _turn(directory.parent):
@@ -137,8 +137,8 @@ def swap(fresh: Path, directory: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def restore(directory: Path) -> bool:
-    """Bring back what stood in the place of `directory` if a `swap` was killed; whether it did.
+def recover_directory(directory: Path) -> bool:
+    """Restore the old directory after a killed `replace_directory`; return whether it did.
 
     A swap that goes on is waited for. Where it can't be moved, the log says so.
     """

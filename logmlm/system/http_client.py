@@ -35,7 +35,7 @@ class BoundedSession(requests.Session):
         """Say that there is none."""
 
 
-def read_body(response: requests.Response, most_bytes: int, timeout_s: float) -> bytes:
+def read_bounded(response: requests.Response, most_bytes: int, timeout_s: float) -> bytes:
     """Read the body of a streamed answer that was asked to be `identity`.
 
     Raises:
@@ -44,7 +44,7 @@ def read_body(response: requests.Response, most_bytes: int, timeout_s: float) ->
 
     """
     try:
-        with _cut_after(timeout_s, response.raw.shutdown):
+        with _deadline(timeout_s, response.raw.shutdown):
             body: bytes = response.raw.read(most_bytes + 1, decode_content=False)
     except HTTPError as error:
         raise requests.ConnectionError("the answer's body broke off") from error
@@ -97,12 +97,12 @@ def _header_in_time(connection: HTTPConnection) -> Iterator[None]:
         yield
         return
     # An SSL socket's own method would also drop its state, which the other thread reads by.
-    with _cut_after(timeout, partial(socket.socket.shutdown, connection.sock, socket.SHUT_RDWR)):
+    with _deadline(timeout, partial(socket.socket.shutdown, connection.sock, socket.SHUT_RDWR)):
         yield
 
 
 @contextmanager
-def _cut_after(seconds: float, cut: Callable[[], object]) -> Iterator[None]:
+def _deadline(seconds: float, cut: Callable[[], object]) -> Iterator[None]:
     """Call `cut` from another thread if this takes longer; a TimeoutError, whatever that led to."""
     late = threading.Event()
 

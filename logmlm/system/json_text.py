@@ -20,7 +20,7 @@ _CONTROL = re.compile(f"[\x00-\x1f{UNSEEN}]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
-def read_json(text: str | bytes) -> Any:
+def loads(text: str | bytes) -> Any:
     r"""Read JSON as `json.loads` does, but every text in it is one that UTF-8 can hold.
 
     JSON can name half of a surrogate pair (`\ud800`; RFC 8259, section 8.2), which is no
@@ -54,7 +54,7 @@ def one_line(text: str) -> str:
     return _CONTROL.sub(_escaped, text)
 
 
-def writable(text: str, encoding: str | None) -> str:
+def escape_unencodable(text: str, encoding: str | None) -> str:
     """Return `text` as it is where `encoding` (None: UTF-8) can hold it; else escaped as JSON does.
 
     What was JSON before stays JSON with the same content.
@@ -70,12 +70,12 @@ def _escaped(found: re.Match[str]) -> str:
     return json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f")
 
 
-class Writer:
-    """Writes text to a stream, whatever its encoding can hold; see `writable`."""
+class SafeWriter:
+    """Writes text to a stream, whatever its encoding can hold; see `escape_unencodable`."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
     def write(self, text: str) -> int:
         """Write `text`, and return how many characters were written."""
-        return self._out.write(writable(text, self._out.encoding))
+        return self._out.write(escape_unencodable(text, self._out.encoding))

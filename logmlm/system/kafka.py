@@ -16,7 +16,7 @@ from kafka.net.compat import KafkaNetClient
 
 from logmlm.config.kafka import KafkaConnection, KafkaSaslConfig, KafkaTlsConfig
 from logmlm.errors import ConfigError, UnreachableError
-from logmlm.system.kafka_tokens import EndpointTokens, FileTokens
+from logmlm.system.kafka_tokens import FileTokenProvider, OAuthTokenProvider
 from logmlm.system.secret_file import read_secret
 
 RECONNECT_BACKOFF_MAX_MS = 2_000
@@ -38,18 +38,18 @@ _CAUSES = (
 logger = logging.getLogger(__name__)
 
 
-class Clients(NamedTuple):
-    """What makes kafka-python's clients."""
+class KafkaClientFactory(NamedTuple):
+    """Constructors of kafka-python's clients."""
 
     consumer: Callable[..., Any] = KafkaConsumer
     producer: Callable[..., Any] = KafkaProducer
 
 
-KAFKA = Clients()
+KAFKA = KafkaClientFactory()
 
 
-class LibraryLog(logging.Handler):
-    """Takes kafka-python's log out of ours, where it would be told ten times, and remembers it.
+class KafkaLogCapture(logging.Handler):
+    """Log handler that captures kafka-python's log, which repeats itself, and remembers the cause.
 
     The true cause of a failed connection stands nowhere else.
     """
@@ -59,7 +59,7 @@ class LibraryLog(logging.Handler):
         self._found: dict[str, str] = {}
 
     @classmethod
-    def attached(cls) -> LibraryLog:
+    def install(cls) -> KafkaLogCapture:
         """Return the one that listens to the library; from now on one does."""
         library = logging.getLogger("kafka")
         for handler in library.handlers:
@@ -79,12 +79,12 @@ class LibraryLog(logging.Handler):
             if mark in text:
                 self._found[mark] = text
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start anew: what was said before is over."""
         self._found.clear()
 
     def cause(self, *, with_sasl: bool = False) -> str:
-        """The most telling cause since `forget`, in words, with what the library says.
+        """The most telling cause since `reset`, in words, with what the library says.
 
         A broker that refuses credentials says so and hangs up at once, and the library may
         notice only the latter.
@@ -106,8 +106,8 @@ def connect(make: Callable[..., Any], connection: KafkaConnection, **options: An
         UnreachableError: no broker answered in time, or it did not let us in.
 
     """
-    library = LibraryLog.attached()
-    library.forget()
+    library = KafkaLogCapture.install()
+    library.reset()
     begun: list[Any] = []
 
     def begin(**settings: Any) -> Any:
@@ -128,8 +128,8 @@ def connect(make: Callable[..., Any], connection: KafkaConnection, **options: An
         raise UnreachableError(f"can't use Kafka at {servers}: {cause}") from error
 
 
-def let_go(close: Callable[[], object], seconds: float) -> None:
-    """Close a client, waiting `seconds` at most: one without a broker may take much longer."""
+def close_with_timeout(close: Callable[[], object], seconds: float) -> None:
+    """Close a client within `seconds`: without a broker, kafka-python may take much longer."""
 
     def quietly() -> None:
         try:
@@ -195,10 +195,10 @@ def _sasl(config: KafkaSaslConfig) -> dict[str, Any]:
         )
     elif config.token_file is not None:
         read_secret("token_file", config.token_file, ascii_only=False)
-        options["sasl_oauth_token_provider"] = FileTokens(config.token_file)
+        options["sasl_oauth_token_provider"] = FileTokenProvider(config.token_file)
     elif config.token_endpoint is not None:
         read_secret(
             "client_secret_file", config.token_endpoint.client_secret_file, ascii_only=False
         )
-        options["sasl_oauth_token_provider"] = EndpointTokens(config.token_endpoint)
+        options["sasl_oauth_token_provider"] = OAuthTokenProvider(config.token_endpoint)
     return options

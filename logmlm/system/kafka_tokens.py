@@ -12,7 +12,7 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from logmlm.config.kafka import KafkaTokenEndpoint
 from logmlm.errors import ConfigError
-from logmlm.system.http_client import BoundedSession, read_body
+from logmlm.system.http_client import BoundedSession, read_bounded
 from logmlm.system.secret_file import read_secret
 
 RENEW_BEFORE_S = 60.0
@@ -20,7 +20,7 @@ RENEW_BEFORE_S = 60.0
 MAX_ANSWER_BYTES = 1024 * 1024
 
 
-class FileTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no types
+class FileTokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no types
     """The token that a file holds now: whoever renews it writes the file anew."""
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +34,7 @@ class FileTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python h
             raise SaslAuthenticationFailedError(str(error)) from error
 
 
-class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no types
+class OAuthTokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no types
     """Tokens for a client's credentials (RFC 6749, 4.4), each used until shortly before its end."""
 
     def __init__(
@@ -87,4 +87,4 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-pyth
             ) as answer,
         ):
             answer.raise_for_status()
-            return read_body(answer, MAX_ANSWER_BYTES, config.timeout)
+            return read_bounded(answer, MAX_ANSWER_BYTES, config.timeout)

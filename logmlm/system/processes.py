@@ -20,8 +20,8 @@ COLLECT_EVERY = (50_000, 20, 20)
 """Python's thresholds of collecting; its own 700 are for programs that make fewer objects."""
 
 
-def spare_collector() -> None:
-    """Have the garbage collector leave alone all that is there now: libraries, and a model.
+def freeze_gc() -> None:
+    """Exclude all objects that exist now (libraries, a model) from garbage collection.
 
     A daemon makes thousands of objects for every few hundred lines, and looking through those of
     torch again and again for garbage was a fifth of its time (`tests/bench/RESULTS.md`).
@@ -33,10 +33,10 @@ def spare_collector() -> None:
 
 
 @contextmanager
-def collector_spared() -> Iterator[None]:
-    """As `spare_collector`, while the block lasts: for a loop that makes objects by the million."""
+def gc_frozen() -> Iterator[None]:
+    """Freeze the garbage collector for the block: for loops that create millions of objects."""
     before = gc.get_threshold()
-    spare_collector()
+    freeze_gc()
     try:
         yield
     finally:

@@ -37,8 +37,8 @@ from logmlm.parsing.pattern_advice import slow_patterns
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import BlankLines, LogLine
 from logmlm.sources.archive.reader import refuse_damaged
-from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, restore
-from logmlm.system.processes import collector_spared
+from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, recover_directory
+from logmlm.system.processes import gc_frozen
 from logmlm.training.corpus_builder import Learner, Lesson
 from logmlm.training.diagnostics import is_foreign, problems, too_few
 
@@ -90,7 +90,7 @@ def train(
 
     """
     config = config.model_copy(update={"out": config.out.resolve()})
-    restore(config.out)
+    recover_directory(config.out)
     check_replaceable(config.out, (FILE_NAME,))
     # What can't work is found before hours of reading, not after.
     check_device(config.model.device)
@@ -223,7 +223,7 @@ def learned(
         DataError: there are too few windows to train on, or no line is of the line format.
 
     """
-    with collector_spared():
+    with gc_frozen():
         learner.learn(parsed)
     lesson = learner.lesson(config.model.min_count)
     if len(lesson.corpus) < MIN_WINDOWS or is_foreign(lesson):

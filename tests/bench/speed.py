@@ -21,7 +21,7 @@ from pathlib import Path
 
 from speeds.figure import Figure, Options, SkippedError
 
-from logmlm.system.processes import collector_spared
+from logmlm.system.processes import gc_frozen
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))  # some use parts of the tests
 NAMES = ("parse", "alerts", "exact", "fresh", "kafka", "train", "start", "growth")
@@ -33,7 +33,7 @@ def main() -> None:
     for name in options.names:
         try:
             measure = import_module(f"speeds.{name}").measure
-            with collector_spared():
+            with gc_frozen():
                 found[name] = measure(Options(options.data))
         except SkippedError as reason:
             print(f"{name}: skipped, {reason}", file=sys.stderr)

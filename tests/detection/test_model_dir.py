@@ -29,7 +29,7 @@ from logmlm.detection.model_dir import (
 )
 from logmlm.detection.screening import Screen
 from logmlm.errors import ModelError, StorageError
-from logmlm.system.atomic_files import restore
+from logmlm.system.atomic_files import recover_directory
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_who_opens_a_model_while_it_is_replaced_waits_for_the_new_one(model):
     os.waitpid(process.pid, os.WUNTRACED)
     assert names(model.parent) == [".model.new", ".model.old"]
     restored = []
-    opening = threading.Thread(target=lambda: restored.append(restore(model)))
+    opening = threading.Thread(target=lambda: restored.append(recover_directory(model)))
     opening.start()
     opening.join(0.5)
     assert opening.is_alive()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from offline_parts import logmlm, service_log, write_log
 
-from logmlm.system.json_text import Writer, dump_json, one_line, read_json, writable
+from logmlm.system.json_text import SafeWriter, dump_json, escape_unencodable, loads, one_line
 
 TEXTS = st.text(st.characters(exclude_categories=()) | st.sampled_from('\ud800\udfff"\\u'))
 VALUES = st.recursive(
@@ -30,42 +30,42 @@ LONE = "\\ud800\\u001b[2J"  # half of a character, and what clears a terminal, a
 
 @given(VALUES)
 def test_whatever_json_says_can_be_written_as_utf_8(value):
-    found = read_json(json.dumps(value))
-    assert read_json(json.dumps(value).encode()) == found
+    found = loads(json.dumps(value))
+    assert loads(json.dumps(value).encode()) == found
     json.dumps(found, ensure_ascii=False).encode()
 
 
 @given(st.recursive(st.text() | st.integers(), st.lists))
 def test_what_is_whole_is_read_as_it_is(value):
-    assert read_json(json.dumps(value)) == read_json(json.dumps(value, ensure_ascii=False)) == value
+    assert loads(json.dumps(value)) == loads(json.dumps(value, ensure_ascii=False)) == value
 
 
 @pytest.mark.parametrize("escape", ["\\ud800", "\\uDFFF", "\\udc00\\ud800"])
 def test_half_of_a_pair_is_a_question_mark_also_in_names(escape):
-    found = read_json(f'{{"a{escape}": ["{escape} \\ud83d\\ude00 \\\\ud800"]}}')
+    found = loads(f'{{"a{escape}": ["{escape} \\ud83d\\ude00 \\\\ud800"]}}')
     marks = "?" * (len(escape) // 6)
     assert found == {f"a{marks}": [f"{marks} \U0001f600 \\ud800"]}
 
 
 def test_bytes_that_are_no_text_are_no_json():
     with pytest.raises(ValueError, match="can't decode"):
-        read_json(b'"\xed\xa0\x80"')
+        loads(b'"\xed\xa0\x80"')
 
 
 @given(VALUES, st.sampled_from(["utf-8", "ascii", "latin-1", "utf-16"]))
 def test_json_stays_json_whatever_the_stream_can_hold(value, encoding):
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    Writer(out).write(json.dumps(value, ensure_ascii=False))
+    SafeWriter(out).write(json.dumps(value, ensure_ascii=False))
     out.flush()
     written = out.buffer.getvalue().decode(encoding)
     assert json.loads(written) == json.loads(json.dumps(value))
 
 
 def test_text_is_only_changed_where_it_must():
-    assert writable("größe \U0001f600", None) == "größe \U0001f600"
-    assert writable("größe", "latin-1") == "größe"
-    assert writable("größe\n", "ascii") == "gr\\u00f6\\u00dfe\n"
-    assert writable("\udcff.log", None) == "\\udcff.log"
+    assert escape_unencodable("größe \U0001f600", None) == "größe \U0001f600"
+    assert escape_unencodable("größe", "latin-1") == "größe"
+    assert escape_unencodable("größe\n", "ascii") == "gr\\u00f6\\u00dfe\n"
+    assert escape_unencodable("\udcff.log", None) == "\\udcff.log"
 
 
 def json_log(path, lines, odd=()):

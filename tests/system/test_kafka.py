@@ -17,8 +17,8 @@ from kafka.errors import SaslAuthenticationFailedError
 
 from logmlm.config.kafka import KafkaConnection, KafkaTokenEndpoint
 from logmlm.errors import ConfigError, UnreachableError
-from logmlm.system.kafka import LibraryLog, client_options, connect, let_go
-from logmlm.system.kafka_tokens import MAX_ANSWER_BYTES, EndpointTokens, FileTokens
+from logmlm.system.kafka import KafkaLogCapture, client_options, close_with_timeout, connect
+from logmlm.system.kafka_tokens import MAX_ANSWER_BYTES, FileTokenProvider, OAuthTokenProvider
 from logmlm.system.secret_file import read_secret
 
 
@@ -58,7 +58,7 @@ def test_a_secret_is_a_line_of_text_and_never_stands_in_an_error(tmp_path):
 def test_a_token_file_is_read_anew_for_each_connection(tmp_path):
     path = tmp_path / "token"
     path.write_text("first")
-    tokens = FileTokens(path)
+    tokens = FileTokenProvider(path)
     assert tokens.token() == "first"
     path.write_text("second")
     assert tokens.token() == "second"
@@ -104,7 +104,7 @@ def endpoint(server, tmp_path, **told):
 def test_a_token_is_asked_for_with_the_clients_credentials_and_used_until_it_ends(tmp_path):
     now = [0.0]
     with serving(json.dumps({"access_token": "t1", "expires_in": 300})) as server:
-        tokens = EndpointTokens(endpoint(server, tmp_path, scope="logs"), clock=lambda: now[0])
+        tokens = OAuthTokenProvider(endpoint(server, tmp_path, scope="logs"), clock=lambda: now[0])
         assert (tokens.token(), tokens.token()) == ("t1", "t1")
         now[0] = 241.0
         tokens.token()
@@ -120,7 +120,7 @@ def test_a_token_is_asked_for_with_the_clients_credentials_and_used_until_it_end
 )
 def test_an_endpoint_that_gives_no_token_is_named_without_secrets(tmp_path, status, answer):
     with serving(answer, status) as server:
-        tokens = EndpointTokens(endpoint(server, tmp_path))
+        tokens = OAuthTokenProvider(endpoint(server, tmp_path))
         with pytest.raises(SaslAuthenticationFailedError, match="no token from http://127") as bad:
             tokens.token()
     assert "s3cr3t" not in str(bad.value)
@@ -129,7 +129,7 @@ def test_an_endpoint_that_gives_no_token_is_named_without_secrets(tmp_path, stat
 @pytest.mark.parametrize("answer", ["[" * 100_000, f'"{"x" * 2 * MAX_ANSWER_BYTES}"'])
 def test_an_endpoint_that_answers_without_end_or_sense_is_left(tmp_path, answer):
     with serving(answer) as server:
-        tokens = EndpointTokens(endpoint(server, tmp_path))
+        tokens = OAuthTokenProvider(endpoint(server, tmp_path))
         with pytest.raises(SaslAuthenticationFailedError, match="no token from http://127"):
             tokens.token()
 
@@ -148,7 +148,7 @@ def test_an_endpoint_that_drips_is_left_after_the_timeout(tmp_path):
         thread = threading.Thread(target=drip, args=(listener,))
         thread.start()
         server = SimpleNamespace(server_port=listener.getsockname()[1])
-        tokens = EndpointTokens(endpoint(server, tmp_path, timeout="500ms"))
+        tokens = OAuthTokenProvider(endpoint(server, tmp_path, timeout="500ms"))
         began = time.monotonic()
         with pytest.raises(SaslAuthenticationFailedError, match="TimeoutError"):
             tokens.token()
@@ -217,7 +217,7 @@ def test_an_unknown_mechanism_and_host_are_said():
 
 
 def test_the_most_telling_cause_wins_and_none_is_silence():
-    library = LibraryLog()
+    library = KafkaLogCapture()
     assert library.cause() == "no answer in time"
     for text in (
         "Bootstrap connection to x failed: KafkaConnectionError: socket disconnected (backoff 1)",
@@ -228,16 +228,16 @@ def test_the_most_telling_cause_wins_and_none_is_silence():
     assert library.cause() == (
         "it refuses our credentials; check 'sasl' (SaslAuthenticationFailedError: bad)"
     )
-    library.forget()
+    library.reset()
     library.emit(logging.makeLogRecord({"msg": "socket disconnected"}))
     assert library.cause().startswith("it ends the connection; does it want 'tls' or 'sasl'?")
     assert library.cause(with_sasl=True).startswith("it ends the connection as we log in")
-    library.forget()
+    library.reset()
     assert library.cause() == "no answer in time"
 
 
 def test_the_library_is_listened_to_once_and_shows_nothing_below_warnings():
-    assert LibraryLog.attached() is LibraryLog.attached()
+    assert KafkaLogCapture.install() is KafkaLogCapture.install()
     assert not logging.getLogger("kafka.net").isEnabledFor(logging.DEBUG)
 
 
@@ -245,12 +245,12 @@ def test_a_client_that_does_not_close_is_not_waited_for(caplog):
     caplog.set_level(logging.INFO)
     done = threading.Event()
     started = time.monotonic()
-    let_go(lambda: done.wait(20), 0.05)
+    close_with_timeout(lambda: done.wait(20), 0.05)
     assert time.monotonic() - started < 5
     done.set()
 
     def fail():
         raise SaslAuthenticationFailedError("x")
 
-    let_go(fail, 5.0)
+    close_with_timeout(fail, 5.0)
     assert "was not closed in good order (SaslAuthenticationFailedError)" in caplog.text

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from logmlm.system.processes import COLLECT_EVERY, collector_spared, spare_collector
+from logmlm.system.processes import COLLECT_EVERY, freeze_gc, gc_frozen
 
 
 class Ring:
@@ -29,18 +29,18 @@ def _collector_as_before():
 def test_what_is_there_is_left_alone_until_it_is_exchanged():
     kept = Ring()
     gone = weakref.ref(kept)
-    spare_collector()
+    freeze_gc()
     assert gc.get_freeze_count() > 10_000
     assert gc.get_threshold() == COLLECT_EVERY
     del kept
     gc.collect()
     assert gone() is not None  # frozen with all else
-    spare_collector()
+    freeze_gc()
     assert gone() is None
 
 
 def test_what_comes_later_is_collected_as_ever():
-    spare_collector()
+    freeze_gc()
     later = weakref.ref(Ring())
     gc.collect()
     assert later() is None
@@ -48,7 +48,7 @@ def test_what_comes_later_is_collected_as_ever():
 
 def test_it_is_spared_while_a_block_lasts_whatever_ends_it():
     before = gc.get_threshold()
-    with suppress(RuntimeError), collector_spared():
+    with suppress(RuntimeError), gc_frozen():
         assert (gc.get_threshold(), gc.get_freeze_count() > 10_000) == (COLLECT_EVERY, True)
         raise RuntimeError
     assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)

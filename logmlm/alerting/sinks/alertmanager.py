@@ -12,7 +12,7 @@ from typing import Any
 from logmlm.alerting.sinks.http import Poster
 from logmlm.config.sinks import AlertmanagerConfig
 from logmlm.records import Alert, DeliveryResult, Notification
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import format_rfc3339
 
 RESOLVED_FOR_S = 300.0
 """How long a resolved alert is still sent, as one that Alertmanager missed would go on firing."""
@@ -51,6 +51,6 @@ class AlertmanagerSink:
         return {
             "labels": dict(alert.labels),
             "annotations": dict(alert.annotations),
-            "startsAt": rfc3339(min(alert.starts_at, ends_at)),
-            "endsAt": rfc3339(ends_at),
+            "startsAt": format_rfc3339(min(alert.starts_at, ends_at)),
+            "endsAt": format_rfc3339(ends_at),
         }

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from logmlm.records import Alert, DeliveryResult, Notification
 from logmlm.system.json_text import dump_json
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import format_rfc3339
 
 
 class Sink(Protocol):
@@ -36,7 +36,7 @@ def json_line(alert: Alert) -> str:
         "fingerprint": alert.fingerprint,
         "labels": dict(alert.labels),
         "annotations": dict(alert.annotations),
-        "starts_at": rfc3339(alert.starts_at),
-        "ends_at": None if alert.ends_at is None else rfc3339(alert.ends_at),
+        "starts_at": format_rfc3339(alert.starts_at),
+        "ends_at": None if alert.ends_at is None else format_rfc3339(alert.ends_at),
     }
     return dump_json(fields)

@@ -18,7 +18,14 @@ from logmlm.config.kafka import KafkaSinkConfig
 from logmlm.errors import UnreachableError
 from logmlm.records import Alert, DeliveryResult, Notification
 from logmlm.system.json_text import dump_json
-from logmlm.system.kafka import KAFKA, Clients, LibraryLog, client_options, connect, let_go
+from logmlm.system.kafka import (
+    KAFKA,
+    KafkaClientFactory,
+    KafkaLogCapture,
+    client_options,
+    close_with_timeout,
+    connect,
+)
 
 _REFUSED = (
     AuthorizationError,
@@ -37,7 +44,7 @@ class KafkaSink:
     refused for good; all other trouble is to be tried again.
     """
 
-    def __init__(self, config: KafkaSinkConfig, *, clients: Clients = KAFKA) -> None:
+    def __init__(self, config: KafkaSinkConfig, *, clients: KafkaClientFactory = KAFKA) -> None:
         """Read the secrets' files; no broker is called yet.
 
         Raises:
@@ -67,14 +74,16 @@ class KafkaSink:
         except KafkaError as error:
             self.close()
             return DeliveryResult(
-                "later", f"{type(error).__name__}: {LibraryLog.attached().cause()}"
+                "later", f"{type(error).__name__}: {KafkaLogCapture.install().cause()}"
             )
         return DeliveryResult("accepted")
 
     def close(self) -> None:
         """Let go of the connection."""
         if self._producer is not None:
-            let_go(partial(self._producer.close, timeout=2 * self._config.timeout), CLOSE_TIMEOUT_S)
+            close_with_timeout(
+                partial(self._producer.close, timeout=2 * self._config.timeout), CLOSE_TIMEOUT_S
+            )
             self._producer = None
 
     def _open(self) -> Any:

@@ -10,8 +10,8 @@ from logmlm.config.sinks import StdoutConfig
 from logmlm.detection.explanation import printable
 from logmlm.errors import StorageError
 from logmlm.records import Alert, DeliveryResult, Notification
-from logmlm.system.json_text import Writer
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.json_text import SafeWriter
+from logmlm.system.rfc3339 import format_rfc3339
 
 _COLOURS = {"critical": "31;1", "warning": "33;1", "info": "36;1"}
 _SHOWN = ("alertname", "severity")
@@ -26,7 +26,7 @@ class StdoutSink:
     def __init__(self, config: StdoutConfig, out: TextIO) -> None:
         self.name = config.name
         self._out = out
-        self._writer = Writer(out)
+        self._writer = SafeWriter(out)
         self._render = json_line if config.format == "json" else self._as_text
 
     def send(self, notification: Notification) -> DeliveryResult:
@@ -54,7 +54,7 @@ class StdoutSink:
             f"{key}={printable(text)}" for key, text in alert.labels.items() if key not in _SHOWN
         )
         severity = alert.labels["severity"]
-        head = f"{rfc3339(alert.starts_at)}  {severity.upper()}  {notes['summary']}"
+        head = f"{format_rfc3339(alert.starts_at)}  {severity.upper()}  {notes['summary']}"
         block = [self._colour(head, _COLOURS[severity]), f"  {'  '.join(labels)}"]
         block += [
             f"  {name}: {printable(notes[name])}" for name in ("origin", "key") if notes.get(name)

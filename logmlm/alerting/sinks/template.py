@@ -23,7 +23,7 @@ from typing import Any
 
 from logmlm.errors import ConfigError
 from logmlm.records import Alert, Notification
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import format_rfc3339
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)?)(?:\|(\d{1,6}))?(?::([^{}]*))?\}")
 _ANY = re.compile(r"\$\{[^}]*\}?")
@@ -105,8 +105,8 @@ def _values(notification: Notification, receiver: str) -> dict[str, str]:
         "count": str(count),
         "summary": notes.get("summary", ""),
         "description": notes.get("description", ""),
-        "starts_at": rfc3339(worst.starts_at),
-        "ends_at": "" if worst.ends_at is None else rfc3339(worst.ends_at),
+        "starts_at": format_rfc3339(worst.starts_at),
+        "ends_at": "" if worst.ends_at is None else format_rfc3339(worst.ends_at),
         "labels": "  ".join(f"{name}={value}" for name, value in worst.labels.items()),
         **{f"labels.{name}": value for name, value in worst.labels.items()},
         **{f"annotations.{name}": value for name, value in notes.items()},

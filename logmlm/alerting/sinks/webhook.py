@@ -15,7 +15,7 @@ from logmlm.alerting.sinks.http import Poster
 from logmlm.alerting.sinks.template import Template
 from logmlm.config.sinks import WebhookConfig
 from logmlm.records import Alert, DeliveryResult, Notification
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import format_rfc3339
 from logmlm.system.secret_file import read_secret
 
 _STILL_FIRING = "0001-01-01T00:00:00Z"
@@ -92,8 +92,8 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "status": "firing" if alert.ends_at is None else "resolved",
         "labels": dict(alert.labels),
         "annotations": dict(alert.annotations),
-        "startsAt": rfc3339(alert.starts_at),
-        "endsAt": _STILL_FIRING if alert.ends_at is None else rfc3339(alert.ends_at),
+        "startsAt": format_rfc3339(alert.starts_at),
+        "endsAt": _STILL_FIRING if alert.ends_at is None else format_rfc3339(alert.ends_at),
         "generatorURL": "",
         "fingerprint": alert.fingerprint,
     }

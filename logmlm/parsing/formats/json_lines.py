@@ -19,7 +19,7 @@ from logmlm.parsing.formats.json_times import TIMES, time_of, time_of_value
 from logmlm.parsing.formats.line_format import Continuation, first_line
 from logmlm.records import Fields
 from logmlm.system.json_message import field, message_text
-from logmlm.system.json_text import read_json
+from logmlm.system.json_text import loads
 from logmlm.system.line_text import without_controls
 
 Record = dict[str, Any]
@@ -109,7 +109,7 @@ def load_object(text: str) -> Record | None:
     if text.endswith(","):
         text = text[:-1]  # within an array
     try:
-        record = read_json(text)
+        record = loads(text)
     except (ValueError, RecursionError):  # not JSON, or nested too deep for the parser
         return None
     return record if isinstance(record, dict) else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from logmlm.system.json_message import journal_text
-from logmlm.system.json_text import read_json
+from logmlm.system.json_text import loads
 
 _FIRST = ("MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT")
 _CURSOR = re.compile(r"s=(?P<sequence>[0-9a-f]+);i=(?P<number>[0-9a-f]+)")
@@ -45,7 +45,7 @@ def read_entry(raw: str, max_line_bytes: int) -> Entry | None:
     `max_line_bytes` is cut.
     """
     try:
-        record = read_json(raw)
+        record = loads(raw)
         place = place_of(record)
     except (ValueError, RecursionError):
         return None

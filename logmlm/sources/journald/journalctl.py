@@ -40,7 +40,7 @@ _ENVIRONMENT = MappingProxyType({"LC_ALL": "C.UTF-8", "PATH": os.defpath})
 logger = logging.getLogger(__name__)
 
 
-def journal(config: JournaldSourceConfig, machine_id: Path = MACHINE_ID) -> list[str]:
+def journal_options(config: JournaldSourceConfig, machine_id: Path = MACHINE_ID) -> list[str]:
     """Options that say which journal is meant; without any in `config`, this machine's."""
     found = [f"--file={path}" for path in config.files]
     if config.directory is not None:
@@ -51,7 +51,7 @@ def journal(config: JournaldSourceConfig, machine_id: Path = MACHINE_ID) -> list
     return found
 
 
-def matches(config: JournaldSourceConfig) -> list[str]:
+def match_options(config: JournaldSourceConfig) -> list[str]:
     """Options that say which of its entries are meant."""
     found = [f"--unit={unit}" for unit in config.units]
     priority = config.max_priority
@@ -103,7 +103,7 @@ def look(config: JournaldSourceConfig, program: str = PROGRAM) -> list[str]:
         StorageError: it can't be read.
 
     """
-    newest, complaints = ask(program, journal(config))
+    newest, complaints = ask(program, journal_options(config))
     if newest is None:
         return ["note: the journal holds nothing that this user can read"]
     if complaints:

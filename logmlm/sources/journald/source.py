@@ -76,7 +76,7 @@ class JournaldSource(Steady):
         self._wait = wait
         self._own_units = frozenset(own_units)
         self._program = journalctl.found(program)
-        self._journal = journalctl.journal(config)
+        self._journal = journalctl.journal_options(config)
         self._child: Journalctl | None = None
         self._start_at = clock()
         self._failures = 0
@@ -218,7 +218,7 @@ class JournaldSource(Steady):
         return not 0 < self._start_at - now <= MAX_BACK_OFF_S
 
     def _start(self) -> None:
-        options = [*self._journal, *journalctl.matches(self._config)]
+        options = [*self._journal, *journalctl.match_options(self._config)]
         cursor = self._trail.newest
         room = ENTRY_BASE + ENTRY_ROOM * self._config.max_line_bytes
         self._begin_at = dict(self._read_to)
@@ -316,7 +316,7 @@ class JournaldSource(Steady):
     def _ask_lag(self) -> Mapping[str, int] | None:
         """Entries of the newest sequence that were not read yet; None if the journal fails."""
         try:
-            options = [*self._journal, *journalctl.matches(self._config)]
+            options = [*self._journal, *journalctl.match_options(self._config)]
             newest, _ = journalctl.ask(self._program, options)
         except StorageError:
             return None

@@ -22,7 +22,7 @@ from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.sources.kafka.assignor import Assignor
 from logmlm.sources.kafka.offsets import Position
 from logmlm.sources.kafka.records import Record
-from logmlm.system.kafka import connect, let_go
+from logmlm.system.kafka import close_with_timeout, connect
 
 CALL_TIMEOUT_MS = 3_000
 """A call in the loop that takes longer is given up, and tried again later."""
@@ -211,7 +211,7 @@ class Group:
     def close(self) -> None:
         """Leave the group; a broker that does not answer is not waited for any longer."""
         close = partial(self._consumer.close, autocommit=False, timeout_ms=self._timeout_ms())
-        let_go(close, min(CLOSE_TIMEOUT_S, self._left()))
+        close_with_timeout(close, min(CLOSE_TIMEOUT_S, self._left()))
 
     def _timeout_ms(self) -> int:
         """Milliseconds for a call; half of what a stop has left, as something comes after it."""

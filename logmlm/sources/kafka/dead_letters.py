@@ -20,7 +20,7 @@ from kafka.errors import (
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError, StorageError, UnreachableError
 from logmlm.sources.kafka.records import Letter, Record
-from logmlm.system.kafka import connect, let_go
+from logmlm.system.kafka import close_with_timeout, connect
 
 FLUSH_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
@@ -90,7 +90,7 @@ class LetterBox:
         """Let go of the connection; what is not safe yet is not waited for."""
         if self._producer is not None:
             close = partial(self._producer.close, timeout=2 * FLUSH_TIMEOUT_S)
-            let_go(close, min(CLOSE_TIMEOUT_S, self._left()))
+            close_with_timeout(close, min(CLOSE_TIMEOUT_S, self._left()))
             self._producer = None
 
     def _tell(self, letters: Sequence[Letter]) -> None:

@@ -12,7 +12,7 @@ from logmlm.errors import DataError
 from logmlm.records import NO_ATTRIBUTES, LogLine, make_records
 from logmlm.sources.base import decode
 from logmlm.system.json_message import error_text, field, message_text
-from logmlm.system.json_text import read_json
+from logmlm.system.json_text import loads
 from logmlm.system.line_text import lines_without_controls
 
 
@@ -144,7 +144,7 @@ def _lines(
 
 def _object(value: bytes) -> dict[str, Any]:
     try:
-        found = read_json(value)
+        found = loads(value)
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deep
         raise DataError("no JSON") from error
     if not isinstance(found, dict):

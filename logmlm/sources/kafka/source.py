@@ -28,7 +28,7 @@ from logmlm.sources.kafka.offsets import Position
 from logmlm.sources.kafka.partitions import Partitions, str_of
 from logmlm.sources.kafka.records import Record, RecordReader
 from logmlm.sources.kafka.stall_detection import Absence, Pace, Watchdog
-from logmlm.system.kafka import KAFKA, Clients, LibraryLog
+from logmlm.system.kafka import KAFKA, KafkaClientFactory, KafkaLogCapture
 
 _UNREADABLE = (CorruptRecordError, UnsupportedCodecError)
 SAY_EVERY_S = 30.0
@@ -71,7 +71,7 @@ class KafkaSource:
         wait: Callable[[float], object],
         left: Callable[[], float] = lambda: math.inf,
         monotonic: Callable[[], float] = time.monotonic,
-        clients: Clients = KAFKA,
+        clients: KafkaClientFactory = KAFKA,
     ) -> None:
         """Reach a broker.
 
@@ -367,7 +367,7 @@ class KafkaSource:
         self._has_answers = False
         self._idle.lose()
         if self._saying.is_due():
-            library = LibraryLog.attached()
+            library = KafkaLogCapture.install()
             name, cause = type(error).__name__, library.cause()
             logger.warning("trouble with Kafka (%s; %s); going on", name, cause)
-            library.forget()
+            library.reset()

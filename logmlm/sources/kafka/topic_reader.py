@@ -24,7 +24,13 @@ from logmlm.records import LogLine
 from logmlm.sources.kafka.dead_letters import Cap
 from logmlm.sources.kafka.records import TOMBSTONE, Letter, Record, RecordReader
 from logmlm.sources.kafka.url import KafkaAddress
-from logmlm.system.kafka import KAFKA, Clients, LibraryLog, connect, let_go
+from logmlm.system.kafka import (
+    KAFKA,
+    KafkaClientFactory,
+    KafkaLogCapture,
+    close_with_timeout,
+    connect,
+)
 
 POLL_MS = 500
 CALL_TIMEOUT_MS = 10_000
@@ -59,7 +65,7 @@ class KafkaTopic:
         address: KafkaAddress,
         clock: Callable[[], float],
         warn: Warn,
-        clients: Clients = KAFKA,
+        clients: KafkaClientFactory = KAFKA,
     ) -> None:
         """Reach a broker, and ask where reading begins and ends.
 
@@ -113,7 +119,7 @@ class KafkaTopic:
     def close(self) -> None:
         """Let go of the brokers, within seconds."""
         close = partial(self._consumer.close, autocommit=False, timeout_ms=CALL_TIMEOUT_MS)
-        let_go(close, CLOSE_TIMEOUT_S)
+        close_with_timeout(close, CLOSE_TIMEOUT_S)
 
     def _asked(self, address: KafkaAddress) -> dict[TopicPartition, tuple[int, int]]:
         """Where reading begins and ends, of each partition that holds something between."""
@@ -196,4 +202,4 @@ class KafkaTopic:
 
 
 def _cause() -> str:
-    return LibraryLog.attached().cause()
+    return KafkaLogCapture.install().cause()

@@ -13,7 +13,7 @@ from logmlm.config.sinks import StdoutConfig
 from logmlm.detection.explanation import render
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult
-from logmlm.system.rfc3339 import rfc3339
+from logmlm.system.rfc3339 import format_rfc3339
 
 
 class Terminal(io.StringIO):
@@ -93,4 +93,4 @@ def test_a_stream_that_is_gone_is_a_storage_error(alert):
     ],
 )
 def test_times_are_rfc_3339_whatever_a_log_claims(seconds, text):
-    assert rfc3339(seconds) == text
+    assert format_rfc3339(seconds) == text

@@ -34,7 +34,7 @@ from logmlm.config.types import (
 from logmlm.detection.detector import Detector
 from logmlm.detection.windows import Windower
 from logmlm.records import LogLine
-from logmlm.system.processes import spare_collector
+from logmlm.system.processes import freeze_gc
 from logmlm.training.train import Session, train
 from speeds.figure import ROUNDS, Figure, Options, one_core
 
@@ -144,7 +144,7 @@ class Aged:
 def measure(_options: Options) -> Figure:
     with TemporaryDirectory() as name, one_core():
         everyone = _everyone(trained(Path(name) / "model"))
-        spare_collector()  # as the daemon does
+        freeze_gc()  # as the daemon does
         before = {name: aged.grow() for name, aged in everyone.items()}
         laps = [[aged.lap() for aged in everyone.values()] for _ in range(2 * ROUNDS)]
     youngest, oldest, fewest, most = 0, len(LINES) - 1, len(LINES), len(everyone) - 1

@@ -24,7 +24,7 @@ from logmlm.detection.detector import Detector
 from logmlm.detection.model_dir import load_calibration
 from logmlm.records import LogLine, Score, Window
 from logmlm.sources.archive.reader import read_lines
-from logmlm.system.processes import spare_collector
+from logmlm.system.processes import freeze_gc
 from logmlm.training.train import Session, train
 from speeds.figure import Options, one_core
 
@@ -91,7 +91,7 @@ def trained(options: Options) -> Iterator[Trained]:
             threshold=ThresholdConfig(false_alarm_rate=RATE, folds=0),
         )
         train(config, read_lines(config.logs, time.time()), Session(_quiet, _quiet))
-        spare_collector()  # as `logmlm score` does once a model is there
+        freeze_gc()  # as `logmlm score` does once a model is there
         with one_core():
             yield Trained(config.out, log)
 

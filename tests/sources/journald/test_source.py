@@ -503,14 +503,14 @@ def test_a_look_before_the_start_says_whether_the_journal_can_be_read(desk, tmp_
 
 def test_this_machines_journal_is_read_unless_another_is_named(tmp_path):
     path = tmp_path / "machine-id"
-    assert journalctl.journal(JournaldSourceConfig(), path) == []
+    assert journalctl.journal_options(JournaldSourceConfig(), path) == []
     path.write_text("uninitialized\n")
-    assert journalctl.journal(JournaldSourceConfig(), path) == []
+    assert journalctl.journal_options(JournaldSourceConfig(), path) == []
     path.write_text("4" * 32 + "\n")
-    assert journalctl.journal(JournaldSourceConfig(), path) == ["_MACHINE_ID=" + "4" * 32]
+    assert journalctl.journal_options(JournaldSourceConfig(), path) == ["_MACHINE_ID=" + "4" * 32]
     several = JournaldSourceConfig(files=["/a", "/b"])
-    assert journalctl.journal(several) == ["--file=/a", "--file=/b"]
-    assert journalctl.matches(JournaldSourceConfig(units="x", max_priority=0)) == [
+    assert journalctl.journal_options(several) == ["--file=/a", "--file=/b"]
+    assert journalctl.match_options(JournaldSourceConfig(units="x", max_priority=0)) == [
         "--unit=x",
         "--priority=emerg",
     ]

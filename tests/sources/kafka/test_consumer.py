@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from kafka import KafkaConsumer, KafkaProducer
 from kafka_sources import texts, until
 
-from logmlm.system.kafka import Clients
+from logmlm.system.kafka import KafkaClientFactory
 
 
 def given(*sources):
@@ -54,7 +54,7 @@ def test_a_first_member_is_given_all_at_once(topic, open_source):
         made.append(KafkaConsumer(**options))
         return made[-1]
 
-    source = open_source(clients=Clients(consumer, KafkaProducer))
+    source = open_source(clients=KafkaClientFactory(consumer, KafkaProducer))
     until(lambda: given(source), source)
     assert given(source) == [f"{topic}/0", f"{topic}/1"]
     assert made[0].group_metadata().generation_id == 1

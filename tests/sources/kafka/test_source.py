@@ -14,7 +14,7 @@ from kafka_sources import opener, read, texts, until
 from logmlm.errors import ConfigError, DataError, StorageError, UnreachableError
 from logmlm.records import Checkpoint
 from logmlm.sources.base import Changes
-from logmlm.system.kafka import Clients
+from logmlm.system.kafka import KafkaClientFactory
 
 
 def test_records_come_in_order_and_reading_goes_on_at_the_safe_position(broker, topic, open_source):
@@ -284,7 +284,7 @@ def test_while_dead_letters_can_not_be_written_nothing_passes_them(
 
     broker.produce(topic, ['{"log": "a"}', "no json", '{"log": "b"}'])
     told = {"value": "json", "message_field": "log"}
-    source = open_source(clients=Clients(KafkaConsumer, producer), **told)
+    source = open_source(clients=KafkaClientFactory(KafkaConsumer, producer), **told)
     assert texts(read(source, 2)[0]) == ["a", "b"]
     assert "dead letters can't be written now" in caplog.text
     assert len(broker.records(f"{topic}.logmlm.dlq", 1)) == 1
@@ -457,7 +457,7 @@ def test_a_consumer_that_stalled_is_replaced_and_nothing_is_lost(
 
     from kafka import KafkaProducer
 
-    source = open_source(clients=Clients(consumer, KafkaProducer), stall_timeout=0.6)
+    source = open_source(clients=KafkaClientFactory(consumer, KafkaProducer), stall_timeout=0.6)
     broker.produce(topic, ["a"])
     assert texts(read(source, 1)[0]) == ["a"]
     source.note({f"{topic}/0": Checkpoint(1, 1, None)})

@@ -13,7 +13,7 @@ from logmlm.config.loader import read_kafka_config
 from logmlm.errors import ConfigError, DataError, StorageError, UnreachableError
 from logmlm.sources.kafka.topic_reader import KafkaTopic
 from logmlm.sources.kafka.url import KafkaAddress
-from logmlm.system.kafka import Clients
+from logmlm.system.kafka import KafkaClientFactory
 
 BEGIN = 1_700_000_000
 
@@ -210,7 +210,9 @@ def test_what_the_library_says_is_a_sentence(error, becomes, said):
     address = KafkaAddress.parse("kafka://a:1/t", BEGIN)
     config = read_kafka_config(None, address.section())
     with pytest.raises(becomes, match=said):
-        KafkaTopic(config, address, time.monotonic, print, Clients(consumer=Refusing(error)))
+        KafkaTopic(
+            config, address, time.monotonic, print, KafkaClientFactory(consumer=Refusing(error))
+        )
 
 
 def test_a_topic_that_is_not_there_is_said_and_not_made(broker):

@@ -21,7 +21,7 @@ from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError, UnreachableError
 from logmlm.records import Checkpoint
 from logmlm.sources.kafka.source import LOOK_EVERY_S, KafkaSource
-from logmlm.system.kafka import Clients
+from logmlm.system.kafka import KafkaClientFactory
 
 P, NAME = TopicPartition("t", 0), "t/0"
 
@@ -128,7 +128,12 @@ def source(clock, *scripts, failing=(), **told):
     least = {"bootstrap_servers": "a:1", "topics": "t", "auto_offset_reset": "earliest"}
     config = KafkaSourceConfig(**least | told)
     opened = KafkaSource(
-        config, group="g", model="m", clock=clock, wait=waits.append, clients=Clients(make, None)
+        config,
+        group="g",
+        model="m",
+        clock=clock,
+        wait=waits.append,
+        clients=KafkaClientFactory(make, None),
     )
     return opened, made, waits
 
