@@ -17,7 +17,7 @@ from logmlm.config.alerting import AlertingConfig
 from logmlm.config.kafka import KafkaSinkConfig
 from logmlm.config.run import RunConfig
 from logmlm.config.sinks import AlertmanagerConfig
-from logmlm.config.types import Receiving
+from logmlm.config.types import BaseSinkConfig
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult, Notification
 
@@ -70,7 +70,7 @@ def _patient(send: Send) -> Send:
     return sent
 
 
-def grouping(sink: Receiving, config: AlertingConfig) -> Grouping | None:
+def grouping(sink: BaseSinkConfig, config: AlertingConfig) -> Grouping | None:
     """How alerts are grouped for a sink; an Alertmanager groups them itself."""
     if not sink.grouped:
         return None

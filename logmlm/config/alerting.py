@@ -9,24 +9,24 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from logmlm.config.types import Duration, Section, Strings, parse_duration
+from logmlm.config.types import Duration, StrictModel, StringList, parse_duration
 
-Wait = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+NonNegativeDuration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 """A duration that may be nothing."""
-GROUP_BY = ("alertname", "service", "host", "source", "model")
+DEFAULT_GROUP_BY = ("alertname", "service", "host", "source", "model")
 
 
-class AlertingConfig(Section):
+class AlertingConfig(StrictModel):
     """Groups of alerts, for the sinks that are `grouped`.
 
     By default all are but `stdout` and `file`, which keep a record of each alert.
     """
 
-    group_by: Strings = GROUP_BY
+    group_by: StringList = DEFAULT_GROUP_BY
     """Alerts with the same values of these labels are one group; `...` takes all labels."""
-    group_wait: Wait = 30.0
+    group_wait: NonNegativeDuration = 30.0
     """How long the first alert of a group waits for others."""
-    group_interval: Wait = 300.0
+    group_interval: NonNegativeDuration = 300.0
     """The least time between two notifications of a group."""
     repeat_interval: Duration = 4 * 3600.0
     """When a group that still fires is sent again, though nothing in it is new."""

@@ -54,7 +54,7 @@ class Document:
         """What is wrong in a line, to be raised."""
         return ConfigError(f"{self.path}:{line}: {message}")
 
-    def below(self, key: str) -> Document:
+    def subsection(self, key: str) -> Document:
         """The section of that name, as if it were the whole file."""
         data = self.data.get(key)
         if not isinstance(data, dict):
@@ -62,7 +62,7 @@ class Document:
         lines = {at[1:]: line for at, line in self.lines.items() if at[:1] == (key,)}
         return Document(self.path, self.environment, data, lines)
 
-    def place(self, location: Location) -> tuple[Location, int]:
+    def locate(self, location: Location) -> tuple[Location, int]:
         """Find the longest part of `location` that stands in the file, and its line."""
         while location and location not in self.lines:
             location = location[:-1]
@@ -121,7 +121,7 @@ def _line(part: yaml.Node | yaml.Event) -> int:
 def _compose(path: Path) -> yaml.Node | None:
     try:
         text = path.read_text(encoding="utf-8")
-        _refuse_traps(path, text)
+        _reject_aliases_and_deep_nesting(path, text)
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise ConfigError(f"can't read {path}: {error.strerror or error}") from error
@@ -137,7 +137,7 @@ def _compose(path: Path) -> yaml.Node | None:
         raise ConfigError(f"{path}: this is no valid YAML: {_reason(error)}") from error
 
 
-def _refuse_traps(path: Path, text: str) -> None:
+def _reject_aliases_and_deep_nesting(path: Path, text: str) -> None:
     """Refuse what makes a small file costly: aliases (they multiply) and deep nesting."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):

@@ -8,19 +8,27 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from logmlm.config.types import Duration, Receiving, Regex, Section, Size, Strings, one_or_many
+from logmlm.config.types import (
+    BaseSinkConfig,
+    Duration,
+    Regex,
+    Size,
+    StrictModel,
+    StringList,
+    as_tuple,
+)
 
 DEAD_LETTERS = ".logmlm.dlq"
 """What the name of a topic's dead-letter topic ends with."""
 MAX_LINE_BYTES = 1024**2
 """A longer line is cut, as in finished logs (`sources.blocks`): all commands read alike."""
-Word = Annotated[str, Field(min_length=1)]
+NonEmptyString = Annotated[str, Field(min_length=1)]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Port = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}")
-Place = re.compile(r"key|header:.+|field:.+", re.DOTALL)
+ATTRIBUTE_SOURCE = re.compile(r"key|header:.+|field:.+", re.DOTALL)
 
 
-class KafkaTlsConfig(Section):
+class KafkaTlsConfig(StrictModel):
     """Encryption, and whom to trust; `tls: {}` trusts the system's authorities.
 
     `ca_file` holds the authorities to trust instead, `cert_file` and `key_file` are the client's
@@ -41,17 +49,17 @@ class KafkaTlsConfig(Section):
         return self
 
 
-class KafkaTokenEndpoint(Section):
+class KafkaTokenEndpoint(StrictModel):
     """Where OAuth 2 tokens are had for a client's credentials (RFC 6749, 4.4)."""
 
     url: Annotated[str, Field(pattern=r"^https?://\S+$")]
-    client_id: Word
+    client_id: NonEmptyString
     client_secret_file: Path
     scope: str | None = None
     timeout: Duration = 10.0
 
 
-class KafkaSaslConfig(Section):
+class KafkaSaslConfig(StrictModel):
     """Who we are: a user with a password, or a bearer of tokens; secrets stand in files.
 
     PLAIN and SCRAM take `username` and `password_file`. OAUTHBEARER takes `token_file`, which is
@@ -59,7 +67,7 @@ class KafkaSaslConfig(Section):
     """
 
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
-    username: Word | None = None
+    username: NonEmptyString | None = None
     password_file: Path | None = None
     token_file: Path | None = None
     token_endpoint: KafkaTokenEndpoint | None = None
@@ -76,7 +84,7 @@ class KafkaSaslConfig(Section):
         return self
 
 
-class KafkaConnection(Section):
+class KafkaConnection(StrictModel):
     """How Kafka's brokers are reached.
 
     `bootstrap_servers` are `host:port`, some of them are enough. Without `tls` nothing is
@@ -84,7 +92,7 @@ class KafkaConnection(Section):
     `connect_timeout` at the start ends the daemon with exit code 69.
     """
 
-    bootstrap_servers: Annotated[Strings, Field(min_length=1)]
+    bootstrap_servers: Annotated[StringList, Field(min_length=1)]
     tls: KafkaTlsConfig | None = None
     sasl: KafkaSaslConfig | None = None
     connect_timeout: Duration = 10.0
@@ -129,9 +137,9 @@ class KafkaSourceConfig(KafkaConnection):
     within `max_poll_interval` and `stall_timeout`.
     """
 
-    topics: Annotated[tuple[Topic, ...], BeforeValidator(one_or_many)] = ()
+    topics: Annotated[tuple[Topic, ...], BeforeValidator(as_tuple)] = ()
     pattern: Regex | None = None
-    group: Word | None = None
+    group: NonEmptyString | None = None
     auto_offset_reset: Literal["earliest", "latest"]
     isolation_level: Literal["read_committed", "read_uncommitted"] = "read_committed"
     group_instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] | None = None
@@ -139,7 +147,7 @@ class KafkaSourceConfig(KafkaConnection):
     max_poll_interval: Annotated[Duration, Field(ge=1)] = 120.0
     metadata_max_age: Annotated[Duration, Field(ge=1)] = 60.0
     value: Literal["text", "json"] = "text"
-    message_field: Word | None = None
+    message_field: NonEmptyString | None = None
     attributes: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
     max_line_bytes: Size = MAX_LINE_BYTES
     max_record_bytes: Size = 1024**2
@@ -169,7 +177,7 @@ class KafkaSourceConfig(KafkaConnection):
     @classmethod
     def _attributes_have_places(cls, attributes: dict[str, str]) -> dict[str, str]:
         for name, place in attributes.items():
-            if not name or not Place.fullmatch(place):
+            if not name or not ATTRIBUTE_SOURCE.fullmatch(place):
                 raise ValueError(
                     f"'{name}: {place}' should say key, header:NAME or field:NAME after a name"
                 )
@@ -189,12 +197,12 @@ class KafkaSourceConfig(KafkaConnection):
         return "".join(rf"(?!{each}\Z)" for each in ours) + rf"(?:{self.pattern})\Z"
 
 
-class KafkaSinkConfig(KafkaConnection, Receiving):
+class KafkaSinkConfig(KafkaConnection, BaseSinkConfig):
     """Alerts as JSON records of a topic, keyed by fingerprint.
 
     They are accepted once all replicas in sync have them. One try takes `timeout` at most.
     """
 
-    name: Word = "kafka"
+    name: NonEmptyString = "kafka"
     topic: Topic
     timeout: Duration = 10.0

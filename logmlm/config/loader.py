@@ -13,9 +13,9 @@ from pydantic_core import ErrorDetails
 
 from logmlm.config.document import Document, Location
 from logmlm.config.kafka import KafkaSourceConfig
-from logmlm.config.loop_check import loops
+from logmlm.config.loop_check import find_feedback_loops
 from logmlm.config.run import RunConfig
-from logmlm.config.types import Section, TrainingConfig, TrainingFile, WindowConfig, unheeded
+from logmlm.config.types import StrictModel, TrainingConfig, TrainingFile, WindowConfig, unheeded
 from logmlm.errors import ConfigError, UsageError
 
 _SHOWN = ("literal_error", "greater_than", "greater_than_equal", "less_than", "less_than_equal")
@@ -29,7 +29,7 @@ _WORDS = {
 }
 """What Pydantic says in Python's words."""
 
-AnySection = TypeVar("AnySection", bound=Section)
+AnySection = TypeVar("AnySection", bound=StrictModel)
 
 
 def read_training_config(
@@ -91,7 +91,7 @@ def _refuse_unheeded(document: Document, window: WindowConfig, kind: str) -> Non
     for key in window.model_fields_set:
         kinds = unheeded(key, kind)
         if kinds and getattr(window, key) != WindowConfig.model_fields[key].default:
-            line = document.place(("window", key))[1]
+            line = document.locate(("window", key))[1]
             text = f"'window.{key}' says nothing of windows of kind '{kind}'; it is for {kinds}"
             raise document.error(line, f"{text} ('window.kind')")
 
@@ -115,7 +115,7 @@ def read_kafka_config(
             raise UsageError(f"this is no address of Kafka: {_plain(first)}") from error
     document = Document.read(path, environment)
     if "source" in document.data:
-        document = document.below("source").below("kafka")
+        document = document.subsection("source").subsection("kafka")
     document.data |= over
     return _check(document, KafkaSourceConfig)
 
@@ -132,7 +132,7 @@ def _of_no_kind(document: Document) -> ConfigError:
         near = difflib.get_close_matches(key, known, n=1)
         if near and key not in known:
             hint = f"unknown key '{key}'; did you mean '{near[0]}'?"
-            return document.error(document.place((key,))[1], hint)
+            return document.error(document.locate((key,))[1], hint)
     return ConfigError(
         f"{document.path}: can't tell whether this is for training (keys 'logs', 'out') "
         "or for running (keys 'source', 'sinks')"
@@ -158,7 +158,7 @@ def _check(document: Document, kind: type[AnySection]) -> AnySection:
         for details in every:
             if details["type"] == "too_short" and any(_is_inside(one, details) for one in every):
                 continue  # its entries are there, and wrong
-            line, subject, complaint = _complaint(document, kind, details)
+            line, subject, complaint = _describe_error(document, kind, details)
             found.setdefault((line, subject), []).append(complaint)
     else:
         found = _loops(document, config)
@@ -172,11 +172,11 @@ def _check(document: Document, kind: type[AnySection]) -> AnySection:
     )
 
 
-def _loops(document: Document, config: Section) -> dict[tuple[int, str], list[str]]:
+def _loops(document: Document, config: StrictModel) -> dict[tuple[int, str], list[str]]:
     """Complaints by line and subject, if what is written would be read again."""
     found: dict[tuple[int, str], list[str]] = {}
-    for location, complaint in loops(config) if isinstance(config, RunConfig) else ():
-        place, line = document.place(location)
+    for location, complaint in find_feedback_loops(config) if isinstance(config, RunConfig) else ():
+        place, line = document.locate(location)
         found.setdefault((line, f"'{_dotted(place)}': "), []).append(complaint)
     return found
 
@@ -186,12 +186,12 @@ def _is_inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
     return len(inner["loc"]) > depth and inner["loc"][:depth] == outer["loc"]
 
 
-def _complaint(
-    document: Document, kind: type[Section], details: ErrorDetails
+def _describe_error(
+    document: Document, kind: type[StrictModel], details: ErrorDetails
 ) -> tuple[int, str, str]:
     """Line, subject and complaint of one mistake; two with one subject are joined by 'or'."""
     location = details["loc"]
-    place, line = document.place(location)
+    place, line = document.locate(location)
     if details["type"] == "extra_forbidden":
         return line, "", _unknown_key(kind, location)
     if details["type"] == "missing":
@@ -215,7 +215,7 @@ def _complaint(
     return line, f"'{_dotted(place)}' ", complaint
 
 
-def _unknown_key(kind: type[Section], location: Location) -> str:
+def _unknown_key(kind: type[StrictModel], location: Location) -> str:
     key, section = str(location[-1]), _section_at(kind, location[:-1])
     where = f" in '{_dotted(location[:-1])}'" if len(location) > 1 else ""
     near = difflib.get_close_matches(key, list(section.model_fields), n=1, cutoff=0.5)

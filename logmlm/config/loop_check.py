@@ -15,7 +15,7 @@ from logmlm.config.run import RunConfig
 from logmlm.config.sources import FileSourceConfig
 
 
-def loops(config: RunConfig) -> Iterator[tuple[Location, str]]:
+def find_feedback_loops(config: RunConfig) -> Iterator[tuple[Location, str]]:
     """Each key that makes a loop, and a sentence about it."""
     kafka, files = config.source.kafka, config.source.file
     if kafka is not None and kafka.dead_letter_topic in kafka.topics:

@@ -13,27 +13,27 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from logmlm.config.alerting import AlertingConfig
-from logmlm.config.server import HttpConfig, LogConfig
+from logmlm.config.server import LogConfig, ServerConfig
 from logmlm.config.sinks import SinkConfig, StdoutConfig
 from logmlm.config.sources import SourceConfig
-from logmlm.config.types import Place, RedactionConfig, Section
+from logmlm.config.types import NonEmptyPath, RedactionConfig, StrictModel
 
 RESERVED_LABELS = frozenset({"alertname", "severity", "source", "model"})
 
 
-class RunModelConfig(Section):
+class RunModelConfig(StrictModel):
     """The model directory, and the device that scores (`auto` takes a GPU if there is one).
 
     With `exact` every window is scored exactly; else those that one look
     does not clear.
     """
 
-    path: Place
+    path: NonEmptyPath
     device: Annotated[str, Field(min_length=1)] = "auto"
     exact: bool = False
 
 
-class RunConfig(Section):
+class RunConfig(StrictModel):
     """What `logmlm run` is told.
 
     `state_dir` None means systemd's state directory, or the user's. `labels` are put on every
@@ -45,11 +45,11 @@ class RunConfig(Section):
     sinks: Annotated[tuple[SinkConfig, ...], Field(min_length=1)] = (
         SinkConfig(stdout=StdoutConfig()),
     )
-    state_dir: Place | None = None
+    state_dir: NonEmptyPath | None = None
     labels: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
     alerting: AlertingConfig = Field(default_factory=AlertingConfig)
     redact: RedactionConfig = RedactionConfig()
-    http: HttpConfig = HttpConfig()
+    http: ServerConfig = ServerConfig()
     log: LogConfig = LogConfig()
 
     @field_validator("labels")

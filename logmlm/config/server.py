@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
-from logmlm.config.types import Section
+from logmlm.config.types import StrictModel
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
 
 
-class Address(NamedTuple):
+class ServerAddress(NamedTuple):
     """Where a server listens; port 0 lets the system choose one."""
 
     host: str
@@ -40,21 +40,21 @@ def parse_address(value: Any) -> Any:
     match = _ADDRESS.fullmatch(value)
     if match is None or int(match[3]) > 65535:
         raise ValueError(f"'{value}' is no address; write it like 127.0.0.1:9464, or off")
-    return Address(match[1] or match[2], int(match[3]))
+    return ServerAddress(match[1] or match[2], int(match[3]))
 
 
-class HttpConfig(Section):
+class ServerConfig(StrictModel):
     """The endpoint that says how the daemon is: `/metrics`, `/-/healthy`, `/-/ready`.
 
     `listen` is an address and a port, or `off`. `token_file` holds the token that
     `POST /-/reload` asks for (as a bearer token); without it nobody may reload by HTTP.
     """
 
-    listen: Annotated[Address | None, BeforeValidator(parse_address)] = None
+    listen: Annotated[ServerAddress | None, BeforeValidator(parse_address)] = None
     token_file: Path | None = None
 
 
-class LogConfig(Section):
+class LogConfig(StrictModel):
     """The daemon's own log, on standard error, one line a thing.
 
     `format` `auto` is plain text on a terminal and JSON elsewhere. What a log line said is

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from logmlm.config.kafka import KafkaSinkConfig
-from logmlm.config.types import Duration, OneOf, Receiving, Section
+from logmlm.config.types import BaseSinkConfig, Duration, ExactlyOne, StrictModel
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-class StdoutConfig(Receiving):
+class StdoutConfig(BaseSinkConfig):
     """Alerts on standard output: one JSON object a line, or a block of text for people."""
 
     name: Annotated[str, Field(min_length=1)] = "stdout"
@@ -22,7 +22,7 @@ class StdoutConfig(Receiving):
     format: Literal["json", "text"] = "json"
 
 
-class AlertFileConfig(Receiving):
+class AlertFileConfig(BaseSinkConfig):
     """Alerts appended to the file `path`, one JSON object a line, synced to the disk."""
 
     name: Annotated[str, Field(min_length=1)] = "file"
@@ -30,7 +30,7 @@ class AlertFileConfig(Receiving):
     path: Path
 
 
-class TlsConfig(Section):
+class TlsConfig(StrictModel):
     """For https: whose certificates are trusted, and our own; all are PEM files.
 
     `ca_file` None trusts those that `requests` trusts. `key_file` None looks into `cert_file`.
@@ -47,7 +47,7 @@ class TlsConfig(Section):
         return self
 
 
-class HttpConfig(Receiving):
+class HttpConfig(BaseSinkConfig):
     """What is posted to by HTTP.
 
     The URL may be a secret (many receivers put a token there): `url_file` names a file that
@@ -113,7 +113,7 @@ class AlertmanagerConfig(HttpConfig):
     resend_interval: Annotated[Duration, Field(le=120)] = 60.0
 
 
-class SinkConfig(OneOf):
+class SinkConfig(ExactlyOne):
     """Where alerts go: one kind of sink."""
 
     stdout: StdoutConfig | None = None
@@ -128,9 +128,9 @@ class SinkConfig(OneOf):
         return next(iter(self.model_fields_set))
 
     @property
-    def section(self) -> Receiving:
+    def section(self) -> BaseSinkConfig:
         """What the sink is told."""
-        section: Receiving = getattr(self, self.kind)
+        section: BaseSinkConfig = getattr(self, self.kind)
         return section
 
     @property

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from logmlm.config.kafka import MAX_LINE_BYTES, KafkaSourceConfig
-from logmlm.config.types import Duration, OneOf, Section, Size, Strings
+from logmlm.config.types import Duration, ExactlyOne, Size, StrictModel, StringList
 
 PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 """Names of syslog's severities, by number (RFC 5424, section 6.2.1; journalctl(1))."""
 
-COMPRESSED = ("*.gz", "*.bz2", "*.xz", "*.zst")
+COMPRESSED_SUFFIXES = ("*.gz", "*.bz2", "*.xz", "*.zst")
 
 
 def _priority(value: object) -> object:
@@ -27,13 +27,13 @@ Priority = Annotated[
 ]
 
 
-class FingerprintConfig(Section):
+class FingerprintConfig(StrictModel):
     """How a file is told from others: by its first `bytes`, not by its path."""
 
     bytes: Annotated[Size, Field(ge=16, le=65536)] = 1024
 
 
-class FileSourceConfig(Section):
+class FileSourceConfig(StrictModel):
     """Files that are followed: new lines, rotation by rename or copy, truncation.
 
     What was rotated while logmlm was down is found beside its old path, in the directories of
@@ -44,16 +44,16 @@ class FileSourceConfig(Section):
     nothing came for `rotate_wait`. A line over `max_line_bytes` is cut.
     """
 
-    include: Annotated[Strings, Field(min_length=1)]
-    exclude: Strings = COMPRESSED
-    rotated: Strings = ()
+    include: Annotated[StringList, Field(min_length=1)]
+    exclude: StringList = COMPRESSED_SUFFIXES
+    rotated: StringList = ()
     start_at: Literal["beginning", "end"] = "end"
     max_line_bytes: Size = MAX_LINE_BYTES
     rotate_wait: Duration = 30.0
     fingerprint: FingerprintConfig = Field(default_factory=FingerprintConfig)
 
 
-class StdinSourceConfig(Section):
+class StdinSourceConfig(StrictModel):
     """Lines from standard input, until its end.
 
     Nothing can be read again after a stop, so what is in open windows then is scored.
@@ -62,7 +62,7 @@ class StdinSourceConfig(Section):
     max_line_bytes: Size = MAX_LINE_BYTES
 
 
-class JournaldSourceConfig(Section):
+class JournaldSourceConfig(StrictModel):
     """systemd's journal, read by journalctl; every entry is a line of JSON, as `-o json` has it.
 
     `units` and `max_priority` (a name, or 0 to 7; entries of that priority and more urgent ones)
@@ -71,12 +71,12 @@ class JournaldSourceConfig(Section):
     `directory` or `files` name another journal than this machine's.
     """
 
-    units: Strings = ()
+    units: StringList = ()
     max_priority: Priority | None = None
     start_at: Literal["beginning", "end"] = "end"
     max_line_bytes: Size = MAX_LINE_BYTES
     directory: Path | None = None
-    files: Strings = ()
+    files: StringList = ()
 
     @model_validator(mode="after")
     def _one_journal(self) -> JournaldSourceConfig:
@@ -85,7 +85,7 @@ class JournaldSourceConfig(Section):
         return self
 
 
-def host_and_port(address: str) -> tuple[str, int]:
+def split_host_port(address: str) -> tuple[str, int]:
     """Split `127.0.0.1:514` or `[::1]:514`; a port alone stands for one of 127.0.0.1."""
     host, _, port = address.rpartition(":")
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
@@ -94,7 +94,7 @@ def host_and_port(address: str) -> tuple[str, int]:
 def _address(value: object) -> object:
     text = str(value) if isinstance(value, (int, str)) else ""
     if not re.fullmatch(r"((\[[0-9a-fA-F:.]+\]|[0-9.]+):)?[0-9]{1,5}", text) or (
-        host_and_port(text)[1] > 65535
+        split_host_port(text)[1] > 65535
     ):
         raise ValueError(f"'{value}' is no address; write it like 127.0.0.1:5514 or 5514")
     return text
@@ -108,10 +108,10 @@ def _mode(value: object) -> object:
     return int(value, 8)
 
 
-Address = Annotated[str, BeforeValidator(_address)]
+ListenAddress = Annotated[str, BeforeValidator(_address)]
 
 
-class SyslogSourceConfig(Section):
+class SyslogSourceConfig(StrictModel):
     """Syslog messages that are sent here, each a line: RFC 3164 or RFC 5424, as they come.
 
     `udp` and `tcp` are addresses, a port alone one of 127.0.0.1; `tcp` takes counted octets and
@@ -123,8 +123,8 @@ class SyslogSourceConfig(Section):
     are open is turned away. A message over `max_line_bytes` is cut.
     """
 
-    udp: Address | None = None
-    tcp: Address | None = None
+    udp: ListenAddress | None = None
+    tcp: ListenAddress | None = None
     unix: Path | None = None
     unix_stream: Path | None = None
     unix_mode: Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o777)] = 0o660
@@ -139,7 +139,7 @@ class SyslogSourceConfig(Section):
         return self
 
 
-class SourceConfig(OneOf):
+class SourceConfig(ExactlyOne):
     """Where lines come from: one kind of source."""
 
     file: FileSourceConfig | None = None

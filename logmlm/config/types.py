@@ -43,7 +43,7 @@ def parse_size(value: object) -> object:
     return int(match[1]) * _BYTES[match[2]]
 
 
-def _regex(pattern: str | None) -> str | None:
+def _compiled_regex(pattern: str | None) -> str | None:
     if pattern is not None:
         try:
             re.compile(pattern)
@@ -58,27 +58,27 @@ def _not_empty(value: object) -> object:
     return value
 
 
-def one_or_many(value: object) -> object:
+def as_tuple(value: object) -> object:
     """A list of the one word that `value` is; anything else as it is."""
     return (value,) if isinstance(value, str) else value
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
-Regex = Annotated[str, Field(min_length=1), BeforeValidator(_regex)]
-Strings = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(one_or_many)]
+Regex = Annotated[str, Field(min_length=1), BeforeValidator(_compiled_regex)]
+StringList = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_tuple)]
 """A list of words; one word alone is a list of one."""
-Place = Annotated[Path, BeforeValidator(_not_empty)]
+NonEmptyPath = Annotated[Path, BeforeValidator(_not_empty)]
 """A path; an empty one, which would be the working directory, is refused."""
 
 
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """A part of a config: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class OneOf(Section):
+class ExactlyOne(StrictModel):
     """A section with exactly one of its keys given; an empty one stands for its defaults."""
 
     @model_validator(mode="before")
@@ -89,13 +89,13 @@ class OneOf(Section):
         return {key: {} if inner is None else inner for key, inner in value.items()}
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> OneOf:
+    def _exactly_one(self) -> ExactlyOne:
         if len(self.model_fields_set) != 1:
             raise ValueError("give exactly one of " + ", ".join(type(self).model_fields))
         return self
 
 
-class Receiving(Section):
+class BaseSinkConfig(StrictModel):
     """What every sink is told.
 
     `name` is the receiver's; its queue of alerts is kept under it. A `grouped` sink gets groups,
@@ -108,7 +108,7 @@ class Receiving(Section):
     max_retries: Annotated[int, Field(ge=0)] = 100
 
 
-class CustomFormat(Section):
+class CustomFormat(StrictModel):
     """A line format of the user's own.
 
     `pattern` has the named groups `message` and, as far as the lines have them, `timestamp`,
@@ -122,7 +122,7 @@ class CustomFormat(Section):
     continuation: Literal["join", "discard"] = "join"
 
 
-class MultilineConfig(Section):
+class MultilineConfig(StrictModel):
     """Which lines together are one message, as Vector's `multiline` says it.
 
     A line that matches `start_pattern` begins a message. By `mode`, the next lines belong to it
@@ -157,7 +157,7 @@ MULTILINE: Mapping[str, MultilineConfig] = MappingProxyType(
 """How the lines of formats are joined whose events have several lines."""
 
 
-class FormatConfig(Section):
+class FormatConfig(StrictModel):
     """Where a line's timestamp, level, fields and message are.
 
     Stack traces and the like are joined by most formats themselves; `multiline` is for others.
@@ -192,14 +192,14 @@ class FormatConfig(Section):
         return self.model_copy(update={"name": name, "multiline": self.multiline or own})
 
 
-class MaskConfig(Section):
+class MaskConfig(StrictModel):
     """A named mask of the user's own: what `pattern` matches becomes `<NAME>`."""
 
     name: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
     pattern: Regex
 
 
-class RedactionRuleConfig(Section):
+class RedactionRuleConfig(StrictModel):
     """A redaction rule of the user's own: what `pattern` matches, or its first group, is replaced.
 
     `replacement` is `[name]` if it is left out.
@@ -210,13 +210,13 @@ class RedactionRuleConfig(Section):
     replacement: str | None = None
 
 
-class RedactionConfig(Section):
+class RedactionConfig(StrictModel):
     """What is taken out of log lines before they are kept or sent.
 
     All built-in rules are on but those that `disable` names; `rules` are applied before them.
     """
 
-    disable: Strings = ()
+    disable: StringList = ()
     rules: tuple[RedactionRuleConfig, ...] = ()
 
     @field_validator("disable")
@@ -237,7 +237,7 @@ class RedactionConfig(Section):
         return Redactor(self.disable, tuple(own))
 
 
-class TemplateConfig(Section):
+class TemplateConfig(StrictModel):
     """Drain's settings (He et al., ICWS 2017) and the masks before it."""
 
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.75
@@ -255,7 +255,7 @@ class TemplateConfig(Section):
 HOST_SKEW_S = 10.0
 
 
-class WindowConfig(Section):
+class WindowConfig(StrictModel):
     """Which events are scored together.
 
     `session`: events of one key, closed after `gap` seconds without one, at `size` events,
@@ -293,7 +293,7 @@ class WindowConfig(Section):
     @classmethod
     def _key_is_name_or_regex(cls, key: str | None) -> str | None:
         if key is not None and not key.isidentifier():
-            _regex(key)
+            _compiled_regex(key)
         return key
 
 
@@ -314,7 +314,7 @@ def unheeded(setting: str, kind: str) -> str:
     return "" if kind in kinds else " and ".join(kinds)
 
 
-class ModelConfig(Section):
+class ModelConfig(StrictModel):
     """The encoder and how it is trained."""
 
     preset: Literal["tiny", "small", "base"] = "tiny"
@@ -329,7 +329,7 @@ class ModelConfig(Section):
     """Epochs without a better validation loss before training stops; 0 never stops early."""
 
 
-class ThresholdConfig(Section):
+class ThresholdConfig(StrictModel):
     """How many false alarms are promised; one of the two, `alerts_per_day` 1 by default."""
 
     alerts_per_day: Annotated[float, Field(gt=0)] | None = None
@@ -349,7 +349,7 @@ class ThresholdConfig(Section):
         return self
 
 
-class TrainingConfig(Section):
+class TrainingConfig(StrictModel):
     """What `logmlm train` is told: the logs, where the model directory goes, and how.
 
     `logs` are paths or globs of normal logs; `labels` is a file that says which of their
@@ -357,10 +357,10 @@ class TrainingConfig(Section):
     column says it. `name` is what alerts call the model.
     """
 
-    logs: Annotated[Strings, Field(min_length=1)]
-    out: Place
+    logs: Annotated[StringList, Field(min_length=1)]
+    out: NonEmptyPath
     name: Annotated[str, Field(min_length=1)] | None = None
-    labels: Place | None = None
+    labels: NonEmptyPath | None = None
     format: FormatConfig = Field(default_factory=FormatConfig)
     templates: TemplateConfig = Field(default_factory=TemplateConfig)
     redact: RedactionConfig = Field(default_factory=RedactionConfig)
@@ -379,8 +379,8 @@ class TrainingConfig(Section):
 class TrainingFile(TrainingConfig):
     """What a file says of a training: `logs` and `out` may be left to the command line."""
 
-    logs: Annotated[Strings, Field(min_length=1)] = ()
-    out: Place = Path()
+    logs: Annotated[StringList, Field(min_length=1)] = ()
+    out: NonEmptyPath = Path()
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Protocol
 
-from logmlm.config.server import Address, HttpConfig
+from logmlm.config.server import ServerAddress, ServerConfig
 from logmlm.daemon.http_server import HttpServer
 from logmlm.daemon.metrics import CONTENT_TYPE, Metrics
 from logmlm.daemon.silences_api import Reply, SilenceApi
@@ -47,7 +47,7 @@ class Outside:
 
     def __init__(
         self,
-        config: HttpConfig,
+        config: ServerConfig,
         environment: Mapping[str, str],
         metrics: Metrics,
         *,
@@ -94,7 +94,7 @@ class Outside:
             self._server.close()
 
     @property
-    def address(self) -> Address | None:
+    def address(self) -> ServerAddress | None:
         """Where it listens; None if it does not."""
         return None if self._server is None else self._server.address
 

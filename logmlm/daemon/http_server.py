@@ -25,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
 from typing import Any, Protocol
 
-from logmlm.config.server import Address
+from logmlm.config.server import ServerAddress
 from logmlm.daemon.http_limits import USUAL, LimitedReader, Limits
 from logmlm.errors import ConfigError, UnreachableError
 
@@ -71,7 +71,7 @@ class HttpServer:
 
     def __init__(
         self,
-        address: Address,
+        address: ServerAddress,
         subject: Subject,
         token: str | None,
         limits: Limits = USUAL,
@@ -87,7 +87,7 @@ class HttpServer:
             self._server = _Server(address, subject, token, limits)
         except OSError as error:
             raise _refusal(address, error) from error
-        self.address = Address(address.host, self._server.server_address[1])
+        self.address = ServerAddress(address.host, self._server.server_address[1])
         """Where it listens, with the port that was chosen."""
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -100,7 +100,7 @@ class HttpServer:
         self._thread.join()
 
 
-def _refusal(address: Address, error: OSError) -> UnreachableError | ConfigError:
+def _refusal(address: ServerAddress, error: OSError) -> UnreachableError | ConfigError:
     if error.errno == errno.EADDRINUSE:
         return UnreachableError(
             f"another program listens on {address} already; stop it, or give 'http.listen'"
@@ -123,7 +123,7 @@ class _Server(ThreadingMixIn, HTTPServer):
     request_queue_size = 16
 
     def __init__(
-        self, address: Address, subject: Subject, token: str | None, limits: Limits
+        self, address: ServerAddress, subject: Subject, token: str | None, limits: Limits
     ) -> None:
         self.limits = limits
         self.subject = subject
@@ -185,7 +185,7 @@ def _cut(request: socket.socket) -> None:
         request.shutdown(socket.SHUT_RDWR)
 
 
-def _family(address: Address) -> socket.AddressFamily:
+def _family(address: ServerAddress) -> socket.AddressFamily:
     found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
     return found[0][0]
 

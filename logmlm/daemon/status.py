@@ -10,7 +10,7 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from logmlm.config.server import Address
+from logmlm.config.server import ServerAddress
 from logmlm.errors import UnreachableError, UsageError
 
 TIMEOUT_S = 5.0
@@ -95,9 +95,9 @@ class Scrape:
         yield from self._samples.get(f"logmlm_{name}", {}).items()
 
 
-def address_url(listen: Address) -> str:
+def address_url(listen: ServerAddress) -> str:
     """Where to ask a daemon on this machine that listens there."""
-    return f"http://{Address(EVERYWHERE.get(listen.host, listen.host), listen.port)}"
+    return f"http://{ServerAddress(EVERYWHERE.get(listen.host, listen.host), listen.port)}"
 
 
 def look(url: str, interval_s: float, wait: Callable[[float], object]) -> Status:

@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
-from logmlm.config.types import FormatConfig, ModelConfig, Section, ThresholdConfig, WindowConfig
+from logmlm.config.types import (
+    FormatConfig,
+    ModelConfig,
+    StrictModel,
+    ThresholdConfig,
+    WindowConfig,
+)
 from logmlm.errors import ModelError
 from logmlm.system.atomic_files import recover_directory, write_json
 
@@ -18,7 +24,7 @@ FILE_NAME: Final = "manifest.json"
 _REMEDY = "; copy the model directory again, or train again"
 
 
-class DataSummary(Section):
+class DataSummary(StrictModel):
     """What the model learned from.
 
     `digest` is that of the windows as token ids; times are UTC epoch seconds.
@@ -34,7 +40,7 @@ class DataSummary(Section):
     digest: str
 
 
-class Manifest(Section):
+class Manifest(StrictModel):
     """The content of `manifest.json`; `files` maps each other file to its SHA-256.
 
     In the file stands beside it `checksum`, the SHA-256 of the rest, so that a changed setting
@@ -100,8 +106,8 @@ class Manifest(Section):
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
-class _Versioned(Section):
-    model_config = Section.model_config | {"extra": "ignore"}
+class _Versioned(StrictModel):
+    model_config = StrictModel.model_config | {"extra": "ignore"}
     version: int
 
 

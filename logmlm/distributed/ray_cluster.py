@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logmlm.config.kafka import Port
-from logmlm.config.sources import host_and_port
+from logmlm.config.sources import split_host_port
 from logmlm.errors import LogmlmError, UnreachableError, UsageError
 from logmlm.system.atomic_files import PRIVATE
 
@@ -184,4 +184,4 @@ def _knock(address: str) -> None:
     """
     place = address.removeprefix("ray://")
     if Port.fullmatch(place):
-        socket.create_connection(host_and_port(place), KNOCK_TIMEOUT_S).close()
+        socket.create_connection(split_host_port(place), KNOCK_TIMEOUT_S).close()

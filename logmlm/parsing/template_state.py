@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError
 
-from logmlm.config.types import MaskConfig, Section, TemplateConfig
+from logmlm.config.types import MaskConfig, StrictModel, TemplateConfig
 from logmlm.errors import ModelError, StorageError
 
 VERSION: Final = 1
@@ -18,7 +18,7 @@ VERSION: Final = 1
 Count = Annotated[int, Field(ge=0)]
 
 
-class TemplateEntry(Section):
+class TemplateEntry(StrictModel):
     """A template in the file; `birth` and `text` are tokens joined by a space."""
 
     id: str
@@ -28,7 +28,7 @@ class TemplateEntry(Section):
     example: str
 
 
-class TemplateState(Section):
+class TemplateState(StrictModel):
     """The file's content."""
 
     version: Annotated[int, Field(ge=1)]

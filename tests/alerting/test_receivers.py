@@ -7,7 +7,7 @@ from http_parts import alert
 
 from logmlm.alerting.grouping import single
 from logmlm.alerting.receivers import SINKS, receivers
-from logmlm.config.alerting import GROUP_BY
+from logmlm.config.alerting import DEFAULT_GROUP_BY
 from logmlm.config.run import RunConfig
 from logmlm.config.sinks import SinkConfig
 from logmlm.errors import ConfigError, StorageError
@@ -67,7 +67,7 @@ def test_a_closed_standard_output_holds_up_no_other_and_ends_who_has_no_other(tm
 def test_the_timers_are_alertmanagers_unless_told():
     (stdout,) = made({"stdout": {"grouped": True}})
     grouping = stdout.grouping
-    assert grouping.by == GROUP_BY
+    assert grouping.by == DEFAULT_GROUP_BY
     assert (grouping.group_wait, grouping.group_interval) == (30.0, 300.0)
     assert (grouping.repeat_interval, grouping.resolve_after) == (14400.0, 300.0)
 
@@ -84,7 +84,7 @@ def test_what_a_sink_lacks_is_a_config_error(tmp_path):
 def test_kafka_is_a_receiver_whose_broker_is_not_called_before_the_first_alert(tmp_path):
     topic = {"bootstrap_servers": "127.0.0.1:1", "topic": "alerts"}
     (kafka,) = made({"kafka": topic})
-    assert (kafka.name, kafka.grouping.by) == ("kafka", GROUP_BY)
+    assert (kafka.name, kafka.grouping.by) == ("kafka", DEFAULT_GROUP_BY)
     kafka.close()
     (each,) = made({"kafka": {**topic, "name": "each", "grouped": False}})
     assert (each.name, each.grouping) == ("each", None)

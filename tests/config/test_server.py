@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from logmlm.config.loader import read_run_config
-from logmlm.config.server import Address, HttpConfig, LogConfig
+from logmlm.config.server import LogConfig, ServerAddress, ServerConfig
 
 RUN = "model: {path: m}\nsource: {stdin: {}}\n"
 
@@ -20,11 +20,11 @@ def listen(tmp_path: Path, text: str):
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("127.0.0.1:9464", Address("127.0.0.1", 9464)),
-        ("localhost:0", Address("localhost", 0)),
-        ("'[::1]:9464'", Address("::1", 9464)),
-        ("9464", Address("127.0.0.1", 9464)),
-        ("'9464'", Address("127.0.0.1", 9464)),
+        ("127.0.0.1:9464", ServerAddress("127.0.0.1", 9464)),
+        ("localhost:0", ServerAddress("localhost", 0)),
+        ("'[::1]:9464'", ServerAddress("::1", 9464)),
+        ("9464", ServerAddress("127.0.0.1", 9464)),
+        ("'9464'", ServerAddress("127.0.0.1", 9464)),
         ("off", None),
         ("'off'", None),
         ("false", None),
@@ -35,7 +35,7 @@ def test_an_address_is_read(tmp_path, text, address):
 
 
 def test_nothing_listens_unless_told():
-    assert HttpConfig().listen is None
+    assert ServerConfig().listen is None
     assert LogConfig() == LogConfig(format="auto", level="info")
 
 
@@ -44,15 +44,15 @@ def test_nothing_listens_unless_told():
 )
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(ValidationError, match=r"write it like 127\.0\.0\.1:9464, or off"):
-        HttpConfig(listen=text)
+        ServerConfig(listen=text)
 
 
 @pytest.mark.parametrize("value", [True, 70000, ["127.0.0.1"]])
 def test_neither_is_what_is_no_text(value):
     with pytest.raises(ValidationError):
-        HttpConfig(listen=value)
+        ServerConfig(listen=value)
 
 
 def test_an_address_is_shown_as_it_is_written():
-    assert str(Address("::1", 80)) == "[::1]:80"
-    assert str(Address("127.0.0.1", 80)) == "127.0.0.1:80"
+    assert str(ServerAddress("::1", 80)) == "[::1]:80"
+    assert str(ServerAddress("127.0.0.1", 80)) == "127.0.0.1:80"

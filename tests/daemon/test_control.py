@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from logmlm.config.server import HttpConfig
+from logmlm.config.server import ServerConfig
 from logmlm.daemon.control import HEALTHY_WITHIN_S, RELOAD_TIMEOUT_S, SAMPLE_EVERY_S, Outside
 from logmlm.daemon.metrics import Metrics
 from logmlm.errors import ConfigError
@@ -45,7 +45,7 @@ def clock():
 
 @contextmanager
 def outside(wishes, clock, **http):
-    with Outside(HttpConfig(**http), {}, Metrics("1"), wishes=wishes, monotonic=clock) as made:
+    with Outside(ServerConfig(**http), {}, Metrics("1"), wishes=wishes, monotonic=clock) as made:
         yield made
 
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 from http_server_parts import LOCAL, TOKEN, Daemon
 
-from logmlm.config.server import Address
+from logmlm.config.server import ServerAddress
 from logmlm.daemon.http_limits import Limits
 from logmlm.daemon.http_server import HttpServer
 from logmlm.errors import ConfigError, UnreachableError
@@ -253,13 +253,13 @@ def test_what_goes_wrong_in_an_answer_ends_that_answer_alone(url, daemon, caplog
 
 def test_a_taken_port_and_an_address_of_others_are_told(daemon):
     with served(daemon) as url:
-        taken = Address("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        taken = ServerAddress("127.0.0.1", int(url.rsplit(":", 1)[1]))
         with pytest.raises(UnreachableError, match=rf"listens on {taken} already") as caught:
             HttpServer(taken, daemon, None)
         assert caught.value.exit_code == 69
     for host in ("192.0.2.1", "no-such-host.invalid"):
         with pytest.raises(ConfigError, match=f"can't listen on {host}:0"):
-            HttpServer(Address(host, 0), daemon, None)
+            HttpServer(ServerAddress(host, 0), daemon, None)
 
 
 def listening(inodes):
@@ -284,11 +284,11 @@ def test_nothing_listens_beyond_this_machine_unless_told(daemon):
     before = inodes()
     with served(daemon):
         assert listening(inodes() - before) == {"0100007F"}
-    with served(daemon, address=Address("0.0.0.0", 0)):  # noqa: S104  what is tested
+    with served(daemon, address=ServerAddress("0.0.0.0", 0)):  # noqa: S104  what is tested
         assert listening(inodes() - before) == {"00000000"}
 
 
 def test_it_serves_on_ipv6_too(daemon):
-    with served(daemon, address=Address("::1", 0)) as url:
+    with served(daemon, address=ServerAddress("::1", 0)) as url:
         assert url.startswith("http://[::1]:")
         assert ask(url, "/-/ready").status_code == 200

@@ -10,7 +10,7 @@ from offline_parts import logmlm
 
 from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.store.database import State
-from logmlm.config.server import Address
+from logmlm.config.server import ServerAddress
 from logmlm.daemon.http_server import HttpServer
 from logmlm.daemon.metrics import CONTENT_TYPE, Metrics
 from logmlm.daemon.status import Receiver, Scrape, address_url, look, render
@@ -38,7 +38,7 @@ class Daemon:
 
     @contextmanager
     def served(self):
-        server = HttpServer(Address("127.0.0.1", 0), self, None)
+        server = HttpServer(ServerAddress("127.0.0.1", 0), self, None)
         try:
             yield f"http://{server.address}"
         finally:
@@ -147,9 +147,9 @@ def test_what_is_no_logmlm_is_told(text, said):
 
 
 def test_an_address_that_stands_for_all_is_asked_on_this_machine():
-    assert address_url(Address("0.0.0.0", 1)) == "http://127.0.0.1:1"  # noqa: S104  what is tested
-    assert address_url(Address("::", 1)) == "http://[::1]:1"
-    assert address_url(Address("10.0.0.1", 1)) == "http://10.0.0.1:1"
+    assert address_url(ServerAddress("0.0.0.0", 1)) == "http://127.0.0.1:1"  # noqa: S104  what is tested
+    assert address_url(ServerAddress("::", 1)) == "http://[::1]:1"
+    assert address_url(ServerAddress("10.0.0.1", 1)) == "http://10.0.0.1:1"
 
 
 def test_the_command_asks_where_the_config_says(daemon, tmp_path):

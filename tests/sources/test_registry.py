@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from logmlm.cli.preflight import validate
 from logmlm.config.loader import read_run_config, read_training_config
-from logmlm.config.sources import SourceConfig, host_and_port
+from logmlm.config.sources import SourceConfig, split_host_port
 from logmlm.errors import ConfigError
 from logmlm.sources.registry import OPENERS, Model, Surroundings, open_source, own_units
 
@@ -107,9 +107,9 @@ def test_mistakes_in_the_config_are_named(config, message):
 
 
 def test_a_port_alone_is_one_of_this_machine():
-    assert host_and_port("514") == ("127.0.0.1", 514)
-    assert host_and_port("192.0.2.1:514") == ("192.0.2.1", 514)
-    assert host_and_port("[::1]:514") == ("::1", 514)
+    assert split_host_port("514") == ("127.0.0.1", 514)
+    assert split_host_port("192.0.2.1:514") == ("192.0.2.1", 514)
+    assert split_host_port("[::1]:514") == ("::1", 514)
     config = SourceConfig.model_validate({"journald": {"max_priority": 3}})
     assert config.journald.max_priority == "err"
 

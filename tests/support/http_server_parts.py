@@ -2,9 +2,9 @@
 
 import threading
 
-from logmlm.config.server import Address
+from logmlm.config.server import ServerAddress
 
-LOCAL = Address("127.0.0.1", 0)
+LOCAL = ServerAddress("127.0.0.1", 0)
 
 
 TOKEN = "hunter2"  # noqa: S105  a test's

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from logmlm.config.sources import SyslogSourceConfig, host_and_port
+from logmlm.config.sources import SyslogSourceConfig, split_host_port
 from logmlm.errors import StorageError
 from logmlm.sources.syslog.framing import Frame, Framer, datagram
 
@@ -154,7 +154,7 @@ def unbind(sockets: Iterable[socket.socket]) -> None:
 
 
 def _internet(address: str, kind: socket.SocketKind, receive_buffer: int) -> Bound:
-    host, port = host_and_port(address)
+    host, port = split_host_port(address)
     word = "udp" if kind == socket.SOCK_DGRAM else "tcp"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, kind)
