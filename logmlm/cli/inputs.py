@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from logmlm.errors import DataError, UsageError
-from logmlm.sources.kafka.url import SCHEME, KafkaAddress
+from logmlm.sources.kafka.url import SCHEME, KafkaUrl
 
 if TYPE_CHECKING:
     from logmlm.records import LogLine
-    from logmlm.sources.kafka.topic_reader import KafkaTopic
+    from logmlm.sources.kafka.topic_reader import TopicReader
 
-Warn = Callable[[str], None]
+WarnFunction = Callable[[str], None]
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,10 +82,10 @@ def refuse_missing(logs: Sequence[str]) -> None:
         StorageError: one is missing or can't be read.
 
     """
-    from logmlm.sources.archive.reader import refuse_empty
+    from logmlm.sources.archive.reader import require_nonempty
 
     if not any(map(is_kafka, logs)):
-        refuse_empty(logs)
+        require_nonempty(logs)
 
 
 def expanded(logs: Sequence[str]) -> tuple[str, ...]:
@@ -98,14 +98,14 @@ def expanded(logs: Sequence[str]) -> tuple[str, ...]:
     from logmlm.sources.archive.reader import expand
 
     for log in filter(is_kafka, logs):
-        KafkaAddress.parse(log, time.time())  # a mistake is told before a model is opened
+        KafkaUrl.parse(log, time.time())  # a mistake is told before a model is opened
     return tuple(
         dict.fromkeys(name for log in logs for name in ([log] if is_kafka(log) else expand([log])))
     )
 
 
 def read_logs(
-    logs: Sequence[str], kafka_config: Path | None, keep_going: bool, warn: Warn
+    logs: Sequence[str], kafka_config: Path | None, keep_going: bool, warn: WarnFunction
 ) -> Iterator[LogLine]:
     """All lines of what is named: of files first, then of topics. Topics are opened at once.
 
@@ -120,7 +120,7 @@ def read_logs(
     from logmlm.sources.archive.reader import read_lines
 
     now = time.time()
-    addresses = [KafkaAddress.parse(log, now) for log in logs if is_kafka(log)]
+    addresses = [KafkaUrl.parse(log, now) for log in logs if is_kafka(log)]
     files = [log for log in logs if not is_kafka(log)]
     with ExitStack() as stack:
         topics = [_opened(each, kafka_config, warn, stack) for each in addresses]
@@ -137,17 +137,17 @@ def is_kafka(log: str) -> bool:
 
 
 def _opened(
-    address: KafkaAddress, kafka_config: Path | None, warn: Warn, stack: ExitStack
-) -> KafkaTopic:
+    address: KafkaUrl, kafka_config: Path | None, warn: WarnFunction, stack: ExitStack
+) -> TopicReader:
     from logmlm.config.loader import read_kafka_config
-    from logmlm.sources.kafka.topic_reader import KafkaTopic
+    from logmlm.sources.kafka.topic_reader import TopicReader
 
     config = read_kafka_config(kafka_config, address.section())
-    return stack.enter_context(closing(KafkaTopic(config, address, time.monotonic, warn)))
+    return stack.enter_context(closing(TopicReader(config, address, time.monotonic, warn)))
 
 
 def _refuse_empty(
-    addresses: Sequence[KafkaAddress], topics: Sequence[KafkaTopic], others: bool, warn: Warn
+    addresses: Sequence[KafkaUrl], topics: Sequence[TopicReader], others: bool, warn: WarnFunction
 ) -> None:
     empty = [
         f"{address.topic}: no records from 'since' to 'until'"

@@ -29,13 +29,13 @@ from logmlm.parsing.input_check import SUSPICIOUS_SHARE
 from logmlm.parsing.pattern_advice import slow_patterns, slow_rules
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import LogLine, one_by_one
-from logmlm.sources.archive.reader import STDIN, expand, read_lines, refuse_empty
-from logmlm.sources.binary_check import no_text
-from logmlm.sources.file.discovery import refuse_directories, refuse_files
+from logmlm.sources.archive.reader import STDIN, expand, read_lines, require_nonempty
+from logmlm.sources.binary_check import why_not_text
+from logmlm.sources.file.discovery import reject_directories, reject_files
 from logmlm.sources.file.gzip_tail import MAGIC
 from logmlm.sources.fingerprint import HEAD_BYTES
 from logmlm.sources.journald import journalctl
-from logmlm.sources.kafka.url import SCHEME, KafkaAddress
+from logmlm.sources.kafka.url import SCHEME, KafkaUrl
 from logmlm.sources.syslog.sockets import bind, unbind
 from logmlm.system.secret_file import read_secret
 from logmlm.training.train import DETECTION_LINES, check_device, choose_format
@@ -157,7 +157,7 @@ def _check_logs(path: Path, config: TrainingConfig) -> None:
     for pattern in config.logs:
         if pattern.startswith(SCHEME):
             with _named(path, "logs"):
-                KafkaAddress.parse(pattern, 0.0)
+                KafkaUrl.parse(pattern, 0.0)
             continue
         logs = matches(pattern)
         if not logs and pattern != STDIN:
@@ -165,7 +165,7 @@ def _check_logs(path: Path, config: TrainingConfig) -> None:
         found += logs or [pattern]
     with _named(path, "logs"):
         if found:
-            refuse_empty(found)
+            require_nonempty(found)
 
 
 @contextmanager
@@ -199,7 +199,7 @@ def _check_source(path: Path, config: SourceConfig) -> list[str]:
     """Say what is found of the source; nothing is read, and no port is kept."""
     try:
         if config.journald is not None:
-            return journalctl.look(config.journald)
+            return journalctl.check_access(config.journald)
         if config.syslog is not None:
             unbind(sock for _, sock in bind(config.syslog))
     except StorageError as error:
@@ -207,7 +207,7 @@ def _check_source(path: Path, config: SourceConfig) -> list[str]:
     notes = _check_rotated(path, config)
     patterns, exclude = (config.file.include, config.file.exclude) if config.file else ((), ())
     with _named(path, "source.file.include"):
-        refuse_directories(patterns)
+        reject_directories(patterns)
     for pattern in patterns:
         logs = [log for log in _there(pattern) if not is_excluded(log, exclude)]
         notes += [] if logs else [f"note: no file matches {pattern} yet; it will be waited for"]
@@ -221,7 +221,7 @@ def _check_rotated(path: Path, config: SourceConfig) -> list[str]:
     """Note which directories are not there that rotations are said to move files to."""
     rotated = config.file.rotated if config.file else ()
     with _named(path, "source.file.rotated"):
-        refuse_files(rotated)
+        reject_files(rotated)
     return [f"note: there is no directory {each} yet" for each in rotated if not matches(each)]
 
 
@@ -235,7 +235,7 @@ def _note_no_text(path: Path) -> list[str]:
     except OSError:
         return []  # `run` says so
     packed = head.startswith(MAGIC)  # rotated ones are unpacked
-    reason = "" if packed else no_text(head.lstrip(b"\0")).partition(", or name it")[0]
+    reason = "" if packed else why_not_text(head.lstrip(b"\0")).partition(", or name it")[0]
     return [f"note: {path} is no text, and is not read: {reason}"] if reason else []
 
 

@@ -45,7 +45,7 @@ from logmlm.detection.window_id import window_id
 from logmlm.errors import ConfigError, StorageError, UndeliveredError, UsageError
 from logmlm.records import WINDOW_RULES, Alert, Score
 from logmlm.sources.base import Source
-from logmlm.sources.registry import Model, Surroundings, open_source
+from logmlm.sources.registry import ModelInfo, SourceContext, create_source
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, write_json
 from logmlm.system.processes import freeze_gc
 
@@ -223,7 +223,7 @@ class Workshop:
                 expectations,
                 digest=detector.digest,
                 labels=labels,
-                origin=(origin := source.origin(score.window.partition)),
+                origin=(origin := source.describe(score.window.partition)),
                 defaults={**host, **({"file": origin} if Path(origin).is_absolute() else {})},
                 description=render(*redacted(score, expectations, redact), identity),
                 redact=redact,
@@ -283,11 +283,11 @@ def _load(model: RunModelConfig) -> Detector:
 def _source(
     config: RunConfig, directory: Path, world: World, stop: Stop, detector: Detector
 ) -> Source:
-    model = Model(detector.manifest.name, detector.digest)
-    around = Surroundings(
+    model = ModelInfo(detector.manifest.name, detector.digest)
+    around = SourceContext(
         directory, world.clock, stop.wait, world.stdin, model, stop.left, world.monotonic
     )
-    return open_source(config.source, around)
+    return create_source(config.source, around)
 
 
 def _prepared(

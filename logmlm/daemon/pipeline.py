@@ -15,7 +15,7 @@ from logmlm.detection.watermark import Outliers
 from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventReader
 from logmlm.records import Alert, Checkpoint, Window, line_count
-from logmlm.sources.base import Changes, Handover, Source
+from logmlm.sources.base import Handover, PartitionChanges, Source
 
 POLL_TIMEOUT_S = 0.5
 LOOK_EVERY_S = 0.5
@@ -76,7 +76,7 @@ class Pipeline:
         self._waiting = 0
         self._is_over = False
         self._inherited: set[str] = set()
-        self._take(Changes(gained=source.checkpoints()))
+        self._take(PartitionChanges(gained=source.checkpoints()))
         self._has_begun = False
         self._has_open = True
         source.share(self.hand_over)
@@ -116,21 +116,21 @@ class Pipeline:
         changes = self._source.changes()
         self._take(changes)
         now = self._clock()
-        self._has_open |= bool(lines) or changes != Changes()
+        self._has_open |= bool(lines) or changes != PartitionChanges()
         events = self._reader.add(lines)
         idle = self._idle() if self._has_open else {}
         events += self._reader.flush_due(idle)
         windows = self._windower.add(events) + self._windower.close_due(idle) + self._close_ended()
         is_passed = self._pass_by()
-        came = lines or events or windows or idle or is_passed or changes != Changes()
+        came = lines or events or windows or idle or is_passed or changes != PartitionChanges()
         self._handle(windows, now, is_still=self._has_begun and not came)
         self._has_begun = True
         self._is_held = self._alerting.is_behind(now)
         if lines or (self._is_held and self._is_catching_up()):
             # Scoring took its time; more may have come meanwhile.
             self._active_at = self._monotonic()
-        self._source.note(self._positions)
-        self._source.hold(self._is_held)
+        self._source.set_pending(self._positions)
+        self._source.pause(self._is_held)
         is_due = not 0 <= now - self._tried_at < COMMIT_EVERY_S
         return Turn(line_count(lines), is_due and self.commit())
 
@@ -197,7 +197,7 @@ class Pipeline:
         before, self._waiting = self._waiting, sum(self._alerting.waiting().values())
         return self._waiting < before
 
-    def _take(self, changes: Changes) -> None:
+    def _take(self, changes: PartitionChanges) -> None:
         self._drop(changes.lost)
         for partition, checkpoint in changes.gained.items():
             self._windower.resume(partition, checkpoint)
@@ -230,7 +230,7 @@ class Pipeline:
 
         Returns whether any may have gone on.
         """
-        passed = self._source.passed()
+        passed = self._source.consumed_positions()
         for partition, position in passed.items():
             if not self._reader.holds(partition):
                 self._windower.advance(partition, position)

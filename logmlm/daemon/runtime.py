@@ -93,7 +93,7 @@ class Running:
             monotonic=monotonic,
         )
         self._watch = self._watched()
-        self._skew = SkewReport(monotonic, source.origin)
+        self._skew = SkewReport(monotonic, source.describe)
         self._show_model()
 
     def after_turn(self, turn: Turn) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from logmlm.errors import DataError
 from logmlm.parsing.formats import LineFormat
 from logmlm.records import one_by_one
-from logmlm.sources.archive.reader import read_part
-from logmlm.sources.rotation import seams
+from logmlm.sources.archive.reader import read_range
+from logmlm.sources.rotation import rotation_successors
 
 BORDER_LINES = 1_000
 """So many lines are looked at for a place to cut; where none is, the shard goes on."""
@@ -36,7 +36,7 @@ def seams_of(paths: Sequence[str], line_format: LineFormat) -> dict[str, Seam]:
     """
     files = [path for path in paths if Path(path).is_file()]
     found: dict[str, Seam] = {}
-    for old, new in seams(files):
+    for old, new in rotation_successors(files):
         earlier, later = first_time(old, line_format), first_time(new, line_format)
         if earlier and later and earlier <= later:
             found[old] = replace(found.get(old, Seam()), goes_on=later[0])
@@ -47,7 +47,7 @@ def seams_of(paths: Sequence[str], line_format: LineFormat) -> dict[str, Seam]:
 def first_time(path: str, line_format: LineFormat) -> list[float]:
     """The time of the first line that has one, if one is near."""
     with suppress(DataError):  # what is no text is told when it is read
-        for line in islice(one_by_one(read_part(path)), BORDER_LINES):
+        for line in islice(one_by_one(read_range(path)), BORDER_LINES):
             fields = line_format.parse(line.text, line.received_at)
             if fields is not None and fields.timestamp is not None:
                 return [fields.timestamp]

@@ -23,9 +23,9 @@ from logmlm.parsing.formats import get_format
 from logmlm.parsing.parsed import Found
 from logmlm.parsing.shape_parser import columns
 from logmlm.records import BlankLines, LogLine
-from logmlm.sources.archive.reader import refuse_empty
+from logmlm.sources.archive.reader import require_nonempty
 
-Warn = Callable[[str], None]
+WarnFunction = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ _Outcome = _Part | LogmlmError | str
 """What a row holds; a string is a warning of a damaged archive of which the beginning is used."""
 
 
-def parsed(work: Work, warn: Warn) -> Iterator[tuple[Batch, Found]]:
+def parsed(work: Work, warn: WarnFunction) -> Iterator[tuple[Batch, Found]]:
     """All lines with what was found in them, as `Crew.read` gives them; see `cluster.running`.
 
     Raises:
@@ -80,7 +80,7 @@ def parsed(work: Work, warn: Warn) -> Iterator[tuple[Batch, Found]]:
         StorageError: a log is missing or can't be read.
 
     """
-    refuse_empty(work.logs, warn)
+    require_nonempty(work.logs, warn)
     shards = [pair for log in work.logs for pair in _cut(log, work)]
     parse = partial(_parse, [shard for _, shard in shards], work)
     rows = numbers(len(shards), in_order=True).flat_map(parse).iter_rows()
@@ -128,7 +128,7 @@ def _part(batch: Batch, pack: Packer) -> _Part:
 
 
 def _unpacked(
-    rows: Iterable[Row], logs: Sequence[str], work: Work, warn: Warn
+    rows: Iterable[Row], logs: Sequence[str], work: Work, warn: WarnFunction
 ) -> Iterator[tuple[str, Batch, Found]]:
     """Each part as a batch, with what was found in its lines and the log that it is of."""
     again, before = Again(get_format(work.parsing.format)), Counter[str]()
@@ -141,7 +141,7 @@ def _unpacked(
         before[log] += read
 
 
-def _parts(rows: Iterable[Row], warn: Warn) -> Iterator[_Part]:
+def _parts(rows: Iterable[Row], warn: WarnFunction) -> Iterator[_Part]:
     for row in rows:
         outcome: _Outcome = pickle.loads(row["outcome"])  # noqa: S301  made by our own code, on Ray
         if isinstance(outcome, LogmlmError):

@@ -38,7 +38,7 @@ from logmlm.parsing.event_parser import EventReader, refuse_foreign, warn_of_mis
 from logmlm.parsing.formats import get_format
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import Score, Window
-from logmlm.sources.archive.reader import refuse_empty
+from logmlm.sources.archive.reader import require_nonempty
 
 if TYPE_CHECKING:
     from logmlm.detection.detector import Detector
@@ -47,7 +47,7 @@ BUCKET_BYTES = 64 * 1024**2
 """Text of the events that one task puts together; it is held in memory, several times over."""
 BATCH_WINDOWS = 512
 
-Warn = Callable[[str], None]
+WarnFunction = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Work:
     bucket_bytes: int = BUCKET_BYTES
 
 
-def scores(work: Work, warn: Warn) -> Iterator[Score]:
+def scores(work: Work, warn: WarnFunction) -> Iterator[Score]:
     """Every window of the logs with its score, in the order of one process; see `running`.
 
     The lines of a window have their text and place, but no fields. Here is held what is being
@@ -138,8 +138,8 @@ def _detector(work: Work, device: str) -> Detector:
     return Detector.load(work.model, device, work.stride, work.exact)
 
 
-def _shards(work: Work, manifest: Manifest, warn: Warn) -> list[Shard]:
-    refuse_empty(work.logs, warn)
+def _shards(work: Work, manifest: Manifest, warn: WarnFunction) -> list[Shard]:
+    require_nonempty(work.logs, warn)
     line_format = None if manifest.format.multiline else get_format(manifest.format)
     return [shard for log in work.logs for shard in cut(log, work.shard_bytes, line_format)]
 
@@ -156,7 +156,7 @@ def _summaries(shards: Sequence[Shard], manifest: Manifest, keep_going: bool) ->
     return [found[number] for number in range(len(shards))]
 
 
-def _judge(summaries: Sequence[Summary], manifest: Manifest, warn: Warn) -> None:
+def _judge(summaries: Sequence[Summary], manifest: Manifest, warn: WarnFunction) -> None:
     """What one process says of lines that were left out."""
     for summary in summaries:
         if summary.warning:

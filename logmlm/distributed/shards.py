@@ -32,7 +32,7 @@ from logmlm.parsing.formats import LineFormat
 from logmlm.parsing.formats.assembler import OfContainers
 from logmlm.parsing.formats.timestamps import DAY_S
 from logmlm.records import NO_ATTRIBUTES, BlankLines, Event, Fields, LogLine, Window, one_by_one
-from logmlm.sources.archive.reader import is_packed, line_start_after, read_part
+from logmlm.sources.archive.reader import is_compressed, line_start_after, read_range
 
 LOOK_BACK_BYTES = 2 << 20
 """So much is read before a place where a file of a container runtime may be cut."""
@@ -273,7 +273,7 @@ class ShardLines:
     def __iter__(self) -> Iterator[LogLine]:
         place = self._shard.path, self._shard.start, self._shard.end
         try:
-            for line in read_part(*place, keep_going=self._keep_going):
+            for line in read_range(*place, keep_going=self._keep_going):
                 self.count, self.size = line.number, line.end - self._shard.start
                 if isinstance(line, BlankLines):
                     self.count += line.lines - 1
@@ -309,7 +309,7 @@ def _start(
 
 def _size(path: str) -> int | None:
     """Bytes of a plain file; None of a packed one."""
-    if is_packed(path):
+    if is_compressed(path):
         return None
     try:
         return Path(path).stat().st_size
@@ -330,7 +330,7 @@ def _border(path: str, position: int, line_format: LineFormat) -> list[tuple[int
     back = LOOK_BACK_BYTES if isinstance(line_format, OfContainers) else 0
     begin = line_start_after(path, position - back) if position > back else 0
     is_start, cut, lines = False, dict[str | None, bool](), 0
-    for line in one_by_one(read_part(path, begin)):
+    for line in one_by_one(read_range(path, begin)):
         fields = line_format.parse(line.text, line.received_at)
         time = None if fields is None else fields.timestamp
         if line.start >= position:

@@ -27,7 +27,7 @@ HandOver = Callable[[Collection[str], float], Mapping[str, Handover]]
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class PartitionChanges:
     """Partitions that were taken away, and those that came, each where its reading starts.
 
     A partition in both was lost and then came back: what is held of it is from before. To those
@@ -85,7 +85,7 @@ class Source(Protocol):
         """
         ...
 
-    def changes(self) -> Changes:
+    def changes(self) -> PartitionChanges:
         """Partitions lost, gained and ended since the last call; asked after each poll.
 
         The lines of that poll are those of the partitions as they are now, from the gained
@@ -94,7 +94,7 @@ class Source(Protocol):
         """
         ...
 
-    def passed(self) -> Mapping[str, int]:
+    def consumed_positions(self) -> Mapping[str, int]:
         """Positions up to which all is handed over, or kept as unreadable, by partition.
 
         Partitions may be left out where it costs nothing to read again what was no event.
@@ -115,7 +115,7 @@ class Source(Protocol):
         """Whether the source knows that nothing waits to be read in any partition."""
         ...
 
-    def note(self, positions: Callable[[], Mapping[str, Checkpoint]]) -> None:
+    def set_pending(self, positions: Callable[[], Mapping[str, Checkpoint]]) -> None:
         """Keep in mind, without any I/O, what may be committed when a partition is taken away.
 
         `positions` is called by a source whose partitions can be taken away: it costs a look at
@@ -123,14 +123,14 @@ class Source(Protocol):
         """
         ...
 
-    def share(self, hand_over: HandOver) -> None:
-        """Ask `hand_over` for the positions of partitions when they are taken away.
+    def share(self, on_handover: HandOver) -> None:
+        """Ask `on_handover` for the positions of partitions when they are taken away.
 
         Another thread may call it, while the loop waits in `poll` or `close`.
         """
         ...
 
-    def hold(self, held: bool) -> None:
+    def pause(self, held: bool) -> None:
         """Whether to hand over nothing for now: what was handed over waits for its receivers.
 
         Only a source that keeps what is not read does so (Kafka). All others go on: files and
@@ -156,7 +156,7 @@ class Source(Protocol):
         """
         ...
 
-    def origin(self, partition: str) -> str:
+    def describe(self, partition: str) -> str:
         """Where a partition's lines come from, for people: a file's path.
 
         Of a partition that is not at hand any more, what is still known.
@@ -172,34 +172,34 @@ class Source(Protocol):
         ...
 
 
-class Steady:
+class NoRebalance:
     """What a source does that shares its partitions with no other process."""
 
     def begin(self) -> None:
         """Do nothing: the positions were found when the source was opened."""
 
-    def changes(self) -> Changes:
+    def changes(self) -> PartitionChanges:
         """Return none: what is at hand stays."""
-        return Changes()
+        return PartitionChanges()
 
-    def passed(self) -> Mapping[str, int]:
+    def consumed_positions(self) -> Mapping[str, int]:
         """Return none: the next line takes the position past all that was no event."""
         return {}
 
-    def note(self, positions: Callable[[], Mapping[str, Checkpoint]]) -> None:
+    def set_pending(self, positions: Callable[[], Mapping[str, Checkpoint]]) -> None:
         """Do nothing: no partition is ever taken away."""
 
-    def share(self, hand_over: HandOver) -> None:
+    def share(self, on_handover: HandOver) -> None:
         """Do nothing: no partition is ever taken away."""
 
     def model_changed(self, digest: str) -> None:
         """Do nothing: the daemon keeps the digest beside positions that lie here."""
 
-    def hold(self, held: bool) -> None:
+    def pause(self, held: bool) -> None:
         """Go on: what is not read may be gone later, and the alerts of what is read are kept."""
 
 
-def decode(raw: bytes, max_line_bytes: int) -> str:
+def decode_line(raw: bytes, max_line_bytes: int) -> str:
     r"""Text of a raw line without its line end, cut to `max_line_bytes`; bad UTF-8 as `\xNN`.
 
     NULs before it and terminal control sequences in it are no text.

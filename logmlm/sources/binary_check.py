@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-LOOK_BYTES = 8192
+SNIFF_BYTES = 8192
 """So much of a log's beginning is looked at for signs that it is no text."""
 _OTHERS = b"\0\b\t\n\v\f\r\x1b" + bytes({*range(32, 256)} - {127})
 _KINDS, _SHARE = 8, 1 / 32
@@ -30,7 +30,7 @@ _OTHER_KINDS = (
 """How files begin that users take for text, and what to do."""
 
 
-def no_text(head: bytes) -> str:
+def why_not_text(head: bytes) -> str:
     """Say why a log's first bytes can't be text, and what to do; empty if they can."""
     for beginning, reason in _OTHER_KINDS:
         if head.startswith(beginning):
@@ -42,7 +42,7 @@ def no_text(head: bytes) -> str:
     text = first.lstrip(b"\0")  # before it: of a file that was truncated while it was written
     if b"\0" in text or (first and not text):
         return "its first line holds a NUL byte"
-    head = head[:LOOK_BYTES]
+    head = head[:SNIFF_BYTES]
     controls = head.translate(None, _OTHERS)
     if len(set(controls)) >= _KINDS and len(controls) > _SHARE * len(head):
         return "its beginning is full of control characters"

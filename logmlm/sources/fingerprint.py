@@ -29,7 +29,7 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class TailChecksum:
     """Digest of the `length` bytes of a file that end at `end`: the last that were looked at.
 
     Files may begin alike; a file that has these bytes in this place too is the same, or a copy.
@@ -40,7 +40,7 @@ class Mark:
     digest: str
 
     @classmethod
-    def of(cls, end: int, behind: bytes) -> Mark:
+    def of(cls, end: int, behind: bytes) -> TailChecksum:
         """Mark of a file in which `behind` ends at `end`."""
         return cls(end, len(behind), hashlib.sha256(behind).hexdigest()[:32])
 
@@ -51,7 +51,7 @@ class Mark:
 
     def fits(self, behind: bytes) -> bool:
         """Whether these are the bytes that the mark was made of."""
-        return Mark.of(self.end, behind) == self
+        return TailChecksum.of(self.end, behind) == self
 
 
 def partition_name(head: bytes) -> str:

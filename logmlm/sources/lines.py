@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from logmlm.records import BlankCrlfLines, BlankLines, LogLine
-from logmlm.sources.base import decode
+from logmlm.sources.base import decode_line
 
 MARK = "\ufeff"
 """A byte-order mark, which some programs write at the beginning of a file; no part of its text."""
@@ -59,7 +59,7 @@ class RawLine:
     def of(cls, raw: bytes, start: int, end: int, max_line_bytes: int) -> RawLine:
         """Take a line with its line end; of a long one, `max_line_bytes` and two more will do."""
         content = len(raw.removesuffix(b"\n").removesuffix(b"\r").lstrip(b"\0"))
-        text = decode(raw, max_line_bytes)
+        text = decode_line(raw, max_line_bytes)
         text = text if start else text.removeprefix(MARK)
         return cls(text, start, end, content > max_line_bytes)
 

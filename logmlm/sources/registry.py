@@ -19,7 +19,7 @@ from logmlm.config.sources import (
     SyslogSourceConfig,
 )
 from logmlm.sources.base import Source
-from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.source import FileSource
 from logmlm.sources.journald.source import JournaldSource
 from logmlm.sources.stdin import StdinSource
@@ -29,7 +29,7 @@ CGROUPS = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelInfo:
     """The model that scores what a source hands over."""
 
     name: str
@@ -37,7 +37,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SourceContext:
     """What a source has from outside: a directory for its state, clocks, wait, standard input.
 
     `clock` tells UTC epoch seconds, `monotonic` seconds that nobody sets; `wait` waits so many
@@ -49,22 +49,22 @@ class Surroundings:
     clock: Callable[[], float]
     wait: Callable[[float], object]
     stdin: int
-    model: Model
+    model: ModelInfo
     left: Callable[[], float] = lambda: math.inf
     monotonic: Callable[[], float] = time.monotonic
 
 
-def open_source(config: SourceConfig, around: Surroundings) -> Source:
+def create_source(config: SourceConfig, around: SourceContext) -> Source:
     """Open the source that the config names.
 
     Raises:
         StorageError: its state or what it reads can't be used.
 
     """
-    return OPENERS[config.kind](getattr(config, config.kind), around)
+    return SOURCE_FACTORIES[config.kind](getattr(config, config.kind), around)
 
 
-def own_units(cgroups: str) -> list[str]:
+def own_systemd_units(cgroups: str) -> list[str]:
     """Units that this process belongs to, of a `/proc/PID/cgroup` (cgroups(7))."""
     found = []
     for line in cgroups.splitlines():
@@ -75,25 +75,25 @@ def own_units(cgroups: str) -> list[str]:
     return sorted(set(found))
 
 
-def _file(config: FileSourceConfig, around: Surroundings) -> Source:
-    checkpoints = Checkpoints(around.directory / "checkpoints.json")
+def _file(config: FileSourceConfig, around: SourceContext) -> Source:
+    checkpoints = CheckpointStore(around.directory / "checkpoints.json")
     return FileSource(
         config, checkpoints, clock=around.clock, wait=around.wait, monotonic=around.monotonic
     )
 
 
-def _journald(config: JournaldSourceConfig, around: Surroundings) -> Source:
+def _journald(config: JournaldSourceConfig, around: SourceContext) -> Source:
     return JournaldSource(
         config,
         around.directory / "journal.json",
         clock=around.clock,
         wait=around.wait,
-        own_units=own_units(CGROUPS.read_text(encoding="utf-8")),
+        own_units=own_systemd_units(CGROUPS.read_text(encoding="utf-8")),
         monotonic=around.monotonic,
     )
 
 
-def _kafka(config: KafkaSourceConfig, around: Surroundings) -> Source:
+def _kafka(config: KafkaSourceConfig, around: SourceContext) -> Source:
     from logmlm.sources.kafka.source import KafkaSource
 
     return KafkaSource(
@@ -107,14 +107,14 @@ def _kafka(config: KafkaSourceConfig, around: Surroundings) -> Source:
     )
 
 
-def _syslog(config: SyslogSourceConfig, around: Surroundings) -> Source:
+def _syslog(config: SyslogSourceConfig, around: SourceContext) -> Source:
     return SyslogSource(config, clock=around.clock, monotonic=around.monotonic)
 
 
-def _stdin(config: StdinSourceConfig, around: Surroundings) -> Source:
+def _stdin(config: StdinSourceConfig, around: SourceContext) -> Source:
     return StdinSource(config, around.stdin, clock=around.clock, monotonic=around.monotonic)
 
 
-OPENERS: Mapping[str, Callable[[Any, Surroundings], Source]] = MappingProxyType(
+SOURCE_FACTORIES: Mapping[str, Callable[[Any, SourceContext], Source]] = MappingProxyType(
     {"file": _file, "journald": _journald, "kafka": _kafka, "syslog": _syslog, "stdin": _stdin}
 )

@@ -25,7 +25,7 @@ class _Place(NamedTuple):
     kind: str
 
 
-def seams(paths: Sequence[str]) -> list[tuple[str, str]]:
+def rotation_successors(paths: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of the paths of which the second one goes on where the first one ends.
 
     As their names tell: `app.log.2.gz`, `app.log.1`, `app.log`; `app.log-20260501`, `app.log`. A

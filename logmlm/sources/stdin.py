@@ -11,15 +11,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from logmlm.config.sources import StdinSourceConfig
 from logmlm.errors import DataError, StorageError
 from logmlm.records import Checkpoint, LogLine
-from logmlm.sources.base import Steady
-from logmlm.sources.binary_check import no_text
+from logmlm.sources.base import NoRebalance
+from logmlm.sources.binary_check import why_not_text
 from logmlm.sources.idle import IdleTimes
 from logmlm.sources.lines import RawLine, Splitter
 
 CHUNK_BYTES = 64 * 1024
 
 
-class StdinSource(Steady):
+class StdinSource(NoRebalance):
     """Hands over what a pipe brings; its end ends the source, and the last line needs no newline.
 
     Nothing can be read twice, so nothing is committed, and what is in open windows at a stop is
@@ -64,7 +64,7 @@ class StdinSource(Steady):
             self._idle.confirm(self._partition, self._read_bytes)
             return []
         self._idle.forget_all()
-        if self._read_bytes == 0 and (reason := no_text(chunk.lstrip(b"\0"))):
+        if self._read_bytes == 0 and (reason := why_not_text(chunk.lstrip(b"\0"))):
             raise DataError(f"standard input is no text: {reason.partition(', or name it')[0]}")
         self._read_bytes += len(chunk)
         if not chunk:
@@ -92,7 +92,7 @@ class StdinSource(Steady):
         """Return nothing: how much a pipe will bring is not known."""
         return {}
 
-    def origin(self, partition: str) -> str:  # noqa: ARG002  there is only one
+    def describe(self, partition: str) -> str:  # noqa: ARG002  there is only one
         """Return the word for people."""
         return "standard input"
 

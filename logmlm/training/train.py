@@ -36,7 +36,7 @@ from logmlm.parsing.parsed import Found
 from logmlm.parsing.pattern_advice import slow_patterns
 from logmlm.parsing.template_miner import Templates
 from logmlm.records import BlankLines, LogLine
-from logmlm.sources.archive.reader import refuse_damaged
+from logmlm.sources.archive.reader import verify_archives
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, recover_directory
 from logmlm.system.processes import gc_frozen
 from logmlm.training.corpus_builder import Learner, Lesson
@@ -203,7 +203,7 @@ def choose_format(
     try:
         found = detect_format([line.text for line in joined(first, config.multiline)], config)
     except FormatError:
-        refuse_damaged({line.partition for line in first})
+        verify_archives({line.partition for line in first})
         if not any(line.text.strip() for line in chain(first, rest)):
             raise DataError(NO_LINES) from None
         raise

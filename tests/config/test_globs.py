@@ -13,7 +13,7 @@ import pytest
 
 from logmlm.config.globs import matches
 from logmlm.sources.archive.reader import expand
-from logmlm.sources.file.discovery import Discovery
+from logmlm.sources.file.discovery import FileDiscovery
 
 LOOKED_FOR_S = 60
 
@@ -84,7 +84,7 @@ def test_a_link_to_a_directory_beside_it_finds_no_file_twice(tmp_path: Path) -> 
     found = expand([f"{tmp_path}/**/*.log"])
     assert Counter(map(os.path.realpath, found)).most_common(1)[0][1] == 1
     assert f"{tmp_path}/d/b.log" in found
-    files = Discovery([f"{tmp_path}/**/*.log"], []).files()
+    files = FileDiscovery([f"{tmp_path}/**/*.log"], []).files()
     assert sorted(str(path) for path in files.values()) == sorted(found)
 
 

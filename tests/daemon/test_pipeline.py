@@ -15,12 +15,12 @@ from logmlm.errors import StorageError
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.records import Alert, Checkpoint, LogLine
-from logmlm.sources.base import Changes, Steady
-from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.base import NoRebalance, PartitionChanges
+from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.source import FileSource
 
 
-class ListSource(Steady):
+class ListSource(NoRebalance):
     """Hands over batches, and notes what is committed among the other steps."""
 
     name = "list"
@@ -58,7 +58,7 @@ class ListSource(Steady):
         self.steps.append(("commit", dict(checkpoints)))
         return self.keeps
 
-    def origin(self, partition):
+    def describe(self, partition):
         return partition
 
     def close(self):
@@ -230,7 +230,7 @@ class HeldSource(ListSource):
 
     is_held = False
 
-    def hold(self, held):
+    def pause(self, held):
         self.is_held = held
 
     def poll(self, timeout):
@@ -332,12 +332,12 @@ class MovingSource(ListSource):
 
     def __init__(self, steps, batches, at=None):
         super().__init__(steps, batches, at)
-        self.moved = Changes()
+        self.moved = PartitionChanges()
         self.noted, self.held = {}, False
 
     def poll(self, timeout):
         self.clock += timeout
-        self.moved, lines = self.batches.pop(0) if self.batches else (Changes(), [])
+        self.moved, lines = self.batches.pop(0) if self.batches else (PartitionChanges(), [])
         self.at = {name: c for name, c in self.at.items() if name not in self.moved.lost}
         self.at |= self.moved.gained
         self.came_at = self.clock if lines else self.came_at
@@ -346,10 +346,10 @@ class MovingSource(ListSource):
     def changes(self):
         return self.moved
 
-    def note(self, positions):
+    def set_pending(self, positions):
         self.noted = dict(positions())
 
-    def hold(self, held):
+    def pause(self, held):
         self.held = held
 
 
@@ -383,8 +383,8 @@ def stored(source):
 
 
 def test_a_lost_partitions_open_window_goes_and_a_gained_ones_lines_start_anew():
-    again = Changes(frozenset("p"), {"p": Checkpoint(5, 5, None)})
-    pipeline, source, _ = moving((Changes(), [(0, "a")]), (again, [(5, "x"), (6, "y")]))
+    again = PartitionChanges(frozenset("p"), {"p": Checkpoint(5, 5, None)})
+    pipeline, source, _ = moving((PartitionChanges(), [(0, "a")]), (again, [(5, "x"), (6, "y")]))
     pipeline.step()
     pipeline.step()
     assert stored(source) == ["xy"]
@@ -392,7 +392,7 @@ def test_a_lost_partitions_open_window_goes_and_a_gained_ones_lines_start_anew()
 
 def test_a_partition_that_is_gone_is_neither_noted_nor_committed():
     pipeline, source, _ = moving(
-        (Changes(), [(0, "a"), (1, "b"), (2, "c")]), (Changes(frozenset("p")), [])
+        (PartitionChanges(), [(0, "a"), (1, "b"), (2, "c")]), (PartitionChanges(frozenset("p")), [])
     )
     pipeline.step()
     pipeline.step()
@@ -402,14 +402,16 @@ def test_a_partition_that_is_gone_is_neither_noted_nor_committed():
 
 
 def test_a_gained_partitions_windows_that_were_scored_before_are_dropped():
-    gained = Changes(gained={"p": Checkpoint(0, 2, None)})
+    gained = PartitionChanges(gained={"p": Checkpoint(0, 2, None)})
     pipeline, source, _ = moving((gained, [(0, "a"), (1, "b"), (2, "c"), (3, "d")]), at=NOTHING)
     pipeline.step()
     assert stored(source) == ["cd"]
 
 
 def test_positions_wait_for_alerts_that_nobody_has_accepted():
-    pipeline, source, alerting = moving((Changes(), [(0, "a"), (1, "b")]), (Changes(), []))
+    pipeline, source, alerting = moving(
+        (PartitionChanges(), [(0, "a"), (1, "b")]), (PartitionChanges(), [])
+    )
     pipeline.step()
     assert source.noted == {}
     alerting.settled = {"0"}
@@ -420,9 +422,9 @@ def test_positions_wait_for_alerts_that_nobody_has_accepted():
 
 
 def test_positions_go_past_what_became_no_event_unless_something_is_held_back():
-    source = MovingSource([], [(Changes(), [(0, '{"message": "a"}'), (1, "no json")])])
+    source = MovingSource([], [(PartitionChanges(), [(0, '{"message": "a"}'), (1, "no json")])])
     source.ahead = {"p": 7, "unknown": 3}
-    source.passed = lambda: source.ahead
+    source.consumed_positions = lambda: source.ahead
     events = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
     detector, alerting = FakeDetector(), SlowAlerting([])
     parts = events, detector.windower(), Judge(detector.score), alerting, lambda: source.clock
@@ -430,7 +432,10 @@ def test_positions_go_past_what_became_no_event_unless_something_is_held_back():
     pipeline.step()
     assert source.noted["p"] == Checkpoint(0, 7, None), "the open window is read again"
     held = EventReader(get_format(FormatConfig(name="iso8601")), None, str.upper)
-    source.batches = [(Changes(), [(8, "2024-05-06T07:08:09Z INFO held back")]), (Changes(), [])]
+    source.batches = [
+        (PartitionChanges(), [(8, "2024-05-06T07:08:09Z INFO held back")]),
+        (PartitionChanges(), []),
+    ]
     pipeline._reader, source.ahead = held, {"p": 12}
     pipeline.step()
     assert source.noted["p"].reached == 7
@@ -442,7 +447,7 @@ def test_positions_go_past_what_became_no_event_unless_something_is_held_back():
 
 
 def test_a_source_is_held_while_its_alerts_are_behind_and_let_go_again():
-    pipeline, source, alerting = moving((Changes(), [(0, "x")]), (Changes(), []))
+    pipeline, source, alerting = moving((PartitionChanges(), [(0, "x")]), (PartitionChanges(), []))
     alerting.is_behind = lambda now: now < 101.0
     pipeline.step()
     assert source.held
@@ -452,7 +457,9 @@ def test_a_source_is_held_while_its_alerts_are_behind_and_let_go_again():
 
 def test_what_waits_for_its_alerts_while_the_model_changes_is_scored_anew_after_a_crash():
     lines = [(0, "a"), (1, "b"), (2, "c"), (3, "d"), (4, "e")]
-    pipeline, source, alerting = moving((Changes(), lines[:1]), (Changes(), lines[1:]))
+    pipeline, source, alerting = moving(
+        (PartitionChanges(), lines[:1]), (PartitionChanges(), lines[1:])
+    )
     pipeline.step()
     pipeline.step()
     new = FakeDetector(size=3)
@@ -464,8 +471,10 @@ def test_what_waits_for_its_alerts_while_the_model_changes_is_scored_anew_after_
 
 
 def test_windows_of_a_partition_that_ended_are_closed_and_scored():
-    ended = Changes(ended=frozenset("p"))
-    pipeline, source, alerting = moving((Changes(), [(0, "a"), (1, "b"), (2, "c")]), (ended, []))
+    ended = PartitionChanges(ended=frozenset("p"))
+    pipeline, source, alerting = moving(
+        (PartitionChanges(), [(0, "a"), (1, "b"), (2, "c")]), (ended, [])
+    )
     pipeline.step()
     pipeline.step()
     assert alerting.steps[-2:] == [("store", "c", "end"), "deliver"]
@@ -476,11 +485,13 @@ def test_windows_of_a_partition_that_ended_are_closed_and_scored():
 
 def test_a_line_held_back_of_a_partition_that_ended_is_scored_once_it_is_an_event():
     lines = [(0, "2024-05-06T07:08:09Z INFO a")]
-    pipeline, source, alerting = moving((Changes(ended=frozenset("p")), lines), (Changes(), []))
+    pipeline, source, alerting = moving(
+        (PartitionChanges(ended=frozenset("p")), lines), (PartitionChanges(), [])
+    )
     pipeline._reader = EventReader(get_format(FormatConfig(name="iso8601")), None, str.upper)
     pipeline.step()
     assert not stored(source)
-    source.moved, source.clock = Changes(), source.clock + 60.0
+    source.moved, source.clock = PartitionChanges(), source.clock + 60.0
     pipeline.step()
     assert [step[2] for step in alerting.steps if step[0] == "store"] == ["end"]
 
@@ -507,7 +518,7 @@ def test_the_last_lines_of_a_file_that_is_rotated_are_scored_whatever_the_window
     log.write_text("".join(line("old", i) for i in range(107)))
     source = FileSource(
         FileSourceConfig(include=str(tmp_path / include), start_at="beginning"),
-        Checkpoints(tmp_path / "state.json"),
+        CheckpointStore(tmp_path / "state.json"),
         clock=lambda: now[0],
         wait=lambda _: None,
         monotonic=lambda: now[0],

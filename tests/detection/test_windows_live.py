@@ -14,7 +14,7 @@ from logmlm.daemon.pipeline import LOOK_EVERY_S, Pipeline
 from logmlm.detection.surges import Judge
 from logmlm.detection.windows import Windower
 from logmlm.records import Checkpoint, Event, Fields, LogLine
-from logmlm.sources.base import Steady
+from logmlm.sources.base import NoRebalance
 from logmlm.sources.idle import IdleTimes
 
 GAP = 5.0
@@ -26,7 +26,7 @@ RULES = (
 BEGIN = 1000.0
 
 
-class LiveLog(Steady):
+class LiveLog(NoRebalance):
     """Lines in two partitions, each there once its time has come, and read in small batches."""
 
     name = "live"
@@ -66,7 +66,7 @@ class LiveLog(Steady):
         at, key = self.lines[name][i]
         return LogLine(f"{at} {key}", name, i, i + 1, self.now + self.wall_step)
 
-    def hold(self, held):
+    def pause(self, held):
         self.held = held
 
     def idle(self, partitions):

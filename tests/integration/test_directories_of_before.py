@@ -144,8 +144,8 @@ sinks:
 
 def test_a_read_position_in_kafka_of_before_is_read():
     kept = json.loads((BEFORE / "kafka.json").read_text())
-    at = kafka_positions.Position(kept["offset"], kept["metadata"])
-    found = kafka_positions.checkpoint("topic/0", at, kept["model"])
+    at = kafka_positions.CommittedOffset(kept["offset"], kept["metadata"])
+    found = kafka_positions.decode("topic/0", at, kept["model"])
     assert _numbers(found) == {name: kept[name] for name in _numbers(found)}
     assert kafka_positions.delivered(at, kept["model"]) == frozenset(kept["delivered"])
 

@@ -9,7 +9,7 @@ import pytest
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.sources.file import source as file_source
-from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.source import FileSource
 
 LINE = "2024-05-06T07:00:00.{:03}Z INFO req-{} GET /files/1 from 10.0.0.1\n"
@@ -62,7 +62,7 @@ def test_with_room_for_a_few_files_all_are_read_in_as_many_turns_as_that_takes(t
     now = [1000.0]
     source = FileSource(
         FileSourceConfig(include=(f"{tmp_path}/*.log",), start_at="beginning"),
-        Checkpoints(tmp_path / "c.json"),
+        CheckpointStore(tmp_path / "c.json"),
         clock=lambda: now[0],
         wait=lambda seconds: now.__setitem__(0, now[0] + seconds),
         monotonic=lambda: now[0],
@@ -87,7 +87,7 @@ def test_looking_at_many_idle_files_is_done_less_often(tmp_path, monkeypatch):
 
     source = FileSource(
         FileSourceConfig(include=(f"{tmp_path}/*.log",), start_at="beginning"),
-        Checkpoints(tmp_path / "c.json"),
+        CheckpointStore(tmp_path / "c.json"),
         clock=lambda: now[0],
         wait=wait,
         monotonic=lambda: now[0],

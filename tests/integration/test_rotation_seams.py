@@ -17,7 +17,7 @@ from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.records import Score, Window
 from logmlm.sources.archive.reader import partition_of, read_lines
-from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.source import FileSource
 
 ISO = get_format(FormatConfig(name="iso8601"))
@@ -96,7 +96,7 @@ def test_windows_at_a_seam_are_parts_followed_or_finished(
     def pipeline() -> Pipeline:
         source = FileSource(
             FileSourceConfig(include=(str(tmp_path / included),), start_at="beginning"),
-            Checkpoints(tmp_path / "checkpoints.json"),
+            CheckpointStore(tmp_path / "checkpoints.json"),
             clock=lambda: clock.now,
             wait=clock.wait,
             monotonic=lambda: clock.now,

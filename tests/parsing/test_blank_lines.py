@@ -20,8 +20,8 @@ from logmlm.parsing.parallel import Crew
 from logmlm.records import BlankCrlfLines, BlankLines, LogLine, line_count, one_by_one
 from logmlm.sources.archive import blocks
 from logmlm.sources.archive.blocks import log_lines
-from logmlm.sources.archive.reader import read_lines, read_part
-from logmlm.sources.base import decode
+from logmlm.sources.archive.reader import read_lines, read_range
+from logmlm.sources.base import decode_line
 from logmlm.sources.file.gzip_tail import open_tail
 from logmlm.sources.lines import LEAST_RUN, MARK, Splitter, pieces
 from logmlm.training.train import choose_format, first_lines
@@ -101,7 +101,7 @@ def test_a_stream_in_pieces_has_the_same_lines(content, sizes):
     for size in [*sizes, len(content)]:
         found += [line.log_line("p", 7.0) for line in splitter.add(stream.read(size))]
     assert places(one_by_one(found)) == single(content)
-    texts = [decode(content[start:end], 64) for start, end in single(content)]
+    texts = [decode_line(content[start:end], 64) for start, end in single(content)]
     texts[0] = texts[0].removeprefix(MARK)
     assert [line.text for line in one_by_one(found)] == texts
 
@@ -180,7 +180,7 @@ def test_a_part_of_a_file_ends_within_a_run_where_it_is_asked_to(content, cuts):
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "a.log"
         path.write_bytes(content.replace(b"\0", b"0"))
-        lines = list(read_part(str(path), start, end))
+        lines = list(read_range(str(path), start, end))
         shard = ShardLines(Shard(str(path), start, end), keep_going=False)
         assert list(shard) == lines
     assert places(one_by_one(lines)) == [

@@ -14,14 +14,20 @@ from logmlm.cli.preflight import validate
 from logmlm.config.loader import read_run_config, read_training_config
 from logmlm.config.sources import SourceConfig, split_host_port
 from logmlm.errors import ConfigError
-from logmlm.sources.registry import OPENERS, Model, Surroundings, open_source, own_units
+from logmlm.sources.registry import (
+    SOURCE_FACTORIES,
+    ModelInfo,
+    SourceContext,
+    create_source,
+    own_systemd_units,
+)
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture
 def around(tmp_path):
-    return Surroundings(tmp_path, lambda: 1000.0, lambda _: None, 0, Model("m", "d"))
+    return SourceContext(tmp_path, lambda: 1000.0, lambda _: None, 0, ModelInfo("m", "d"))
 
 
 @pytest.fixture
@@ -39,7 +45,7 @@ def check(tmp_path):
     "config", [{"file": {"include": "none"}}, {"syslog": {"udp": 0}}, {"stdin": None}]
 )
 def test_each_key_opens_its_kind(around, config):
-    source = open_source(SourceConfig.model_validate(config), around)
+    source = create_source(SourceConfig.model_validate(config), around)
     assert source.name == next(iter(config))
     assert source.discarded.total() == 0
     assert source.lag() == {}
@@ -47,8 +53,8 @@ def test_each_key_opens_its_kind(around, config):
 
 
 def test_every_kind_that_can_be_asked_for_can_be_opened():
-    assert set(OPENERS) >= {"file", "journald", "syslog", "stdin"}
-    assert set(OPENERS) == set(SourceConfig.model_fields)
+    assert set(SOURCE_FACTORIES) >= {"file", "journald", "syslog", "stdin"}
+    assert set(SOURCE_FACTORIES) == set(SourceConfig.model_fields)
 
 
 @needs_journal
@@ -57,7 +63,7 @@ def test_the_journal_is_opened_and_looked_at(around, tmp_path, check):
     journal.count(1)
     config = {"journald": {"directory": journal.directory}}
     assert check(config) == ["the journal can be read"]
-    source = open_source(SourceConfig.model_validate(config), around)
+    source = create_source(SourceConfig.model_validate(config), around)
     assert source.name == "journald"
     assert (tmp_path / "journal.json").exists()
     source.close()
@@ -81,12 +87,12 @@ def test_an_address_that_can_not_be_had_is_told(tmp_path, check):
 
 
 def test_our_units_are_those_of_our_control_group():
-    assert own_units("0::/system.slice/system-logmlm.slice/logmlm@a.service\n") == [
+    assert own_systemd_units("0::/system.slice/system-logmlm.slice/logmlm@a.service\n") == [
         "logmlm@a.service"
     ]
     old = "9:name=systemd:/system.slice/l.service\n4:memory:/x/other.service\n1:cpu:/\n"
-    assert own_units(old) == ["l.service"]
-    assert own_units("0::/user.slice/user-0.slice/session-1.scope\n") == []
+    assert own_systemd_units(old) == ["l.service"]
+    assert own_systemd_units("0::/user.slice/user-0.slice/session-1.scope\n") == []
 
 
 @pytest.mark.parametrize(

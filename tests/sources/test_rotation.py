@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from logmlm.sources.rotation import seams
+from logmlm.sources.rotation import rotation_successors
 
 
 @pytest.mark.parametrize(
@@ -35,5 +35,5 @@ from logmlm.sources.rotation import seams
 def test_names_tell_which_file_goes_on_where_another_one_ends(
     paths: list[str], expected: list[tuple[str, str]]
 ) -> None:
-    assert seams(paths) == expected
-    assert seams(paths[::-1]) == expected
+    assert rotation_successors(paths) == expected
+    assert rotation_successors(paths[::-1]) == expected

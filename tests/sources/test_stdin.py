@@ -60,7 +60,7 @@ def test_another_run_has_another_partition_and_nothing_is_committed(pipe):
     (partition,) = stdin.checkpoints()
     stdin.commit({partition: Checkpoint(5, 5, None)})
     assert stdin.checkpoints() == {"stdin/7.500000": Checkpoint(0, 0, None)}
-    assert stdin.origin(partition) == "standard input"
+    assert stdin.describe(partition) == "standard input"
     stdin.close()
 
 

@@ -2,7 +2,7 @@
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.source import FileSource
 
 LONG_BANNER = "#" * 1100 + "\n"
@@ -28,7 +28,7 @@ class Desk:
             self.source.close()
         self.source = FileSource(
             FileSourceConfig(**self.config),
-            Checkpoints(self.state),
+            CheckpointStore(self.state),
             clock=lambda: self.now,
             wait=self.wait,
             monotonic=lambda: self.now,

@@ -10,7 +10,7 @@ from logmlm.config.sources import FileSourceConfig
 from logmlm.daemon.pipeline import Pipeline
 from logmlm.daemon.signals import Stop
 from logmlm.detection.surges import Judge
-from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.source import FileSource
 
 ROTATE_BYTES = 256 * 1024
@@ -57,7 +57,7 @@ def read(directory, idle):
     with Stop() as stop:
         source = FileSource(
             FileSourceConfig(include=str(directory / "app*.log*"), start_at="beginning"),
-            Checkpoints(directory / "checkpoints.json"),
+            CheckpointStore(directory / "checkpoints.json"),
             clock=lambda: time.time() * 20,  # commits come 20 times as often
             wait=lambda seconds: stop.wait(seconds / 20),
             monotonic=lambda: time.monotonic() * 20,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from logmlm.sources.archive import blocks
 from logmlm.sources.archive.reader import read_lines
-from logmlm.sources.file.tail import Tail
+from logmlm.sources.file.tail import FileTail
 from logmlm.sources.lines import Splitter
 from logmlm.system.line_text import lines_without_controls, without_controls
 
@@ -71,7 +71,7 @@ def test_a_hole_longer_than_a_line_may_be_hides_no_line(monkeypatch, tmp_path):
 
     path = tmp_path / "app.log"
     path.write_bytes(content)
-    tail = Tail(os.open(path, os.O_RDONLY), 64)
+    tail = FileTail(os.open(path, os.O_RDONLY), 64)
     read = []
     while not tail.at_end:
         read += tail.read()
@@ -84,7 +84,7 @@ def test_a_hole_longer_than_a_line_may_be_hides_no_line(monkeypatch, tmp_path):
 def test_a_followed_line_behind_a_hole_of_a_mebibyte_is_read(tmp_path):
     path = tmp_path / "app.log"
     path.write_bytes(LINE + b"\n" + b"\0" * (1 << 20) + LINE + b"\n")
-    tail = Tail(os.open(path, os.O_RDONLY), 1024)
+    tail = FileTail(os.open(path, os.O_RDONLY), 1024)
     read = []
     while not tail.at_end:
         read += tail.read()

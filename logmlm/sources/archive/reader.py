@@ -26,7 +26,7 @@ from logmlm.errors import DataError, StorageError
 from logmlm.records import BlankLines, LogLine, line_count
 from logmlm.sources.archive.blocks import MAX_LINE_BYTES, Block, blocks, log_lines
 from logmlm.sources.archive.zstd import ZstdReader
-from logmlm.sources.binary_check import LOOK_BYTES, no_text
+from logmlm.sources.binary_check import SNIFF_BYTES, why_not_text
 from logmlm.sources.fingerprint import HEAD_BYTES, partition_name
 
 STDIN = "-"
@@ -34,7 +34,7 @@ _ADVICE = "fetch it again, or take what can be read with --keep-going"
 _USED = "what came before is used"
 _DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
-Warn = Callable[[str], None]
+WarnFunction = Callable[[str], None]
 
 
 def expand(patterns: Sequence[str]) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def expand(patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_lines(
-    paths: Sequence[str], now: float, keep_going: bool = False, warn: Warn | None = None
+    paths: Sequence[str], now: float, keep_going: bool = False, warn: WarnFunction | None = None
 ) -> Iterator[LogLine]:
     """All lines of the files in the order given; each file is a partition of its own.
 
@@ -60,7 +60,7 @@ def read_lines(
         StorageError: a file is missing or can't be read.
 
     """
-    refuse_empty(paths, warn)
+    require_nonempty(paths, warn)
     for path in paths:
         cut = 0
         try:
@@ -82,7 +82,7 @@ def _is_cut(line: LogLine) -> bool:
     return is_long and len(line.text.encode("utf-8", "replace")) >= MAX_LINE_BYTES
 
 
-def refuse_empty(paths: Sequence[str], warn: Warn | None = None) -> None:
+def require_nonempty(paths: Sequence[str], warn: WarnFunction | None = None) -> None:
     """See that the files are there and one at least holds something; `warn` of those that do not.
 
     Raises:
@@ -97,7 +97,7 @@ def refuse_empty(paths: Sequence[str], warn: Warn | None = None) -> None:
         warn(f"{', '.join(empty)}: empty")
 
 
-def refuse_damaged(paths: Iterable[str]) -> None:
+def verify_archives(paths: Iterable[str]) -> None:
     """Read archives among `paths` to their ends, where their checksums are.
 
     Raises:
@@ -106,11 +106,11 @@ def refuse_damaged(paths: Iterable[str]) -> None:
 
     """
     for path in paths:
-        if is_packed(path):
+        if is_compressed(path):
             deque(_lines_of(path, 0.0, advice="fetch it again"), maxlen=0)
 
 
-def read_part(
+def read_range(
     path: str, start: int = 0, end: int | None = None, keep_going: bool = False
 ) -> Iterator[LogLine]:
     """Lines of one file that begin at byte `start`, where one begins, or later, and before `end`.
@@ -153,7 +153,7 @@ def line_start_after(path: str, position: int) -> int:
     return position
 
 
-def is_packed(path: str) -> bool:
+def is_compressed(path: str) -> bool:
     """Whether a file is an archive, by its name."""
     return Path(path).suffix in _OPENERS
 
@@ -208,7 +208,7 @@ def _lines_of(
             if position:
                 stream.seek(position)
             number, found = 1, blocks(stream)
-            for block in found if position else _text(found, name, is_packed(path)):
+            for block in found if position else _text(found, name, is_compressed(path)):
                 lines = log_lines(block, path, position, received_at, number)
                 number, position = number + line_count(lines), lines[-1].end
                 yield lines
@@ -223,16 +223,16 @@ def _lines_of(
 
 
 def _text(found: Iterator[Block], name: str, is_packed: bool) -> Iterator[Block]:
-    """The blocks, the first `LOOK_BYTES` of them looked at before any is handed on."""
+    """The blocks, the first `SNIFF_BYTES` of them looked at before any is handed on."""
     first: list[Block] = []
     head, damage = b"", None
     try:
-        while len(head) < LOOK_BYTES and (block := next(found, None)):
+        while len(head) < SNIFF_BYTES and (block := next(found, None)):
             first.append(block)
             head += block[0]
     except (*_DAMAGE, OSError) as error:
         damage = error
-    reason = no_text(head)
+    reason = why_not_text(head)
     if reason and damage is None:
         if is_packed:  # a damaged one may hold anything; it says so itself, at its end
             deque(found, maxlen=0)

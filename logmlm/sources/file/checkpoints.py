@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
 from logmlm.sources.file.starts import Start, Starts
-from logmlm.sources.fingerprint import FileId, Fingerprint, Mark, partition_name
+from logmlm.sources.fingerprint import FileId, Fingerprint, TailChecksum, partition_name
 from logmlm.system.atomic_files import PRIVATE, write_text
 
 VERSION = 2
@@ -32,7 +32,7 @@ class _DamagedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFile:
+class TrackedFile:
     """A file that is or was followed; `path` is where it was seen last, at `seen_at`.
 
     `target` is the same path without symbolic links; they may point elsewhere later. `mark` is of
@@ -49,7 +49,7 @@ class KnownFile:
     checkpoint: Checkpoint
     seen_at: float
     target: str = ""
-    mark: Mark | None = None
+    mark: TailChecksum | None = None
     met_at: str = ""
     size: int = 0
     missed: bool = False
@@ -71,7 +71,7 @@ class KnownFile:
         return tuple(filter(None, dict.fromkeys((self.path, self.target, self.met_at))))
 
 
-class Checkpoints:
+class CheckpointStore:
     """The known files, by partition, in one JSON file that is replaced whole.
 
     It has a checksum; where that does not fit, the version before it is used. `starts` are kept in
@@ -99,22 +99,22 @@ class Checkpoints:
         for known in self._files.values():
             self._index(known)
         self._changed = self.first_start
-        self._texts: dict[str, tuple[KnownFile, str]] = {}
+        self._texts: dict[str, tuple[TrackedFile, str]] = {}
 
-    def __getitem__(self, partition: str) -> KnownFile:
+    def __getitem__(self, partition: str) -> TrackedFile:
         """Return what is known of `partition`; KeyError if nothing is."""
         return self._files[partition]
 
-    def __iter__(self) -> Iterator[KnownFile]:
+    def __iter__(self) -> Iterator[TrackedFile]:
         return iter(list(self._files.values()))
 
-    def matches(self, head: bytes) -> list[KnownFile]:
+    def matches(self, head: bytes) -> list[TrackedFile]:
         """Whose bytes `head` begins with; those of which most was read first."""
         begins = [Fingerprint.of(head[:each]) for each in self._lengths if each <= len(head)]
         found = [name for begin in begins for name in self._by_fingerprint.get(begin, ())]
         return sorted((self._files[name] for name in found), key=_how_well, reverse=True)
 
-    def get(self, partition: str) -> KnownFile | None:
+    def get(self, partition: str) -> TrackedFile | None:
         """Return what is known of `partition`; None if nothing is."""
         return self._files.get(partition)
 
@@ -127,7 +127,7 @@ class Checkpoints:
             name = f"{first}-{number}"
         return name
 
-    def put(self, known: KnownFile) -> None:
+    def put(self, known: TrackedFile) -> None:
         """Keep `known` in place of what was known of its partition."""
         before = self._files.get(known.partition)
         if before == known:
@@ -139,7 +139,7 @@ class Checkpoints:
         self._files[known.partition] = known
         self._changed = True
 
-    def remember(self, partition: str, mark: Mark | None) -> None:
+    def remember(self, partition: str, mark: TailChecksum | None) -> None:
         """Keep the mark of a partition's file if it is of more than the one before."""
         known = self._files[partition]
         if mark is not None and (known.mark is None or mark.end > known.mark.end):
@@ -176,18 +176,18 @@ class Checkpoints:
             write_text(self._path, f'{{{head}, "files": {files}{_with_starts(starts)}}}\n')
             self._changed, self._saved_starts = False, starts
 
-    def _index(self, known: KnownFile) -> None:
+    def _index(self, known: TrackedFile) -> None:
         self._by_fingerprint.setdefault(known.fingerprint, {})[known.partition] = None
         self._lengths[known.fingerprint.length] += 1
 
-    def _take_out(self, known: KnownFile) -> None:
+    def _take_out(self, known: TrackedFile) -> None:
         partitions = self._by_fingerprint[known.fingerprint]
         del partitions[known.partition]
         if not partitions:
             del self._by_fingerprint[known.fingerprint]
         self._lengths -= Counter({known.fingerprint.length: 1})  # no entry is kept at 0
 
-    def _text(self, known: KnownFile) -> str:
+    def _text(self, known: TrackedFile) -> str:
         """A file as JSON, made once: of many that were rotated, few change from save to save."""
         written, text = self._texts.get(known.partition, (None, ""))
         if written is not known:
@@ -206,7 +206,7 @@ class Checkpoints:
             raise StorageError(f"can't write {self._before}: {why}") from error
 
 
-def _how_well(known: KnownFile) -> tuple[int, int, float]:
+def _how_well(known: TrackedFile) -> tuple[int, int, float]:
     end = known.mark.end if known.mark else known.checkpoint.safe
     return end, known.fingerprint.length, known.seen_at
 
@@ -218,7 +218,7 @@ def _with_starts(starts: list[Start]) -> str:
     return f', "starts_checksum": {zlib.crc32(text.encode())}, "starts": {text}'
 
 
-def _load(path: Path) -> tuple[dict[str, KnownFile], Starts]:
+def _load(path: Path) -> tuple[dict[str, TrackedFile], Starts]:
     """Read the file, or the one before it where this one is damaged."""
     try:
         return _read(path)
@@ -233,11 +233,11 @@ def _load(path: Path) -> tuple[dict[str, KnownFile], Starts]:
         return {name: _uncut(known) for name, known in files.items()}, starts
 
 
-def _uncut(known: KnownFile) -> KnownFile:
+def _uncut(known: TrackedFile) -> TrackedFile:
     return replace(known, checkpoint=known.checkpoint.rewound())
 
 
-def _read(path: Path) -> tuple[dict[str, KnownFile], Starts]:
+def _read(path: Path) -> tuple[dict[str, TrackedFile], Starts]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         version = stored["version"]
@@ -248,7 +248,7 @@ def _read(path: Path) -> tuple[dict[str, KnownFile], Starts]:
         checked = version > 1 or "checksum" in stored
         if checked and stored["checksum"] != _checksum(stored["files"]):
             raise _DamagedError(f"{path} is damaged (its checksum is another)")
-        files = TypeAdapter(list[KnownFile]).validate_python(stored["files"])
+        files = TypeAdapter(list[TrackedFile]).validate_python(stored["files"])
         found = stored.get("starts", [])
         if found and stored["starts_checksum"] != _checksum(found):
             raise _DamagedError(f"{path} is damaged (its checksum of starts is another)")

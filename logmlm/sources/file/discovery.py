@@ -26,7 +26,7 @@ _KINDS = (
 logger = logging.getLogger(__name__)
 
 
-def refuse_directories(patterns: Iterable[str]) -> None:
+def reject_directories(patterns: Iterable[str]) -> None:
     """See that no pattern is the name of something of which nothing would be read.
 
     Raises:
@@ -51,7 +51,7 @@ def refuse_directories(patterns: Iterable[str]) -> None:
             raise ConfigError(f"{pattern} is a directory; name the files in it, such as {within}")
 
 
-def refuse_files(patterns: Iterable[str]) -> None:
+def reject_files(patterns: Iterable[str]) -> None:
     """See that no pattern for directories is the name of a file.
 
     Raises:
@@ -63,7 +63,7 @@ def refuse_files(patterns: Iterable[str]) -> None:
             raise ConfigError(f"{pattern} is a file; name the directory that files are moved to")
 
 
-class Discovery:
+class FileDiscovery:
     """The files that match one of `include` and none of `exclude`, looked for anew each time.
 
     A pattern of `exclude` is held against the whole path and against the name alone.
@@ -73,8 +73,8 @@ class Discovery:
         self, include: Sequence[str], exclude: Sequence[str], rotated: Sequence[str] = ()
     ) -> None:
         """`rotated` are directories, or patterns of some, where rotations move files."""
-        refuse_directories(include)
-        refuse_files(rotated)
+        reject_directories(include)
+        reject_files(rotated)
         self._include = include
         self._rotated = rotated
         self._exclude = exclude
@@ -106,7 +106,7 @@ class Discovery:
         """
         patterns = [*filter(None, map(os.path.dirname, self._include)), *self._rotated]
         folders = {place for each in patterns if "**" not in each for place in matches(each)}
-        return beside(paths, sorted(folders))
+        return rotation_candidates(paths, sorted(folders))
 
     def _tell_of_others(self, paths: Iterable[Path]) -> None:
         """Say once of each path that it is a pipe, a socket or a device, which is not followed."""
@@ -125,7 +125,7 @@ def kind_of(path: Path) -> str | None:
     return next((name for is_kind, name in _KINDS if is_kind(mode)), None)
 
 
-def beside(paths: Iterable[str], elsewhere: Iterable[str] = ()) -> dict[FileId, Path]:
+def rotation_candidates(paths: Iterable[str], elsewhere: Iterable[str] = ()) -> dict[FileId, Path]:
     """Find the files that a rotation may have made of each of `paths`, packed or not.
 
     They lie beside it or in a directory of `elsewhere`, and have the same name up to its last dot:
@@ -145,12 +145,12 @@ def beside(paths: Iterable[str], elsewhere: Iterable[str] = ()) -> dict[FileId, 
     )
 
 
-def newest_first(files: Mapping[FileId, Path]) -> list[tuple[FileId, Path]]:
+def by_mtime(files: Mapping[FileId, Path]) -> list[tuple[FileId, Path]]:
     """Sort files by when they were written: the rest of one is in what was written last."""
     return sorted(files.items(), key=lambda item: _written_at(item[1]), reverse=True)
 
 
-def printable(path: Path) -> str:
+def path_text(path: Path) -> str:
     """Text of an absolute path; bytes that are no UTF-8 are written out."""
     return _text(path if path.is_absolute() else path.absolute())
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from logmlm.sources.fingerprint import FileId
 
-LOOKALIKE = "lookalike"
+DUPLICATE = "lookalike"
 
 logger = logging.getLogger(__name__)
 
 
-class Lookalikes:
+class DuplicateFiles:
     """Counts what is passed over because another file holds the same, and says so, once a file.
 
     A rotation makes copies that are gone, or go on, soon: one counts that stays as it is for
@@ -40,7 +40,7 @@ class Lookalikes:
                 *(path, twin),
             )
 
-    def take_place(self, path: Path, twin: str, position: int) -> None:
+    def note_replacement(self, path: Path, twin: str, position: int) -> None:
         """Note that a file is gone on with as if it were its `twin`, which is gone."""
         self._count()
         logger.warning(
@@ -49,7 +49,7 @@ class Lookalikes:
             *(path, twin, position),
         )
 
-    def doubt(self, file_id: FileId, path: Path, twin: str) -> None:
+    def note_ambiguous(self, file_id: FileId, path: Path, twin: str) -> None:
         """Note that a file may hold what its `twin` held before that was truncated."""
         if file_id not in self._told:
             self._told.add(file_id)
@@ -70,4 +70,4 @@ class Lookalikes:
             self.settle(file_id)
 
     def _count(self) -> None:
-        self._discarded[LOOKALIKE] += 1
+        self._discarded[DUPLICATE] += 1

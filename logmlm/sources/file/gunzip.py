@@ -9,7 +9,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 _PACKED_BYTES = 16 * 1024
 
 
-class Unpacker:
+class GzipDecompressor:
     """Unpacks the members of a gzip file one after the other (RFC 1952, section 2.2).
 
     It goes on where it stopped when the file has grown. Zeros between and behind members are

@@ -7,9 +7,9 @@ import os
 import zlib
 from pathlib import Path
 
-from logmlm.sources.file.gunzip import Unpacker
-from logmlm.sources.file.tail import CHUNK_BYTES, COMPARED_BYTES, Tail
-from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, Mark
+from logmlm.sources.file.gunzip import GzipDecompressor
+from logmlm.sources.file.tail import CHUNK_BYTES, COMPARED_BYTES, FileTail
+from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, TailChecksum
 from logmlm.sources.lines import RawLine, Splitter
 
 MAGIC = b"\x1f\x8b"
@@ -19,7 +19,7 @@ _TRAILER_BYTES = 4
 logger = logging.getLogger(__name__)
 
 
-class PackedTail:
+class GzipTail:
     """Reads whole lines out of a gzip file, from `position` of its unpacked content on.
 
     It is unpacked from its beginning on, a chunk at each `read`, so that a great archive holds
@@ -30,7 +30,7 @@ class PackedTail:
     def __init__(self, descriptor: int, max_line_bytes: int) -> None:
         self.file_id = FileId.of(os.fstat(descriptor))
         self._descriptor = descriptor
-        self._unpacker = Unpacker(descriptor)
+        self._decompressor = GzipDecompressor(descriptor)
         self._max_line_bytes = max_line_bytes
         self._splitter = Splitter(max_line_bytes)
         self._head = self._behind = b""
@@ -76,7 +76,7 @@ class PackedTail:
     @property
     def damaged(self) -> bool:
         """Whether it could not be unpacked, or ends, for now, in its midst."""
-        return self.is_broken or (self._seen_size is not None and not self._unpacker.is_whole)
+        return self.is_broken or (self._seen_size is not None and not self._decompressor.is_whole)
 
     @property
     def is_named(self) -> bool:
@@ -93,7 +93,7 @@ class PackedTail:
         piece = b"any"
         while piece and len(self._head) < length and self._offset == 0:
             try:
-                piece = self._unpacker.read(length - len(self._head))
+                piece = self._decompressor.read(length - len(self._head))
             except zlib.error as error:
                 if not self._head:
                     raise OSError(None, f"it is no gzip file ({error})") from error
@@ -101,29 +101,29 @@ class PackedTail:
             self._head += piece
         return self._head[:length]
 
-    def again(self) -> PackedTail:
+    def again(self) -> GzipTail:
         """The same file, at its beginning."""
-        return PackedTail(os.dup(self._descriptor), self._max_line_bytes)
+        return GzipTail(os.dup(self._descriptor), self._max_line_bytes)
 
-    def holds(self, position: int) -> bool:  # noqa: ARG002  the trailer says it modulo 2**32
+    def reaches(self, position: int) -> bool:  # noqa: ARG002  the trailer says it modulo 2**32
         """Yes, as far as can be told without unpacking it."""
         return True
 
-    def has(self, mark: Mark) -> bool:
+    def contains_mark(self, mark: TailChecksum) -> bool:
         """Whether it holds the bytes of `mark`, as far as can be told without much unpacking."""
         if mark.end <= COMPARED_BYTES:
             return mark.fits(self.head(mark.end)[mark.end - mark.length :])
         return self.size >= mark.end % 2**32
 
-    def mark(self) -> Mark | None:
+    def mark(self) -> TailChecksum | None:
         """Mark of what was unpacked; None before that came to where reading began."""
-        return Mark.of(self._offset, self._behind) if self._offset > self._begin else None
+        return TailChecksum.of(self._offset, self._behind) if self._offset > self._begin else None
 
     def ends_at(self, position: int) -> bool:
         """Whether nothing stands behind `position`, so that there is nothing to unpack."""
         return position % 2**32 == self.size
 
-    def was_replaced(self, fingerprint: Fingerprint, mark: Mark | None) -> bool:  # noqa: ARG002  it is never written anew
+    def was_replaced(self, fingerprint: Fingerprint, mark: TailChecksum | None) -> bool:  # noqa: ARG002  it is never written anew
         """No."""
         return False
 
@@ -160,7 +160,7 @@ class PackedTail:
     def _unpack(self) -> bytes:
         size = os.fstat(self._descriptor).st_size  # before the read: what comes later is news
         try:
-            chunk = self._unpacker.read(CHUNK_BYTES)
+            chunk = self._decompressor.read(CHUNK_BYTES)
         except zlib.error as error:
             self.is_broken = True
             self._say(str(error))
@@ -175,10 +175,10 @@ class PackedTail:
         logger.warning("an archive is damaged after %d unpacked bytes: %s", self._offset, why)
 
 
-AnyTail = Tail | PackedTail
+AnyFileTail = FileTail | GzipTail
 
 
-def open_tail(path: Path, max_line_bytes: int) -> AnyTail:
+def open_tail(path: Path, max_line_bytes: int) -> AnyFileTail:
     """Open a regular file, packed or not, at its beginning.
 
     Raises:
@@ -188,5 +188,5 @@ def open_tail(path: Path, max_line_bytes: int) -> AnyTail:
     # O_NONBLOCK: should the path have become a pipe meanwhile, opening it must not wait.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if os.pread(descriptor, len(MAGIC), 0) == MAGIC:
-        return PackedTail(descriptor, max_line_bytes)
-    return Tail(descriptor, max_line_bytes)
+        return GzipTail(descriptor, max_line_bytes)
+    return FileTail(descriptor, max_line_bytes)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from logmlm.sources.fingerprint import MARK_BYTES, FileId, Mark
+from logmlm.sources.fingerprint import MARK_BYTES, FileId, TailChecksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Start:
 
     file_id: FileId
     size: int
-    mark: Mark | None = None
+    mark: TailChecksum | None = None
 
     @classmethod
     def of(cls, file_id: FileId, path: Path) -> Start | None:
@@ -29,7 +29,7 @@ class Start:
         except OSError:
             return None
         try:
-            mark = Mark.of(size, _behind(path, size, MARK_BYTES))
+            mark = TailChecksum.of(size, _behind(path, size, MARK_BYTES))
         except OSError:
             return cls(file_id, size)
         return cls(file_id, size, mark)

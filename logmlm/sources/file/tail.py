@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, Mark
+from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, TailChecksum
 from logmlm.sources.lines import RawLine, pieces
 
 CHUNK_BYTES = 64 * 1024
@@ -12,7 +12,7 @@ COMPARED_BYTES = 64 * 1024
 """Where a file is held against another, so many bytes at its beginning and at its end are."""
 
 
-class Tail:
+class FileTail:
     """Reads whole lines from `position` on; the last one waits for its newline.
 
     Memory is bounded by a chunk and one line of `max_line_bytes`. All reads name their place
@@ -65,7 +65,7 @@ class Tail:
         """Read the file's first bytes, `length` at most."""
         return os.pread(self._descriptor, length, 0)
 
-    def holds(self, position: int) -> bool:
+    def reaches(self, position: int) -> bool:
         """Whether the file is long enough that it can be read on at `position`."""
         return position <= self.size
 
@@ -73,19 +73,19 @@ class Tail:
         """No: it may grow."""
         return False
 
-    def has(self, mark: Mark) -> bool:
+    def contains_mark(self, mark: TailChecksum) -> bool:
         """Whether it holds the bytes of `mark`."""
         return mark.fits(os.pread(self._descriptor, mark.length, mark.end - mark.length))
 
-    def mark(self) -> Mark:
+    def mark(self) -> TailChecksum:
         """Mark of what was looked at."""
-        return Mark.of(self._searched, self._behind)
+        return TailChecksum.of(self._searched, self._behind)
 
-    def again(self) -> Tail:
+    def again(self) -> FileTail:
         """The same file, at its beginning."""
-        return Tail(os.dup(self._descriptor), self._max_line_bytes)
+        return FileTail(os.dup(self._descriptor), self._max_line_bytes)
 
-    def begins(self, other: Tail) -> bool:
+    def is_prefix_of(self, other: FileTail) -> bool:
         """Whether another file holds all of this one in the same place; looks at both ends."""
         size = self.size
         ends = max(0, size - COMPARED_BYTES)
@@ -95,7 +95,7 @@ class Tail:
             for at in {0, ends}
         )
 
-    def was_replaced(self, fingerprint: Fingerprint, mark: Mark | None) -> bool:
+    def was_replaced(self, fingerprint: Fingerprint, mark: TailChecksum | None) -> bool:
         """Whether content that was seen is gone: truncated, perhaps written anew.
 
         `mark` is of what was seen when it was met, though it may not be read yet. A file whose
@@ -112,11 +112,11 @@ class Tail:
         self._checked, self._is_settled = (*state, fingerprint, mark), is_known
         return False
 
-    def _has_other_content(self, fingerprint: Fingerprint, mark: Mark | None) -> bool:
+    def _has_other_content(self, fingerprint: Fingerprint, mark: TailChecksum | None) -> bool:
         start = self._searched - len(self._behind)
         return (
             self.size < self._searched
-            or (mark is not None and mark.end > self._searched and not self.has(mark))
+            or (mark is not None and mark.end > self._searched and not self.contains_mark(mark))
             or os.pread(self._descriptor, len(self._behind), start) != self._behind
             or not fingerprint.matches(self.head(fingerprint.length))
         )

@@ -12,22 +12,22 @@ from pathlib import Path
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sources.binary_check import no_text
-from logmlm.sources.file.checkpoints import Checkpoints, KnownFile
+from logmlm.sources.binary_check import why_not_text
+from logmlm.sources.file.checkpoints import CheckpointStore, TrackedFile
 from logmlm.sources.file.closed_files import ClosedFiles
-from logmlm.sources.file.discovery import beside, printable
-from logmlm.sources.file.duplicates import Lookalikes
-from logmlm.sources.file.gzip_tail import AnyTail, PackedTail, open_tail
-from logmlm.sources.file.tail import COMPARED_BYTES, Tail
-from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, Mark
-from logmlm.sources.rotation import seams
+from logmlm.sources.file.discovery import path_text, rotation_candidates
+from logmlm.sources.file.duplicates import DuplicateFiles
+from logmlm.sources.file.gzip_tail import AnyFileTail, GzipTail, open_tail
+from logmlm.sources.file.tail import COMPARED_BYTES, FileTail
+from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, TailChecksum
+from logmlm.sources.rotation import rotation_successors
 from logmlm.system.processes import descriptor_limit
 
 NO_TEXT = "no_text"
 LOST_FILE = "lost_file"
 _OLDER = re.compile(r"[.-][0-9]+(\.[A-Za-z0-9]+)?$")
 """Ends the name of a file that a rotation has made: app.log.3, app-20260101.gz."""
-Recognize = Callable[[AnyTail, bytes, Path, float], KnownFile | None]
+Identify = Callable[[AnyFileTail, bytes, Path, float], TrackedFile | None]
 """Says whose lines an opened file holds, by the file, its first bytes, its path and the time."""
 
 RESERVED_DESCRIPTORS = 128
@@ -41,7 +41,7 @@ def open_limit() -> int:
     return descriptor_limit() - RESERVED_DESCRIPTORS
 
 
-class Following:
+class FileTracker:
     """Open files by partition, read in turn; `checkpoints` keeps what is known of each.
 
     A file is taken once it holds a newline or `fingerprint.bytes` bytes. It goes on where it
@@ -53,13 +53,13 @@ class Following:
     def __init__(
         self,
         config: FileSourceConfig,
-        checkpoints: Checkpoints,
+        checkpoints: CheckpointStore,
         discarded: Counter[str],
         open_limit: Callable[[], int],
     ) -> None:
         self._open_limit = open_limit
         self._is_full = False
-        self.tails: dict[str, AnyTail] = {}
+        self.tails: dict[str, AnyFileTail] = {}
         self._config = config
         self._checkpoints = checkpoints
         self._head_bytes = max(
@@ -75,7 +75,7 @@ class Following:
         self._unreadable: set[Path] = set()
         self._no_text: set[FileId] = set()
         self._discarded = discarded
-        self._lookalikes = Lookalikes(discarded, config.rotate_wait)
+        self._duplicates = DuplicateFiles(discarded, config.rotate_wait)
         self._begun: list[str] = []
 
     def __len__(self) -> int:
@@ -95,29 +95,29 @@ class Following:
         known = self._checkpoints[partition]
         return self.tails[partition].was_replaced(known.fingerprint, known.mark)
 
-    def lost(self) -> list[KnownFile]:
+    def unopened(self) -> list[TrackedFile]:
         """What is known, and neither open nor at hand."""
         return [known for known in self._checkpoints if known.partition not in self.tails]
 
-    def go_on(self, path: Path, now: float) -> bool:
+    def resume_same_inode(self, path: Path, now: float) -> bool:
         """Go on with a file that was followed under the same number; say whether it is that."""
         return self._open(path, now, self._same)
 
-    def take_on(self, path: Path, now: float) -> None:
+    def resume_rotated(self, path: Path, now: float) -> None:
         """Open a file that a rotation may have made of a known one, and go on with that."""
         self._open(path, now, self._copied)
 
-    def meet(self, path: Path, now: float) -> None:
+    def open_new(self, path: Path, now: float) -> None:
         """Open a file to be followed: go on with it, or begin with it."""
         self._open(path, now, self._any)
 
-    def doubt(self, path: Path, now: float) -> None:
+    def check_for_copy(self, path: Path, now: float) -> None:
         """Say of a file that is not followed if it may be what an open one was, before a copy."""
         self._open(path, now, self._doubted)
 
     def keep_waiting(self, present: Collection[FileId]) -> None:
         """Forget lookalikes, and where files start, that are not there any more."""
-        self._lookalikes.keep(present)
+        self._duplicates.keep(present)
         self._checkpoints.starts.keep(present)
 
     def note_starts(self, present: Mapping[FileId, Path]) -> None:
@@ -130,7 +130,7 @@ class Following:
             if file_id not in begun:
                 self._checkpoints.starts.note(file_id, path)
 
-    def learn_more(self, partition: str) -> None:
+    def extend_fingerprint(self, partition: str) -> None:
         """Let the fingerprint of a file that was short grow with it, after a read."""
         self._read_since.add(partition)
         self._last_read.pop(partition, None)
@@ -197,7 +197,7 @@ class Following:
 
     def tell_missing(self) -> None:
         """Say and count which files went while nobody looked, with bytes that are not read."""
-        for known in self.lost():
+        for known in self.unopened():
             is_new = known.size and not known.missed and known.partition not in self._left_at
             if not is_new or self._is_there(known):
                 continue
@@ -217,7 +217,7 @@ class Following:
         self._replaced[partition] = self.tails[partition].file_id
         self.release(partition)
 
-    def begun(self) -> list[KnownFile]:
+    def begun(self) -> list[TrackedFile]:
         """Files that were begun since the last call."""
         begun, self._begun = self._begun, []
         return [known for name in begun if (known := self._checkpoints.get(name)) is not None]
@@ -225,7 +225,7 @@ class Following:
     def adjoin(self) -> None:
         """Note of files that were there at first which goes on where another one ends, by names."""
         by_path = {known.path: known for known in self._checkpoints}
-        for old, new in seams(list(by_path)):
+        for old, new in rotation_successors(list(by_path)):
             if not by_path[new].before:
                 self._checkpoints.put(replace(by_path[new], before=by_path[old].partition))
 
@@ -251,7 +251,7 @@ class Following:
         self._refused += not has_room
         return has_room
 
-    def _open(self, path: Path, now: float, recognize: Recognize) -> bool:
+    def _open(self, path: Path, now: float, recognize: Identify) -> bool:
         known, tail = None, None
         if not self._has_room():
             return False
@@ -271,16 +271,16 @@ class Following:
                 tail.close()
         return known is not None
 
-    def _same(self, tail: AnyTail, head: bytes, *_: object) -> KnownFile | None:
+    def _same(self, tail: AnyFileTail, head: bytes, *_: object) -> TrackedFile | None:
         """Whose number the file has and whose content; others of that number have lost theirs."""
-        own = [known for known in self.lost() if known.file_id == tail.file_id]
+        own = [known for known in self.unopened() if known.file_id == tail.file_id]
         found = next(self._lost_like(tail, head, own), None)
         for known in own:
             if known != found:
                 self._replaced[known.partition] = tail.file_id
         return found
 
-    def _copied(self, tail: AnyTail, head: bytes, *_: object) -> KnownFile | None:
+    def _copied(self, tail: AnyFileTail, head: bytes, *_: object) -> TrackedFile | None:
         """Whose content the file has, of those that were not read to their end and let go."""
         return next(
             (
@@ -291,18 +291,18 @@ class Following:
             None,
         )
 
-    def _any(self, tail: AnyTail, head: bytes, path: Path, now: float) -> KnownFile | None:
+    def _any(self, tail: AnyFileTail, head: bytes, path: Path, now: float) -> TrackedFile | None:
         self._checkpoints.starts.check(tail.file_id, path)
         for known in self._lost_like(tail, head):
-            if isinstance(tail, PackedTail) or known.partition in self._replaced:
+            if isinstance(tail, GzipTail) or known.partition in self._replaced:
                 return known
             if known.is_well_known:
-                self._lookalikes.take_place(path, known.path, self._begin_of(known))
+                self._duplicates.note_replacement(path, known.path, self._begin_of(known))
                 return known
         for known in self._checkpoints.matches(head):
             if self._is_copy(tail, path, known):
                 if _leads_to(known.path, known.file_id):
-                    self._lookalikes.wait(tail.file_id, tail.size, path, known.path, now)
+                    self._duplicates.wait(tail.file_id, tail.size, path, known.path, now)
                 return None
         is_enough = b"\n" in head or len(head) >= self._config.fingerprint.bytes
         if not is_enough or self._is_no_text(tail.file_id, head, path):
@@ -312,25 +312,25 @@ class Following:
     def _is_no_text(self, file_id: FileId, head: bytes, path: Path) -> bool:
         """Whether a file is no text, as `train` and `score` see it too; say and count it once."""
         # NULs before a line are of a file that was truncated while it was written.
-        reason = no_text(head.lstrip(b"\0")).partition(", or name it")[0]
+        reason = why_not_text(head.lstrip(b"\0")).partition(", or name it")[0]
         if reason and file_id not in self._no_text:
             self._no_text.add(file_id)
             self._discarded[NO_TEXT] += 1
             logger.warning("%s is no text, and is not read: %s", path, reason)
         return bool(reason)
 
-    def _doubted(self, tail: AnyTail, head: bytes, path: Path, _: float) -> None:
+    def _doubted(self, tail: AnyFileTail, head: bytes, path: Path, _: float) -> None:
         """Copied and truncated while nobody looked, a file may hold again what was read of it."""
         for known in self._checkpoints.matches(head):
             twin = self.tails.get(known.partition)
             if twin is not None and self._goes_on(tail, known):
                 if not (known.is_well_known and _is_part(tail, twin)):
-                    self._lookalikes.doubt(tail.file_id, path, known.path)
+                    self._duplicates.note_ambiguous(tail.file_id, path, known.path)
                 return
 
     def _lost_like(
-        self, tail: AnyTail, head: bytes, among: Collection[KnownFile] | None = None
-    ) -> Iterator[KnownFile]:
+        self, tail: AnyFileTail, head: bytes, among: Collection[TrackedFile] | None = None
+    ) -> Iterator[TrackedFile]:
         """Known files that the opened one may be; those of which it holds most first."""
         return (
             known
@@ -342,21 +342,22 @@ class Following:
             and (known.file_id == tail.file_id or not self._is_there(known))
         )
 
-    def _is_there(self, known: KnownFile) -> bool:
+    def _is_there(self, known: TrackedFile) -> bool:
         """Whether the file itself is still there, or beside, with what it held."""
         return known.partition not in self._replaced and (
-            _leads_to(known.path, known.file_id) or known.file_id in beside(known.paths)
+            _leads_to(known.path, known.file_id)
+            or known.file_id in rotation_candidates(known.paths)
         )
 
-    def _goes_on(self, tail: AnyTail, known: KnownFile) -> bool:
+    def _goes_on(self, tail: AnyFileTail, known: TrackedFile) -> bool:
         """Whether a file holds what was read of a known one, so that it can be read on."""
-        has_mark = known.mark is None or tail.has(known.mark)
-        return has_mark and tail.holds(self._begin_of(known))
+        has_mark = known.mark is None or tail.contains_mark(known.mark)
+        return has_mark and tail.reaches(self._begin_of(known))
 
-    def _begin_of(self, known: KnownFile) -> int:
+    def _begin_of(self, known: TrackedFile) -> int:
         return self._left_at.get(known.partition, known.checkpoint.safe)
 
-    def _is_copy(self, tail: AnyTail, path: Path, known: KnownFile) -> bool:
+    def _is_copy(self, tail: AnyFileTail, path: Path, known: TrackedFile) -> bool:
         """Whether a file may be nothing but a copy of another that is there, as far as it goes.
 
         What stands in the place of one that was moved away is new; of one that was deleted too,
@@ -368,13 +369,13 @@ class Following:
         twin = self.tails[known.partition]
         if self.was_replaced(known.partition):
             return True  # of what that was: it is let go of next
-        is_packed = isinstance(tail, PackedTail) or isinstance(twin, PackedTail)
-        if printable(path) in known.paths:
+        is_packed = isinstance(tail, GzipTail) or isinstance(twin, GzipTail)
+        if path_text(path) in known.paths:
             mark = None if is_packed or twin.is_named else twin.mark()
-            return mark is not None and mark.is_strong and tail.has(mark)
+            return mark is not None and mark.is_strong and tail.contains_mark(mark)
         return _begin_alike(tail, twin) if is_packed else _is_part(tail, twin)
 
-    def _begin(self, tail: AnyTail, head: bytes, path: Path, now: float) -> KnownFile:
+    def _begin(self, tail: AnyFileTail, head: bytes, path: Path, now: float) -> TrackedFile:
         tail.move_to(0)
         start = self._checkpoints.starts.get(tail.file_id)
         if start is not None:
@@ -384,24 +385,24 @@ class Following:
         fingerprint = Fingerprint.of(head[: self._config.fingerprint.bytes])
         checkpoint = Checkpoint(tail.position, tail.position, None)
         name = self._checkpoints.name(head[: self._config.fingerprint.bytes])
-        seen = head if isinstance(tail, PackedTail) else tail.head(COMPARED_BYTES)
-        mark = Mark.of(len(seen), seen[-MARK_BYTES:])
+        seen = head if isinstance(tail, GzipTail) else tail.head(COMPARED_BYTES)
+        mark = TailChecksum.of(len(seen), seen[-MARK_BYTES:])
         self._begun.append(name)
-        known = KnownFile(name, "", tail.file_id, fingerprint, checkpoint, now, mark=mark)
+        known = TrackedFile(name, "", tail.file_id, fingerprint, checkpoint, now, mark=mark)
         return replace(known, before=self._at_before(path))
 
     def _at_before(self, path: Path) -> str:
         """Whose file was at a path before: the one that was met there last."""
-        place = printable(path)
+        place = path_text(path)
         return next(
             (each.partition for each in reversed(list(self._checkpoints)) if each.met_at == place),
             "",
         )
 
-    def _follow(self, known: KnownFile, path: Path, tail: AnyTail, now: float) -> bool:
+    def _follow(self, known: TrackedFile, path: Path, tail: AnyFileTail, now: float) -> bool:
         """Go on with a file; say whether it is open now, as it is unless nothing is left of it."""
-        name, begin = printable(path), self._begin_of(known)
-        self._lookalikes.settle(tail.file_id)
+        name, begin = path_text(path), self._begin_of(known)
+        self._duplicates.settle(tail.file_id)
         met_at = known.met_at or name
         known = replace(known, path=name, file_id=tail.file_id, met_at=met_at, missed=False)
         if tail.ends_at(begin):
@@ -410,7 +411,7 @@ class Following:
             self._checkpoints.see(known.partition, name, now)
             return False
         tail.move_to(begin)
-        target = printable(Path(os.path.realpath(path)))
+        target = path_text(Path(os.path.realpath(path)))
         self._checkpoints.starts.drop(tail.file_id)
         self._checkpoints.put(replace(known, target=target, seen_at=now))
         self._checkpoints.remember(known.partition, tail.mark())
@@ -436,11 +437,11 @@ def _leads_to(path: str, file_id: FileId) -> bool:
         return False
 
 
-def _is_part(tail: AnyTail, twin: AnyTail) -> bool:
-    return isinstance(tail, Tail) and isinstance(twin, Tail) and tail.begins(twin)
+def _is_part(tail: AnyFileTail, twin: AnyFileTail) -> bool:
+    return isinstance(tail, FileTail) and isinstance(twin, FileTail) and tail.is_prefix_of(twin)
 
 
-def _begin_alike(one: AnyTail, other: AnyTail) -> bool:
+def _begin_alike(one: AnyFileTail, other: AnyFileTail) -> bool:
     """Whether, of two files of which one is packed, one begins with the beginning of the other."""
     again = other.again()
     try:

@@ -15,7 +15,7 @@ _FIRST = ("MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT")
 _CURSOR = re.compile(r"s=(?P<sequence>[0-9a-f]+);i=(?P<number>[0-9a-f]+)")
 _UNIT_FIELDS = ("_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT")
 
-Place = tuple[str, int]
+SequencePlace = tuple[str, int]
 """The sequence that an entry is of, and its number there."""
 
 
@@ -46,7 +46,7 @@ def read_entry(raw: str, max_line_bytes: int) -> Entry | None:
     """
     try:
         record = loads(raw)
-        place = place_of(record)
+        place = sequence_position(record)
     except (ValueError, RecursionError):
         return None
     if place is None:
@@ -67,7 +67,7 @@ def read_entry(raw: str, max_line_bytes: int) -> Entry | None:
     )
 
 
-def place_of(record: Any) -> Place | None:
+def sequence_position(record: Any) -> SequencePlace | None:
     """An entry's sequence and number; None if it has none.
 
     systemd 254 and later give them as `__SEQNUM_ID` and `__SEQNUM`; in all versions they stand

@@ -58,14 +58,14 @@ def match_options(config: JournaldSourceConfig) -> list[str]:
     return found if priority is None else [*found, f"--priority={priority}"]
 
 
-def ask(program: str, options: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
+def first_entry(program: str, options: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
     """Return the first entry that journalctl finds, None if there is none, and its complaints.
 
     Raises:
         StorageError: it can't be run, does not answer, or fails.
 
     """
-    command = [found(program), *_OPTIONS, "--lines=1", *options]
+    command = [find_journalctl(program), *_OPTIONS, "--lines=1", *options]
     try:
         answer = subprocess.run(  # noqa: S603  the program and each option are our own
             command, capture_output=True, check=False, env=_ENVIRONMENT, timeout=ANSWER_WITHIN_S
@@ -83,7 +83,7 @@ def ask(program: str, options: Sequence[str]) -> tuple[dict[str, Any] | None, st
     return entry, complaints
 
 
-def found(program: str) -> str:
+def find_journalctl(program: str) -> str:
     """Path of the program.
 
     Raises:
@@ -96,14 +96,14 @@ def found(program: str) -> str:
     return path
 
 
-def look(config: JournaldSourceConfig, program: str = PROGRAM) -> list[str]:
+def check_access(config: JournaldSourceConfig, program: str = PROGRAM) -> list[str]:
     """Say, before the start, what is found: whether the journal can be read, and all of it.
 
     Raises:
         StorageError: it can't be read.
 
     """
-    newest, complaints = ask(program, journal_options(config))
+    newest, complaints = first_entry(program, journal_options(config))
     if newest is None:
         return ["note: the journal holds nothing that this user can read"]
     if complaints:
@@ -121,7 +121,7 @@ class Journalctl:
     def __init__(self, program: str, options: Sequence[str], max_bytes: int) -> None:
         self.ended: str | None = None
         """How it ended; None while it runs."""
-        command = [found(program), *_OPTIONS, "--follow", "--no-tail", *options]
+        command = [find_journalctl(program), *_OPTIONS, "--follow", "--no-tail", *options]
         try:
             child = subprocess.Popen(  # noqa: S603  the program and each option are our own
                 command,

@@ -12,12 +12,12 @@ from pathlib import Path
 from logmlm.config.sources import JournaldSourceConfig
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint, LogLine
-from logmlm.sources.base import Changes, Steady
+from logmlm.sources.base import NoRebalance, PartitionChanges
 from logmlm.sources.idle import IdleTimes
 from logmlm.sources.journald import journalctl
-from logmlm.sources.journald.entry import Entry, Place, place_of, read_entry
+from logmlm.sources.journald.entry import Entry, SequencePlace, read_entry, sequence_position
 from logmlm.sources.journald.journalctl import Journalctl
-from logmlm.sources.journald.state import JournalState, Progress, Trail, load, save
+from logmlm.sources.journald.state import CursorHistory, JournalState, SequencePosition, load, save
 from logmlm.sources.lines import RawLine
 
 ENTRY_ROOM = 8
@@ -25,7 +25,7 @@ ENTRY_ROOM = 8
 ENTRY_BASE = 1 << 20
 CHECK_EVERY_S = 10.0
 ASK_LAG_EVERY_S = 30.0
-LOOK_EVERY_S, LOOK_SHARE, LOOK_AT_LEAST_EVERY_S = 1.0, 0.125, 10.0
+CHECK_IDLE_EVERY_S, LOOK_SHARE, LOOK_AT_LEAST_EVERY_S = 1.0, 0.125, 10.0
 """How often the journal is asked whether it was read to its end: less often with each answer."""
 MAX_BACK_OFF_S = 60.0
 SEEN_EVERY_S = 3600.0
@@ -34,7 +34,7 @@ FORGET_AFTER_S = 7 * 86400.0
 logger = logging.getLogger(__name__)
 
 
-class JournaldSource(Steady):
+class JournaldSource(NoRebalance):
     """Follows the journal with journalctl; the state in `path` says where it goes on.
 
     A partition is a sequence of entries that one journal numbered (its sequence number id), and
@@ -75,7 +75,7 @@ class JournaldSource(Steady):
         self._clock = clock
         self._wait = wait
         self._own_units = frozenset(own_units)
-        self._program = journalctl.found(program)
+        self._program = journalctl.find_journalctl(program)
         self._journal = journalctl.journal_options(config)
         self._child: Journalctl | None = None
         self._start_at = clock()
@@ -85,8 +85,8 @@ class JournaldSource(Steady):
         self._silence = IdleTimes(monotonic)
         self._idle: dict[str, float] = {}
         self._is_silent = False
-        self._newest: Place | None = None
-        self._suspect: tuple[str, Place] | None = None
+        self._newest: SequencePlace | None = None
+        self._suspect: tuple[str, SequencePlace] | None = None
         self._missed: str | None = None
         self._ended: set[str] = set()
         self._told: set[str] = set()
@@ -95,7 +95,7 @@ class JournaldSource(Steady):
         if state is None:  # the next start goes on here, though nothing is committed till then
             save(path, self._saved)
         self._sequences = dict(self._saved.sequences)
-        self._trail = Trail(self._saved.cursor)
+        self._trail = CursorHistory(self._saved.cursor)
         self._read_to = {name: each.checkpoint.safe for name, each in self._sequences.items()}
         self._begin_at = dict(self._read_to)
 
@@ -138,7 +138,7 @@ class JournaldSource(Steady):
 
     def _is_look_due(self, partition: str, silent_s: float) -> bool:
         known = self._idle.get(partition, 0.0)
-        pause = min(LOOK_AT_LEAST_EVERY_S, max(LOOK_EVERY_S, LOOK_SHARE * known))
+        pause = min(LOOK_AT_LEAST_EVERY_S, max(CHECK_IDLE_EVERY_S, LOOK_SHARE * known))
         return silent_s - known >= pause
 
     def _is_read(self) -> bool:
@@ -149,11 +149,11 @@ class JournaldSource(Steady):
             return False
         return True
 
-    def changes(self) -> Changes:
+    def changes(self) -> PartitionChanges:
         """Sequences that have ended; none comes from elsewhere, or goes there."""
         ended, self._ended = frozenset(self._ended), set()
         self._told |= ended
-        return Changes(ended=ended)
+        return PartitionChanges(ended=ended)
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Every known sequence, with the position that was committed last."""
@@ -189,7 +189,7 @@ class JournaldSource(Steady):
             self._lag = self._ask_lag() or {}
         return self._lag
 
-    def origin(self, partition: str) -> str:
+    def describe(self, partition: str) -> str:
         """Say whose journal it is."""
         known = self._sequences.get(partition)
         return f"journal of {(known and known.host) or 'an unnamed host'}"
@@ -204,14 +204,16 @@ class JournaldSource(Steady):
         """Begin behind the newest entry, or at the oldest."""
         if self._config.start_at == "beginning":
             return JournalState(None, {})
-        newest, _ = journalctl.ask(self._program, self._journal)
-        place = place_of(newest)
+        newest, _ = journalctl.first_entry(self._program, self._journal)
+        place = sequence_position(newest)
         if newest is None or place is None:
             return JournalState(None, {})
         name, number = place
         behind = Checkpoint(number + 1, number + 1, None)
         host = str(newest.get("_HOSTNAME", ""))
-        return JournalState(newest["__CURSOR"], {name: Progress(behind, host, self._clock())})
+        return JournalState(
+            newest["__CURSOR"], {name: SequencePosition(behind, host, self._clock())}
+        )
 
     def _is_due(self, now: float) -> bool:
         # A clock that was set back must not hold it up.
@@ -267,7 +269,7 @@ class JournaldSource(Steady):
         self._newest = name, number
         self._read_to[name] = number + 1
         self._idle.pop(name, None)
-        first = Progress(Checkpoint(number, number, None), entry.host, now)
+        first = SequencePosition(Checkpoint(number, number, None), entry.host, now)
         known = self._sequences.setdefault(name, first)
         if abs(now - known.seen_at) > SEEN_EVERY_S:
             self._sequences[name] = replace(known, seen_at=now)
@@ -283,14 +285,14 @@ class JournaldSource(Steady):
                 logger.warning("can't see whether the journal has a gap: %s", error)
             self._suspect = None
 
-    def _check(self, cursor: str, following: Place | None = None) -> None:
+    def _check(self, cursor: str, following: SequencePlace | None = None) -> None:
         """Count a gap if the entry of `cursor` is gone, unless the one after it is there.
 
         Where the one that was read after it (`following`) is gone too, the journal was vacuumed
         after that was read, which says nothing about those between them.
         """
-        first, _ = journalctl.ask(self._program, [*self._journal, f"--cursor={cursor}"])
-        before, there = place_of({"__CURSOR": cursor}), place_of(first)
+        first, _ = journalctl.first_entry(self._program, [*self._journal, f"--cursor={cursor}"])
+        before, there = sequence_position({"__CURSOR": cursor}), sequence_position(first)
         if before is None or cursor == self._missed:
             return
         name, number = before
@@ -317,10 +319,10 @@ class JournaldSource(Steady):
         """Entries of the newest sequence that were not read yet; None if the journal fails."""
         try:
             options = [*self._journal, *journalctl.match_options(self._config)]
-            newest, _ = journalctl.ask(self._program, options)
+            newest, _ = journalctl.first_entry(self._program, options)
         except StorageError:
             return None
-        place = place_of(newest)
+        place = sequence_position(newest)
         if place is None:
             return {}
         name, number = place
@@ -339,6 +341,6 @@ class JournaldSource(Steady):
                 self._ended.add(name)
 
 
-def _is_past(first: Place | None, place: Place) -> bool:
+def _is_past(first: SequencePlace | None, place: SequencePlace) -> bool:
     """Whether a journal that begins with the entry at `first` has lost the one at `place`."""
     return first is None or (first[0] == place[0] and first[1] > place[1])

@@ -17,12 +17,12 @@ from logmlm.records import Checkpoint
 from logmlm.system.atomic_files import write_text
 
 VERSION = 1
-STRETCH_ENTRIES = 256
-MAX_STRETCHES = 4096
+SPAN_ENTRIES = 256
+MAX_SPANS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SequencePosition:
     """How far a numbered sequence of entries was read; `host` wrote it, last seen at `seen_at`."""
 
     checkpoint: Checkpoint
@@ -38,7 +38,7 @@ class JournalState:
     """
 
     cursor: str | None
-    sequences: Mapping[str, Progress]
+    sequences: Mapping[str, SequencePosition]
 
 
 def load(path: Path) -> JournalState | None:
@@ -81,7 +81,7 @@ def _checksum(content: Any) -> str:
 
 
 @dataclass(slots=True)
-class _Stretch:
+class _CursorSpan:
     """Entries that came one after the other: the cursor of the first, the last of each sequence."""
 
     cursor: str
@@ -89,17 +89,17 @@ class _Stretch:
     entries: int = 0
 
 
-class Trail:
+class CursorHistory:
     """The cursors that were passed, so that reading can begin again at the oldest one needed.
 
     Only one cursor a stretch of entries is kept; past `most` of them, every other one goes.
     """
 
     def __init__(
-        self, cursor: str | None, stretch: int = STRETCH_ENTRIES, most: int = MAX_STRETCHES
+        self, cursor: str | None, stretch: int = SPAN_ENTRIES, most: int = MAX_SPANS
     ) -> None:
         self._passed = cursor
-        self._stretches: deque[_Stretch] = deque()
+        self._spans: deque[_CursorSpan] = deque()
         self._entries = stretch
         self._most = most
 
@@ -115,31 +115,31 @@ class Trail:
     def add(self, sequence: str, number: int, cursor: str) -> None:
         """Pass an entry that was handed over."""
         self._passed = cursor
-        newest = self._stretches[-1] if self._stretches else None
+        newest = self._spans[-1] if self._spans else None
         if newest is None or newest.entries >= self._entries:
-            newest = _Stretch(cursor, {})
-            self._stretches.append(newest)
+            newest = _CursorSpan(cursor, {})
+            self._spans.append(newest)
         newest.entries += 1
         newest.last[sequence] = number
-        if len(self._stretches) > self._most:
+        if len(self._spans) > self._most:
             self._thin_out()
 
     def cursor(self, safe: Mapping[str, int]) -> str | None:
         """Where to begin again so that no entry from each sequence's `safe` number on is missed."""
-        while self._stretches:
-            oldest = self._stretches[0]
+        while self._spans:
+            oldest = self._spans[0]
             if any(number >= safe.get(name, 0) for name, number in oldest.last.items()):
                 return oldest.cursor
-            self._stretches.popleft()
+            self._spans.popleft()
         return self._passed
 
     def _thin_out(self) -> None:
-        thinned: deque[_Stretch] = deque()
-        while self._stretches:
-            one = self._stretches.popleft()
-            if self._stretches:
-                two = self._stretches.popleft()
-                one = _Stretch(one.cursor, one.last | two.last, one.entries + two.entries)
+        thinned: deque[_CursorSpan] = deque()
+        while self._spans:
+            one = self._spans.popleft()
+            if self._spans:
+                two = self._spans.popleft()
+                one = _CursorSpan(one.cursor, one.last | two.last, one.entries + two.entries)
             thinned.append(one)
-        self._stretches = thinned
+        self._spans = thinned
         self._entries *= 2

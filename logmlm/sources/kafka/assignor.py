@@ -8,7 +8,7 @@ from typing import Any
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 
-class Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-python has no types
+class RejoiningAssignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-python has no types
     """Moves as few partitions as can be, one by one, while the others are read on (KIP-429).
 
     `join` has the library join the group until it has; here it is called where it has to be.

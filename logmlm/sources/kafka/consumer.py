@@ -19,9 +19,9 @@ from kafka.errors import (
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from logmlm.config.kafka import KafkaSourceConfig
-from logmlm.sources.kafka.assignor import Assignor
-from logmlm.sources.kafka.offsets import Position
-from logmlm.sources.kafka.records import Record
+from logmlm.sources.kafka.assignor import RejoiningAssignor
+from logmlm.sources.kafka.offsets import CommittedOffset
+from logmlm.sources.kafka.records import KafkaRecord
 from logmlm.system.kafka import close_with_timeout, connect
 
 CALL_TIMEOUT_MS = 3_000
@@ -34,12 +34,12 @@ FETCH_BYTES = 8 * 1024**2
 REFUSED = (AuthorizationError, FencedInstanceIdError, InconsistentGroupProtocolError)
 """What no second try will change."""
 
-Revoked = Callable[[set[TopicPartition]], Mapping[TopicPartition, Position]]
+Revoked = Callable[[set[TopicPartition]], Mapping[TopicPartition, CommittedOffset]]
 
 logger = logging.getLogger(__name__)
 
 
-class Group:
+class GroupConsumer:
     """Polls, commits, and tells which partitions moved.
 
     A rebalance happens inside `poll` and `close` alone. Of a partition that is taken away the
@@ -64,9 +64,9 @@ class Group:
             UnreachableError: no broker answered, or it did not let us in.
 
         """
-        self.noted: Mapping[TopicPartition, Position] = {}
+        self.noted: Mapping[TopicPartition, CommittedOffset] = {}
         """What to commit of a partition when it is taken away."""
-        self.committed: dict[TopicPartition, Position] = {}
+        self.committed: dict[TopicPartition, CommittedOffset] = {}
         """What this member committed, or found committed, of its partitions."""
         self._revoked = revoked
         self._lost: set[TopicPartition] = set()
@@ -75,7 +75,7 @@ class Group:
         self._held = False
         self._left = left
         self._config = config
-        assignor = Assignor(self._join, comes_back=config.group_instance_id is not None)
+        assignor = RejoiningAssignor(self._join, comes_back=config.group_instance_id is not None)
         options = _options(config, group) | {"partition_assignment_strategy": [assignor]}
         self._consumer = connect(partial(self._subscribed, make), config, **options)
 
@@ -92,7 +92,7 @@ class Group:
         # There is no public call for this; Java's consumer has enforceRebalance (KIP-568).
         self._consumer._coordinator.request_rejoin()
 
-    def poll(self, timeout: float, *, held: bool) -> dict[TopicPartition, list[Record]]:
+    def poll(self, timeout: float, *, held: bool) -> dict[TopicPartition, list[KafkaRecord]]:
         """Records that came within `timeout` seconds; none while `held`, the group stays joined.
 
         Raises:
@@ -104,7 +104,7 @@ class Group:
             self._consumer.pause(*(self._consumer.assignment() - paused))
         elif paused:
             self._consumer.resume(*paused)
-        found: dict[TopicPartition, list[Record]] = self._consumer.poll(round(timeout * 1000))
+        found: dict[TopicPartition, list[KafkaRecord]] = self._consumer.poll(round(timeout * 1000))
         return found
 
     @property
@@ -130,13 +130,13 @@ class Group:
         """
         return max(self._consumer.highwater(partition) or 0, self._ends.get(partition, 0))
 
-    def moved(self) -> tuple[set[TopicPartition], set[TopicPartition]]:
+    def take_rebalance(self) -> tuple[set[TopicPartition], set[TopicPartition]]:
         """Partitions lost and gained since the last call; one in both was lost first."""
         lost, gained = self._lost, self._gained
         self._lost, self._gained = set(), set()
         return lost, gained
 
-    def found(self, partition: TopicPartition) -> Position | None:
+    def committed_offset(self, partition: TopicPartition) -> CommittedOffset | None:
         """What the group has committed of a partition.
 
         Raises:
@@ -146,7 +146,7 @@ class Group:
         at = self._consumer.committed(partition, metadata=True, timeout_ms=CALL_TIMEOUT_MS)
         if at is None or at.offset < 0:
             return None
-        self.committed[partition] = Position(at.offset, at.metadata or "")
+        self.committed[partition] = CommittedOffset(at.offset, at.metadata or "")
         return self.committed[partition]
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
@@ -191,7 +191,7 @@ class Group:
         """Offset of the next record to be read."""
         return int(self._consumer.position(partition, timeout_ms=CALL_TIMEOUT_MS))
 
-    def commit(self, positions: Mapping[TopicPartition, Position]) -> bool:
+    def commit(self, positions: Mapping[TopicPartition, CommittedOffset]) -> bool:
         """Commit what is not committed yet; say whether that went well.
 
         It is noted too: an older position must not be committed after it.
@@ -217,7 +217,7 @@ class Group:
         """Milliseconds for a call; half of what a stop has left, as something comes after it."""
         return int(min(CALL_TIMEOUT_MS, self._left() * 500))
 
-    async def hand_over(self, partitions: set[TopicPartition]) -> None:
+    async def on_revoked(self, partitions: set[TopicPartition]) -> None:
         """Commit the noted positions of partitions that are being taken away."""
         last = {**self.noted, **self._last_positions(partitions)}
         news = {
@@ -225,21 +225,23 @@ class Group:
             for name, at in last.items()
             if name in partitions and self.committed.get(name) != at
         }
-        self.give_up(partitions)
+        self.on_lost(partitions)
         if news:
             try:
                 await self._consumer.commit_async(_offsets(news))
             except KafkaError as error:  # whoever has it now reads a little more again
                 logger.info("positions were not handed over (%s)", type(error).__name__)
 
-    def _last_positions(self, partitions: set[TopicPartition]) -> Mapping[TopicPartition, Position]:
+    def _last_positions(
+        self, partitions: set[TopicPartition]
+    ) -> Mapping[TopicPartition, CommittedOffset]:
         try:
             return self._revoked(partitions)
         except Exception as error:  # an error here would leave the rebalance half done
             logger.warning("can't tell the latest positions: %s", error)
             return {}
 
-    def give_up(self, partitions: set[TopicPartition]) -> None:
+    def on_lost(self, partitions: set[TopicPartition]) -> None:
         """Forget partitions that are not ours any more."""
         self._lost |= partitions
         self._gained -= partitions
@@ -247,7 +249,7 @@ class Group:
         for name in partitions:
             self.committed.pop(name, None)
 
-    def take(self, partitions: set[TopicPartition]) -> None:
+    def on_assigned(self, partitions: set[TopicPartition]) -> None:
         """Take partitions that are ours now."""
         self._gained |= partitions
         if self._held:
@@ -262,17 +264,17 @@ class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafka-
     Blocking calls of the consumer would fail there; only awaited ones work.
     """
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: GroupConsumer) -> None:
         self._group = group
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        await self._group.hand_over(set(revoked))
+        await self._group.on_revoked(set(revoked))
 
     async def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
-        self._group.give_up(set(lost))
+        self._group.on_lost(set(lost))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        self._group.take(set(assigned))
+        self._group.on_assigned(set(assigned))
 
 
 def _options(config: KafkaSourceConfig, group: str) -> dict[str, Any]:
@@ -295,11 +297,11 @@ def _options(config: KafkaSourceConfig, group: str) -> dict[str, Any]:
     }
 
 
-def _offsets(positions: Mapping[TopicPartition, Position]) -> dict[TopicPartition, Any]:
+def _offsets(positions: Mapping[TopicPartition, CommittedOffset]) -> dict[TopicPartition, Any]:
     return {name: OffsetAndMetadata(at.offset, at.metadata, -1) for name, at in positions.items()}
 
 
-def refusal(error: KafkaError) -> str:
+def describe_join_error(error: KafkaError) -> str:
     """Say why the group does not take us, and what to do."""
     if isinstance(error, FencedInstanceIdError):
         return "another process uses our group_instance_id; give each its own"

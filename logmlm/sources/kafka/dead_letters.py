@@ -19,7 +19,7 @@ from kafka.errors import (
 
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError, StorageError, UnreachableError
-from logmlm.sources.kafka.records import Letter, Record
+from logmlm.sources.kafka.records import DeadLetter, KafkaRecord
 from logmlm.system.kafka import close_with_timeout, connect
 
 FLUSH_TIMEOUT_S = 5.0
@@ -38,7 +38,7 @@ _FOR_GOOD = (
 logger = logging.getLogger(__name__)
 
 
-class LetterBox:
+class DeadLetterProducer:
     """Writes unreadable records to their dead-letter topics; a producer is made at the first.
 
     `left` tells how many seconds a stop has left.
@@ -56,7 +56,7 @@ class LetterBox:
         self._producer: Any = None
         self._written = 0
 
-    def put(self, letters: Sequence[Letter]) -> bool:
+    def put(self, letters: Sequence[DeadLetter]) -> bool:
         """Write letters; say whether all of them are safe. Gives up after a few seconds.
 
         Raises:
@@ -66,7 +66,9 @@ class LetterBox:
         try:
             producer = self._open()
             sent = [
-                producer.send(self._config.dead_letter_topic_of(record.topic), **letter(*each))
+                producer.send(
+                    self._config.dead_letter_topic_of(record.topic), **dead_letter_record(*each)
+                )
                 for each in letters
                 for record in each[:1]
             ]
@@ -93,7 +95,7 @@ class LetterBox:
             close_with_timeout(close, min(CLOSE_TIMEOUT_S, self._left()))
             self._producer = None
 
-    def _tell(self, letters: Sequence[Letter]) -> None:
+    def _tell(self, letters: Sequence[DeadLetter]) -> None:
         """Log the first letter, and whenever there are twice as many."""
         before, self._written = self._written, self._written + len(letters)
         if before.bit_length() < self._written.bit_length():
@@ -119,7 +121,7 @@ class LetterBox:
         return self._producer
 
 
-def letter(record: Record, reason: str) -> dict[str, Any]:
+def dead_letter_record(record: KafkaRecord, reason: str) -> dict[str, Any]:
     """A record as its dead letter: its own key, value and headers, and where it stood and why."""
     value = record.value
     ours = {
@@ -140,7 +142,7 @@ def letter(record: Record, reason: str) -> dict[str, Any]:
     return {"key": key, "value": value, "headers": headers}
 
 
-class Cap:
+class DeadLetterLimit:
     """Counts unreadable records; too large a share of the latest ones is an error.
 
     Counted are the latest `minimum` records at least, and twice as many at most.
@@ -152,7 +154,7 @@ class Cap:
         self._read = 0
         self._unread: Counter[str] = Counter()
 
-    def add(self, read: int, letters: Sequence[Letter]) -> None:
+    def add(self, read: int, letters: Sequence[DeadLetter]) -> None:
         """Count a batch.
 
         Raises:

@@ -9,7 +9,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from logmlm.sources.idle import IdleTimes
-from logmlm.sources.kafka.consumer import Group
+from logmlm.sources.kafka.consumer import GroupConsumer
 
 LOOK_EVERY_S = 0.9
 RETRY_S = 3.0
@@ -39,7 +39,7 @@ class KafkaIdle(IdleTimes):
         if self._lost_at is None:
             self._lost_at = self.now()
 
-    def look(self, group: Group, partitions: Mapping[str, TopicPartition]) -> None:
+    def refresh(self, group: GroupConsumer, partitions: Mapping[str, TopicPartition]) -> None:
         """Ask for the ends of partitions, unless that was done just now.
 
         Raises:

@@ -25,14 +25,14 @@ _RISE = TypeAdapter(tuple[float, float, int, int] | None, config=ConfigDict(allo
 logger = logging.getLogger(__name__)
 
 
-class Position(NamedTuple):
+class CommittedOffset(NamedTuple):
     """What the consumer group keeps for a partition."""
 
     offset: int
     metadata: str
 
 
-def position(checkpoint: Checkpoint, model: str, delivered: Sequence[str] = ()) -> Position:
+def encode(checkpoint: Checkpoint, model: str, delivered: Sequence[str] = ()) -> CommittedOffset:
     """Write a checkpoint that was made with the model of this digest.
 
     Its metadata is 200 bytes, and 11 more for each of the ids that are `delivered`. A broker takes
@@ -49,10 +49,10 @@ def position(checkpoint: Checkpoint, model: str, delivered: Sequence[str] = ()) 
     if delivered:
         numbers = b"".join(map(bytes.fromhex, delivered[:MOST_IDS]))
         rest["delivered"] = base64.b64encode(numbers).decode()
-    return Position(checkpoint.safe, json.dumps(rest, separators=(",", ":")))
+    return CommittedOffset(checkpoint.safe, json.dumps(rest, separators=(",", ":")))
 
 
-def delivered(at: Position, model: str) -> frozenset[str]:
+def delivered(at: CommittedOffset, model: str) -> frozenset[str]:
     """Read the ids of alerts that the owner before has delivered; none of another model."""
     try:
         rest = json.loads(at.metadata)
@@ -60,12 +60,12 @@ def delivered(at: Position, model: str) -> frozenset[str]:
             return frozenset()
         numbers = base64.b64decode(rest.get("delivered", ""), validate=True)
     except (ValueError, TypeError, KeyError, RecursionError):
-        return frozenset()  # `checkpoint` says so
+        return frozenset()  # `decode` says so
     starts = range(0, len(numbers), ID_BYTES)
     return frozenset(numbers[start : start + ID_BYTES].hex() for start in starts)
 
 
-def checkpoint(partition: str, at: Position, model: str) -> Checkpoint:
+def decode(partition: str, at: CommittedOffset, model: str) -> Checkpoint:
     """Read a checkpoint; metadata that says nothing to us makes windows come out once more.
 
     `reached` says which windows were made before. It means nothing to another model or version

@@ -10,14 +10,14 @@ from kafka import TopicPartition
 
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.records import Checkpoint
-from logmlm.sources.base import Changes, Handover
+from logmlm.sources.base import Handover, PartitionChanges
 from logmlm.sources.kafka import offsets as kafka_positions
-from logmlm.sources.kafka.consumer import Group
+from logmlm.sources.kafka.consumer import GroupConsumer
 
 logger = logging.getLogger(__name__)
 
 
-class Partitions:
+class AssignedPartitions:
     """Keeps where each partition is read next, and where it was committed last.
 
     A partition is *placed*, and its records are handed over, once it is known where its reading
@@ -29,7 +29,7 @@ class Partitions:
         self.model = model
         self._at: dict[str, Checkpoint] = {}
         self._next: dict[TopicPartition, int] = {}
-        self._unplaced: set[TopicPartition] = set()
+        self._pending: set[TopicPartition] = set()
         self._lost: set[str] = set()
         self._gained: dict[str, Checkpoint] = {}
         self._delivered: frozenset[str] = frozenset()
@@ -40,70 +40,72 @@ class Partitions:
         return self._at
 
     @property
-    def placed(self) -> Iterable[TopicPartition]:
+    def ready(self) -> Iterable[TopicPartition]:
         """Every placed partition."""
         return self._next
 
     @property
-    def unplaced(self) -> Iterable[TopicPartition]:
+    def pending(self) -> Iterable[TopicPartition]:
         """Partitions that are ours, but whose records can't be handed over yet."""
-        return self._unplaced
+        return self._pending
 
-    def changes(self) -> Changes:
+    def changes(self) -> PartitionChanges:
         """Partitions that were lost and placed since the last call."""
-        changes = Changes(frozenset(self._lost), self._gained, delivered=self._delivered)
+        changes = PartitionChanges(frozenset(self._lost), self._gained, delivered=self._delivered)
         self._lost, self._gained, self._delivered = set(), {}, frozenset()
         return changes
 
     def positions(
         self, checkpoints: Mapping[str, Checkpoint]
-    ) -> dict[TopicPartition, kafka_positions.Position]:
+    ) -> dict[TopicPartition, kafka_positions.CommittedOffset]:
         """What to commit of those of the checkpoints whose partitions are placed here."""
         return {
-            partition: kafka_positions.position(checkpoints[str_of(partition)], self.model)
+            partition: kafka_positions.encode(
+                checkpoints[topic_partition_name(partition)], self.model
+            )
             for partition in self._next
-            if str_of(partition) in checkpoints
+            if topic_partition_name(partition) in checkpoints
         }
 
     def handed_over(
         self, handovers: Mapping[str, Handover]
-    ) -> dict[TopicPartition, kafka_positions.Position]:
+    ) -> dict[TopicPartition, kafka_positions.CommittedOffset]:
         """What to commit of partitions that are being taken away."""
         return {
-            partition: kafka_positions.position(each.checkpoint, self.model, each.delivered)
+            partition: kafka_positions.encode(each.checkpoint, self.model, each.delivered)
             for partition in self._next
-            if (each := handovers.get(str_of(partition)))
+            if (each := handovers.get(topic_partition_name(partition)))
         }
 
     def committed(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Take it that these were committed."""
         self._at |= {name: at for name, at in checkpoints.items() if name in self._at}
 
-    def follow(self, group: Group) -> None:
+    def follow(self, group: GroupConsumer) -> None:
         """Let go of partitions that were taken away, and note those that came."""
-        lost, gained = group.moved()
+        lost, gained = group.take_rebalance()
         for partition in lost:
-            self._let_go(partition)
-        self._unplaced |= gained
+            self._drop(partition)
+        self._pending |= gained
 
-    def let_go_of_all(self) -> None:
+    def drop_all(self) -> None:
         """Take it that every partition was lost."""
-        for partition in [*self._next, *self._unplaced]:
-            self._let_go(partition)
+        for partition in [*self._next, *self._pending]:
+            self._drop(partition)
 
-    def place(self, group: Group) -> None:
+    def resolve_start(self, group: GroupConsumer) -> None:
         """Find where the reading of each new partition starts, and start it there.
 
         Raises:
             KafkaError: it can't be found now; what is not placed yet stays so.
 
         """
-        ends = group.ends(self._unplaced) if self._unplaced else {}
-        for partition in sorted(self._unplaced):
-            found = group.found(partition)
-            start = self._start(str_of(partition), found, *ends[partition])
+        ends = group.ends(self._pending) if self._pending else {}
+        for partition in sorted(self._pending):
+            found = group.committed_offset(partition)
+            start = self._start(topic_partition_name(partition), found, *ends[partition])
             group.seek(partition, start.safe)
-            at = kafka_positions.position(start, self.model)
+            at = kafka_positions.encode(start, self.model)
             if found is not None or group.commit({partition: at}):
                 self._set(partition, start)
                 if found is not None:
@@ -113,39 +115,41 @@ class Partitions:
         """Offset that a placed partition is read from next."""
         return self._next[partition]
 
-    def passed(self, partition: TopicPartition, offset: int) -> None:
+    def note_consumed(self, partition: TopicPartition, offset: int) -> None:
         """Take it that the record at `offset` was handed over, or is safe elsewhere."""
         self._next[partition] = offset + 1
 
-    def start_again(self, partition: TopicPartition, offset: int) -> None:
+    def restart_at(self, partition: TopicPartition, offset: int) -> None:
         """Take a partition as another one from `offset` on: it was made anew."""
-        name, before = str_of(partition), self._next[partition]
+        name, before = topic_partition_name(partition), self._next[partition]
         logger.warning("%s goes back from offset %d to %d: made anew", name, before, offset)
-        self._let_go(partition)
+        self._drop(partition)
         self._set(partition, Checkpoint(offset, offset, None))
 
-    def _let_go(self, partition: TopicPartition) -> None:
-        self._unplaced.discard(partition)
+    def _drop(self, partition: TopicPartition) -> None:
+        self._pending.discard(partition)
         if self._next.pop(partition, None) is not None:
-            name = str_of(partition)
+            name = topic_partition_name(partition)
             logger.info("%s is read by us no longer", name)
             del self._at[name]
             if self._gained.pop(name, None) is None:
                 self._lost.add(name)
 
     def _set(self, partition: TopicPartition, start: Checkpoint) -> None:
-        logger.info("reading %s from offset %d on", str_of(partition), start.safe)
-        self._unplaced.discard(partition)
+        logger.info("reading %s from offset %d on", topic_partition_name(partition), start.safe)
+        self._pending.discard(partition)
         self._next[partition] = start.safe
-        self._at[str_of(partition)] = self._gained[str_of(partition)] = start
+        self._at[topic_partition_name(partition)] = self._gained[
+            topic_partition_name(partition)
+        ] = start
 
     def _start(
-        self, name: str, found: kafka_positions.Position | None, begin: int, end: int
+        self, name: str, found: kafka_positions.CommittedOffset | None, begin: int, end: int
     ) -> Checkpoint:
         if found is None:
             start = begin if self._config.auto_offset_reset == "earliest" else end
             return Checkpoint(start, start, None)
-        at = kafka_positions.checkpoint(name, found, self.model)
+        at = kafka_positions.decode(name, found, self.model)
         is_stable = self._config.isolation_level == "read_uncommitted"
         # With `read_committed`, `end` is where the first open transaction begins: somebody who
         # reads uncommitted records may be past it. Of a partition made anew, the records tell.
@@ -159,6 +163,6 @@ class Partitions:
         return at
 
 
-def str_of(partition: TopicPartition) -> str:
+def topic_partition_name(partition: TopicPartition) -> str:
     """The name of a partition in checkpoints and alerts."""
     return f"{partition.topic}/{partition.partition}"

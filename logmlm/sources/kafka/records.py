@@ -10,13 +10,13 @@ from typing import Any, Protocol
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError
 from logmlm.records import NO_ATTRIBUTES, LogLine, make_records
-from logmlm.sources.base import decode
+from logmlm.sources.base import decode_line
 from logmlm.system.json_message import error_text, field, message_text
 from logmlm.system.json_text import loads
 from logmlm.system.line_text import lines_without_controls
 
 
-class Record(Protocol):
+class KafkaRecord(Protocol):
     """What we use of kafka-python's ConsumerRecord; `timestamp` is in milliseconds, or -1."""
 
     topic: str
@@ -30,11 +30,11 @@ class Record(Protocol):
 
 TOMBSTONE = "tombstone"
 _MISSING: Any = object()
-Letter = tuple[Record, str]
+DeadLetter = tuple[KafkaRecord, str]
 """An unreadable record, and the reason."""
 
 
-class RecordReader:
+class RecordDecoder:
     """Reads records as the configuration says: text, or JSON objects with a message field."""
 
     def __init__(self, config: KafkaSourceConfig, discarded: Counter[str]) -> None:
@@ -52,8 +52,8 @@ class RecordReader:
         """Values up to here are text that is taken as it is, unless it has a line end."""
 
     def read(
-        self, records: Sequence[Record], partition: str, received_at: float
-    ) -> tuple[list[LogLine], list[Letter]]:
+        self, records: Sequence[KafkaRecord], partition: str, received_at: float
+    ) -> tuple[list[LogLine], list[DeadLetter]]:
         """Return those of a partition's records that can be read as `line` does, and the others.
 
         A record without a value (a tombstone) says that its key is deleted: it is neither.
@@ -62,7 +62,7 @@ class RecordReader:
         if texts is not None:
             return _lines(records, texts, partition, received_at), []
         lines: list[LogLine] = []
-        letters: list[Letter] = []
+        letters: list[DeadLetter] = []
         for record in records:
             if record.value is None:
                 self._discarded[TOMBSTONE] += 1
@@ -83,7 +83,7 @@ class RecordReader:
             return None
         return lines_without_controls(together.decode("utf-8", "backslashreplace")).split("\n")
 
-    def line(self, record: Record, partition: str, received_at: float) -> LogLine:
+    def line(self, record: KafkaRecord, partition: str, received_at: float) -> LogLine:
         """Return the record of a `partition` as a line; its text is cut to `max_line_bytes`.
 
         Raises:
@@ -100,7 +100,7 @@ class RecordReader:
         if len(raw) > self._max_line_bytes and len(raw.rstrip(b"\r\n")) > self._max_line_bytes:
             self._discarded["cut"] += 1
         attributes = self._attributes(record, fields) if self._places else NO_ATTRIBUTES
-        text = decode(raw, self._max_line_bytes)
+        text = decode_line(raw, self._max_line_bytes)
         (line,) = _lines([record], [text], partition, received_at)
         return line._replace(attributes=attributes)
 
@@ -114,14 +114,14 @@ class RecordReader:
             raise DataError("no text in message_field")
         return text.encode("utf-8", "replace")
 
-    def _attributes(self, record: Record, fields: Mapping[str, Any]) -> dict[str, str]:
+    def _attributes(self, record: KafkaRecord, fields: Mapping[str, Any]) -> dict[str, str]:
         found = (
             (name, _text(self._find(record, fields, kind, what)))
             for name, kind, what in self._places
         )
         return {name: text for name, text in found if text}
 
-    def _find(self, record: Record, fields: Mapping[str, Any], kind: str, what: str) -> Any:
+    def _find(self, record: KafkaRecord, fields: Mapping[str, Any], kind: str, what: str) -> Any:
         if kind == "key":
             return record.key
         if kind == "header":
@@ -130,7 +130,7 @@ class RecordReader:
 
 
 def _lines(
-    records: Sequence[Record], texts: Sequence[str], partition: str, received_at: float
+    records: Sequence[KafkaRecord], texts: Sequence[str], partition: str, received_at: float
 ) -> list[LogLine]:
     """Records of a partition as lines, which have these texts."""
     starts = [record.offset for record in records]

@@ -20,14 +20,14 @@ from kafka.errors import (
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError, UnreachableError
 from logmlm.records import Checkpoint, LogLine
-from logmlm.sources.base import Changes, HandOver
-from logmlm.sources.kafka.consumer import REFUSED, Group, refusal
-from logmlm.sources.kafka.dead_letters import Cap, LetterBox
+from logmlm.sources.base import HandOver, PartitionChanges
+from logmlm.sources.kafka.consumer import REFUSED, GroupConsumer, describe_join_error
+from logmlm.sources.kafka.dead_letters import DeadLetterLimit, DeadLetterProducer
 from logmlm.sources.kafka.idle import KafkaIdle
-from logmlm.sources.kafka.offsets import Position
-from logmlm.sources.kafka.partitions import Partitions, str_of
-from logmlm.sources.kafka.records import Record, RecordReader
-from logmlm.sources.kafka.stall_detection import Absence, Pace, Watchdog
+from logmlm.sources.kafka.offsets import CommittedOffset
+from logmlm.sources.kafka.partitions import AssignedPartitions, topic_partition_name
+from logmlm.sources.kafka.records import KafkaRecord, RecordDecoder
+from logmlm.sources.kafka.stall_detection import PeriodicTimer, StallDetector, UnassignedTimer
 from logmlm.system.kafka import KAFKA, KafkaClientFactory, KafkaLogCapture
 
 _UNREADABLE = (CorruptRecordError, UnsupportedCodecError)
@@ -37,7 +37,7 @@ JOIN_WITHIN_S = 30.0
 JOIN_POLL_S = 0.2
 HAND_OVER_S = 3.0
 """How long alerts on their way are waited for when partitions are taken away."""
-LOOK_EVERY_S = 10.0
+CHECK_TOPICS_EVERY_S = 10.0
 """While nothing comes, the brokers are asked so often how much is there, and so if they answer."""
 MISSING_EVERY_S = 60.0
 """How often a topic that is not there is told."""
@@ -84,22 +84,25 @@ class KafkaSource:
         self._clock = clock
         self._wait = wait
         self._left = left
-        self._hand_over: HandOver = lambda *_: {}
+        self._on_handover: HandOver = lambda *_: {}
         self._join = partial(
-            Group, config, config.group or group, left, clients.consumer, self._revoked
+            GroupConsumer, config, config.group or group, left, clients.consumer, self._revoked
         )
-        self._partitions = Partitions(config, model)
-        self._group: Group | None = self._join()
+        self._partitions = AssignedPartitions(config, model)
+        self._group: GroupConsumer | None = self._join()
         self.discarded: Counter[str] = Counter()
-        self._records = RecordReader(config, self.discarded)
-        self._letters = LetterBox(config, left, clients.producer)
-        self._cap = Cap(config.max_dead_letter_share, config.dead_letter_minimum)
-        self._watchdog = Watchdog(config.stall_timeout, clock)
-        self._absence = Absence(config.max_poll_interval + config.stall_timeout, clock)
+        self._records = RecordDecoder(config, self.discarded)
+        self._dead_letters = DeadLetterProducer(config, left, clients.producer)
+        self._cap = DeadLetterLimit(config.max_dead_letter_share, config.dead_letter_minimum)
+        self._watchdog = StallDetector(config.stall_timeout, clock)
+        self._absence = UnassignedTimer(config.max_poll_interval + config.stall_timeout, clock)
         self._held = False
         self._has_answers = True
-        self._saying, self._looking = Pace(SAY_EVERY_S, clock), Pace(LOOK_EVERY_S, clock)
-        self._missing = Pace(MISSING_EVERY_S, clock)
+        self._saying, self._looking = (
+            PeriodicTimer(SAY_EVERY_S, clock),
+            PeriodicTimer(CHECK_TOPICS_EVERY_S, clock),
+        )
+        self._missing = PeriodicTimer(MISSING_EVERY_S, clock)
         self._idle = KafkaIdle(monotonic)
 
     def begin(self) -> None:
@@ -139,17 +142,17 @@ class KafkaSource:
             return []
         batches = self._poll(group, timeout)
         self._partitions.follow(group)
-        for partition in self._partitions.unplaced:
+        for partition in self._partitions.pending:
             batches.pop(partition, None)  # they come again from where the reading starts
         with self._going_on():
-            self._partitions.place(group)
+            self._partitions.resolve_start(group)
         lines = self._lines(group, batches)
         with self._going_on():
             self._pass_gaps(group, batches)
             self._watch(group, bool(batches))
         return lines
 
-    def changes(self) -> Changes:
+    def changes(self) -> PartitionChanges:
         """Partitions that were lost and gained since the last call."""
         changes = self._partitions.changes()
         self._idle.forget(changes.lost)
@@ -162,30 +165,39 @@ class KafkaSource:
             self._idle.forget_all()
             return {}
         with self._going_on():
-            placed = self._partitions.placed
-            self._idle.look(group, {str_of(p): p for p in placed if str_of(p) in partitions})
+            placed = self._partitions.ready
+            self._idle.refresh(
+                group,
+                {
+                    topic_partition_name(p): p
+                    for p in placed
+                    if topic_partition_name(p) in partitions
+                },
+            )
         return self._idle.of(partitions)
 
     def is_idle(self) -> bool:
         """Whether the brokers said that all partitions of this member were read to their end."""
-        names = [str_of(partition) for partition in self._partitions.placed]
+        names = [topic_partition_name(partition) for partition in self._partitions.ready]
         idle = self.idle(names)
         is_joined = self._group is not None and self._group.is_joined
-        return is_joined and not [*self._partitions.unplaced] and len(idle) == len(names)
+        return is_joined and not [*self._partitions.pending] and len(idle) == len(names)
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Every partition placed here, with the position that was committed last."""
         return dict(self._partitions.at)
 
-    def passed(self) -> Mapping[str, int]:
+    def consumed_positions(self) -> Mapping[str, int]:
         """Offsets up to which each partition was handed over, or put into its dead letters."""
-        return {str_of(p): self._partitions.expected(p) for p in self._partitions.placed}
+        return {
+            topic_partition_name(p): self._partitions.expected(p) for p in self._partitions.ready
+        }
 
-    def share(self, hand_over: HandOver) -> None:
-        """Ask `hand_over` what to commit of partitions when they are taken away."""
-        self._hand_over = hand_over
+    def share(self, on_handover: HandOver) -> None:
+        """Ask `on_handover` what to commit of partitions when they are taken away."""
+        self._on_handover = on_handover
 
-    def note(self, positions: Callable[[], Mapping[str, Checkpoint]]) -> None:
+    def set_pending(self, positions: Callable[[], Mapping[str, Checkpoint]]) -> None:
         """Keep in mind what to commit when a partition is taken away."""
         if self._group is not None:
             self._group.noted = self._partitions.positions(positions())
@@ -211,13 +223,16 @@ class KafkaSource:
         group, expected = self._group, self._partitions.expected
         if group is None:
             return {}
-        return {str_of(p): max(0, group.end(p) - expected(p)) for p in self._partitions.placed}
+        return {
+            topic_partition_name(p): max(0, group.end(p) - expected(p))
+            for p in self._partitions.ready
+        }
 
-    def hold(self, held: bool) -> None:
+    def pause(self, held: bool) -> None:
         """Hand over nothing for now, but stay in the group."""
         self._held = held
 
-    def origin(self, partition: str) -> str:
+    def describe(self, partition: str) -> str:
         """Where a partition's records come from, for people."""
         topic, _, number = partition.rpartition("/")
         return f"Kafka topic {topic}, partition {number}"
@@ -226,26 +241,30 @@ class KafkaSource:
         """Leave the group, within seconds and what is left; what was noted last is handed over."""
         if self._group is not None:
             self._group.close()
-        self._letters.close()
+        self._dead_letters.close()
 
-    def _revoked(self, partitions: set[TopicPartition]) -> Mapping[TopicPartition, Position]:
+    def _revoked(self, partitions: set[TopicPartition]) -> Mapping[TopicPartition, CommittedOffset]:
         """Say what to commit of partitions that are taken away; runs on the library's thread.
 
         No heartbeat is sent meanwhile.
         """
         seconds = min(HAND_OVER_S, self._config.session_timeout / 4, self._left() / 4)
-        return self._partitions.handed_over(self._hand_over(list(map(str_of, partitions)), seconds))
+        return self._partitions.handed_over(
+            self._on_handover(list(map(topic_partition_name, partitions)), seconds)
+        )
 
     def _is_placed(self) -> bool:
         """Whether this member has its partitions, be it none, and knows where each begins."""
         group = self._group
-        return group is not None and group.is_joined and not self._partitions.unplaced
+        return group is not None and group.is_joined and not self._partitions.pending
 
-    def _poll(self, group: Group, timeout: float) -> dict[TopicPartition, list[Record]]:
+    def _poll(
+        self, group: GroupConsumer, timeout: float
+    ) -> dict[TopicPartition, list[KafkaRecord]]:
         try:
             return group.poll(timeout, held=self._held)
         except REFUSED as error:
-            raise UnreachableError(f"Kafka refuses: {refusal(error)}") from error
+            raise UnreachableError(f"Kafka refuses: {describe_join_error(error)}") from error
         except _UNREADABLE as error:
             # kafka-python gives nothing of such a batch, nor says where it ends.
             raise DataError(
@@ -265,7 +284,7 @@ class KafkaSource:
         except KafkaError as error:
             self._in_trouble(error)
 
-    def _joined(self, timeout: float) -> Group | None:
+    def _joined(self, timeout: float) -> GroupConsumer | None:
         if self._group is None:
             try:
                 self._group = self._join()
@@ -275,26 +294,26 @@ class KafkaSource:
         return self._group
 
     def _lines(
-        self, group: Group, batches: Mapping[TopicPartition, Sequence[Record]]
+        self, group: GroupConsumer, batches: Mapping[TopicPartition, Sequence[KafkaRecord]]
     ) -> list[LogLine]:
         lines: list[LogLine] = []
         for partition, records in batches.items():
             if not records:
                 continue
             self._see_gaps(group, partition, records[0].offset)
-            name, now = str_of(partition), self._clock()
+            name, now = topic_partition_name(partition), self._clock()
             self._idle.forget([name])
             read, letters = self._records.read(records, name, now)
-            if letters and not self._letters.put(letters):
+            if letters and not self._dead_letters.put(letters):
                 group.seek(partition, self._partitions.expected(partition))
                 continue
-            self._partitions.passed(partition, records[-1].offset)
+            self._partitions.note_consumed(partition, records[-1].offset)
             self.discarded["dead_letter"] += len(letters)
             self._cap.add(len(read), letters)
             lines += read
         return lines
 
-    def _see_gaps(self, group: Group, partition: TopicPartition, first: int) -> None:
+    def _see_gaps(self, group: GroupConsumer, partition: TopicPartition, first: int) -> None:
         """Notice records that are gone, and a partition that was made anew.
 
         Offsets that no record has, as compaction, aborted transactions and the marks of
@@ -302,31 +321,35 @@ class KafkaSource:
         """
         expected = self._partitions.expected(partition)
         if first < expected:
-            self._partitions.start_again(partition, first)
+            self._partitions.restart_at(partition, first)
         elif first > expected:
             with self._going_on():
                 gone = group.ends([partition])[partition][0] - expected
                 if gone > 0:
                     self.discarded["deleted"] += gone
-                    logger.warning("%s: %d records were deleted unread", str_of(partition), gone)
+                    logger.warning(
+                        "%s: %d records were deleted unread", topic_partition_name(partition), gone
+                    )
 
-    def _pass_gaps(self, group: Group, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
+    def _pass_gaps(
+        self, group: GroupConsumer, batches: Mapping[TopicPartition, Sequence[KafkaRecord]]
+    ) -> None:
         """Pass offsets behind the last record that no record has.
 
         A transaction ends with a mark. If reading stopped before it, the partition would never be
         at its end: the lag would stay, and time would close no window.
         """
-        for partition in list(self._partitions.placed):
+        for partition in list(self._partitions.ready):
             expected = self._partitions.expected(partition)
             if not batches.get(partition) and not self._held and group.end(partition) > expected:
                 reached = group.position(partition)
                 if reached > expected:
                     self._see_gaps(group, partition, reached)
-                    self._partitions.passed(partition, reached - 1)
+                    self._partitions.note_consumed(partition, reached - 1)
 
-    def _watch(self, group: Group, came: bool) -> None:
-        placed = list(self._partitions.placed)
-        if self._absence.is_too_long(group.is_joined and not self._partitions.unplaced):
+    def _watch(self, group: GroupConsumer, came: bool) -> None:
+        placed = list(self._partitions.ready)
+        if self._absence.is_too_long(group.is_joined and not self._partitions.pending):
             self._join_anew(group, f"has not joined its group for {self._absence.limit:.0f} s")
             return
         self._tell_missing(group)
@@ -340,26 +363,26 @@ class KafkaSource:
             ends = group.ends(placed)
             offsets = {name: (group.position(name), end) for name, (_, end) in ends.items()}
             if stalled := self._watchdog.stalled(offsets):
-                names = ", ".join(str_of(partition) for partition in sorted(stalled))
+                names = ", ".join(topic_partition_name(partition) for partition in sorted(stalled))
                 self._join_anew(group, f"has stalled at {names}")
 
-    def _look(self, group: Group, placed: Sequence[TopicPartition]) -> None:
+    def _look(self, group: GroupConsumer, placed: Sequence[TopicPartition]) -> None:
         """Have the lag grow while nothing is fetched, and a lost broker be noticed."""
         if self._looking.is_due():
             group.ends(placed)
             self._has_answers = True
 
-    def _tell_missing(self, group: Group) -> None:
+    def _tell_missing(self, group: GroupConsumer) -> None:
         if self._missing.is_due() and (topics := group.missing()):
             names = ", ".join(topics)
             logger.warning("Kafka shows us no topic %s; it is waited for", names)
 
-    def _join_anew(self, group: Group, why: str) -> None:
+    def _join_anew(self, group: GroupConsumer, why: str) -> None:
         logger.error("Kafka's consumer %s; making a new one", why)
         self.discarded["stall"] += 1
         self._group = None
         group.close()
-        self._partitions.let_go_of_all()
+        self._partitions.drop_all()
         self._watchdog.rest()
 
     def _in_trouble(self, error: Exception) -> None:

@@ -11,7 +11,7 @@ IDLE_POLLS = 2
 """Polls that must have come back empty: the consumer had nothing left to hand over."""
 
 
-class Watchdog:
+class StallDetector:
     """Looks at positions every `timeout` seconds, if nothing came meanwhile.
 
     A consumer has stalled if a partition's position is where it was at the last look though
@@ -49,7 +49,7 @@ class Watchdog:
         ]
 
 
-class Pace:
+class PeriodicTimer:
     """Says when something is due: at first, and then every so many seconds."""
 
     def __init__(self, every_s: float, clock: Callable[[], float]) -> None:
@@ -66,7 +66,7 @@ class Pace:
         return is_due
 
 
-class Absence:
+class UnassignedTimer:
     """Notices a member that has been without its share of the partitions for `limit` seconds."""
 
     def __init__(self, limit: float, clock: Callable[[], float]) -> None:

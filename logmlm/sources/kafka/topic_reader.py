@@ -21,9 +21,9 @@ from kafka.errors import (
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.errors import DataError, StorageError, UnreachableError
 from logmlm.records import LogLine
-from logmlm.sources.kafka.dead_letters import Cap
-from logmlm.sources.kafka.records import TOMBSTONE, Letter, Record, RecordReader
-from logmlm.sources.kafka.url import KafkaAddress
+from logmlm.sources.kafka.dead_letters import DeadLetterLimit
+from logmlm.sources.kafka.records import TOMBSTONE, DeadLetter, KafkaRecord, RecordDecoder
+from logmlm.sources.kafka.url import KafkaUrl
 from logmlm.system.kafka import (
     KAFKA,
     KafkaClientFactory,
@@ -45,10 +45,10 @@ _OPTIONS = {
     "metrics_enabled": False,
 }
 
-Warn = Callable[[str], None]
+WarnFunction = Callable[[str], None]
 
 
-class KafkaTopic:
+class TopicReader:
     """Lines of a topic, partition after partition; a partition is named `topic/number`.
 
     It begins at the first record of a partition that is not older than `since` (its time as
@@ -62,9 +62,9 @@ class KafkaTopic:
     def __init__(
         self,
         config: KafkaSourceConfig,
-        address: KafkaAddress,
+        address: KafkaUrl,
         clock: Callable[[], float],
-        warn: Warn,
+        warn: WarnFunction,
         clients: KafkaClientFactory = KAFKA,
     ) -> None:
         """Reach a broker, and ask where reading begins and ends.
@@ -79,10 +79,10 @@ class KafkaTopic:
         self._topic = address.topic
         self._clock = clock
         self._warn = warn
-        self._cap = Cap(config.max_dead_letter_share, config.dead_letter_minimum)
+        self._cap = DeadLetterLimit(config.max_dead_letter_share, config.dead_letter_minimum)
         self._unread: Counter[str] = Counter()
         self._counted: Counter[str] = Counter()
-        self._records = RecordReader(config, self._counted)
+        self._records = RecordDecoder(config, self._counted)
         options = {**_OPTIONS, "isolation_level": config.isolation_level}
         self._consumer: Any = connect(clients.consumer, config, **options)
         try:
@@ -121,7 +121,7 @@ class KafkaTopic:
         close = partial(self._consumer.close, autocommit=False, timeout_ms=CALL_TIMEOUT_MS)
         close_with_timeout(close, CLOSE_TIMEOUT_S)
 
-    def _asked(self, address: KafkaAddress) -> dict[TopicPartition, tuple[int, int]]:
+    def _asked(self, address: KafkaUrl) -> dict[TopicPartition, tuple[int, int]]:
         """Where reading begins and ends, of each partition that holds something between."""
         numbers = self._consumer.partitions_for_topic(self._topic)
         if not numbers:
@@ -147,7 +147,7 @@ class KafkaTopic:
 
     def _batches(
         self, partition: TopicPartition, position: int, end: int
-    ) -> Iterator[list[Record]]:
+    ) -> Iterator[list[KafkaRecord]]:
         self._consumer.assign([partition])
         self._consumer.seek(partition, position)
         moved_at = self._clock()
@@ -165,8 +165,8 @@ class KafkaTopic:
                     f" {position} for {self._config.stall_timeout:g}s: {_cause()}"
                 )
 
-    def _read(self, records: Sequence[Record]) -> Iterator[LogLine]:
-        letters: list[Letter] = []
+    def _read(self, records: Sequence[KafkaRecord]) -> Iterator[LogLine]:
+        letters: list[DeadLetter] = []
         for record in records:
             if record.value is None:
                 self._counted[TOMBSTONE] += 1

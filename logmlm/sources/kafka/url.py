@@ -15,7 +15,7 @@ _TIMES = ("since", "until")
 
 
 @dataclass(frozen=True, slots=True)
-class KafkaAddress:
+class KafkaUrl:
     """A topic, from a time (the beginning) to a time (its end as it is when reading starts).
 
     Times are UTC epoch seconds; the last one is not part of it. Without `servers`, those of
@@ -28,7 +28,7 @@ class KafkaAddress:
     until: float | None
 
     @classmethod
-    def parse(cls, text: str, now: float) -> KafkaAddress:
+    def parse(cls, text: str, now: float) -> KafkaUrl:
         """Read an address; times are RFC 3339, or an age such as `-24h`.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from logmlm.sources.base import decode
+from logmlm.sources.base import decode_line
 
 _COUNT = re.compile(rb"([1-9][0-9]{0,9}) <")
 _MAY_COUNT = re.compile(rb"[1-9][0-9]{0,9} ?")
@@ -87,12 +87,12 @@ class Framer:
         cut = not is_whole or len(raw) > self._max_line_bytes
         self._message.clear()
         self._length, self._left = 0, None
-        text = decode(raw, self._max_line_bytes)
+        text = decode_line(raw, self._max_line_bytes)
         return [Frame(text, cut, incomplete)] if text else []
 
 
 def datagram(raw: bytes, max_line_bytes: int) -> list[Frame]:
     """Take the one message of a datagram (RFC 5426, section 3.1), if it is not empty."""
     content = raw.rstrip(_TRAILERS)
-    text = decode(content, max_line_bytes)
+    text = decode_line(content, max_line_bytes)
     return [Frame(text, len(content) > max_line_bytes)] if text else []

@@ -23,7 +23,7 @@ _RXQ_OVFL = 40
 """Linux's SO_RXQ_OVFL: with each datagram comes how many were dropped before it."""
 
 
-class Receiver(Protocol):
+class MessageSocket(Protocol):
     """A socket that can be read from, and the partition that its messages belong to."""
 
     partition: str
@@ -36,7 +36,7 @@ class Receiver(Protocol):
         ...
 
 
-class Datagrams:
+class DatagramSocket:
     """A datagram socket, UDP or unix; the kernel's own drops are counted as `socket_overflow`."""
 
     turn = 0
@@ -51,7 +51,7 @@ class Datagrams:
         self._dropped = 0
 
     def receive(self) -> list[Frame] | None:
-        """See `Receiver`."""
+        """See `MessageSocket`."""
         frames: list[Frame] = []
         for _ in range(DATAGRAMS):
             try:
@@ -69,7 +69,7 @@ class Datagrams:
         self._dropped = dropped
 
 
-class Connection:
+class StreamConnection:
     """One client's connection."""
 
     turn = 0
@@ -81,7 +81,7 @@ class Connection:
         self._ended = False
 
     def receive(self) -> list[Frame] | None:
-        """See `Receiver`; a connection that breaks has ended."""
+        """See `MessageSocket`; a connection that breaks has ended."""
         if self._ended:
             return None
         try:
@@ -94,7 +94,7 @@ class Connection:
         return self._framer.add(chunk) if chunk else self._framer.rest()
 
 
-class Door:
+class StreamListener:
     """A listening socket; each connection is handed to `admit`."""
 
     turn = 0

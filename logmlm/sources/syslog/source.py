@@ -11,10 +11,18 @@ from collections.abc import Callable, Collection, Mapping
 
 from logmlm.config.sources import SyslogSourceConfig
 from logmlm.records import Checkpoint, LogLine
-from logmlm.sources.base import Steady
+from logmlm.sources.base import NoRebalance
 from logmlm.sources.idle import IdleTimes
 from logmlm.sources.syslog.framing import Frame
-from logmlm.sources.syslog.sockets import Bound, Connection, Datagrams, Door, Receiver, bind, unbind
+from logmlm.sources.syslog.sockets import (
+    Bound,
+    DatagramSocket,
+    MessageSocket,
+    StreamConnection,
+    StreamListener,
+    bind,
+    unbind,
+)
 
 BATCH_BYTES = 256 * 1024
 TURN_BYTES = 16 * 1024
@@ -24,7 +32,7 @@ _NS = 1_000_000_000
 logger = logging.getLogger(__name__)
 
 
-class SyslogSource(Steady):
+class SyslogSource(NoRebalance):
     """Hands over each message as a line, as it came; the line format reads what is in it.
 
     None is a continuation of the one before, which may be another host's. A message that names no
@@ -109,7 +117,7 @@ class SyslogSource(Steady):
         """Return nothing: what waits in the kernel's buffers is not known."""
         return {}
 
-    def origin(self, partition: str) -> str:
+    def describe(self, partition: str) -> str:
         """Where it was sent to: the listener's kind and address."""
         return partition
 
@@ -122,12 +130,12 @@ class SyslogSource(Steady):
         self._selector.close()
         unbind(listening)
 
-    def _listener(self, name: str, sock: socket.socket) -> Receiver:
+    def _listener(self, name: str, sock: socket.socket) -> MessageSocket:
         if sock.type == socket.SOCK_DGRAM:
-            return Datagrams(sock, name, self._config.max_line_bytes, self.discarded)
-        return Door(sock, name, self._admit)
+            return DatagramSocket(sock, name, self._config.max_line_bytes, self.discarded)
+        return StreamListener(sock, name, self._admit)
 
-    def _watch(self, receiver: Receiver) -> None:
+    def _watch(self, receiver: MessageSocket) -> None:
         self._selector.register(receiver.socket, selectors.EVENT_READ, receiver)
 
     def _admit(self, sock: socket.socket, partition: str) -> None:
@@ -141,14 +149,14 @@ class SyslogSource(Steady):
             return
         sock.setblocking(False)
         self._connections += 1
-        self._watch(Connection(sock, partition, self._config.max_line_bytes))
+        self._watch(StreamConnection(sock, partition, self._config.max_line_bytes))
 
-    def _ready(self, timeout: float) -> list[Receiver]:
+    def _ready(self, timeout: float) -> list[MessageSocket]:
         """Sockets that have something, the one first that has waited longest."""
         receivers = [key.data for key, _ in self._selector.select(timeout)]
         return sorted(receivers, key=lambda receiver: receiver.turn)
 
-    def _serve(self, receiver: Receiver) -> list[LogLine]:
+    def _serve(self, receiver: MessageSocket) -> list[LogLine]:
         self._turn += 1
         receiver.turn = self._turn
         frames = receiver.receive()

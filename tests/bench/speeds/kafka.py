@@ -94,18 +94,20 @@ class Daemon:
         self.measured = measured
 
     def read(self, upto: int) -> None:
-        while self.source.passed().get(f"{TOPIC}/0", 0) < upto:
+        while self.source.consumed_positions().get(f"{TOPIC}/0", 0) < upto:
             self.running.after_turn(self.running.pipeline.step())
-        self.source.hold(True)
+        self.source.pause(True)
         self.source.poll(0.0)
-        self.source.hold(False)
+        self.source.pause(False)
 
 
 def _source(config: Any, directory: Path, detector: Any) -> Any:
-    from logmlm.sources.registry import Model, Surroundings, open_source
+    from logmlm.sources.registry import ModelInfo, SourceContext, create_source
 
-    model = Model(detector.manifest.name, detector.digest)
-    return open_source(config.source, Surroundings(directory, time.time, lambda _: None, 0, model))
+    model = ModelInfo(detector.manifest.name, detector.digest)
+    return create_source(
+        config.source, SourceContext(directory, time.time, lambda _: None, 0, model)
+    )
 
 
 def measure(_options: Options) -> Figure:

@@ -17,7 +17,7 @@ from logmlm.parsing.keys import KeyExtractor
 from logmlm.parsing.masking import choose
 from logmlm.parsing.shape_parser import columns, parser
 from logmlm.records import LogLine
-from logmlm.sources.kafka.records import RecordReader
+from logmlm.sources.kafka.records import RecordDecoder
 
 CASES = yaml.safe_load(
     (Path(__file__).parents[2] / "data/json_golden.yaml").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def by_processes(config, text):
 
 def by_kafka(config, text):
     told = {"bootstrap_servers": "a:1", "topics": "t", "auto_offset_reset": "earliest"}
-    reader = RecordReader(KafkaSourceConfig(**told, value="json"), Counter())
+    reader = RecordDecoder(KafkaSourceConfig(**told, value="json"), Counter())
     record = SimpleNamespace(
         topic="t", partition=0, offset=0, timestamp=1, key=None, value=text.encode(), headers=()
     )

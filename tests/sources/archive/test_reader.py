@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from logmlm.errors import DataError, StorageError
 from logmlm.sources.archive import blocks
-from logmlm.sources.archive.reader import expand, read_lines, read_part, refuse_damaged
+from logmlm.sources.archive.reader import expand, read_lines, read_range, verify_archives
 
 LUCK = random.Random(4)  # noqa: S311  noise that does not pack, no secret
 NOISE = b"".join(b"%d %x\n" % (i, LUCK.getrandbits(256)) for i in range(4000))
@@ -181,7 +181,7 @@ def test_what_a_flipped_bit_makes_of_an_archive_is_called_damaged(tmp_path):
     with pytest.raises(
         DataError, match=r"damaged after \d+ unpacked bytes \(CRC.*; fetch it again$"
     ):
-        refuse_damaged([str(tmp_path / "other.log"), str(path)])
+        verify_archives([str(tmp_path / "other.log"), str(path)])
     noise = bytearray(gzip.compress(LUCK.randbytes(9000).replace(b"\0", b"x")))
     noise[-8] ^= 1
     path.write_bytes(noise)
@@ -308,7 +308,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
     path = tmp_path / "marked.log"
     path.write_bytes("\ufeffone\n\ufefftwo\n".encode())
     assert [(line.text, line.start) for line in lines_of(path)] == [("one", 0), ("\ufefftwo", 7)]
-    assert [line.text for line in read_part(str(path), 7)] == ["\ufefftwo"]
+    assert [line.text for line in read_range(str(path), 7)] == ["\ufefftwo"]
 
 
 def test_plain_text_with_the_name_of_an_archive_is_told(tmp_path):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from logmlm.errors import StorageError
 from logmlm.sources.file import source as file_source
-from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.checkpoints import CheckpointStore
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -142,12 +142,12 @@ def test_a_copy_that_was_emptied_and_filled_again_is_read_from_its_beginning(
 
 def test_starts_are_forgotten_once_their_files_are_begun_or_gone(begin, tmp_path):
     desk = begin({f"app.log.{i}": "Log opened\n" for i in range(3)}, killed=False)
-    assert len(list(Checkpoints(desk.state).starts)) == 2
+    assert len(list(CheckpointStore(desk.state).starts)) == 2
     desk.write("new\n", tmp_path / "app.log.1")
     assert desk.texts(2) == ["new"]
     (tmp_path / "app.log.2").unlink()
     desk.poll(4)
-    assert list(Checkpoints(desk.state).starts) == []
+    assert list(CheckpointStore(desk.state).starts) == []
     assert "starts" not in json.loads(desk.state.read_text())
 
 
@@ -157,7 +157,7 @@ def test_an_older_version_reads_the_checkpoints_with_starts_and_this_one_those_w
     assert (stored["version"], len(stored["files"]), len(stored["starts"])) == (2, 1, 1)
     del stored["starts"], stored["starts_checksum"]
     desk.state.write_text(json.dumps(stored))
-    assert len(list(Checkpoints(desk.state))) == 1
+    assert len(list(CheckpointStore(desk.state))) == 1
 
 
 def test_a_damaged_start_is_noticed(begin):
@@ -165,7 +165,7 @@ def test_a_damaged_start_is_noticed(begin):
     text = desk.state.read_text()
     desk.state.write_text(text.replace('"size": 2}]', '"size": 3}]'))
     with pytest.raises(StorageError, match=r"is damaged \(its checksum of starts"):
-        Checkpoints(desk.state)
+        CheckpointStore(desk.state)
 
 
 class Start(Desk):

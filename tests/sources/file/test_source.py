@@ -23,8 +23,8 @@ from logmlm.errors import ConfigError, StorageError
 from logmlm.records import Checkpoint
 from logmlm.sources.archive.blocks import MAX_LINE_BYTES
 from logmlm.sources.archive.reader import read_lines
-from logmlm.sources.file.checkpoints import Checkpoints
-from logmlm.sources.file.discovery import Discovery, beside
+from logmlm.sources.file.checkpoints import CheckpointStore
+from logmlm.sources.file.discovery import FileDiscovery, rotation_candidates
 from logmlm.sources.file.source import BATCH_BYTES, FORGET_AFTER_S
 from logmlm.sources.file.tail import CHUNK_BYTES
 
@@ -44,7 +44,7 @@ def test_lines_have_their_byte_positions_and_the_time_they_came(desk):
     ]
     assert {line.received_at for line in lines} == {1000.0}
     assert {line.number for line in lines} == {0}
-    assert desk.source.origin(lines[0].partition) == str(desk.log)
+    assert desk.source.describe(lines[0].partition) == str(desk.log)
     assert (desk.source.name, desk.source.exhausted) == ("file", False)
 
 
@@ -521,7 +521,7 @@ def test_a_file_rotated_and_packed_while_nobody_looked_is_read_to_its_end(tmp_pa
     assert sorted(line.text for line in lines) == ["new 1", "old 2", "old 3"]
     old = [line for line in lines if line.partition == first.partition]
     assert [(line.start, line.end) for line in old] == [(6, 12), (12, 18)]
-    assert desk.source.origin(first.partition).endswith("app.log-20260101.gz")
+    assert desk.source.describe(first.partition).endswith("app.log-20260101.gz")
     assert desk.texts(40) == ["last wo"]
 
 
@@ -676,8 +676,8 @@ def test_many_files_are_read_in_turn(desk):
 def test_no_path_is_made_anew_with_each_look(tmp_path):
     for name in ("app.log", "app.log.1"):
         (tmp_path / name).touch()
-    found = Discovery([f"{tmp_path}/*.log"], ["*.gz"])
-    for look in (found.files, lambda: beside([f"{tmp_path}/app.log"])):
+    found = FileDiscovery([f"{tmp_path}/*.log"], ["*.gz"])
+    for look in (found.files, lambda: rotation_candidates([f"{tmp_path}/app.log"])):
         before, again = look(), look()
         assert [*before] == [*again] != []
         assert all(again[file_id] is path for file_id, path in before.items())
@@ -763,7 +763,7 @@ def test_of_archives_that_may_be_the_rest_the_newest_is_gone_on_with(tmp_path):
 
 
 def test_the_origin_of_what_is_forgotten_can_be_asked_for(desk):
-    assert desk.source.origin("gone") == "a file that is gone"
+    assert desk.source.describe("gone") == "a file that is gone"
 
 
 def test_a_clock_set_back_does_not_stop_the_scanning(desk):
@@ -817,14 +817,14 @@ def test_damaged_checkpoints_are_told_and_kept(tmp_path, text, message):
     path = tmp_path / "checkpoints.json"
     path.write_text(text)
     with pytest.raises(StorageError, match=message) as caught:
-        Checkpoints(path)
+        CheckpointStore(path)
     assert f"move {path} away" in str(caught.value)
     assert path.read_text() == text
 
 
 def test_checkpoints_that_can_not_be_read_are_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="can't read"):
-        Checkpoints(tmp_path)
+        CheckpointStore(tmp_path)
 
 
 def test_nothing_is_written_when_nothing_changed(desk):
@@ -855,7 +855,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(desk):
 def test_a_name_that_is_no_utf8_is_followed_too(desk):
     desk.write("a\n", desk.directory / os.fsdecode(b"app.log.\xff"))
     (line,) = desk.poll()
-    assert desk.source.origin(line.partition).endswith("app.log.\\xff")
+    assert desk.source.describe(line.partition).endswith("app.log.\\xff")
 
 
 class World(Desk):
@@ -1039,7 +1039,7 @@ def test_a_closed_file_is_idle_until_it_grows_and_ends_when_it_is_gone(tmp_path)
         desk.write(f"{name} one\n", tmp_path / f"{name}.log")
     assert sorted(desk.texts(8)) == ["a one", "b one", "c one"]
     assert len(desk.source.lag()) == 1, "one file is open"
-    names = {desk.source.origin(each)[-5:]: each for each in desk.source.checkpoints()}
+    names = {desk.source.describe(each)[-5:]: each for each in desk.source.checkpoints()}
     assert len(desk.source.idle(names.values())) == 3
     assert desk.source.is_idle()
     closed = next(each for each in names if names[each] not in desk.source.lag())

@@ -39,7 +39,7 @@ def test_each_entry_is_a_line_of_json_with_its_number_as_position(desk):
     assert {line.received_at for line in lines} == {1000.0}
     (partition,) = source.checkpoints()
     assert {line.partition for line in lines} == {partition}
-    assert source.origin(partition) == "journal of web1"
+    assert source.describe(partition) == "journal of web1"
     assert (source.name, source.exhausted, source.replayable) == ("journald", False, True)
 
 
@@ -360,7 +360,7 @@ def test_lines_that_are_no_entries_are_counted(desk):
         == '{"MESSAGE": [999], "__CURSOR": "s=1;i=5", "__SEQNUM": "6", "__SEQNUM_ID": "2"}'
     )
     assert desk.source.discarded["unreadable"] == 4
-    assert desk.source.origin("2") == "journal of an unnamed host"
+    assert desk.source.describe("2") == "journal of an unnamed host"
 
 
 def test_half_of_a_character_in_an_entry_is_a_question_mark(desk):
@@ -370,7 +370,7 @@ def test_half_of_a_character_in_an_entry_is_a_question_mark(desk):
     desk.start()
     (line,) = desk.read(1)
     assert line.text == '{"MESSAGE": "a?b", "_HOSTNAME": "h?", "__CURSOR": "s=1;i=5"}'
-    assert desk.source.origin("1") == "journal of h?"
+    assert desk.source.describe("1") == "journal of h?"
 
 
 def test_an_entry_that_comes_after_its_followers_is_counted(desk):
@@ -480,7 +480,7 @@ def test_a_sequence_that_nothing_comes_to_is_said_to_have_ended_before_it_is_for
     assert not desk.source.changes().ended
     desk.commit([line])
     assert old not in desk.source.checkpoints()
-    assert desk.source.origin(old) == "journal of an unnamed host"
+    assert desk.source.describe(old) == "journal of an unnamed host"
 
 
 def test_the_state_is_written_only_when_it_changed(desk):
@@ -494,11 +494,13 @@ def test_the_state_is_written_only_when_it_changed(desk):
 
 def test_a_look_before_the_start_says_whether_the_journal_can_be_read(desk, tmp_path):
     config = JournaldSourceConfig(**desk.config)
-    assert journalctl.look(config) == ["note: the journal holds nothing that this user can read"]
+    assert journalctl.check_access(config) == [
+        "note: the journal holds nothing that this user can read"
+    ]
     desk.journal.count(1)
-    assert journalctl.look(config) == ["the journal can be read"]
+    assert journalctl.check_access(config) == ["the journal can be read"]
     hint = script(tmp_path / "hint", "echo 'Hint: you see little' >&2", "echo '{}'")
-    assert journalctl.look(config, hint) == ["note: journalctl says: Hint: you see little"]
+    assert journalctl.check_access(config, hint) == ["note: journalctl says: Hint: you see little"]
 
 
 def test_this_machines_journal_is_read_unless_another_is_named(tmp_path):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
-from logmlm.sources.journald.state import JournalState, Progress, Trail, load, save
+from logmlm.sources.journald.state import CursorHistory, JournalState, SequencePosition, load, save
 
-STATE = JournalState("s=a;i=5", {"a": Progress(Checkpoint(5, 7, 1.5), "web1", 3.0)})
+STATE = JournalState("s=a;i=5", {"a": SequencePosition(Checkpoint(5, 7, 1.5), "web1", 3.0)})
 
 
 def test_what_was_saved_is_loaded_again(tmp_path):
@@ -47,7 +47,7 @@ def test_a_state_of_a_newer_version_and_one_that_can_not_be_read_are_told(tmp_pa
 
 
 def test_the_trail_begins_where_it_was_left_and_ends_at_the_newest():
-    trail = Trail("start")
+    trail = CursorHistory("start")
     assert trail.cursor({}) == trail.newest == "start"
     trail.add("a", 1, "a1")
     assert (trail.cursor({"a": 1}), trail.newest) == ("a1", "a1")
@@ -64,11 +64,11 @@ def test_the_trail_begins_where_it_was_left_and_ends_at_the_newest():
     st.integers(2, 6),
 )
 def test_no_entry_that_is_still_needed_lies_before_the_cursor(names, safe, stretch, most):
-    trail = Trail(None, stretch, most)
+    trail = CursorHistory(None, stretch, most)
     entries = [(name, number) for number, name in enumerate(names)]
     for place, (name, number) in enumerate(entries):
         trail.add(name, number, str(place))
     cursor = trail.cursor(safe)
     begin = int(cursor) if cursor is not None else 0
     assert all(number < safe.get(name, 0) for name, number in entries[:begin])
-    assert len(trail._stretches) <= most
+    assert len(trail._spans) <= most

@@ -43,7 +43,7 @@ def test_polls_that_end_in_the_midst_of_joining_hold_up_nothing(broker, topic, o
     grow(broker, topic, 4)
     until(lambda: len(given(source)) == 4, source, seconds=20, timeout=0.002)
     broker.produce(topic, ["a"], partition=3)
-    (lines,) = until(lambda: source.passed()[f"{topic}/3"] == 1, source, seconds=20)
+    (lines,) = until(lambda: source.consumed_positions()[f"{topic}/3"] == 1, source, seconds=20)
     assert texts(lines) == ["a"]
 
 
@@ -126,14 +126,14 @@ def test_partitions_that_come_while_it_is_held_stop_no_other(broker, topic, open
     source = open_source(metadata_max_age=1.0)
     until(lambda: len(given(source)) == 2, source)
     broker.produce(topic, ["a"] * 2500, partition=0)
-    (lines,) = until(lambda: source.passed()[f"{topic}/0"], source)
-    source.hold(True)
+    (lines,) = until(lambda: source.consumed_positions()[f"{topic}/0"], source)
+    source.pause(True)
     grow(broker, topic, 3)
     broker.produce(topic, ["b"], partition=2)
     (held,) = until(lambda: len(given(source)) == 3, source)
     deadline = time.monotonic() + 1
     (more,) = until(lambda: time.monotonic() > deadline, source)
     assert held + more == []
-    source.hold(False)
-    (rest,) = until(lambda: sum(source.passed().values()) == 2501, source, seconds=20)
+    source.pause(False)
+    (rest,) = until(lambda: sum(source.consumed_positions().values()) == 2501, source, seconds=20)
     assert len(lines + rest) == 2501

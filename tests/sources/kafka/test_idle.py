@@ -44,12 +44,12 @@ def test_records_that_wait_keep_a_partition_from_being_idle_though_none_is_hande
     source = open_source()
     until(lambda: len(source.checkpoints()) == 2, source)
     looked(source, names)
-    source.hold(True)
+    source.pause(True)
     broker.produce(topic, ["a"], partition=0)
     for _ in range(8):
         assert source.poll(0.2) == []
         assert (source.idle(names), source.is_idle()) == ({}, False)
-    source.hold(False)
+    source.pause(False)
     lines, _, _ = read(source, 1)
     assert [line.text for line in lines] == ["a"]
     looked(source, names)
@@ -116,13 +116,13 @@ def test_brokers_are_asked_once_a_second_and_a_partition_that_lags_counts_anew()
     now, group = [100.0], Group()
     idle = KafkaIdle(lambda: now[0])
     for _ in range(20):
-        idle.look(group, {"t/0": 7})
+        idle.refresh(group, {"t/0": 7})
         now[0] += LOOK_EVERY_S / 2
     assert group.asked == 10
     assert idle.of(["t/0"])["t/0"] == pytest.approx(9 * LOOK_EVERY_S)
     group.left = 1
     now[0] += LOOK_EVERY_S
-    idle.look(group, {"t/0": 7})
+    idle.refresh(group, {"t/0": 7})
     assert idle.of(["t/0"]) == {}
 
 
@@ -132,5 +132,5 @@ def test_the_grace_after_an_outage_is_bounded():
     idle.lose()
     now[0] += 100_000.0
     idle.lose()
-    idle.look(group, {"t/0": 7})
+    idle.refresh(group, {"t/0": 7})
     assert idle.of(["t/0"]) == {"t/0": -MAX_GRACE_S}

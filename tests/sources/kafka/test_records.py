@@ -16,10 +16,15 @@ from logmlm.errors import DataError
 from logmlm.parsing.event_parser import EventReader
 from logmlm.parsing.formats import get_format
 from logmlm.records import Checkpoint, SurgeState
-from logmlm.sources.kafka.dead_letters import MAX_EXTRA_BYTES, MAX_LETTER_BYTES, Cap, letter
-from logmlm.sources.kafka.offsets import MOST_IDS, Position, checkpoint, delivered, position
-from logmlm.sources.kafka.records import RecordReader
-from logmlm.sources.kafka.stall_detection import Watchdog
+from logmlm.sources.kafka.dead_letters import (
+    MAX_EXTRA_BYTES,
+    MAX_LETTER_BYTES,
+    DeadLetterLimit,
+    dead_letter_record,
+)
+from logmlm.sources.kafka.offsets import MOST_IDS, CommittedOffset, decode, delivered, encode
+from logmlm.sources.kafka.records import RecordDecoder
+from logmlm.sources.kafka.stall_detection import StallDetector
 
 
 def record(value, *, key=None, headers=(), timestamp=1_500, offset=7):
@@ -36,7 +41,7 @@ def record(value, *, key=None, headers=(), timestamp=1_500, offset=7):
 
 def reader(counted=None, **told):
     least = {"bootstrap_servers": "a:1", "topics": "t", "auto_offset_reset": "earliest"}
-    return RecordReader(
+    return RecordDecoder(
         KafkaSourceConfig(**(least | told)), Counter() if counted is None else counted
     )
 
@@ -164,12 +169,12 @@ def test_a_line_without_a_time_has_its_records_time():
 
 def test_a_checkpoint_comes_back_as_it_was_committed():
     at = Checkpoint(5, 9, 1234.5678)
-    assert checkpoint("t/0", position(at, "m" * 64), "m" * 64) == at
+    assert decode("t/0", encode(at, "m" * 64), "m" * 64) == at
     nothing = Checkpoint(0, 0, None)
-    assert checkpoint("t/0", position(nothing, "m"), "m") == nothing
+    assert decode("t/0", encode(nothing, "m"), "m") == nothing
     rising = Checkpoint(2**62, 2**62, 1e300 / 3, SurgeState(9.1 / 3, 1e10 / 3, 2**40, 2**40))
-    assert checkpoint("t/0", position(rising, "m"), "m") == rising
-    assert len(position(rising, "m" * 64).metadata) < 200
+    assert decode("t/0", encode(rising, "m"), "m") == rising
+    assert len(encode(rising, "m" * 64).metadata) < 200
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62), st.none() | st.floats(allow_nan=False))
@@ -177,7 +182,7 @@ def test_every_checkpoint_comes_back(safe, more, watermark):
     if watermark is not None and abs(watermark) == float("inf"):
         watermark = 0.0
     at = Checkpoint(safe, safe + more, watermark)
-    assert checkpoint("t/0", position(at, "m"), "m") == at
+    assert decode("t/0", encode(at, "m"), "m") == at
 
 
 @pytest.mark.parametrize(
@@ -197,20 +202,20 @@ def test_every_checkpoint_comes_back(safe, more, watermark):
     ],
 )
 def test_metadata_that_says_nothing_makes_windows_anew_and_is_logged(metadata, caplog):
-    assert checkpoint("t/0", Position(5, metadata), "m") == Checkpoint(5, 5, None)
+    assert decode("t/0", CommittedOffset(5, metadata), "m") == Checkpoint(5, 5, None)
     assert "t/0: can't read what is committed beside offset 5" in caplog.text
 
 
 def test_another_models_windows_are_made_anew_and_an_offset_moved_by_hand_counts():
-    at = position(Checkpoint(5, 9, 1.0), "one")
-    assert checkpoint("t/0", at, "other") == Checkpoint(5, 5, 1.0)
-    assert checkpoint("t/0", Position(20, at.metadata), "one") == Checkpoint(20, 20, 1.0)
-    before = Position(at.offset, at.metadata.replace(',"rules":2', ""))
-    assert checkpoint("t/0", before, "one") == Checkpoint(5, 5, 1.0)
+    at = encode(Checkpoint(5, 9, 1.0), "one")
+    assert decode("t/0", at, "other") == Checkpoint(5, 5, 1.0)
+    assert decode("t/0", CommittedOffset(20, at.metadata), "one") == Checkpoint(20, 20, 1.0)
+    before = CommittedOffset(at.offset, at.metadata.replace(',"rules":2', ""))
+    assert decode("t/0", before, "one") == Checkpoint(5, 5, 1.0)
 
 
 def test_a_dead_letter_says_where_it_stood_and_why():
-    found = letter(record("x", key=b"k", headers=[("a", b"b")]), "no JSON")
+    found = dead_letter_record(record("x", key=b"k", headers=[("a", b"b")]), "no JSON")
     assert (found["key"], found["value"]) == (b"k", b"x")
     assert found["headers"] == [
         ("logmlm.error", b"no JSON"),
@@ -219,13 +224,13 @@ def test_a_dead_letter_says_where_it_stood_and_why():
         ("logmlm.offset", b"7"),
         ("a", b"b"),
     ]
-    assert letter(record(None, key=b"k"), "no value")["value"] is None
-    assert letter(record(None), "no value")["value"] == b""
+    assert dead_letter_record(record(None, key=b"k"), "no value")["value"] is None
+    assert dead_letter_record(record(None), "no value")["value"] == b""
 
 
 def test_a_dead_letter_is_never_too_large_for_a_broker():
     huge = record("x" * (MAX_LETTER_BYTES + 1), key=b"k" * 10**6, headers=[("a", b"b" * 10**6)])
-    found = letter(huge, "over max_record_bytes")
+    found = dead_letter_record(huge, "over max_record_bytes")
     assert len(found["value"]) == MAX_LETTER_BYTES
     assert len(found["key"]) == MAX_EXTRA_BYTES
     assert ("logmlm.cut", b"524288 of 524289 bytes") in found["headers"]
@@ -237,7 +242,7 @@ def letters(count, reason="no JSON"):
 
 
 def test_too_large_a_share_of_unreadable_records_is_an_error_that_says_so():
-    cap = Cap(0.05, 100)
+    cap = DeadLetterLimit(0.05, 100)
     cap.add(0, letters(99))  # too few to say anything
     with pytest.raises(DataError) as caught:
         cap.add(0, letters(1, "no value"))
@@ -247,7 +252,7 @@ def test_too_large_a_share_of_unreadable_records_is_an_error_that_says_so():
 
 
 def test_the_share_is_of_the_latest_records():
-    cap = Cap(0.05, 100)
+    cap = DeadLetterLimit(0.05, 100)
     for _ in range(1000):
         cap.add(96, letters(4))
     cap.add(0, letters(1))
@@ -272,7 +277,7 @@ def looks(watchdog, clock, *, after, polls=3):
 
 def test_a_consumer_has_stalled_if_records_lay_there_since_the_last_look():
     clock = Clock()
-    watchdog = Watchdog(60.0, clock)
+    watchdog = StallDetector(60.0, clock)
     assert not looks(watchdog, clock, after=59)
     assert looks(watchdog, clock, after=2)
     assert watchdog.stalled({P: (5, 9), Q: (3, 3)}) == []
@@ -283,7 +288,7 @@ def test_a_consumer_has_stalled_if_records_lay_there_since_the_last_look():
 
 def test_records_that_just_came_and_positions_that_move_are_no_stall():
     clock = Clock()
-    watchdog = Watchdog(60.0, clock)
+    watchdog = StallDetector(60.0, clock)
     assert looks(watchdog, clock, after=61)
     watchdog.stalled({P: (5, 5), Q: (1, 9)})
     assert looks(watchdog, clock, after=61)
@@ -292,7 +297,7 @@ def test_records_that_just_came_and_positions_that_move_are_no_stall():
 
 def test_one_slow_round_without_an_empty_poll_is_no_stall():
     clock = Clock()
-    watchdog = Watchdog(60.0, clock)
+    watchdog = StallDetector(60.0, clock)
     clock.now += 1000
     assert not watchdog.is_due()
     watchdog.rest()
@@ -301,7 +306,7 @@ def test_one_slow_round_without_an_empty_poll_is_no_stall():
 
 def test_a_clock_set_back_does_not_put_the_watchdog_to_sleep():
     clock = Clock()
-    watchdog = Watchdog(60.0, clock)
+    watchdog = StallDetector(60.0, clock)
     assert not looks(watchdog, clock, after=-10_000)
     assert looks(watchdog, clock, after=61)
 
@@ -314,13 +319,13 @@ def test_a_record_without_a_value_is_no_line_and_no_letter():
 
 @given(st.lists(st.binary(min_size=8, max_size=8).map(bytes.hex), max_size=400))
 def test_ids_of_delivered_alerts_stand_in_metadata_that_a_broker_takes(ids):
-    written = position(Checkpoint(3, 5, 7.25, SurgeState(1e300, 1e9, 10**9, 10**12)), "model", ids)
+    written = encode(Checkpoint(3, 5, 7.25, SurgeState(1e300, 1e9, 10**9, 10**12)), "model", ids)
     assert len(written.metadata) < 4096
     assert delivered(written, "model") == set(ids[:MOST_IDS])
     assert delivered(written, "another") == set()
-    assert checkpoint("t/0", written, "model").reached == 5
+    assert decode("t/0", written, "model").reached == 5
 
 
 @pytest.mark.parametrize("metadata", ["", "{}", '{"model": "m", "delivered": 3}', "[]"])
 def test_metadata_without_ids_names_none(metadata):
-    assert delivered(Position(3, metadata), "m") == set()
+    assert delivered(CommittedOffset(3, metadata), "m") == set()

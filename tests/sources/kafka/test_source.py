@@ -13,7 +13,7 @@ from kafka_sources import opener, read, texts, until
 
 from logmlm.errors import ConfigError, DataError, StorageError, UnreachableError
 from logmlm.records import Checkpoint
-from logmlm.sources.base import Changes
+from logmlm.sources.base import PartitionChanges
 from logmlm.system.kafka import KafkaClientFactory
 
 
@@ -21,7 +21,7 @@ def test_records_come_in_order_and_reading_goes_on_at_the_safe_position(broker, 
     broker.produce(topic, ["a", "b", "c"], partition=0)
     broker.produce(topic, ["x"], partition=1)
     first = open_source()
-    assert (first.name, first.exhausted, first.changes()) == ("kafka", False, Changes())
+    assert (first.name, first.exhausted, first.changes()) == ("kafka", False, PartitionChanges())
     lines, lost, gained = read(first, 4)
     assert [text for text in texts(lines) if text in "abc"] == ["a", "b", "c"]
     assert lost == set()
@@ -36,7 +36,7 @@ def test_records_come_in_order_and_reading_goes_on_at_the_safe_position(broker, 
     assert gained == {f"{topic}/0": at, f"{topic}/1": start}
     assert sorted(texts(lines)) == ["b", "c", "x"]
     assert {(line.text, line.start, line.end) for line in lines} >= {("b", 1, 2), ("c", 2, 3)}
-    assert second.origin(f"{topic}/0") == f"Kafka topic {topic}, partition 0"
+    assert second.describe(f"{topic}/0") == f"Kafka topic {topic}, partition 0"
 
 
 def test_what_is_committed_stands_in_the_groups_metadata(broker, topic, open_source):
@@ -127,7 +127,7 @@ def test_a_partition_that_is_taken_away_is_handed_over_where_it_was_noted(
     first = open_source()
     read(first, 6)
     noted = {f"{topic}/{number}": Checkpoint(2, 3, 5.0) for number in (0, 1)}
-    first.note(noted)
+    first.set_pending(noted)
     second = open_source()
     gained = {}
 
@@ -138,7 +138,7 @@ def test_a_partition_that_is_taken_away_is_handed_over_where_it_was_noted(
     lines = until(moved, first, second)
     (name,) = gained
     assert gained == {name: noted[name]}
-    assert first.changes() == Changes(lost=frozenset([name]))
+    assert first.changes() == PartitionChanges(lost=frozenset([name]))
     again = texts(lines[1]) or texts(read(second, 1)[0])
     assert again == [{f"{topic}/0": "c", f"{topic}/1": "f"}[name]]
     second.close()
@@ -171,7 +171,7 @@ def test_lines_of_two_assignments_are_never_mixed(broker, topic, open_source):
                     failures.append((line, at[line.partition]))
                 at[line.partition] = line.end
             positions = {name: Checkpoint(max(0, end - 7), end, 0.0) for name, end in at.items()}
-            source.note(positions)
+            source.set_pending(positions)
             if turns % 3 == 0:
                 source.commit(positions)
             turns -= 1
@@ -234,12 +234,12 @@ def test_a_source_that_is_held_hands_over_nothing_tells_its_lag_and_stays_in_the
     source = open_source(session_timeout=1.5, clock=lambda: time.time() * 10)
     until(lambda: len(source.checkpoints()) == 2, source)
     assert set(source.lag().values()) == {0}
-    source.hold(True)
+    source.pause(True)
     broker.produce(topic, ["a"])
     lines, lost, _ = read(source, 1, seconds=2.0)
     assert (lines, lost) == ([], set())
     assert source.lag() == {f"{topic}/0": 1, f"{topic}/1": 0}
-    source.hold(False)
+    source.pause(False)
     assert texts(read(source, 1)[0]) == ["a"]
 
 
@@ -313,7 +313,7 @@ def test_tombstones_are_no_lines_and_are_passed_and_counted(broker, topic, open_
     until(lambda: source.discarded["tombstone"] == 2001, source)
     assert source.discarded["dead_letter"] == 0
     until(lambda: source.lag() == {f"{topic}/0": 0, f"{topic}/1": 0}, source)
-    assert source.passed()[f"{topic}/0"] == 2003
+    assert source.consumed_positions()[f"{topic}/0"] == 2003
 
 
 class Transactions:
@@ -372,7 +372,7 @@ def test_records_of_aborted_transactions_are_not_read_unless_asked_for(
     source = open_source(**({} if level is None else {"isolation_level": level}))
     assert texts(read(source, len(wanted))[0]) == wanted
     until(lambda: sum(source.lag().values()) == 0, source)
-    (end,) = {at for name, at in source.passed().items() if name == f"{topic}/0"}
+    (end,) = {at for name, at in source.consumed_positions().items() if name == f"{topic}/0"}
     assert end == broker_end(broker, topic)
     assert source.discarded["deleted"] == 0
 
@@ -460,7 +460,7 @@ def test_a_consumer_that_stalled_is_replaced_and_nothing_is_lost(
     source = open_source(clients=KafkaClientFactory(consumer, KafkaProducer), stall_timeout=0.6)
     broker.produce(topic, ["a"])
     assert texts(read(source, 1)[0]) == ["a"]
-    source.note({f"{topic}/0": Checkpoint(1, 1, None)})
+    source.set_pending({f"{topic}/0": Checkpoint(1, 1, None)})
     made[0].is_deaf = True
     broker.produce(topic, ["b"])
     lines, lost, gained = read(source, 1)

@@ -11,8 +11,8 @@ from offline_parts import TRAIN, logmlm, service_log
 
 from logmlm.config.loader import read_kafka_config
 from logmlm.errors import ConfigError, DataError, StorageError, UnreachableError
-from logmlm.sources.kafka.topic_reader import KafkaTopic
-from logmlm.sources.kafka.url import KafkaAddress
+from logmlm.sources.kafka.topic_reader import TopicReader
+from logmlm.sources.kafka.url import KafkaUrl
 from logmlm.system.kafka import KafkaClientFactory
 
 BEGIN = 1_700_000_000
@@ -35,9 +35,9 @@ def write(broker, topic, partitions, start=BEGIN, **options):
 
 def read(broker, topic, times="", clock=time.monotonic, **told):
     warnings = []
-    address = KafkaAddress.parse(f"kafka://{broker.address}/{topic}{times}", BEGIN + 60)
+    address = KafkaUrl.parse(f"kafka://{broker.address}/{topic}{times}", BEGIN + 60)
     config = read_kafka_config(None, address.section() | told)
-    reader = KafkaTopic(config, address, clock, warnings.append)
+    reader = TopicReader(config, address, clock, warnings.append)
     try:
         return list(reader.lines()), warnings
     finally:
@@ -70,8 +70,8 @@ def test_times_cut_at_both_ends_in_each_partition(broker):
 def test_it_ends_where_the_topic_ended_when_it_was_opened(broker):
     topic = broker.topic("archive-end")
     write(broker, topic, [["a"]])
-    address = KafkaAddress.parse(f"kafka://{broker.address}/{topic}", BEGIN)
-    reader = KafkaTopic(read_kafka_config(None, address.section()), address, time.monotonic, print)
+    address = KafkaUrl.parse(f"kafka://{broker.address}/{topic}", BEGIN)
+    reader = TopicReader(read_kafka_config(None, address.section()), address, time.monotonic, print)
     write(broker, topic, [["b"]])
     assert [line.text for line in reader.lines()] == ["a"]
     reader.close()
@@ -156,8 +156,8 @@ def test_records_deleted_before_they_are_read_are_an_error(broker):
 
     topic = broker.topic("archive-deleted")
     write(broker, topic, [["a", "b", "c"]])
-    address = KafkaAddress.parse(f"kafka://{broker.address}/{topic}", BEGIN)
-    reader = KafkaTopic(read_kafka_config(None, address.section()), address, time.monotonic, print)
+    address = KafkaUrl.parse(f"kafka://{broker.address}/{topic}", BEGIN)
+    reader = TopicReader(read_kafka_config(None, address.section()), address, time.monotonic, print)
     with broker.admin() as admin:
         admin.delete_records({TopicPartition(topic, 0): 2})
     with pytest.raises(StorageError, match="deleted before they could be read; take a later"):
@@ -172,9 +172,9 @@ def test_a_broker_that_goes_away_is_given_up_after_a_while(tmp_path):
     with running_broker(tmp_path) as other:
         topic = other.topic("gone")
         write(other, topic, [["a"] * 3])
-        address = KafkaAddress.parse(f"kafka://{other.address}/{topic}", BEGIN)
+        address = KafkaUrl.parse(f"kafka://{other.address}/{topic}", BEGIN)
         config = read_kafka_config(None, address.section() | {"stall_timeout": 1.0})
-        reader = KafkaTopic(config, address, time.monotonic, print)
+        reader = TopicReader(config, address, time.monotonic, print)
         other.stop(kill=True)
         with pytest.raises(UnreachableError, match=r"gone"):
             list(reader.lines())
@@ -207,10 +207,10 @@ class Refusing:
     ],
 )
 def test_what_the_library_says_is_a_sentence(error, becomes, said):
-    address = KafkaAddress.parse("kafka://a:1/t", BEGIN)
+    address = KafkaUrl.parse("kafka://a:1/t", BEGIN)
     config = read_kafka_config(None, address.section())
     with pytest.raises(becomes, match=said):
-        KafkaTopic(
+        TopicReader(
             config, address, time.monotonic, print, KafkaClientFactory(consumer=Refusing(error))
         )
 
@@ -309,7 +309,7 @@ def test_a_wrong_address_is_a_sentence_with_the_right_exit_code(trained, log, co
 def test_a_mistake_in_the_kafka_config_is_named_with_its_line(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("model: {path: m}\nsource:\n  kafka:\n    sals: {}\n")
-    over = KafkaAddress.parse("kafka://a:1/t", BEGIN).section()
+    over = KafkaUrl.parse("kafka://a:1/t", BEGIN).section()
     with pytest.raises(ConfigError, match=r"run\.yaml:4: unknown key 'sals'; did you mean 'sasl'"):
         read_kafka_config(path, over)
     path.write_text("source: {file: {include: x}}\n")

@@ -5,24 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.errors import UsageError
-from logmlm.sources.kafka.url import KafkaAddress
+from logmlm.sources.kafka.url import KafkaUrl
 
 NOW = 1_700_000_000.0
 
 
 def parsed(rest):
-    return KafkaAddress.parse(f"kafka://{rest}", NOW)
+    return KafkaUrl.parse(f"kafka://{rest}", NOW)
 
 
 def test_servers_topic_and_times_are_read():
     found = parsed("a:1,b:2/app-logs?since=2023-11-14T00:00:00Z&until=-1h")
-    assert found == KafkaAddress(("a:1", "b:2"), "app-logs", 1_699_920_000.0, NOW - 3600)
+    assert found == KafkaUrl(("a:1", "b:2"), "app-logs", 1_699_920_000.0, NOW - 3600)
     assert found.section()["bootstrap_servers"] == ("a:1", "b:2")
 
 
 def test_everything_but_the_topic_may_be_left_out():
     found = parsed("/t")
-    assert found == KafkaAddress((), "t", None, None)
+    assert found == KafkaUrl((), "t", None, None)
     assert "bootstrap_servers" not in found.section()
 
 

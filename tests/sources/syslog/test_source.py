@@ -70,7 +70,7 @@ def test_datagrams_are_lines_with_growing_positions(desk):
     assert [line.start for line in lines] == [10**12, 10**12 + 1, 10**12 + 2]
     assert all(line.end == line.start + 1 and line.partition == name for line in lines)
     assert name.startswith("syslog/udp/127.0.0.1:")
-    assert desk.source.origin(name) == name
+    assert desk.source.describe(name) == name
     source = desk.source
     assert (source.name, source.exhausted, source.replayable) == ("syslog", False, False)
     assert source.lag() == {}

@@ -16,9 +16,9 @@ from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import ByMask, EventReader
 from logmlm.parsing.formats import FORMATS, get_format
 from logmlm.parsing.template_miner import Templates
-from logmlm.sources.file.checkpoints import Checkpoints
+from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.source import FileSource
-from logmlm.sources.kafka.records import RecordReader
+from logmlm.sources.kafka.records import RecordDecoder
 
 MAX_LINE_BYTES = 300
 GOOD = (
@@ -73,7 +73,7 @@ class Desk:
         )
         self.source = FileSource(
             config,
-            Checkpoints(directory / "c"),
+            CheckpointStore(directory / "c"),
             clock=lambda: self.now,
             wait=lambda _: None,
             monotonic=lambda: self.now,
@@ -230,7 +230,7 @@ def records(*, number, seed=3):
 def _read_records(config, values, letters, chance):
     """Read records, and what becomes a line by every format; how many did."""
     cut, lines, before = Counter(), [], letters.total()
-    reader = RecordReader(config, cut)
+    reader = RecordDecoder(config, cut)
     for offset, value in enumerate(values):
         parcel = Parcel(value, offset, chance.choice((-1, 0, 10**18, 1_700_000_000_000)))
         read, unread = reader.read([parcel], "t/0", 1.0)

@@ -16,9 +16,9 @@ from logmlm.alerting.store.database import State
 from logmlm.alerting.store.schema import TABLES
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
-from logmlm.sources.file.checkpoints import Checkpoints, KnownFile
+from logmlm.sources.file.checkpoints import CheckpointStore, TrackedFile
 from logmlm.sources.fingerprint import FileId, Fingerprint
-from logmlm.sources.journald.state import JournalState, Progress, load, save
+from logmlm.sources.journald.state import JournalState, SequencePosition, load, save
 
 
 def put(state, number, size=10):
@@ -97,7 +97,10 @@ def damage_positions(directory, *, times, seed=8):
     def is_right(place):
         nonlocal went_back
         told.texts.clear()
-        found, read = list(Checkpoints(place / "checkpoints.json")), load(place / "journal.json")
+        found, read = (
+            list(CheckpointStore(place / "checkpoints.json")),
+            load(place / "journal.json"),
+        )
         went_back += bool(told.texts)
         return read == journal and found == (before if told.texts else last)
 
@@ -130,14 +133,16 @@ def _save_positions(directory):
     """Save positions of files twice, and of a journal; the files' last ones, those before."""
     path, checkpoints = directory / "checkpoints.json", None
     for reached in (50, 90):
-        checkpoints = Checkpoints(path)
+        checkpoints = CheckpointStore(path)
         for number in range(5):
             head = Fingerprint.of(b"%d" % number)
             at = Checkpoint(10 + number, reached, 3.5)
             name, where = f"p{number}", f"/var/log/{number}"
-            checkpoints.put(KnownFile(name, where, FileId(1, number), head, at, 0.0))
+            checkpoints.put(TrackedFile(name, where, FileId(1, number), head, at, 0.0))
         checkpoints.save()
-    sequences = {f"s{i}": Progress(Checkpoint(i, i + 7, 1.5), f"web{i}", 3.0) for i in range(5)}
+    sequences = {
+        f"s{i}": SequencePosition(Checkpoint(i, i + 7, 1.5), f"web{i}", 3.0) for i in range(5)
+    }
     journal = JournalState("s=a;i=5", sequences)
     save(directory / "journal.json", journal)
     last = list(checkpoints)
