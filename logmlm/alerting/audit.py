@@ -70,7 +70,7 @@ def _in_state(path: Path, redactor: Redactor) -> Iterator[Finding]:
         for table, columns in TABLES.items():
             for row in state.select(table):
                 of = f"{table} {row[columns[0]]}"
-                if redactor.found(of):  # a group's key may be what a line said
+                if redactor.matching_rules(of):  # a group's key may be what a line said
                     of = f"{table} {redactor(of.partition(' ')[2])}"
                 for column, value in row.items():
                     yield from _findings(redactor, path.name, of, _parsed(value), column)
@@ -87,7 +87,7 @@ def _findings(
     redactor: Redactor, file: str, of: str, value: Any, field: str = ""
 ) -> Iterator[Finding]:
     for name, text in _texts(value, field):
-        for rule in redactor.found(text):
+        for rule in redactor.matching_rules(text):
             yield Finding(rule, file, of, redactor(name))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from logmlm.config.regex import user_pattern
+from logmlm.config.regex import compile_user_pattern
 from logmlm.errors import UsageError
 
 _MATCHER = re.compile(r"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
@@ -53,7 +53,7 @@ class Matcher:
 
         """
         try:
-            user_pattern(self.value, is_anchored=True)
+            compile_user_pattern(self.value, is_anchored=True)
         except re.error as error:
             raise UsageError(f"'{self.value}' is no regular expression: {error}") from error
         if len(self.value) > MAX_PATTERN:
@@ -73,7 +73,7 @@ class Matcher:
 @lru_cache(maxsize=1_000)
 def _compiled(pattern: str) -> re.Pattern[str]:
     """Compile once: a pattern that took too long is given up sooner the next time."""
-    return user_pattern(pattern, is_anchored=True)
+    return compile_user_pattern(pattern, is_anchored=True)
 
 
 def _unquoted(text: str, value: str) -> str:

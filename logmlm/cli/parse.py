@@ -15,8 +15,8 @@ from logmlm.errors import ConfigError, UsageError
 from logmlm.records import BlankLines, LogLine
 
 if TYPE_CHECKING:
-    from logmlm.parsing.event_parser import EventReader
-    from logmlm.parsing.template_miner import Templates
+    from logmlm.parsing.event_parser import EventParser
+    from logmlm.parsing.template_miner import TemplateMiner
     from logmlm.records import Event
 
 SHOWN_LEFT_OUT = 20
@@ -54,19 +54,19 @@ def parse(
         click.echo(json.dumps(_row(event, templates), ensure_ascii=True))
     for reason, count in sorted(left_out.items()):
         _warn(f"{count:,} lines left out: {reason}")
-    for doubt in reader.doubts():
+    for doubt in reader.find_warnings():
         _warn(doubt)
 
 
 def _opened(
     model: Path | None, options: dict[str, str | None], lines: Iterator[LogLine]
-) -> tuple[EventReader, Templates | None, Iterator[LogLine]]:
+) -> tuple[EventParser, TemplateMiner | None, Iterator[LogLine]]:
     """Return a reader, the model's templates if one is named, and the lines."""
     from logmlm.config.types import FormatConfig
-    from logmlm.detection.event_parsing import matching
+    from logmlm.detection.event_parsing import event_parser_for
     from logmlm.detection.manifest import Manifest
-    from logmlm.parsing.event_parser import EventReader
-    from logmlm.parsing.template_miner import Templates
+    from logmlm.parsing.event_parser import EventParser
+    from logmlm.parsing.template_miner import TemplateMiner
     from logmlm.training.train import choose_format
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -76,8 +76,8 @@ def _opened(
             option = "--" + first.removesuffix("_name").replace("_", "-")
             raise UsageError(f"{option} can't stand beside --model, which fixes how lines are read")
         manifest = Manifest.read(model)
-        templates = Templates.read(model / "templates.json")
-        return matching(manifest, templates, finished=True), templates, lines
+        templates = TemplateMiner.read(model / "templates.json")
+        return event_parser_for(manifest, templates, finished=True), templates, lines
     if "format_name" in given:
         given["name"] = given.pop("format_name")
     config = FormatConfig.model_validate(given)
@@ -86,11 +86,11 @@ def _opened(
     except ConfigError as error:
         raise UsageError(str(error)) from error
     multiline = config.named(line_format.name).multiline
-    return EventReader(line_format, None, lambda _: "", multiline, finished=True), None, lines
+    return EventParser(line_format, None, lambda _: "", multiline, finished=True), None, lines
 
 
 def _events(
-    reader: EventReader, lines: Iterable[LogLine], left_out: Counter[str]
+    reader: EventParser, lines: Iterable[LogLine], left_out: Counter[str]
 ) -> Iterator[Event]:
     """Yield the events, and tell of each line that becomes none; a file's last event ends there."""
     before: Counter[str] = Counter()
@@ -100,7 +100,7 @@ def _events(
             yield from reader.flush()
         partition = line.partition
         for part in _parts(line, reader, left_out):
-            yield from reader.add([part])
+            yield from reader.feed([part])
             now = reader.discarded
             for reason, count in (now - before).items():
                 left_out[reason] += count if isinstance(part, BlankLines) else 1
@@ -110,7 +110,7 @@ def _events(
     yield from reader.flush()
 
 
-def _parts(line: LogLine, reader: EventReader, left_out: Counter[str]) -> Iterator[LogLine]:
+def _parts(line: LogLine, reader: EventParser, left_out: Counter[str]) -> Iterator[LogLine]:
     """Take a run of empty lines apart as long as each line that is left out is told.
 
     The first one may end what was held back, so that it is always by itself.
@@ -132,7 +132,7 @@ def _tell(line: LogLine, reason: str) -> None:
     click.echo(f"{line.partition}:{line.number}: {reason}: {printable(line.text)}", err=True)
 
 
-def _row(event: Event, templates: Templates | None) -> dict[str, Any]:
+def _row(event: Event, templates: TemplateMiner | None) -> dict[str, Any]:
     """Return an event as JSON; `time_from` says whether the time is the line's own."""
     from logmlm.system.rfc3339 import format_rfc3339
 

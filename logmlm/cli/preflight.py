@@ -23,11 +23,11 @@ from logmlm.detection.manifest import FILE_NAME, Manifest
 from logmlm.detection.model_dir import check_replaceable
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
 from logmlm.evaluation.labels import Labels
-from logmlm.parsing.event_parser import EventReader
-from logmlm.parsing.formats.registry import candidates, get_format
+from logmlm.parsing.event_parser import EventParser
+from logmlm.parsing.formats.registry import auto_candidates, get_format
 from logmlm.parsing.input_check import SUSPICIOUS_SHARE
 from logmlm.parsing.pattern_advice import slow_patterns, slow_rules
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import LogLine, one_by_one
 from logmlm.sources.archive.reader import STDIN, expand, read_lines, require_nonempty
 from logmlm.sources.binary_check import why_not_text
@@ -86,9 +86,11 @@ def _check_training(path: Path, config: TrainingFile) -> list[str]:
             check_replaceable(config.out, (FILE_NAME,))
         _need_writable(path, "out", config.out)
     with _named(path, "format"):
-        candidates(config.format) if config.format.name == "auto" else get_format(config.format)
+        auto_candidates(config.format) if config.format.name == "auto" else get_format(
+            config.format
+        )
     with _named(path, "templates"):
-        Templates(config.templates)
+        TemplateMiner(config.templates)
     with _named(path, "model.device"):
         check_device(config.model.device)
     return [*_places(path, config), *slow_patterns(config), *_check_lines(path, config)]
@@ -118,7 +120,7 @@ def _check_lines(path: Path, config: TrainingConfig) -> list[str]:
         first = list(islice(one_by_one(read), DETECTION_LINES))
         line_format, _ = choose_format(config.format, first, said.append)
     multiline = config.format.named(line_format.name).multiline
-    reader = EventReader(*(line_format, config.window.key, lambda _: ""), multiline, finished=True)
+    reader = EventParser(*(line_format, config.window.key, lambda _: ""), multiline, finished=True)
     return said + _doubts(reader, first)
 
 
@@ -129,7 +131,7 @@ def _check_followed(config: RunConfig, manifest: Manifest) -> list[str]:
     logs = [log for pattern in patterns for log in _there(pattern)]
     found = []
     for log in [log for log in logs if not is_excluded(log, exclude)][:LOOKED_AT_FILES]:
-        reader = EventReader(
+        reader = EventParser(
             *(get_format(manifest.format), manifest.window.key, lambda _: ""),
             manifest.format.multiline,
             finished=True,
@@ -141,12 +143,12 @@ def _check_followed(config: RunConfig, manifest: Manifest) -> list[str]:
     return found
 
 
-def _doubts(reader: EventReader, lines: Sequence[LogLine]) -> list[str]:
+def _doubts(reader: EventParser, lines: Sequence[LogLine]) -> list[str]:
     """Return notes on lines that the reader misreads or leaves out."""
-    reader.add(lines)
+    reader.feed(lines)
     reader.flush()
-    misfits, of = reader.misfits
-    found = reader.doubts()
+    misfits, of = reader.unmatched
+    found = reader.find_warnings()
     if misfits > SUSPICIOUS_SHARE * of:
         found.append(f"{misfits} of the first {of} lines are not of the line format")
     return [f"note: {doubt}" for doubt in found]

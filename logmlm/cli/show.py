@@ -16,10 +16,10 @@ def templates(model: Path, output: str) -> None:
     """List the templates of MODEL: id, count, share of lines, template and an example."""
     from logmlm.detection.explanation import printable
     from logmlm.detection.manifest import Manifest
-    from logmlm.parsing.template_miner import Templates
+    from logmlm.parsing.template_miner import TemplateMiner
 
     Manifest.read(model)
-    known = sorted(Templates.read(model / "templates.json"), key=lambda found: -found.count)
+    known = sorted(TemplateMiner.read(model / "templates.json"), key=lambda found: -found.count)
     total = sum(template.count for template in known)
     for found in known:
         row = {

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from logmlm.cli.progress import Progress
     from logmlm.config.types import FormatConfig, TrainingConfig
-    from logmlm.parsing.batches import Batch, Parsing
-    from logmlm.parsing.parsed import Found
+    from logmlm.parsing.batches import LineBatch, ParserSpec
+    from logmlm.parsing.parsed import ParsedBatch
     from logmlm.records import LogLine
     from logmlm.training.train import Parse
 
@@ -125,7 +125,7 @@ def _on_ray(
     refuse_streams(logs)
     ray.enter_context(running(told["ray_address"], progress.is_quiet))
 
-    def parse(_: Iterable[LogLine], parsing: Parsing) -> Iterator[tuple[Batch, Found]]:
+    def parse(_: Iterable[LogLine], parsing: ParserSpec) -> Iterator[tuple[LineBatch, ParsedBatch]]:
         yield from parsed(Work(logs, parsing, told["keep_going"]), progress.warn)
         ray.close()
 

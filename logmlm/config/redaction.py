@@ -43,10 +43,10 @@ _KEYWORD = (
     r"(?:(?:[_-]|[0-9]|(?-i:(?<=[a-z])(?=[A-Z])))[A-Za-z0-9_-]{0,40}+)?+"
     rf"{_ENDS_HARMLESS})"
 )
-_NEW = r"(?!\[[a-z-]{0,40}(?:\]|…|$)|<(?:\*|[A-Z][A-Z0-9_]{0,40})>)"
+_START_OF_NAME = r"(?!\[[a-z-]{0,40}(?:\]|…|$)|<(?:\*|[A-Z][A-Z0-9_]{0,40})>)"
 """What was redacted or masked before stays as it is, also where it was cut."""
 _VALUE = (
-    rf"{_NEW}"
+    rf"{_START_OF_NAME}"
     r"(\"(?:[^\"\\\n]|\\.)*+\"?|'(?:[^'\\\n]|\\.)*+'?"
     r"|\\{1,3}\"[^\"\n]*+\"?|[^\s,;&\"'<>\\{}()\[\]][^\s,;&\"'<>\\{}()\[\]]*+)"
 )
@@ -154,12 +154,12 @@ _PATTERNS: Final[Mapping[str, str]] = MappingProxyType(
         "jwt": r"(?<![\w-])eyJ[\w-]{6,}+\.eyJ[\w-]{6,}+(?:\.[\w-]*+)?",
         "authorization": r"(?i)authorization(?:\\{0,3}[\"'])?\s{0,3}[:=]\s{0,3}(?:\\{0,3}[\"'])?"
         r"(?:(?:basic|bearer|digest|token|apikey|negotiate|ntlm)\s{1,3})?+"
-        rf"{_NEW}([^\s\"',;\\]++)",
+        rf"{_START_OF_NAME}([^\s\"',;\\]++)",
         "bearer": r"(?i)(?<![a-z])bearer\s{1,3}([\w.~+/=-]{16,}+"
         r"|(?=[a-z._~+/=-]{0,15}[0-9])[\w.~+/=-]{6,}+)",
         "basic": r"(?i)(?<![a-z])basic\s{1,3}([a-z0-9+/_-]{4,}+={0,2})",
         "cookie": r"(?i)(?<![a-z])cookie2?(?:\\{0,3}[\"'])?(?:\s{0,3}:\s{0,3}|=)"
-        rf"(?:\\{{0,3}}[\"'])?{_NEW}"
+        rf"(?:\\{{0,3}}[\"'])?{_START_OF_NAME}"
         r"([^\s\"'\\\]][^\r\n\"'\\]*+)",
         "api-key": rf"(?<!{_ALNUM})(?:A(?:KIA|SIA|GPA|IDA|ROA|NPA|NVA|IPA|CCA)[A-Z0-9]{{16}}"
         rf"|gh[pousr]_{_ALNUM}{{30,255}}|github_pat_\w{{22,255}}|glpat-[\w-]{{20,}}+"
@@ -178,7 +178,7 @@ _PATTERNS: Final[Mapping[str, str]] = MappingProxyType(
         r"('(?:[^'\\\n]|\\.|'')*+'?)",
         "password-in-text": rf"(?i)(?<![a-z])(?:(?:{_NAMED}|pwd|pass)\s{{1,3}}{_OF}{_IS}"
         rf"(?=[\"']?{_WORD}{{4}})|(?:secret|token|(?:api|access)[ _-]?key)\s{{1,3}}{_IS}"
-        rf"(?=[\"']?{_WORD}{{12}})){_NEW}(?=[\"']?{_MARKED})"
+        rf"(?=[\"']?{_WORD}{{12}})){_START_OF_NAME}(?=[\"']?{_MARKED})"
         rf"(\"[^\"\n]*+\"?|'[^'\n]*+'?|{_WORD}++)",
         "pin": r"(?i)(?:(?<![a-z0-9])|(?-i:(?<=[a-z])(?=[A-Z])))(?:t?otp|pin|cv[vc]2?"
         r"|(?:verification|security|mfa|2fa|sms)[ _-]?code)(?:[ _-]?code)?"
@@ -219,7 +219,7 @@ RULE_NAMES: Final = tuple(_PATTERNS)
 
 
 @cache
-def built_in() -> tuple[Rule, ...]:
+def built_in_rules() -> tuple[Rule, ...]:
     """Return the built-in rules, compiled once."""
     return tuple(
         Rule(
@@ -238,7 +238,7 @@ class Redactor:
     """
 
     def __init__(self, disable: Collection[str] = (), extra: Sequence[Rule] = ()) -> None:
-        self.rules = (*extra, *(rule for rule in built_in() if rule.name not in disable))
+        self.rules = (*extra, *(rule for rule in built_in_rules() if rule.name not in disable))
 
     def __call__(self, text: str) -> str:
         """Return `text` without what the rules find."""
@@ -246,7 +246,7 @@ class Redactor:
             text = rule.redact(text)
         return text
 
-    def found(self, text: str) -> list[str]:
+    def matching_rules(self, text: str) -> list[str]:
         """Return the names of the rules that find something, in their order."""
         return [rule.name for rule in self.rules if any(rule.spans(text))]
 

@@ -15,10 +15,10 @@ from typing import Any, Final, cast
 
 import regex
 
-from logmlm.config.regex_analysis import is_linear
+from logmlm.config.regex_analysis import is_linear_time
 from logmlm.config.regex_translation import translated
 
-LIMIT_S: Final = 0.1
+CPU_LIMIT_S: Final = 0.1
 """CPU after which a match is given up."""
 _TRIES: Final = 10
 """So many texts may take too long; then, texts half as long as the shortest are not tried."""
@@ -26,8 +26,8 @@ _TRIES: Final = 10
 logger = logging.getLogger(__name__)
 
 
-class LimitedPattern:
-    """A pattern whose matching is given up after `LIMIT_S` seconds of CPU.
+class TimeLimitedPattern:
+    """A pattern whose matching is given up after `CPU_LIMIT_S` seconds of CPU.
 
     It has the meaning that `re` gives the pattern. A text on which it is given up does not match;
     `overruns` counts these, and the first is logged. Once `_TRIES` texts took too long, those at
@@ -80,7 +80,7 @@ class LimitedPattern:
             self.overruns += 1
             return otherwise
         try:
-            return call(string, timeout=LIMIT_S)
+            return call(string, timeout=CPU_LIMIT_S)
         except TimeoutError:
             self._note(len(string))
             return otherwise
@@ -90,7 +90,7 @@ class LimitedPattern:
             logger.warning(
                 "the pattern '%s' took over %g s on a text of %d characters, which counts as no"
                 " match; write it without repetitions inside of repetitions",
-                *(self.pattern, LIMIT_S, length),
+                *(self.pattern, CPU_LIMIT_S, length),
             )
         self.overruns += 1
         self._tries += 1
@@ -99,7 +99,7 @@ class LimitedPattern:
             self._most, self._tries = self._shortest // 2, 0
 
 
-def user_pattern(pattern: str, *, is_anchored: bool = False) -> re.Pattern[str]:
+def compile_user_pattern(pattern: str, *, is_anchored: bool = False) -> re.Pattern[str]:
     """Compile a user's pattern: by `re` where that takes linear time, else with a limit of time.
 
     `is_anchored`: only `match` and `fullmatch` are asked for.
@@ -109,17 +109,17 @@ def user_pattern(pattern: str, *, is_anchored: bool = False) -> re.Pattern[str]:
 
     """
     plain = re.compile(pattern)
-    if is_linear(pattern, is_anchored=is_anchored):
+    if is_linear_time(pattern, is_anchored=is_anchored):
         return plain
-    return cast("re.Pattern[str]", LimitedPattern(pattern))  # it has all that is used of one
+    return cast("re.Pattern[str]", TimeLimitedPattern(pattern))  # it has all that is used of one
 
 
 def is_limited(pattern: re.Pattern[str] | None) -> bool:
-    """Return whether matching is given up after `LIMIT_S`."""
-    return isinstance(pattern, LimitedPattern)
+    """Return whether matching is given up after `CPU_LIMIT_S`."""
+    return isinstance(pattern, TimeLimitedPattern)
 
 
 def overruns(*patterns: re.Pattern[str] | None) -> int:
     """Return how often these patterns were given up."""
     limited = [each for each in patterns if is_limited(each)]
-    return sum(cast(LimitedPattern, each).overruns for each in limited)
+    return sum(cast(TimeLimitedPattern, each).overruns for each in limited)

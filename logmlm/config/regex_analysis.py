@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from re import _compiler, _constants, _parser  # type: ignore[attr-defined]  # the parse tree has no public name
 from typing import Any, Final
 
-_MOST_WAYS: Final = 256
+_MAX_AMBIGUITY: Final = 256
 """Ways to match the bounded parts of a pattern at one place: what each place may cost."""
 _LONGEST: Final = 64
 """A repetition of more is taken for one without an end."""
@@ -44,7 +44,7 @@ class _Part:
 class _Analysis:
     flags: int
     examples: str
-    ways: int = 1
+    ambiguity: int = 1
     parts: list[_Part] = field(default_factory=list)
 
 
@@ -52,7 +52,7 @@ class _UnknownError(Exception):
     """Nothing is shown of the pattern."""
 
 
-def is_linear(pattern: str, *, is_anchored: bool = False) -> bool:
+def is_linear_time(pattern: str, *, is_anchored: bool = False) -> bool:
     r"""Whether a pattern is shown to take time linear in the text; a pattern that is not may too.
 
     It is where repetitions without an end are of single characters, none inside another or an
@@ -69,7 +69,7 @@ def is_linear(pattern: str, *, is_anchored: bool = False) -> bool:
         _collect(tree, analysis)
     except _UnknownError:
         return False
-    if analysis.ways > _MOST_WAYS:
+    if analysis.ambiguity > _MAX_AMBIGUITY:
         return False
     parts = analysis.parts
     is_anchored = is_anchored or bool(parts and parts[0].is_start)
@@ -125,15 +125,15 @@ def _collect_bounded(op: Any, content: Any, analysis: _Analysis) -> None:
         is_start = content in beginnings and not analysis.flags & re.MULTILINE
         analysis.parts.append(_Part(is_start=is_start))
         return
-    ways = _ways([(op, content)])
-    analysis.ways = min(analysis.ways * ways, _MOST_WAYS + 1)
+    ways = _count_ambiguity([(op, content)])
+    analysis.ambiguity = min(analysis.ambiguity * ways, _MAX_AMBIGUITY + 1)
     is_lookaround = op in (_constants.ASSERT, _constants.ASSERT_NOT)
     least, _ = _parser.SubPattern(_parser.State(), [(op, content)]).getwidth()
     first = frozenset() if is_lookaround else frozenset(analysis.examples)
     analysis.parts.append(_Part(first, is_optional=is_lookaround or least == 0))
 
 
-def _ways(nodes: Iterable[tuple[Any, Any]]) -> int:
+def _count_ambiguity(nodes: Iterable[tuple[Any, Any]]) -> int:
     """Return an upper bound of the ways to match nodes at one place.
 
     Raises:
@@ -143,24 +143,24 @@ def _ways(nodes: Iterable[tuple[Any, Any]]) -> int:
     ways = 1
     for op, content in nodes:
         if op not in _ONE_CHARACTER and op is not _constants.AT:
-            ways *= _ways_of(op, content)
-        if ways > _MOST_WAYS:
+            ways *= _ambiguity_of(op, content)
+        if ways > _MAX_AMBIGUITY:
             raise _UnknownError
     return ways
 
 
-def _ways_of(op: Any, content: Any) -> int:
+def _ambiguity_of(op: Any, content: Any) -> int:
     if op is _constants.BRANCH:
-        return sum(map(_ways, content[1]))
+        return sum(map(_count_ambiguity, content[1]))
     if op is _constants.SUBPATTERN:
-        return _ways(content[3])
+        return _count_ambiguity(content[3])
     if op in (_constants.ASSERT, _constants.ASSERT_NOT):
-        return _ways(content[1])
+        return _count_ambiguity(content[1])
     if op in _REPEATS:
         least, most, tree = content
         if most > _LONGEST:
             raise _UnknownError
-        inner = _ways(tree)
+        inner = _count_ambiguity(tree)
         return int(most - least + 1) if inner == 1 else int(min((inner + 1) ** most, 10**9))
     raise _UnknownError
 

@@ -29,10 +29,10 @@ def translated(pattern: str) -> str:
     """
     tree = _parser.parse(pattern)
     names = {number: name for name, number in tree.state.groupdict.items()}
-    return _Writer(names).sequence(tree, tree.state.flags)
+    return _PatternWriter(names).sequence(tree, tree.state.flags)
 
 
-class _Writer:
+class _PatternWriter:
     def __init__(self, names: dict[int, str]) -> None:
         self._names = names
 

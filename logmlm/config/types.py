@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from logmlm.config.redaction import RULE_NAMES, Redactor, Rule
-from logmlm.config.regex import user_pattern
+from logmlm.config.regex import compile_user_pattern
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
@@ -231,7 +231,9 @@ class RedactionConfig(StrictModel):
     def redactor(self) -> Redactor:
         """Make the redactor that applies the rules."""
         own = (
-            Rule(rule.name, user_pattern(rule.pattern), rule.replacement or f"[{rule.name}]")
+            Rule(
+                rule.name, compile_user_pattern(rule.pattern), rule.replacement or f"[{rule.name}]"
+            )
             for rule in self.rules
         )
         return Redactor(self.disable, tuple(own))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 
 from logmlm.detection.windows import Windower
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.records import Checkpoint, LogLine, Window
 
 
 def hand_over(
-    old_reader: EventReader, old: Windower, reader: EventReader, windower: Windower
+    old_reader: EventParser, old: Windower, reader: EventParser, windower: Windower
 ) -> list[Window]:
     """Give every line that is in no scored window yet to the new reader and windower.
 
@@ -32,7 +32,7 @@ def hand_over(
         start = lines[0].start if is_midst else checkpoint.safe
         windower.resume(name, Checkpoint(start, start, checkpoint.watermark))
         windower.distrust(name, checkpoint.reached)
-        windows += windower.add(reader.add(lines))
+        windows += windower.add(reader.feed(lines))
     for lines in waiting.values():  # of partitions that had nothing but a line held back
-        windows += windower.add(reader.add(lines))
+        windows += windower.add(reader.feed(lines))
     return windows

@@ -13,7 +13,7 @@ from logmlm.daemon.model_swap import hand_over
 from logmlm.detection.surges import Judge
 from logmlm.detection.watermark import Outliers
 from logmlm.detection.windows import Windower
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.records import Alert, Checkpoint, Window, line_count
 from logmlm.sources.base import Handover, PartitionChanges, Source
 
@@ -49,7 +49,7 @@ class Pipeline:
     def __init__(  # noqa: PLR0913  two clocks: one that people read, one that nobody sets
         self,
         source: Source,
-        reader: EventReader,
+        reader: EventParser,
         windower: Windower,
         judge: Judge,
         alerting: Alerting,
@@ -117,7 +117,7 @@ class Pipeline:
         self._take(changes)
         now = self._clock()
         self._has_open |= bool(lines) or changes != PartitionChanges()
-        events = self._reader.add(lines)
+        events = self._reader.feed(lines)
         idle = self._idle() if self._has_open else {}
         events += self._reader.flush_due(idle)
         windows = self._windower.add(events) + self._windower.close_due(idle) + self._close_ended()
@@ -143,7 +143,7 @@ class Pipeline:
         """Go on with other receivers or rules; what waits for delivery is in the outbox."""
         self._alerting = alerting
 
-    def change_model(self, reader: EventReader, windower: Windower, judge: Judge) -> None:
+    def change_model(self, reader: EventParser, windower: Windower, judge: Judge) -> None:
         """Go on with another model, and no line lost: those in open windows are dealt with anew.
 
         The positions are committed so that a restart scores twice rather than not at all.
@@ -212,7 +212,7 @@ class Pipeline:
 
     def _close_ended(self) -> list[Window]:
         """Close the windows of partitions that ended, once nothing of them is held back."""
-        ended = [name for name in self._ending if not self._reader.holds(name)]
+        ended = [name for name in self._ending if not self._reader.has_pending(name)]
         self._ending.difference_update(ended)
         return [window for name in ended for window in self._windower.close_ended(name)]
 
@@ -232,7 +232,7 @@ class Pipeline:
         """
         passed = self._source.consumed_positions()
         for partition, position in passed.items():
-            if not self._reader.holds(partition):
+            if not self._reader.has_pending(partition):
                 self._windower.advance(partition, position)
         return bool(passed)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from logmlm.detection.calibration import Kind, kind_of
 from logmlm.detection.cascade import Ladder, Verdict
-from logmlm.detection.event_parsing import matching
+from logmlm.detection.event_parsing import event_parser_for
 from logmlm.detection.known_windows import Known
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.model_dir import load_calibration, load_parts
@@ -28,11 +28,11 @@ from logmlm.errors import ModelError
 from logmlm.mlm.pretrained import load_model
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END, NEVER_PREDICTED, UNK, Vocabulary
-from logmlm.parsing.batches import Parsing
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.batches import ParserSpec
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
-from logmlm.parsing.parallel import Crew
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.parallel import ParallelParser
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import Expectation, LogLine, Score, Window
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Detector:
     def __init__(
         self,
         manifest: Manifest,
-        templates: Templates,
+        templates: TemplateMiner,
         vocabulary: Vocabulary,
         ladder: Ladder,
         parts: Mapping[Kind, Ladder] = MappingProxyType({}),
@@ -91,7 +91,7 @@ class Detector:
         before = file_marks(directory)
         manifest = Manifest.read(directory)
         before = before or file_marks(directory)  # it was brought back just now
-        templates = Templates.read(directory / "templates.json")
+        templates = TemplateMiner.read(directory / "templates.json")
         calibration, screen = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
         scorer = Scorer(model)
@@ -116,9 +116,9 @@ class Detector:
         """The model itself."""
         return self._ladder.scorer.model
 
-    def reader(self, *, finished: bool = False) -> EventReader:
+    def reader(self, *, finished: bool = False) -> EventParser:
         """A reader for the line format that the model was trained on; it never learns."""
-        return matching(self.manifest, self.templates, finished=finished)
+        return event_parser_for(self.manifest, self.templates, finished=finished)
 
     def windower(self) -> Windower:
         """Windows as in training."""
@@ -144,9 +144,9 @@ class Detector:
         for log, seam in seams_of(logs, get_format(self.manifest.format)).items():
             windower.adjoin(log, seam.begins, seam.goes_on)
         key, masks = self.manifest.window.key, self.templates.masks
-        crew = Crew(Parsing(self.manifest.format, key, masks), workers)
+        crew = ParallelParser(ParserSpec(self.manifest.format, key, masks), workers)
         for batch, found in crew.read(lines):
-            yield from windower.add(reader.add_parsed(batch, found))
+            yield from windower.add(reader.feed_batch(batch, found))
             if batch.last:
                 yield from windower.close_all()
         reader.refuse_foreign()

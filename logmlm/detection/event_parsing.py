@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from logmlm.detection.manifest import Manifest
-from logmlm.parsing.event_parser import ByMask, EventReader
+from logmlm.parsing.event_parser import EventParser, MaskedTemplateLookup
 from logmlm.parsing.formats import get_format
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.template_miner import TemplateMiner
 
 
-def matching(manifest: Manifest, templates: Templates, *, finished: bool = False) -> EventReader:
+def event_parser_for(
+    manifest: Manifest, templates: TemplateMiner, *, finished: bool = False
+) -> EventParser:
     """A reader for the line format that a model was trained on; it never learns."""
-    return EventReader(
+    return EventParser(
         *(get_format(manifest.format), manifest.window.key, templates.match),
         manifest.format.multiline,
         finished=finished,
-        by_mask=ByMask(templates.match_masked, templates.masking),
+        by_mask=MaskedTemplateLookup(templates.match_masked, templates.masking),
     )

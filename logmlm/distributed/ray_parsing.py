@@ -18,10 +18,17 @@ from pathlib import Path
 from logmlm.distributed.ray_cluster import SHARD_BYTES, Row, numbers, translated
 from logmlm.distributed.shards import Shard, ShardLines, cut_anywhere
 from logmlm.errors import LogmlmError
-from logmlm.parsing.batches import Again, Batch, Packed, Packer, Parsing, unpacked
+from logmlm.parsing.batches import (
+    LineBatch,
+    Packer,
+    ParserSpec,
+    ReparseOnDemand,
+    WireColumns,
+    from_wire,
+)
 from logmlm.parsing.formats import get_format
-from logmlm.parsing.parsed import Found
-from logmlm.parsing.shape_parser import columns
+from logmlm.parsing.parsed import ParsedBatch
+from logmlm.parsing.shape_parser import to_columns
 from logmlm.records import BlankLines, LogLine
 from logmlm.sources.archive.reader import require_nonempty
 
@@ -33,7 +40,7 @@ class Work:
     """What is parsed, and how: logs which each machine finds at the same paths."""
 
     logs: tuple[str, ...]
-    parsing: Parsing
+    parsing: ParserSpec
     keep_going: bool = False
     shard_bytes: int = SHARD_BYTES
 
@@ -48,12 +55,12 @@ class _Part:
     kinds: dict[int, type[LogLine]]
     """What the lines at these places are, that are runs of empty ones."""
     received_at: float
-    packed: Packed
+    packed: WireColumns
     read: int
     discarded: Counter[str]
     overruns: int
 
-    def batch(self, log: str, before: int) -> Batch:
+    def batch(self, log: str, before: int) -> LineBatch:
         """The batch as part of a log, with so many lines before the shard."""
 
         def kind(place: int) -> type[LogLine]:
@@ -72,8 +79,8 @@ _Outcome = _Part | LogmlmError | str
 """What a row holds; a string is a warning of a damaged archive of which the beginning is used."""
 
 
-def parsed(work: Work, warn: WarnFunction) -> Iterator[tuple[Batch, Found]]:
-    """All lines with what was found in them, as `Crew.read` gives them; see `cluster.running`.
+def parsed(work: Work, warn: WarnFunction) -> Iterator[tuple[LineBatch, ParsedBatch]]:
+    """All lines with what was found in them, as `ParallelParser.read` gives them; see `cluster.running`.
 
     Raises:
         DataError: all logs are empty, or one is binary or damaged.
@@ -116,8 +123,8 @@ def _outcomes(shard: Shard, work: Work) -> Iterator[_Outcome]:
         yield lines.warning
 
 
-def _part(batch: Batch, pack: Packer) -> _Part:
-    texts, times = columns(batch.lines)
+def _part(batch: LineBatch, pack: Packer) -> _Part:
+    texts, times = to_columns(batch.lines)
     places = [(line.start, line.end, line.number) for line in batch.lines]
     packed = pack(texts, times)
     kinds = {
@@ -129,15 +136,15 @@ def _part(batch: Batch, pack: Packer) -> _Part:
 
 def _unpacked(
     rows: Iterable[Row], logs: Sequence[str], work: Work, warn: WarnFunction
-) -> Iterator[tuple[str, Batch, Found]]:
+) -> Iterator[tuple[str, LineBatch, ParsedBatch]]:
     """Each part as a batch, with what was found in its lines and the log that it is of."""
-    again, before = Again(get_format(work.parsing.format)), Counter[str]()
+    again, before = ReparseOnDemand(get_format(work.parsing.format)), Counter[str]()
     for number, group in groupby(rows, lambda row: row["shard"]):
         log, read = logs[number], 0
         for part in _parts(group, warn):
             batch = part.batch(log, before[log])
             read += part.read
-            yield log, batch, unpacked(part.packed, again)
+            yield log, batch, from_wire(part.packed, again)
         before[log] += read
 
 
@@ -152,7 +159,9 @@ def _parts(rows: Iterable[Row], warn: WarnFunction) -> Iterator[_Part]:
             yield outcome
 
 
-def _with_ends(parts: Iterable[tuple[str, Batch, Found]]) -> Iterator[tuple[Batch, Found]]:
+def _with_ends(
+    parts: Iterable[tuple[str, LineBatch, ParsedBatch]],
+) -> Iterator[tuple[LineBatch, ParsedBatch]]:
     """The batches, of which the last one of each log says so."""
     for part, following in pairwise(chain(parts, [None])):
         if part is not None:

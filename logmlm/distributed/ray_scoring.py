@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logmlm.detection.event_parsing import matching
+from logmlm.detection.event_parsing import event_parser_for
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.seams import seams_of
 from logmlm.detection.surges import Judge
@@ -34,9 +34,9 @@ from logmlm.distributed.shards import (
 )
 from logmlm.distributed.window_order import Turn
 from logmlm.errors import LogmlmError
-from logmlm.parsing.event_parser import EventReader, refuse_foreign, warn_of_misfits
+from logmlm.parsing.event_parser import EventParser, require_matching_format, warn_if_unmatched
 from logmlm.parsing.formats import get_format
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import Score, Window
 from logmlm.sources.archive.reader import require_nonempty
 
@@ -163,8 +163,8 @@ def _judge(summaries: Sequence[Summary], manifest: Manifest, warn: WarnFunction)
             warn(summary.warning)
     misfits = sum(each.misfits[0] for each in summaries)
     lines = sum(each.misfits[1] for each in summaries)
-    refuse_foreign(misfits, lines, manifest.format.name)
-    warn_of_misfits(misfits, lines, manifest.format.name)
+    require_matching_format(misfits, lines, manifest.format.name)
+    warn_if_unmatched(misfits, lines, manifest.format.name)
 
 
 def _summarise(shards: Sequence[Shard], manifest: Manifest, keep_going: bool, row: Row) -> Row:
@@ -181,8 +181,8 @@ def _scatter(
     model: Path, shards: Sequence[Shard], carries: Sequence[Carry], buckets: int, row: Row
 ) -> Iterator[Row]:
     manifest = Manifest.read(model)
-    templates = Templates.read(model / "templates.json")
-    read = partial(matching, manifest, templates, finished=True)
+    templates = TemplateMiner.read(model / "templates.json")
+    read = partial(event_parser_for, manifest, templates, finished=True)
     shard, carry = shards[row["id"]], carries[row["id"]]
     nothing = 0, Part(shard.path, shard.start, carry.final, (), carry.seam)
     parts = scattered(shard, carry, read, manifest.window, buckets)
@@ -207,7 +207,7 @@ def _batch(windows: list[tuple[Turn, Window]]) -> dict[str, Any]:
     return {"windows": np.array([pickle.dumps(windows)], dtype=object)}
 
 
-def _first_reader(manifest: Manifest) -> EventReader:
+def _first_reader(manifest: Manifest) -> EventParser:
     """A reader for the first pass, where nobody asks for templates."""
     key, multiline = manifest.window.key, manifest.format.multiline
-    return EventReader(get_format(manifest.format), key, lambda _: "", multiline, finished=True)
+    return EventParser(get_format(manifest.format), key, lambda _: "", multiline, finished=True)

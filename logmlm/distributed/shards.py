@@ -27,9 +27,9 @@ from logmlm.detection.window_policies import rule_of
 from logmlm.detection.windows import Windower
 from logmlm.distributed.window_order import Turn, Turns
 from logmlm.errors import DataError, StorageError
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import LineFormat
-from logmlm.parsing.formats.assembler import OfContainers
+from logmlm.parsing.formats.assembler import ContainerFormat
 from logmlm.parsing.formats.timestamps import DAY_S
 from logmlm.records import NO_ATTRIBUTES, BlankLines, Event, Fields, LogLine, Window, one_by_one
 from logmlm.sources.archive.reader import is_compressed, line_start_after, read_range
@@ -39,7 +39,7 @@ LOOK_BACK_BYTES = 2 << 20
 BATCH_LINES = 4_096
 PART_EVENTS = 100_000
 
-Read = Callable[[], EventReader]
+Read = Callable[[], EventParser]
 """Makes a reader of lines; of the first pass one that need not match templates."""
 Row = tuple[str, int, int, int, float, str, float, str, str, float]
 
@@ -183,7 +183,7 @@ def summarised(
             head.append(event)
         count, before = count + 1, latest
     start = _start(head, _after(shard, read), calm_until, tolerance) if head else None
-    size, misfits = (lines.size, lines.count, count), reader.misfits
+    size, misfits = (lines.size, lines.count, count), reader.unmatched
     return Summary(*size, before, misfits, lines.warning, start)
 
 
@@ -284,10 +284,10 @@ class ShardLines:
             self.warning = str(error)
 
 
-def _events(lines: Iterable[LogLine], reader: EventReader) -> Iterator[Event]:
+def _events(lines: Iterable[LogLine], reader: EventParser) -> Iterator[Event]:
     iterator = iter(lines)
     while batch := list(islice(iterator, BATCH_LINES)):
-        yield from reader.add(batch)
+        yield from reader.feed(batch)
     yield from reader.flush()
 
 
@@ -327,7 +327,7 @@ def _border(path: str, position: int, line_format: LineFormat) -> list[tuple[int
     There is none where the next `BORDER_LINES` lines have none. No line that was cut, of whatever
     stream, goes on behind it: those before `position` are looked at too.
     """
-    back = LOOK_BACK_BYTES if isinstance(line_format, OfContainers) else 0
+    back = LOOK_BACK_BYTES if isinstance(line_format, ContainerFormat) else 0
     begin = line_start_after(path, position - back) if position > back else 0
     is_start, cut, lines = False, dict[str | None, bool](), 0
     for line in one_by_one(read_range(path, begin)):

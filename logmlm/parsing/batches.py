@@ -13,24 +13,24 @@ from operator import attrgetter
 
 from logmlm.config.regex import overruns
 from logmlm.config.types import FormatConfig, MultilineConfig
-from logmlm.parsing.formats import RECORDS, Joiner, LineFormat, attribute, get_format
+from logmlm.parsing.formats import RECORDS, LineFormat, MultilineJoiner, attribute, get_format
 from logmlm.parsing.keys import KeyExtractor
-from logmlm.parsing.masking import Masks, Pair
-from logmlm.parsing.parsed import Found
-from logmlm.parsing.shape_parser import Parser, parser
+from logmlm.parsing.masking import LogMasker, MaskPair
+from logmlm.parsing.parsed import ParsedBatch
+from logmlm.parsing.shape_parser import LineParser, make_line_parser
 from logmlm.records import DeferredFields, Fields, LogLine, line_count, one_by_one
 
 BATCH_LINES, BATCH_CHARS = 4_096, 4 << 20
 PIECE_LINES = 64
 """So many lines, which may be long, are read before it is looked how long they are."""
 
-Packed = tuple[list[float | None], list[str], list[str | None], dict[int, Fields | None], int]
-"""Columns of `Found`: times, keys, and masked messages of all lines; and which lines, by their
-places, match no format, or go on in the next: these have all fields; and `overruns`."""
+WireColumns = tuple[list[float | None], list[str], list[str | None], dict[int, Fields | None], int]
+"""Columns of `ParsedBatch`: times, keys, and masked messages of all lines; and which lines, by
+their places, match no format, or go on in the next: these have all fields; and `overruns`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class LineBatch:
     """Lines of one partition in order; `last` says that the partition ends with them.
 
     They came from `read` lines, of which those of `discarded`, counted by reason, were left out of
@@ -44,48 +44,48 @@ class Batch:
     overruns: int = 0
 
 
-Packer = Callable[[Sequence[str], Sequence[float]], Packed]
+Packer = Callable[[Sequence[str], Sequence[float]], WireColumns]
 """Parses texts, each with the time when it was received."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parsing:
+class ParserSpec:
     """How lines are parsed, as plain data; the format's name is never `auto`."""
 
     format: FormatConfig
     key: str | None
-    masks: tuple[Pair, ...]
+    masks: tuple[MaskPair, ...]
 
-    def parser(self) -> Parser:
+    def parser(self) -> LineParser:
         """What parses lines so, many by their shapes, and counts overruns."""
         return _Counting(*self._parts())
 
     def packer(self) -> Packer:
         """A function that parses so, for another process."""
-        return _Packer(*self._parts()).pack
+        return _WorkerParser(*self._parts()).pack
 
-    def batched(self, lines: Iterable[LogLine]) -> Iterator[Batch]:
+    def batched(self, lines: Iterable[LogLine]) -> Iterator[LineBatch]:
         """Batches of lines, those of one message joined; runs of empty lines as they can be."""
         multiline = self.format.multiline
-        joiner = None if multiline is None else Joiner(multiline)
+        joiner = None if multiline is None else MultilineJoiner(multiline)
         if needs_single_blank(get_format(self.format), joiner):
             lines = one_by_one(lines)
-        return batched(lines, multiline)
+        return batch_lines(lines, multiline)
 
-    def _parts(self) -> tuple[LineFormat, KeyExtractor, Masks]:
-        return get_format(self.format), KeyExtractor(self.key), Masks(self.masks)
+    def _parts(self) -> tuple[LineFormat, KeyExtractor, LogMasker]:
+        return get_format(self.format), KeyExtractor(self.key), LogMasker(self.masks)
 
 
 class _Counting:
-    """A `Parser` that says on how many texts a pattern of the user's was given up."""
+    """A `LineParser` that says on how many texts a pattern of the user's was given up."""
 
-    def __init__(self, line_format: LineFormat, key_of: KeyExtractor, masks: Masks) -> None:
-        self._parse = parser(line_format, key_of, masks).parse
+    def __init__(self, line_format: LineFormat, key_of: KeyExtractor, masks: LogMasker) -> None:
+        self._parse = make_line_parser(line_format, key_of, masks).parse
         self._patterns = getattr(line_format, "pattern", None), key_of.pattern, *masks.patterns
         self._counted = 0
 
-    def parse(self, texts: Sequence[str], nows: Sequence[float]) -> Found:
-        """See `Parser`."""
+    def parse(self, texts: Sequence[str], nows: Sequence[float]) -> ParsedBatch:
+        """See `LineParser`."""
         found = self._parse(texts, nows)
         return replace(found, overruns=new) if (new := self.overruns()) else found
 
@@ -95,19 +95,19 @@ class _Counting:
         return self._counted - before
 
 
-class _Packer:
+class _WorkerParser:
     """Finds out all that can be of lines, and keeps of it what can be sent."""
 
-    def __init__(self, line_format: LineFormat, key_of: KeyExtractor, masks: Masks) -> None:
+    def __init__(self, line_format: LineFormat, key_of: KeyExtractor, masks: LogMasker) -> None:
         self._parser = _Counting(line_format, key_of, masks)
         self._key_of = key_of
         self._mask = masks.mask_message
 
-    def pack(self, texts: Sequence[str], nows: Sequence[float]) -> Packed:
+    def pack(self, texts: Sequence[str], nows: Sequence[float]) -> WireColumns:
         """See `Packer`."""
         found = self._parser.parse(texts, nows)
         odd: dict[int, Fields | None] = {}
-        for place, rest in enumerate(found.rests):
+        for place, rest in enumerate(found.deferred):
             if isinstance(rest, Fields) and not rest.partial and not _has_several(rest):
                 found.times[place], found.keys[place] = (
                     rest.timestamp,
@@ -128,7 +128,7 @@ def _has_several(fields: Fields) -> bool:
     return type(fields.attributes) is dict and RECORDS in fields.attributes
 
 
-class Again:
+class ReparseOnDemand:
     """Parses a line once more for what another process left out."""
 
     def __init__(self, line_format: LineFormat) -> None:
@@ -144,28 +144,28 @@ class Again:
         return self.fields(line).message
 
 
-def unpacked(packed: Packed, rest: Again) -> Found:
+def from_wire(packed: WireColumns, rest: ReparseOnDemand) -> ParsedBatch:
     """Give what `pack` found."""
     times, keys, masked, odd, given_up = packed
     rests: list[DeferredFields | Fields | None] = [rest] * len(times)
     for place, fields in odd.items():
         rests[place] = fields
-    return Found(times, keys, masked, rests, sorted(odd), given_up)
+    return ParsedBatch(times, keys, masked, rests, sorted(odd), given_up)
 
 
-def needs_single_blank(line_format: LineFormat, joiner: Joiner | None) -> bool:
+def needs_single_blank(line_format: LineFormat, joiner: MultilineJoiner | None) -> bool:
     """Whether an empty line may be an event or begin a message: then none is part of a run."""
     begins = joiner is not None and joiner.begins_blank
     return begins or line_format.parse("", 0.0) is not None
 
 
-def batched(lines: Iterable[LogLine], multiline: MultilineConfig | None) -> Iterator[Batch]:
+def batch_lines(lines: Iterable[LogLine], multiline: MultilineConfig | None) -> Iterator[LineBatch]:
     """Batches of `by_partition`, with the lines of messages joined."""
     batches = by_partition(lines)
-    return batches if multiline is None else _joined(batches, Joiner(multiline))
+    return batches if multiline is None else _joined(batches, MultilineJoiner(multiline))
 
 
-def _joined(batches: Iterable[Batch], joiner: Joiner) -> Iterator[Batch]:
+def _joined(batches: Iterable[LineBatch], joiner: MultilineJoiner) -> Iterator[LineBatch]:
     for batch in batches:
         before, given_up = joiner.discarded.copy(), overruns(*joiner.patterns)
         lines = joiner.add(batch.lines) + (joiner.flush() if batch.last else [])
@@ -177,18 +177,18 @@ def _joined(batches: Iterable[Batch], joiner: Joiner) -> Iterator[Batch]:
         )
 
 
-def by_partition(lines: Iterable[LogLine]) -> Iterator[Batch]:
+def by_partition(lines: Iterable[LogLine]) -> Iterator[LineBatch]:
     """Batches of `BATCH_LINES` lines or about `BATCH_CHARS` characters, each of one partition."""
     for _, group in groupby(lines, attrgetter("partition")):
         yield from _batches(group)
 
 
-def _batches(lines: Iterator[LogLine]) -> Iterator[Batch]:
+def _batches(lines: Iterator[LogLine]) -> Iterator[LineBatch]:
     following = next(lines, None)
     while following is not None:
         batch = _filled([following], lines)
         following = next(lines, None)
-        yield Batch(batch, following is None, line_count(batch))
+        yield LineBatch(batch, following is None, line_count(batch))
 
 
 def _filled(batch: list[LogLine], lines: Iterator[LogLine]) -> list[LogLine]:

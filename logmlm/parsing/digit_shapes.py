@@ -38,12 +38,12 @@ def has_digit(text: str) -> bool:
     return _DIGIT.search(text) is not None
 
 
-def shape_of(text: str) -> bytes:
+def digit_shape(text: str) -> bytes:
     """The text in UTF-8 (lone surrogates too), every digit a `0`."""
     return text.encode("utf-8", "surrogatepass").translate(ALIKE)
 
 
-class Sight:
+class DigitSensitivity:
     """What of a text's digits decides what a pattern matches in it, beyond the text's shape.
 
     A pattern whose sets of characters each hold all digits or none sees the shape alone. One that
@@ -59,39 +59,41 @@ class Sight:
         self._flags = regex.flags
         self._spans_words = False
         self._widened: re.Pattern[str] | None = None
-        self._tellers: list[_Teller] = []
-        self.is_of_shape = True
-        """Whether the shape alone decides what matches, so that `places` is always empty."""
+        self._digit_tests: list[_DigitTest] = []
+        self.ignores_digits = True
+        """Whether the shape alone decides what matches; then `sensitive_spans` is always empty."""
         try:
             wide = list(self._widen(tree))
-            if not self.is_of_shape:
+            if not self.ignores_digits:
                 heads: list[list[Node]] = []
                 for head in self._heads(tree, []):
                     if head not in heads:
                         heads.append(head)
-                self._tellers = [_Teller(head, regex.flags) for head in heads]
+                self._digit_tests = [_DigitTest(head, regex.flags) for head in heads]
                 self._widened = _compiled(wide, tree.state, regex.flags)
         except _OpaqueError:
-            self.is_of_shape = False
+            self.ignores_digits = False
 
-    def places(self, text: str) -> Iterator[tuple[int, int]]:
+    def sensitive_spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Spans of `text` (start, end) whose digits matter; the same for all texts of a shape."""
-        if self.is_of_shape:
+        if self.ignores_digits:
             return
         if self._widened is None:
             yield 0, len(text)
             return
         for found in self._widened.finditer(text):
             if self._spans_words:
-                yield from self._told_apart(text, 0, len(text))
+                yield from self._sensitive_digits(text, 0, len(text))
                 return
             end = text.find(" ", found.end())
             start = text.rfind(" ", 0, found.start()) + 1
-            yield from self._told_apart(text, start, len(text) if end < 0 else end)
+            yield from self._sensitive_digits(text, start, len(text) if end < 0 else end)
 
-    def _told_apart(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    def _sensitive_digits(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The digits in a span of the text that the pattern may tell from others."""
-        yield from sorted({at for each in self._tellers for at in each.places(text, start, end)})
+        yield from sorted(
+            {at for each in self._digit_tests for at in each.sensitive_spans(text, start, end)}
+        )
 
     def _heads(self, nodes: Iterable[Node], before: list[Node]) -> Iterator[list[Node]]:
         """What matches before each set that tells digits apart, widened."""
@@ -137,7 +139,7 @@ class Sight:
         self._spans_words = self._spans_words or matches(" ") is not None
         if sum(matches(digit) is not None for digit in DIGITS) in (0, len(DIGITS)):
             return node
-        self.is_of_shape = False
+        self.ignores_digits = False
         if op is _constants.LITERAL:
             return _constants.IN, [_ANY_DIGIT]
         if op is _constants.IN and content[0][0] is not _constants.NEGATE:
@@ -161,14 +163,14 @@ class Sight:
         return content
 
     def _keep(self, tree: Any) -> None:
-        was_of_shape, self.is_of_shape = self.is_of_shape, True
+        was_of_shape, self.ignores_digits = self.ignores_digits, True
         list(self._widen(tree))
-        if not self.is_of_shape:
+        if not self.ignores_digits:
             raise _OpaqueError
-        self.is_of_shape = was_of_shape
+        self.ignores_digits = was_of_shape
 
 
-class _Teller:
+class _DigitTest:
     """Where something that tells digits apart may look at one, by what must match before it."""
 
     def __init__(self, before: list[Node], flags: int) -> None:
@@ -181,7 +183,7 @@ class _Teller:
             _compiled([(_constants.ASSERT, (1, ahead))], state, flags) if least == most else None
         )
 
-    def places(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    def sensitive_spans(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Spans of digits between start and end; all is one where the place is not certain."""
         if self._regex is None:
             yield start, end

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from logmlm.parsing.formats import LineFormat, PatternFormat
-from logmlm.parsing.parsed import Found
+from logmlm.parsing.parsed import ParsedBatch
 from logmlm.records import Fields, LogLine, line_count
 
 SUSPICIOUS_SHARE = 0.1
@@ -28,7 +28,7 @@ class InputCheck:
         self._decoded = self._undecodable = 0
         self._timeless_line = self._undecodable_line = ""
 
-    def add(self, lines: Sequence[LogLine], found: Found) -> None:
+    def add(self, lines: Sequence[LogLine], found: ParsedBatch) -> None:
         """Count lines, with what the format found in them."""
         if self._decoded < DECODED_LINES:
             self._search(lines[: DECODED_LINES - self._decoded])
@@ -36,11 +36,11 @@ class InputCheck:
             return
         self._events += len(lines)
         if None in found.times:
-            for line, time, rest in zip(lines, found.times, found.rests, strict=False):
+            for line, time, rest in zip(lines, found.times, found.deferred, strict=False):
                 if time is None:
                     self._count(line, rest)
 
-    def doubts(self) -> list[str]:
+    def find_warnings(self) -> list[str]:
         """Return a sentence for each sign that more than `SUSPICIOUS_SHARE` of the lines show."""
         found = []
         if self._timeless > SUSPICIOUS_SHARE * self._events:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from logmlm.config.regex import user_pattern
-from logmlm.parsing.digit_shapes import Sight
+from logmlm.config.regex import compile_user_pattern
+from logmlm.parsing.digit_shapes import DigitSensitivity
 from logmlm.parsing.formats import ALIASES, EMPTY
 from logmlm.records import Fields
 
@@ -22,7 +22,7 @@ class KeyExtractor:
     def __init__(self, key: str | None) -> None:
         self.is_name = key is not None and all(part.isidentifier() for part in key.split("."))
         self._name = key if self.is_name else None
-        self.pattern = None if key is None or self.is_name else user_pattern(key)
+        self.pattern = None if key is None or self.is_name else compile_user_pattern(key)
         self._group = 0 if self.pattern is None else min(self.pattern.groups, 1)
 
     def __call__(self, fields: Fields, attribute: Callable[[Fields, str], str | None]) -> str:
@@ -32,17 +32,17 @@ class KeyExtractor:
         match = self.pattern.search(fields.message) if self.pattern is not None else None
         return (match[self._group] or "") if match is not None else ""
 
-    def is_of_shape(self, groups: Mapping[str, str]) -> bool:
+    def ignores_digits(self, groups: Mapping[str, str]) -> bool:
         """Whether the key is at the same place in all lines of one shape.
 
         `groups` are the attributes that are groups of the line format's pattern as they stand.
         """
         if self._name is not None:
             return ALIASES.get(self._name, self._name) in groups
-        return self.pattern is None or Sight(self.pattern).is_of_shape
+        return self.pattern is None or DigitSensitivity(self.pattern).ignores_digits
 
-    def place(self, match: re.Match[str], groups: Mapping[str, str], message: slice) -> slice:
-        """Where the key is in the line that the line format's pattern matched, if `is_of_shape`.
+    def key_span(self, match: re.Match[str], groups: Mapping[str, str], message: slice) -> slice:
+        """Where the key is in the line that the line format's pattern matched, if `ignores_digits`.
 
         `message` is where in it the message is.
         """

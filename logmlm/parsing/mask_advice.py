@@ -18,9 +18,9 @@ _PAIRS_OF: Final = 1_000
 _Families = dict[tuple[str, ...], list[str]]
 
 
-def advice(texts: Sequence[str]) -> str:
+def suggest_mask(texts: Sequence[str]) -> str:
     """Name in a sentence the worst of these template texts and a mask that would help."""
-    family, words = _largest(_families(texts))
+    family, words = _largest(_group_by_hole(texts))
     if len(words) < _FAMILY:
         family, words = _largest(_families_of_pairs(texts[-_PAIRS_OF:]))
     if len(words) < _FAMILY:
@@ -43,7 +43,7 @@ def _largest(families: _Families) -> tuple[tuple[str, ...], list[str]]:
     return max(families.items(), key=lambda item: len(item[1]), default=((), []))
 
 
-def _families(texts: Sequence[str]) -> _Families:
+def _group_by_hole(texts: Sequence[str]) -> _Families:
     """Map each text with one word left out to the words that stand there."""
     families: _Families = defaultdict(list)
     for text in texts:
@@ -54,7 +54,7 @@ def _families(texts: Sequence[str]) -> _Families:
 
 
 def _families_of_pairs(texts: Sequence[str]) -> _Families:
-    """As `_families`, with two words left out, of texts in which more are left."""
+    """As `_group_by_hole`, with two words left out, of texts in which more are left."""
     families: _Families = defaultdict(list)
     for words in map(str.split, texts):
         places = range(len(words) if len(words) in _LENGTHS_OF_PAIRS else 0)

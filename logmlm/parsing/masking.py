@@ -12,11 +12,11 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import Final
 
-from logmlm.config.regex import user_pattern
+from logmlm.config.regex import compile_user_pattern
 from logmlm.errors import ConfigError
-from logmlm.parsing.digit_shapes import Sight, shape_of
+from logmlm.parsing.digit_shapes import DigitSensitivity, digit_shape
 
-Pair = tuple[str, str]
+MaskPair = tuple[str, str]
 """A mask's name and its pattern."""
 
 MOST_KNOWN: Final = 16_384
@@ -83,7 +83,7 @@ _OWN: Final = frozenset(BUILT_IN.values())
 """Patterns that are known to take linear time."""
 
 
-def choose(names: Sequence[str] | None, extra: Sequence[Pair]) -> tuple[Pair, ...]:
+def select_masks(names: Sequence[str] | None, extra: Sequence[MaskPair]) -> tuple[MaskPair, ...]:
     """Return the masks to apply, in order: `extra` first, then the built-in `names` (None: all).
 
     Raises:
@@ -100,8 +100,8 @@ def choose(names: Sequence[str] | None, extra: Sequence[Pair]) -> tuple[Pair, ..
     return (*extra, *((name, BUILT_IN[name]) for name in chosen))
 
 
-class Masks:
-    """Masks applied one after the other, each to what those before it left.
+class LogMasker:
+    """Applies masks one after the other, each to the result of those before it.
 
     What a pattern matches becomes `<NAME>`. A pattern with a group named `keep` does the
     opposite: what that group matches is kept from every mask.
@@ -116,52 +116,52 @@ class Masks:
 
     """
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
+    def __init__(self, pairs: Sequence[MaskPair]) -> None:
         masks = [_Mask(name, _compile(name, pattern)) for name, pattern in pairs]
         self.pairs = tuple(pairs)
         self.patterns = tuple(mask.regex for mask in masks)
         self._keeps = [mask for mask in masks if "keep" in mask.regex.groupindex]
         self._masks = [mask for mask in masks if "keep" not in mask.regex.groupindex]
-        self._known: dict[bytes, str | Variants] = {}
+        self._known: dict[bytes, str | MaskedByDigits] = {}
         self._count = 0
 
     def mask(self, text: str) -> str:
         """Return `text` with what varies in it replaced; always the same for the same text."""
         if len(text) > LONGEST_KNOWN:
-            return self._apply(_Half(text), set())
-        shape = shape_of(text)
+            return self._apply(_MaskedText(text), set())
+        shape = digit_shape(text)
         known = self._known.get(shape)
         if isinstance(known, str):
             return known
         if known is None:
-            return self._meet(text, shape)
+            return self._mask_new_shape(text, shape)
         masked = known.of(text)
-        return self._trace(text, known) if masked is None else masked
+        return self._mask_with_origins(text, known) if masked is None else masked
 
     def mask_message(self, message: str) -> str:
         """Return the first line of a message, masked: what templates are learned from."""
         return self.mask(message.strip().partition("\n")[0])
 
-    def of_shape(self, message: str) -> str | Variants | None:
+    def for_shape(self, message: str) -> str | MaskedByDigits | None:
         """What `mask_message` makes of all messages of this one's shape, one line each.
 
         Where that hangs on their digits, what is known of it. None where nothing is.
         """
         self.mask_message(message)
-        return self._known.get(shape_of(message.strip()))
+        return self._known.get(digit_shape(message.strip()))
 
-    def _meet(self, text: str, shape: bytes) -> str:
+    def _mask_new_shape(self, text: str, shape: bytes) -> str:
         """Mask a text of a new shape; where digits decide, on which is found out if it recurs."""
         places: set[int] = set()
-        masked = self._apply(_Half(text), places)
+        masked = self._apply(_MaskedText(text), places)
         self._make_room()
-        self._known[shape] = Variants() if places else masked
+        self._known[shape] = MaskedByDigits() if places else masked
         return masked
 
-    def _trace(self, text: str, known: Variants) -> str:
+    def _mask_with_origins(self, text: str, known: MaskedByDigits) -> str:
         """Mask a text of a shape that was met before, with the digits that decide about it."""
         places: set[int] = set()
-        masked = self._apply(_Half(text, list(range(len(text)))), places)
+        masked = self._apply(_MaskedText(text, list(range(len(text)))), places)
         self._make_room()
         known.keep(text, masked, places)
         return masked
@@ -172,17 +172,19 @@ class Masks:
             self._count = 0
         self._count += 1
 
-    def _apply(self, half: _Half, places: set[int]) -> str:
+    def _apply(self, half: _MaskedText, places: set[int]) -> str:
         """Mask a text, and add to `places` where in it are the digits that the result hangs on."""
         parts = list(self._parts(half, self._keeps, places))
         for part in parts:
             places.update(part.digits(0, len(part.text)))
         return "".join(part.text for part in parts)
 
-    def _parts(self, half: _Half, keeps: list[_Mask], places: set[int]) -> Iterator[_Half]:
+    def _parts(
+        self, half: _MaskedText, keeps: list[_Mask], places: set[int]
+    ) -> Iterator[_MaskedText]:
         if not keeps:
             for mask in self._masks:
-                if not mask.sight.is_of_shape:
+                if not mask.sensitivity.ignores_digits:
                     half.note(mask, places)
                 half = half.replaced(mask)
             yield half
@@ -200,14 +202,14 @@ class _Mask:
     def __init__(self, name: str, regex: re.Pattern[str]) -> None:
         self.text = f"<{name}>"
         self.regex = regex
-        self.sight = Sight(regex)
+        self.sensitivity = DigitSensitivity(regex)
 
 
-class Variants:
+class MaskedByDigits:
     """Results for one shape, by the digits in the places that matter; none at first."""
 
     def __init__(self) -> None:
-        self.places: frozenset[int] = frozenset()
+        self.sensitive_spans: frozenset[int] = frozenset()
         self.results: dict[object, str] = {}
         self.digits_of: Callable[[str], object] = len
 
@@ -217,14 +219,14 @@ class Variants:
 
     def keep(self, text: str, masked: str, places: set[int]) -> None:
         """Keep a result; places that did not matter before make the others worthless."""
-        if not places <= self.places:
-            self.places |= places
-            self.digits_of = itemgetter(*sorted(self.places))
+        if not places <= self.sensitive_spans:
+            self.sensitive_spans |= places
+            self.digits_of = itemgetter(*sorted(self.sensitive_spans))
             self.results = {}
         self.results[self.digits_of(text)] = masked
 
 
-class _Half:
+class _MaskedText:
     """A text half-way through the masks.
 
     `origin` says of each character where it stood, `_NOWHERE` in a mask's name; None where nobody
@@ -237,8 +239,8 @@ class _Half:
         self.text = text
         self.origin = origin
 
-    def cut(self, start: int, end: int) -> _Half:
-        return _Half(self.text[start:end], self.origin and self.origin[start:end])
+    def cut(self, start: int, end: int) -> _MaskedText:
+        return _MaskedText(self.text[start:end], self.origin and self.origin[start:end])
 
     def digits(self, start: int, end: int) -> Iterator[int]:
         """Where the digits of a span stood at first."""
@@ -249,12 +251,12 @@ class _Half:
                 yield place
 
     def note(self, mask: _Mask, places: set[int]) -> None:
-        for span in mask.sight.places(self.text):
+        for span in mask.sensitivity.sensitive_spans(self.text):
             places.update(self.digits(*span))
 
-    def replaced(self, mask: _Mask) -> _Half:
+    def replaced(self, mask: _Mask) -> _MaskedText:
         if self.origin is None:
-            return _Half(mask.regex.sub(mask.text, self.text))
+            return _MaskedText(mask.regex.sub(mask.text, self.text))
         texts: list[str] = []
         origin: list[int] = []
         end = 0
@@ -265,12 +267,12 @@ class _Half:
             end = found.end()
         if not texts:
             return self
-        return _Half("".join((*texts, self.text[end:])), origin + self.origin[end:])
+        return _MaskedText("".join((*texts, self.text[end:])), origin + self.origin[end:])
 
 
 def _compile(name: str, pattern: str) -> re.Pattern[str]:
     try:
-        regex = re.compile(pattern) if pattern in _OWN else user_pattern(pattern)
+        regex = re.compile(pattern) if pattern in _OWN else compile_user_pattern(pattern)
     except re.error as error:
         raise ConfigError(f"mask {name}: '{pattern}' is no regular expression: {error}") from error
     if regex.fullmatch(""):

@@ -14,10 +14,10 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from logmlm.errors import LogmlmError
-from logmlm.parsing.batches import Again, Batch, Packed, Parsing, unpacked
+from logmlm.parsing.batches import LineBatch, ParserSpec, ReparseOnDemand, WireColumns, from_wire
 from logmlm.parsing.formats import get_format
-from logmlm.parsing.parsed import Found
-from logmlm.parsing.shape_parser import columns
+from logmlm.parsing.parsed import ParsedBatch
+from logmlm.parsing.shape_parser import to_columns
 from logmlm.records import LogLine
 from logmlm.system.processes import available_cpus, interrupts_ignored
 
@@ -28,30 +28,30 @@ _END_S = 5.0
 """How long a process may take over its last batch."""
 
 
-class Crew:
-    """Parses batches of lines, with `workers` processes (by default one a CPU but this one's).
+class ParallelParser:
+    """Parse batches of lines with `workers` processes (default: one per CPU but this one's).
 
     The first `small` lines, and all of them without workers, are parsed in this process.
     """
 
     def __init__(
-        self, parsing: Parsing, workers: int | None = None, small: int = SMALL_LINES
+        self, parsing: ParserSpec, workers: int | None = None, small: int = SMALL_LINES
     ) -> None:
         self._parsing = parsing
         self._workers = available_cpus() - 1 if workers is None else workers
         self._small = small
-        self._again = Again(get_format(parsing.format))
+        self._again = ReparseOnDemand(get_format(parsing.format))
         self._parse = parsing.parser().parse
 
-    def read(self, lines: Iterable[LogLine]) -> Iterator[tuple[Batch, Found]]:
+    def read(self, lines: Iterable[LogLine]) -> Iterator[tuple[LineBatch, ParsedBatch]]:
         """All lines, those of one message joined, in batches as `parse` gives them."""
         return self.parse(self._parsing.batched(lines))
 
-    def parse(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Found]]:
+    def parse(self, batches: Iterable[LineBatch]) -> Iterator[tuple[LineBatch, ParsedBatch]]:
         """Each batch with the fields of its lines (None: it does not match), in the order given.
 
-        Fields that came from a process, or by a line's shape, are `Parsed`. An error that `batches`
-        raises comes after all batches before it.
+        Fields that came from a process, or by a line's shape, are `ParsedLine`. An error that
+        `batches` raises comes after all batches before it.
 
         Raises:
             LogmlmError: a process died.
@@ -62,17 +62,17 @@ class Crew:
             batch = next(rest, None)
             if batch is None:
                 return
-            yield batch, self._parse(*columns(batch.lines))
+            yield batch, self._parse(*to_columns(batch.lines))
             lines += len(batch.lines)
         yield from self._shared(rest)
 
-    def _shared(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Found]]:
+    def _shared(self, batches: Iterator[LineBatch]) -> Iterator[tuple[LineBatch, ParsedBatch]]:
         errors: list[LogmlmError] = []
-        waiting: deque[tuple[Batch, _Worker]] = deque()
+        waiting: deque[tuple[LineBatch, _ParserProcess]] = deque()
         with ExitStack() as started:
-            for batch in _until_error(batches, errors):
+            for batch in _stop_at_error(batches, errors):
                 if len(waiting) < self._workers:
-                    worker = started.enter_context(_Worker(self._parsing))
+                    worker = started.enter_context(_ParserProcess(self._parsing))
                     worker.send(batch)
                     waiting.append((batch, worker))
                     continue
@@ -80,29 +80,29 @@ class Crew:
                 packed = worker.receive()
                 worker.send(batch)  # it goes on before this process looks at its result
                 waiting.append((batch, worker))
-                yield done, unpacked(packed, self._again)
+                yield done, from_wire(packed, self._again)
             for done, worker in waiting:
-                yield done, unpacked(worker.receive(), self._again)
+                yield done, from_wire(worker.receive(), self._again)
         if errors:
             raise errors[0]
 
 
-def _until_error(batches: Iterator[Batch], errors: list[LogmlmError]) -> Iterator[Batch]:
+def _stop_at_error(batches: Iterator[LineBatch], errors: list[LogmlmError]) -> Iterator[LineBatch]:
     try:
         yield from batches
     except LogmlmError as error:
         errors.append(error)
 
 
-class _Worker:
+class _ParserProcess:
     """One process, which is sent a batch and answers before it is sent the next one."""
 
-    def __init__(self, parsing: Parsing) -> None:
+    def __init__(self, parsing: ParserSpec) -> None:
         context = get_context("spawn")
         self._connection, self._theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(parsing, self._theirs), daemon=True)
 
-    def __enter__(self) -> _Worker:
+    def __enter__(self) -> _ParserProcess:
         with interrupts_ignored():
             self._process.start()
         self._theirs.close()
@@ -114,13 +114,13 @@ class _Worker:
         self._process.kill()
         self._process.join()
 
-    def send(self, batch: Batch) -> None:
+    def send(self, batch: LineBatch) -> None:
         with suppress(BrokenPipeError):  # `receive` says so
-            self._connection.send(columns(batch.lines))
+            self._connection.send(to_columns(batch.lines))
 
-    def receive(self) -> Packed:
+    def receive(self) -> WireColumns:
         try:
-            found: Packed = self._connection.recv()
+            found: WireColumns = self._connection.recv()
         except (EOFError, OSError) as error:
             self._process.join()
             raise LogmlmError(
@@ -130,7 +130,7 @@ class _Worker:
         return found
 
 
-def _work(parsing: Parsing, connection: Connection) -> None:
+def _work(parsing: ParserSpec, connection: Connection) -> None:
     """In the process: parse what comes, until nobody sends any more."""
     pack = parsing.packer()
     with suppress(EOFError, ConnectionError):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from logmlm.records import DeferredFields, Fields, LogLine
 
 
-class Parsed(NamedTuple):
+class ParsedLine(NamedTuple):
     """What of a line is asked for at once; `rest` finds the other fields when an alert asks.
 
     `key` is what windows group by; `masked` is what masks made of the message, None where that was
@@ -32,41 +32,43 @@ class Parsed(NamedTuple):
         return False
 
 
-LineFields = Fields | Parsed
+LineFields = Fields | ParsedLine
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ParsedBatch:
     """What was found in each of N lines, column by column, each of N.
 
-    `rests` finds the rest, as in `Parsed`. The lines whose places are `odd`, in order, have all
-    their fields there, or None if they do not match the format; the other columns say nothing of
-    them.
+    `deferred` finds the rest, as in `ParsedLine`. The lines whose places are `irregular`, in order,
+    have all their fields there, or None if they do not match the format; the other columns say
+    nothing of them.
     """
 
     times: list[float | None]
     keys: list[str]
     masked: list[str | None]
-    rests: list[DeferredFields | Fields | None]
-    odd: list[int]
+    deferred: list[DeferredFields | Fields | None]
+    irregular: list[int]
     overruns: int = 0
     """How often a pattern of the user's was given up on these lines."""
 
-    def part(self, start: int, end: int) -> Found:
+    def part(self, start: int, end: int) -> ParsedBatch:
         """What was found in lines of which none is odd."""
         part = slice(start, end)
-        return Found(self.times[part], self.keys[part], self.masked[part], self.rests[part], [])
+        return ParsedBatch(
+            self.times[part], self.keys[part], self.masked[part], self.deferred[part], []
+        )
 
     def at(self, place: int, line: LogLine) -> LineFields | None:
         """What was found in one line."""
-        rest = self.rests[place]
+        rest = self.deferred[place]
         if rest is None or isinstance(rest, Fields):
             return rest
-        return Parsed(line, self.times[place], self.keys[place], self.masked[place], rest)
+        return ParsedLine(line, self.times[place], self.keys[place], self.masked[place], rest)
 
 
-def unparsed(fields: list[Fields | None]) -> Found:
+def batch_of_fields(fields: list[Fields | None]) -> ParsedBatch:
     """What was found, and nothing waits."""
     lines = len(fields)
     nothing = [None] * lines
-    return Found([*nothing], [""] * lines, [*nothing], [*fields], list(range(lines)))
+    return ParsedBatch([*nothing], [""] * lines, [*nothing], [*fields], list(range(lines)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from logmlm.config.regex import LIMIT_S
-from logmlm.config.regex_analysis import is_linear
+from logmlm.config.regex import CPU_LIMIT_S
+from logmlm.config.regex_analysis import is_linear_time
 from logmlm.config.types import RedactionConfig, TrainingConfig
 from logmlm.parsing.keys import KeyExtractor
 
@@ -39,8 +39,8 @@ def _notes(
 ) -> list[str]:
     return [
         f"note: '{name}': the pattern '{pattern}' may take long on some lines; a match is given up"
-        f" after {LIMIT_S:g} s and {then}. Avoid repetitions that can begin anywhere, or"
+        f" after {CPU_LIMIT_S:g} s and {then}. Avoid repetitions that can begin anywhere, or"
         " that stand inside each other"
         for name, pattern in patterns.items()
-        if not is_linear(pattern, is_anchored=is_anchored)
+        if not is_linear_time(pattern, is_anchored=is_anchored)
     ]

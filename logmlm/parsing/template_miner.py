@@ -19,10 +19,10 @@ from logmlm.config.redaction import Redactor
 from logmlm.config.regex import overruns
 from logmlm.config.types import TemplateConfig
 from logmlm.errors import ConfigError, ModelError
-from logmlm.parsing.mask_advice import advice
-from logmlm.parsing.masking import LONGEST_KNOWN, MOST_KNOWN, Masks, Pair, choose
+from logmlm.parsing.mask_advice import suggest_mask
+from logmlm.parsing.masking import LONGEST_KNOWN, MOST_KNOWN, LogMasker, MaskPair, select_masks
 from logmlm.parsing.template_state import VERSION, TemplateEntry, check_state, digest_of, read_state
-from logmlm.parsing.template_tree import WILDCARD, Matcher
+from logmlm.parsing.template_tree import WILDCARD, TemplateTree
 from logmlm.records import UNKNOWN_TEMPLATE
 from logmlm.system.atomic_files import write_json
 
@@ -51,7 +51,7 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
-class _Origin:
+class _TemplateSeed:
     """What a template was when it was made; its place in Drain's tree follows from `tokens`."""
 
     id: str
@@ -59,7 +59,7 @@ class _Origin:
     example: str
 
 
-class Templates:
+class TemplateMiner:
     """The templates learned so far, in order of creation.
 
     A line that was learned always matches again, and learning it again changes nothing but
@@ -75,7 +75,7 @@ class Templates:
     def __init__(
         self,
         config: TemplateConfig,
-        masks: Masks | None = None,
+        masks: LogMasker | None = None,
         redactor: Redactor | None = None,
     ) -> None:
         """Begin without templates; `redactor` None applies the built-in rules."""
@@ -85,12 +85,12 @@ class Templates:
         """Lines given to `learn`, the refused ones among them."""
         self.refused = 0
         """Lines that found no template because there were `max_templates`."""
-        self.masking = masks if masks is not None else Masks(choose(config.masks, extra))
+        self.masking = masks if masks is not None else LogMasker(select_masks(config.masks, extra))
         """What messages go through."""
         self._redactor = redactor if redactor is not None else Redactor()
         self._drain = Drain(config.depth, config.similarity, config.max_children)
-        self._matcher = Matcher()
-        self._origins: list[_Origin] = []
+        self._tree = TemplateTree()
+        self._seeds: list[_TemplateSeed] = []
         self._numbers: dict[str, int] = {}
         self._ids = [UNKNOWN_TEMPLATE]  # by the templates' numbers, which begin with 1
         self._known: dict[str, int] = {}
@@ -134,17 +134,17 @@ class Templates:
         return self._template(self._numbers[template_id]) if template_id in self._numbers else None
 
     def __len__(self) -> int:
-        return len(self._origins)
+        return len(self._seeds)
 
     def __iter__(self) -> Iterator[Template]:
         return (self._template(number) for number in range(1, len(self) + 1))
 
-    def problems(self) -> list[str]:
+    def diagnose(self) -> list[str]:
         """Say in sentences why the lines do not template well, and what would help; often []."""
         symptoms = list(self._symptoms())
         if not symptoms:
             return []
-        return [*symptoms, advice([template.text for template in self])]
+        return [*symptoms, suggest_mask([template.text for template in self])]
 
     @property
     def overruns(self) -> int:
@@ -153,7 +153,7 @@ class Templates:
         return overruns(*self.masking.patterns, *rules)
 
     @property
-    def masks(self) -> tuple[Pair, ...]:
+    def masks(self) -> tuple[MaskPair, ...]:
         """The masks that every message goes through: name and pattern, in their order."""
         return self.masking.pairs
 
@@ -178,13 +178,13 @@ class Templates:
                     "count": template.count,
                     "example": origin.example,
                 }
-                for origin, template in zip(self._origins, self, strict=True)
+                for origin, template in zip(self._seeds, self, strict=True)
             ],
         }
         return {**state, "digest": digest_of(state)}
 
     @classmethod
-    def load(cls, state: object, where: str = "templates") -> Templates:
+    def load(cls, state: object, where: str = "templates") -> TemplateMiner:
         """Return the templates that `dump` wrote, with the masks they were learned with.
 
         Raises:
@@ -193,7 +193,7 @@ class Templates:
         """
         checked = check_state(state, where)
         try:
-            masks = Masks([(mask.name, mask.pattern) for mask in checked.masks])
+            masks = LogMasker([(mask.name, mask.pattern) for mask in checked.masks])
         except ConfigError as error:
             raise ModelError(f"{where}: {error}; train the model again") from error
         templates = cls(checked.config, masks)
@@ -212,7 +212,7 @@ class Templates:
         write_json(path, self.dump())
 
     @classmethod
-    def read(cls, path: Path) -> Templates:
+    def read(cls, path: Path) -> TemplateMiner:
         """Return the templates that `save` wrote.
 
         Raises:
@@ -227,7 +227,7 @@ class Templates:
         known = self._known.get(masked)
         if known is not None:
             return known
-        number = self._matcher.find(_tokens(masked)) or 0
+        number = self._tree.find(_tokens(masked)) or 0
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
         if len(masked) <= LONGEST_KNOWN:
@@ -241,13 +241,13 @@ class Templates:
         drain = self._drain
         similar = drain.tree_search(drain.root_node, tokens, drain.sim_th, include_params=False)
         if similar is not None:
-            self._matcher.remove(similar.log_template_tokens, similar.cluster_id)
+            self._tree.remove(similar.log_template_tokens, similar.cluster_id)
         elif len(self) >= self.config.max_templates:
             return 0
         cluster, _ = drain.add_log_message(" ".join(tokens))
         if similar is None:
             self._register(tuple(tokens), self._example(tokens, example))
-        self._matcher.add(cluster.log_template_tokens, cluster.cluster_id)
+        self._tree.add(cluster.log_template_tokens, cluster.cluster_id)
         return int(cluster.cluster_id)
 
     def _without_secrets(self, tokens: list[str], message: str) -> list[str]:
@@ -267,29 +267,29 @@ class Templates:
             return " ".join(tokens)[:_EXAMPLE_LENGTH]
         return _clean(self._redactor(message).strip()[:_EXAMPLE_LENGTH])
 
-    def _register(self, tokens: tuple[str, ...], example: str) -> _Origin:
-        origin = _Origin(template_id(tokens, self._numbers), tokens, example)
-        self._origins.append(origin)
+    def _register(self, tokens: tuple[str, ...], example: str) -> _TemplateSeed:
+        origin = _TemplateSeed(template_id(tokens, self._numbers), tokens, example)
+        self._seeds.append(origin)
         self._ids.append(origin.id)
-        self._numbers[origin.id] = len(self._origins)
+        self._numbers[origin.id] = len(self._seeds)
         return origin
 
     def _restore(self, entry: TemplateEntry, where: str) -> None:
-        birth, text = tuple(entry.birth.split()), tuple(entry.text.split())
-        origin = self._register(birth, entry.example)
-        if origin.id != entry.id or not _covers(text, birth):
+        first_tokens, text = tuple(entry.birth.split()), tuple(entry.text.split())
+        origin = self._register(first_tokens, entry.example)
+        if origin.id != entry.id or not _covers(text, first_tokens):
             raise ModelError(f"{where}: template '{entry.id}' is damaged; train the model again")
         number = self._numbers[origin.id]
-        cluster = LogCluster(birth, number)
+        cluster = LogCluster(first_tokens, number)
         self._drain.id_to_cluster[number] = cluster
         self._drain.clusters_counter = number
         self._drain.add_seq_to_prefix_tree(self._drain.root_node, cluster)
         cluster.log_template_tokens, cluster.size = text, entry.count
-        self._matcher.add(text, number)
+        self._tree.add(text, number)
         self._known.clear()
 
     def _template(self, number: int) -> Template:
-        origin, cluster = self._origins[number - 1], self._drain.id_to_cluster[number]
+        origin, cluster = self._seeds[number - 1], self._drain.id_to_cluster[number]
         text = " ".join(cluster.log_template_tokens)
         return Template(origin.id, text, cluster.size, origin.example)
 
@@ -336,6 +336,6 @@ def _clean(text: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def _covers(text: Sequence[str], birth: Sequence[str]) -> bool:
-    pairs = zip(text, birth, strict=False)
-    return len(text) == len(birth) and all(word in (WILDCARD, born) for word, born in pairs)
+def _covers(text: Sequence[str], first_tokens: Sequence[str]) -> bool:
+    pairs = zip(text, first_tokens, strict=False)
+    return len(text) == len(first_tokens) and all(word in (WILDCARD, born) for word, born in pairs)

@@ -15,7 +15,7 @@ class _Node:
     numbers: list[int] = field(default_factory=list)
 
 
-class Matcher:
+class TemplateTree:
     """Templates by their words; `find` is exact where Drain's own search can miss.
 
     Drain's tree leads a line to where it would be learned now, which need not be where it

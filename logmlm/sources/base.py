@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from logmlm.records import Checkpoint, LogLine
-from logmlm.system.line_text import without_controls
+from logmlm.system.line_text import strip_controls
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,4 +205,4 @@ def decode_line(raw: bytes, max_line_bytes: int) -> str:
     NULs before it and terminal control sequences in it are no text.
     """
     line = raw.removesuffix(b"\n").removesuffix(b"\r").lstrip(b"\0")
-    return without_controls(line[:max_line_bytes].decode("utf-8", "backslashreplace"))
+    return strip_controls(line[:max_line_bytes].decode("utf-8", "backslashreplace"))

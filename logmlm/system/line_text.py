@@ -20,13 +20,13 @@ _SEQUENCE = re.compile(
 _NULS = re.compile("^\0+", re.MULTILINE)
 
 
-def without_controls(text: str) -> str:
+def strip_controls(text: str) -> str:
     """Return the text of one line without control sequences and leading NULs."""
     return _without_sequences(text).lstrip("\0")
 
 
-def lines_without_controls(text: str) -> str:
-    """Do as `without_controls` does with each line of a text."""
+def strip_controls_of_lines(text: str) -> str:
+    """Do as `strip_controls` does with each line of a text."""
     text = _without_sequences(text)
     return _NULS.sub("", text) if "\0" in text else text
 

@@ -26,11 +26,11 @@ from logmlm.errors import StorageError
 from logmlm.evaluation.labels import Labels
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
-from logmlm.parsing.batches import Batch
-from logmlm.parsing.event_parser import ByMask, EventReader
+from logmlm.parsing.batches import LineBatch
+from logmlm.parsing.event_parser import EventParser, MaskedTemplateLookup
 from logmlm.parsing.formats import LineFormat
-from logmlm.parsing.parsed import Found
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.parsed import ParsedBatch
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import UNKNOWN_TEMPLATE, Window
 from logmlm.system.atomic_files import private_opener
 
@@ -49,7 +49,7 @@ class Lesson:
     `keyless` counts the events of sessions without a key; `cuts` tells where sessions would be cut.
     """
 
-    templates: Templates
+    templates: TemplateMiner
     vocabulary: Vocabulary
     corpus: Corpus
     lines: int
@@ -80,7 +80,7 @@ class Learner:
         self,
         line_format: LineFormat,
         window: WindowConfig,
-        templates: Templates,
+        templates: TemplateMiner,
         labels: Labels | None,
         work: Path,
     ) -> None:
@@ -88,10 +88,10 @@ class Learner:
         self._templates = templates
         self._line_format = line_format
         known = self._messages
-        self._reader = EventReader(
+        self._reader = EventParser(
             *(line_format, window.key, known.number),
             finished=True,
-            by_mask=ByMask(known.number_masked),
+            by_mask=MaskedTemplateLookup(known.number_masked),
         )
         self._windower = Windower(window)
         self._labels = labels
@@ -112,7 +112,7 @@ class Learner:
         for log, seam in seams_of(logs, self._line_format).items():
             self._windower.adjoin(log, seam.begins, seam.goes_on)
 
-    def learn(self, parsed: Iterable[tuple[Batch, Found]]) -> None:
+    def learn(self, parsed: Iterable[tuple[LineBatch, ParsedBatch]]) -> None:
         """Take all lines, with what was found in them; a file's windows are closed at its end.
 
         Templates are learned here, in the order of the lines, so that what is learned is the same
@@ -127,7 +127,7 @@ class Learner:
             with open(self._numbers_path, "wb", opener=private_opener) as file:
                 for batch, found in parsed:
                     self._overruns += batch.overruns + found.overruns
-                    events = self._reader.add_parsed(batch, found)
+                    events = self._reader.feed_batch(batch, found)
                     self._keep(self._windower.add(events), file)
                     if batch.last:
                         self._keep(self._windower.close_all(), file)
@@ -157,7 +157,7 @@ class Learner:
             first_event=self._first_event,
             last_event=max(self._ends, default=0.0),
             keyless=self._keyless,
-            doubts=tuple(self._reader.doubts()),
+            doubts=tuple(self._reader.find_warnings()),
             overruns=self._overruns + self._reader.overruns["key"] + self._templates.overruns,
             cuts=None if self._cuts is None else self._cuts.cuts().only(self._in_time()),
         )
@@ -207,7 +207,7 @@ class Learner:
 class _Messages:
     """Numbers for distinct masked messages; each is learned as it comes."""
 
-    def __init__(self, templates: Templates) -> None:
+    def __init__(self, templates: TemplateMiner) -> None:
         self._templates = templates
         self._numbers: dict[tuple[str, bool], int] = {}
 

@@ -26,7 +26,7 @@ def problems(lesson: Lesson, window: WindowConfig, line_format: str) -> list[str
             f"matching a pattern was given up {lesson.overruns:,} times in {lesson.lines:,} lines,"
             " as it took too long (see the notes before); there it counts as no match"
         )
-    return [*lesson.templates.problems(), *lesson.doubts, *found]
+    return [*lesson.templates.diagnose(), *lesson.doubts, *found]
 
 
 def is_foreign(lesson: Lesson) -> bool:

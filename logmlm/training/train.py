@@ -28,13 +28,13 @@ from logmlm.detection.model_dir import (
 from logmlm.errors import DataError, FormatError, StorageError
 from logmlm.evaluation.labels import Labels
 from logmlm.mlm.corpus import MIN_WINDOWS
-from logmlm.parsing.batches import Batch, Parsing
+from logmlm.parsing.batches import LineBatch, ParserSpec
 from logmlm.parsing.event_parser import NO_LINES
-from logmlm.parsing.formats import LineFormat, attribute, detect_format, get_format, joined
-from logmlm.parsing.parallel import Crew
-from logmlm.parsing.parsed import Found
+from logmlm.parsing.formats import LineFormat, attribute, detect_format, get_format, join_all
+from logmlm.parsing.parallel import ParallelParser
+from logmlm.parsing.parsed import ParsedBatch
 from logmlm.parsing.pattern_advice import slow_patterns
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import BlankLines, LogLine
 from logmlm.sources.archive.reader import verify_archives
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, recover_directory
@@ -53,7 +53,7 @@ LOG_FILE = "training.jsonl"
 NO_SCREEN = "none that pays; all windows are scored exactly"
 
 Say = Callable[[str], None]
-Parse = Callable[[Iterable[LogLine], Parsing], Iterator[tuple[Batch, Found]]]
+Parse = Callable[[Iterable[LogLine], ParserSpec], Iterator[tuple[LineBatch, ParsedBatch]]]
 """Gives all lines in order, with what was found in them; it may read them again, elsewhere."""
 
 
@@ -65,9 +65,11 @@ class Session:
     report: Report
 
 
-def in_processes(lines: Iterable[LogLine], parsing: Parsing) -> Iterator[tuple[Batch, Found]]:
+def in_processes(
+    lines: Iterable[LogLine], parsing: ParserSpec
+) -> Iterator[tuple[LineBatch, ParsedBatch]]:
     """Parse lines here and, where they are many, in processes of this machine."""
-    return Crew(parsing).read(lines)
+    return ParallelParser(parsing).read(lines)
 
 
 def train(
@@ -97,7 +99,7 @@ def train(
     labels = read_labels(config.labels)
     for note in slow_patterns(config):
         session.say(note)
-    templates = Templates(config.templates, redactor=config.redact.redactor())
+    templates = TemplateMiner(config.templates, redactor=config.redact.redactor())
     line_format, lines = choose_format(config.format, lines, session.say)
     window, lines = choose_skew(config.window, line_format, lines, session.say)
     config = config.model_copy(update={"window": window})
@@ -105,7 +107,7 @@ def train(
         learner = Learner(line_format, config.window, templates, labels, work)
         learner.adjoin(config.logs)
         named = config.format.named(line_format.name)
-        parsed = parse(lines, Parsing(named, config.window.key, templates.masks))
+        parsed = parse(lines, ParserSpec(named, config.window.key, templates.masks))
         lesson = learned(config, learner, parsed, named.name)
         _say_learned(lesson, problems(lesson, config.window, named.name), session.say)
         lesson, fitted, log = _fitted(config, lesson, work, session)
@@ -201,7 +203,7 @@ def choose_format(
     if config.name != "auto":
         return get_format(config), chain(first, rest)
     try:
-        found = detect_format([line.text for line in joined(first, config.multiline)], config)
+        found = detect_format([line.text for line in join_all(first, config.multiline)], config)
     except FormatError:
         verify_archives({line.partition for line in first})
         if not any(line.text.strip() for line in chain(first, rest)):
@@ -214,7 +216,7 @@ def choose_format(
 def learned(
     config: TrainingConfig,
     learner: Learner,
-    parsed: Iterable[tuple[Batch, Found]],
+    parsed: Iterable[tuple[LineBatch, ParsedBatch]],
     line_format: str,
 ) -> Lesson:
     """What the learner makes of all lines.

@@ -16,7 +16,7 @@ from logmlm.alerting.alert_builder import (
 )
 from logmlm.config.types import FormatConfig
 from logmlm.detection.window_id import window_id
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import UNKNOWN_TEMPLATE, Expectation, Fields, LogLine, SurgeState
 from logmlm.sources.journald.entry import read_entry
@@ -62,14 +62,14 @@ SYSLOG = "<13>Jun  9 06:06:0{} {} {}[7]: job {} ODD"
 
 def placed(name, *texts, attributes=(), surge=None, **changes):
     """The alert of a window with these lines as a format reads them, attributes beside them."""
-    reader = EventReader(get_format(FormatConfig(name=name)), None, lambda *_: "t")
+    reader = EventParser(get_format(FormatConfig(name=name)), None, lambda *_: "t")
     beside = [*attributes, *[{}] * len(texts)]
     lines = [
         LogLine(text, "p", i, i + 1, 1000.0, attributes=known)
         for i, (text, known) in enumerate(zip(texts, beside, strict=False))
     ]
     found = score(*texts)
-    window = replace(found.window, events=tuple(reader.add(lines) + reader.flush()))
+    window = replace(found.window, events=tuple(reader.feed(lines) + reader.flush()))
     return alert(replace(found, window=window, surge=surge), **changes)
 
 

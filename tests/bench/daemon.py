@@ -113,7 +113,7 @@ def closing_lines(options: argparse.Namespace, lines: list[str]) -> dict[str, in
     reader, windower, found, at = detector.reader(), detector.windower(), {}, 0
     for number, line in enumerate(lines):
         end = at + len(line.encode()) + 1
-        events = reader.add([LogLine(line, partition, at, end, 0.0)])
+        events = reader.feed([LogLine(line, partition, at, end, 0.0)])
         for window in windower.add(events):
             found[detector.window_id(window)] = number
         at = end

@@ -24,7 +24,7 @@ from typing import Any
 from drain3.drain import Drain
 
 from logmlm.config.types import TemplateConfig
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.template_miner import TemplateMiner
 
 IP = r"(\d+\.){3}\d+"
 HOST = r"([\w-]+\.){2,}[\w-]+"
@@ -69,9 +69,9 @@ def group_with_drain3(name: str, messages: Sequence[str]) -> list[int]:
     return groups
 
 
-def group_with_logmlm(messages: Sequence[str]) -> tuple[list[str], Templates]:
+def group_with_logmlm(messages: Sequence[str]) -> tuple[list[str], TemplateMiner]:
     """Return each message's template after all were learned, with the default settings."""
-    templates = Templates(TemplateConfig())
+    templates = TemplateMiner(TemplateConfig())
     for message in messages:
         templates.learn(message)
     return [templates.match(message) for message in messages], templates
@@ -89,7 +89,7 @@ def measure(data: Path, name: str) -> dict[str, Any]:
         "templates": len(templates),
         "logmlm": round(grouping_accuracy(groups, published), 4),
         "drain3": round(grouping_accuracy(group_with_drain3(name, messages), published), 4),
-        "problems": templates.problems(),
+        "problems": templates.diagnose(),
     }
 
 

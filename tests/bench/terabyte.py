@@ -20,7 +20,7 @@ from logmlm.detection.detector import Detector
 from logmlm.distributed.ray_cluster import SHARD_BYTES
 from logmlm.distributed.ray_scoring import BATCH_WINDOWS
 from logmlm.distributed.shards import carried, cut, gathered, scattered, summarised
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 
 DAY_S = 86_400
@@ -34,8 +34,8 @@ def main() -> None:
     told = detector.manifest
     line_format = get_format(told.format)
 
-    def first() -> EventReader:
-        return EventReader(line_format, told.window.key, lambda _: "", told.format.multiline)
+    def first() -> EventParser:
+        return EventParser(line_format, told.window.key, lambda _: "", told.format.multiline)
 
     shards = [shard for log in options.logs for shard in cut(log, SHARD_BYTES, line_format)]
     spent: dict[str, float] = {}

@@ -8,7 +8,7 @@ import pytest
 from offline_parts import logmlm, write_log
 
 from logmlm.config.types import TemplateConfig
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.template_miner import TemplateMiner
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +24,18 @@ def test_templates_are_listed_the_most_frequent_first_with_share_and_example(tra
     assert counts == sorted(counts, reverse=True)
     assert sum(counts) == len(trained.log.read_text().splitlines())
     assert sum(row["share"] for row in rows) == pytest.approx(1.0)
-    known = {template.id: template for template in Templates.read(trained.model / "templates.json")}
+    known = {
+        template.id: template for template in TemplateMiner.read(trained.model / "templates.json")
+    }
     assert {row["id"]: row["template"] for row in rows} == {
         name: template.text for name, template in known.items()
     }
     for row in rows:
         masked = row["example"]
         assert masked not in trained.log.read_text() or "<" not in row["template"]
-        assert Templates.read(trained.model / "templates.json").match_masked(masked) == row["id"]
+        assert (
+            TemplateMiner.read(trained.model / "templates.json").match_masked(masked) == row["id"]
+        )
 
 
 def test_for_people_each_template_has_two_rows(trained):
@@ -60,7 +64,7 @@ def test_an_example_never_writes_to_the_terminal(tmp_path):
     outcome = logmlm("templates", tmp_path / "m")
     assert "\x1b" not in outcome.out
     assert len(outcome.out.splitlines()) == 2
-    raw = Templates.read(tmp_path / "m" / "templates.json")
+    raw = TemplateMiner.read(tmp_path / "m" / "templates.json")
     assert "\x07" in next(iter(raw)).example
     first = json.loads(logmlm("score", tmp_path / "m", log).out.splitlines()[0])
     explained = logmlm("explain", tmp_path / "m", log, "--window", first["window"]).out
@@ -73,7 +77,7 @@ def test_what_is_no_model_is_said(trained, tmp_path):
     assert outcome.code == 65
     assert "name a model directory, made by logmlm train --out DIR" in outcome.err
     copy = shutil.copytree(trained.model, tmp_path / "copy")
-    Templates(TemplateConfig()).save(copy / "templates.json")
+    TemplateMiner(TemplateConfig()).save(copy / "templates.json")
     outcome = logmlm("templates", copy)
     assert outcome.code == 65
     assert "templates.json is damaged: its content is not what training wrote" in outcome.err

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from logmlm.alerting.label_matchers import Matcher
 from logmlm.config.redaction import Rule
-from logmlm.config.regex import LimitedPattern, is_limited, overruns, user_pattern
-from logmlm.config.regex_analysis import is_linear
+from logmlm.config.regex import TimeLimitedPattern, compile_user_pattern, is_limited, overruns
+from logmlm.config.regex_analysis import is_linear_time
 from logmlm.config.types import CustomFormat, FormatConfig, MultilineConfig
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
-from logmlm.parsing.masking import Masks
+from logmlm.parsing.masking import LogMasker
 from logmlm.records import LogLine
 
 EVIL = r"(?:\w+\s?)+$"
@@ -51,7 +51,7 @@ TEXTS = st.text(
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(PATTERNS), TEXTS)
 def test_a_limited_pattern_finds_what_re_finds(pattern, text):
-    plain, limited = re.compile(pattern), LimitedPattern(pattern)
+    plain, limited = re.compile(pattern), TimeLimitedPattern(pattern)
     for name in ("search", "match", "fullmatch"):
         found, own = getattr(plain, name)(text), getattr(limited, name)(text)
         assert (found is None) == (own is None), name
@@ -79,12 +79,12 @@ def test_a_limited_pattern_finds_what_re_finds(pattern, text):
     ],
 )
 def test_what_backtracks_is_told_from_what_does_not(pattern, anchored, linear):
-    assert is_linear(pattern, is_anchored=anchored) == linear
-    assert is_limited(user_pattern(pattern, is_anchored=anchored)) != linear
+    assert is_linear_time(pattern, is_anchored=anchored) == linear
+    assert is_limited(compile_user_pattern(pattern, is_anchored=anchored)) != linear
 
 
 def test_a_match_that_takes_too_long_is_given_up_counted_and_said_once(caplog):
-    limited = user_pattern(EVIL)
+    limited = compile_user_pattern(EVIL)
     with caplog.at_level(logging.WARNING):
         assert [limited.search(LONG) for _ in range(30)] == [None] * 30  # by `re` it does not end
     assert overruns(limited) == 30
@@ -103,17 +103,17 @@ def test_no_pattern_of_a_config_can_hold_the_reader_up():
     joining = MultilineConfig(
         start_pattern=EVIL, condition_pattern=EVIL, mode="continue_through", timeout_ms=1
     )
-    reader = EventReader(get_format(config), None, lambda _: "", finished=True)
-    assert reader.add([line(LONG), line("one two")])[-1:] + reader.flush()
+    reader = EventParser(get_format(config), None, lambda _: "", finished=True)
+    assert reader.feed([line(LONG), line("one two")])[-1:] + reader.flush()
     assert reader.overruns["format"] == 1
     assert reader.discarded["orphan_continuation"] == 1
     plain = get_format(FormatConfig(name="plain"))
-    keyed = EventReader(plain, EVIL, lambda _: "", joining, finished=True)
-    events = keyed.add([line(LONG)]) + keyed.flush()
+    keyed = EventParser(plain, EVIL, lambda _: "", joining, finished=True)
+    events = keyed.feed([line(LONG)]) + keyed.flush()
     assert [event.key for event in events] == [""]
     assert keyed.overruns["key"] == 1
     assert keyed.overruns["multiline"] >= 1
-    masks = Masks([("X", EVIL)])
+    masks = LogMasker([("X", EVIL)])
     assert masks.mask(LONG) == LONG
     assert overruns(*masks.patterns) == 1
 
@@ -125,6 +125,6 @@ def test_a_silence_that_backtracks_matches_nothing_and_ends():
 
 
 def test_a_text_on_which_a_redaction_rule_takes_too_long_is_replaced_whole():
-    rule = Rule("mine", user_pattern(EVIL), "[mine]")
+    rule = Rule("mine", compile_user_pattern(EVIL), "[mine]")
     assert rule.redact(LONG) == "[mine]"
     assert rule.redact("!") == "!"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from logmlm.config.types import CustomFormat, FormatConfig, WindowConfig
 from logmlm.daemon.model_swap import hand_over
 from logmlm.detection.windows import Windower
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import Checkpoint, LogLine
 
@@ -32,7 +32,7 @@ STEP = 10
 def reader(continuation="join"):
     custom = CustomFormat(pattern=PATTERN, timestamp_format="epoch", continuation=continuation)
     config = FormatConfig(name="t", custom={"t": custom})
-    return EventReader(get_format(config), r"(k\d)", str.upper)
+    return EventParser(get_format(config), r"(k\d)", str.upper)
 
 
 @st.composite
@@ -61,7 +61,7 @@ def numbers(windows):
 
 
 def finish(reader, windower, lines):
-    windows = windower.add(reader.add(lines))
+    windows = windower.add(reader.feed(lines))
     return windows + windower.add(reader.flush()) + windower.close_all()
 
 
@@ -70,7 +70,7 @@ def finish(reader, windower, lines):
 def test_every_line_is_scored_once_across_a_change_of_rules(lines, old_rule, rule, data):
     swap = data.draw(st.integers(0, len(lines)))
     old_reader, old = reader(), Windower(old_rule)
-    windows = old.add(old_reader.add(lines[:swap]))
+    windows = old.add(old_reader.feed(lines[:swap]))
     new_reader, new = reader(), Windower(rule)
     windows += hand_over(old_reader, old, new_reader, new)
     windows += finish(new_reader, new, lines[swap:])
@@ -83,10 +83,10 @@ def test_a_crash_after_it_loses_no_line_either(lines, old_rule, rule, data):
     swap = data.draw(st.integers(0, len(lines)))
     crash = data.draw(st.integers(swap, len(lines)))
     old_reader, old = reader(), Windower(old_rule)
-    windows = old.add(old_reader.add(lines[:swap]))
+    windows = old.add(old_reader.feed(lines[:swap]))
     new_reader, new = reader(), Windower(rule)
     windows += hand_over(old_reader, old, new_reader, new)
-    windows += new.add(new_reader.add(lines[swap:crash]))
+    windows += new.add(new_reader.feed(lines[swap:crash]))
     committed = {name: new.checkpoint(name) for name in new.partitions}
     again = Windower(rule)
     for name, checkpoint in committed.items():
@@ -103,19 +103,19 @@ def test_a_partition_that_is_still_read_again_is_taken_over_with_nothing_left_ou
     old.resume("p", Checkpoint(0, 5 * STEP, None))
     first = LogLine("1000 k1 #0", "p", 0, STEP, 1000.0)
     plain = reader("discard")
-    assert old.add(plain.add([first])) == []
+    assert old.add(plain.feed([first])) == []
     assert hand_over(plain, old, reader("discard"), new) == []
     assert new.checkpoint("p") == Checkpoint(0, 0, None)
     rest = [LogLine(f"1000 k1 #{i}", "p", i * STEP, (i + 1) * STEP, 1000.0) for i in (1, 2)]
-    assert numbers(new.add(reader("discard").add(rest))) == Counter("012")
+    assert numbers(new.add(reader("discard").feed(rest))) == Counter("012")
 
 
 def test_positions_are_trusted_again_once_all_of_the_old_windows_are_past():
     old, new = (Windower(WindowConfig(kind="count", size=size)) for size in (4, 2))
     plain = reader("discard")
     lines = [LogLine(f"1000 k #{i}", "p", i * STEP, (i + 1) * STEP, 1000.0) for i in range(5)]
-    old.add(plain.add(lines[:3]))
+    old.add(plain.feed(lines[:3]))
     assert len(hand_over(plain, old, plain, new)) == 1
     assert new.checkpoint("p") == Checkpoint(2 * STEP, 2 * STEP, 1000.0)
-    new.add(plain.add(lines[3:]))
+    new.add(plain.feed(lines[3:]))
     assert new.checkpoint("p") == Checkpoint(4 * STEP, 5 * STEP, 1000.0)

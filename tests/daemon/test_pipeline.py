@@ -12,7 +12,7 @@ from logmlm.daemon.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, Turn
 from logmlm.detection.surges import Judge, SurgeRule
 from logmlm.detection.windows import Windower
 from logmlm.errors import StorageError
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import Alert, Checkpoint, LogLine
 from logmlm.sources.base import NoRebalance, PartitionChanges
@@ -318,7 +318,7 @@ def test_the_real_windower_is_what_it_runs_with():
 
 def test_following_logs_of_another_format_is_warned_of(caplog):
     desk = Desk([(i, "no json") for i in range(ENOUGH_LINES)])
-    foreign = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
+    foreign = EventParser(get_format(FormatConfig(name="json")), None, str.upper)
     parts = desk.windower, Judge(desk.detector.score), desk.alerting, lambda: desk.source.clock
     Pipeline(desk.source, foreign, *parts).run(stop_after(2))
     assert "100 of 100 lines are not of the model's line format 'json'" in caplog.text
@@ -425,13 +425,13 @@ def test_positions_go_past_what_became_no_event_unless_something_is_held_back():
     source = MovingSource([], [(PartitionChanges(), [(0, '{"message": "a"}'), (1, "no json")])])
     source.ahead = {"p": 7, "unknown": 3}
     source.consumed_positions = lambda: source.ahead
-    events = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
+    events = EventParser(get_format(FormatConfig(name="json")), None, str.upper)
     detector, alerting = FakeDetector(), SlowAlerting([])
     parts = events, detector.windower(), Judge(detector.score), alerting, lambda: source.clock
     pipeline = Pipeline(source, *parts, **told(source))
     pipeline.step()
     assert source.noted["p"] == Checkpoint(0, 7, None), "the open window is read again"
-    held = EventReader(get_format(FormatConfig(name="iso8601")), None, str.upper)
+    held = EventParser(get_format(FormatConfig(name="iso8601")), None, str.upper)
     source.batches = [
         (PartitionChanges(), [(8, "2024-05-06T07:08:09Z INFO held back")]),
         (PartitionChanges(), []),
@@ -488,7 +488,7 @@ def test_a_line_held_back_of_a_partition_that_ended_is_scored_once_it_is_an_even
     pipeline, source, alerting = moving(
         (PartitionChanges(ended=frozenset("p")), lines), (PartitionChanges(), [])
     )
-    pipeline._reader = EventReader(get_format(FormatConfig(name="iso8601")), None, str.upper)
+    pipeline._reader = EventParser(get_format(FormatConfig(name="iso8601")), None, str.upper)
     pipeline.step()
     assert not stored(source)
     source.moved, source.clock = PartitionChanges(), source.clock + 60.0
@@ -523,7 +523,7 @@ def test_the_last_lines_of_a_file_that_is_rotated_are_scored_whatever_the_window
         wait=lambda _: None,
         monotonic=lambda: now[0],
     )
-    reader = EventReader(get_format(FormatConfig(name=form)), None, str.upper)
+    reader = EventParser(get_format(FormatConfig(name=form)), None, str.upper)
     parts = detector.windower(), Judge(detector.score), ListAlerting(steps), lambda: now[0]
     pipeline = Pipeline(source, reader, *parts, monotonic=lambda: now[0])
 

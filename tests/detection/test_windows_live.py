@@ -89,7 +89,7 @@ class LiveLog(NoRebalance):
 
 
 class Reader:
-    def add(self, lines):
+    def feed(self, lines):
         events = []
         for line in lines:
             at, key = line.text.split()
@@ -106,7 +106,7 @@ class Reader:
     def held(self):
         return []
 
-    def holds(self, _partition):
+    def has_pending(self, _partition):
         return False
 
     def is_inside(self, _partition, _position):
@@ -188,7 +188,7 @@ def undisturbed(rule, lines):
     found = set()
     for name in lines:
         windower, source = Windower(rule), LiveLog(lines)
-        events = Reader().add([source.line(name, i) for i in range(len(lines[name]))])
+        events = Reader().feed([source.line(name, i) for i in range(len(lines[name]))])
         found |= {place(window) for window in windower.add(events) + windower.close_all()}
     return found
 

@@ -12,14 +12,14 @@ from logmlm.distributed import ray_parsing as clusterparsing
 from logmlm.distributed.ray_parsing import Work
 from logmlm.errors import DataError, StorageError
 from logmlm.parsing import batches as parsing
-from logmlm.parsing.batches import Parsing
-from logmlm.parsing.masking import Masks
-from logmlm.parsing.parallel import Crew
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.batches import ParserSpec
+from logmlm.parsing.masking import LogMasker
+from logmlm.parsing.parallel import ParallelParser
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import one_by_one
 from logmlm.sources.archive.reader import read_lines
 
-MASKS = Templates(TemplateConfig()).masks
+MASKS = TemplateMiner(TemplateConfig()).masks
 TRACE = MultilineConfig(
     start_pattern="^2024", mode="halt_before", condition_pattern="^2024", timeout_ms=1000
 )
@@ -44,7 +44,7 @@ def logs(tmp_path):
 
 
 def work_of(logs, multiline=None, **settings):
-    how = Parsing(FormatConfig(name="iso8601", multiline=multiline), KEY, MASKS)
+    how = ParserSpec(FormatConfig(name="iso8601", multiline=multiline), KEY, MASKS)
     return Work(logs, how, **settings)
 
 
@@ -81,7 +81,7 @@ def told(found):
 def test_lines_and_what_was_found_are_those_of_one_process(logs, shard_bytes, multiline):
     work = work_of(logs, multiline, shard_bytes=shard_bytes)
     found, shards = in_shards(work)
-    assert found == told(Crew(work.parsing, workers=0).read(read_lines(logs, 0.0)))
+    assert found == told(ParallelParser(work.parsing, workers=0).read(read_lines(logs, 0.0)))
     assert len(found[1]) == 3
     assert bool(found[3]) == (multiline is not None)
     assert (shards == 4) == (multiline is not None or shard_bytes == 1 << 20)
@@ -94,7 +94,7 @@ def test_a_line_has_its_key_and_its_mask_with_it(logs):
     _, keys, masked, odd, _ = rows[0].packed
     message = rows[0].texts[0].partition(" INFO ")[2]
     assert (keys[0], message[:8], odd.get(0, "not odd")) == ("req-1000", keys[0], "not odd")
-    assert masked[0] == Masks(MASKS).mask_message(message)
+    assert masked[0] == LogMasker(MASKS).mask_message(message)
 
 
 def test_damage_ends_it_or_is_warned_of_and_what_came_before_is_used(logs, tmp_path):
@@ -107,7 +107,7 @@ def test_damage_ends_it_or_is_warned_of_and_what_came_before_is_used(logs, tmp_p
     work = work_of(given, shard_bytes=300, keep_going=True)
     found, _ = in_shards(work, warnings.append)
     assert found == told(
-        Crew(work.parsing, workers=0).read(read_lines(given, 0.0, keep_going=True))
+        ParallelParser(work.parsing, workers=0).read(read_lines(given, 0.0, keep_going=True))
     )
     assert len(found[1]) == 3
     assert [f"{damaged} is damaged after" in sentence for sentence in warnings] == [True]

@@ -24,7 +24,7 @@ from logmlm.distributed.shards import (
     summarised,
 )
 from logmlm.errors import DataError, StorageError
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.sources.archive.reader import read_lines
 
@@ -85,7 +85,7 @@ def yearless_lines(luck, count):
 
 
 def reading(line_format, window, multiline=None):
-    return lambda: EventReader(
+    return lambda: EventParser(
         line_format, window.key, lambda message: message[-2:], multiline, finished=True
     )
 
@@ -102,9 +102,9 @@ def in_one(paths, read, config):
         if partition not in (None, line.partition):
             found += windower.add(reader.flush()) + windower.close_all()
         partition = line.partition
-        found += windower.add(reader.add([line]))
+        found += windower.add(reader.feed([line]))
     found += windower.add(reader.flush()) + windower.close_all()
-    return list(map(told, found)), reader.misfits
+    return list(map(told, found)), reader.unmatched
 
 
 def in_shards(shards, read, config, buckets, luck):

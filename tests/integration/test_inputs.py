@@ -16,12 +16,12 @@ import yaml
 
 from logmlm.config.sources import SyslogSourceConfig
 from logmlm.config.types import FormatConfig
-from logmlm.parsing.batches import Again, Parsing, batched, unpacked
-from logmlm.parsing.event_parser import EventReader
-from logmlm.parsing.formats import Assembler, attribute, detect_format, get_format, joined
+from logmlm.parsing.batches import ParserSpec, ReparseOnDemand, batch_lines, from_wire
+from logmlm.parsing.event_parser import EventParser
+from logmlm.parsing.formats import EventAssembler, attribute, detect_format, get_format, join_all
 from logmlm.parsing.formats.levels import level_name
-from logmlm.parsing.masking import choose
-from logmlm.parsing.shape_parser import columns
+from logmlm.parsing.masking import select_masks
+from logmlm.parsing.shape_parser import to_columns
 from logmlm.sources.archive.reader import read_lines
 from logmlm.sources.syslog.source import SyslogSource
 
@@ -80,28 +80,28 @@ def config_of(case, lines):
 
 
 def by_rows(config, lines):
-    one = Assembler(get_format(config))
-    whole = joined(lines, config.multiline)
+    one = EventAssembler(get_format(config))
+    whole = join_all(lines, config.multiline)
     found = [event for line in whole for event in one.add(line)] + one.flush()
     return [(fields.fields, timestamp) for _, fields, timestamp in found]
 
 
 def by_columns(config, lines):
-    reader = EventReader(get_format(config), None, str, config.multiline)
-    first = seen(reader.add(lines) + reader.flush())
+    reader = EventParser(get_format(config), None, str, config.multiline)
+    first = seen(reader.feed(lines) + reader.flush())
     again = [line._replace(partition="again") for line in lines]  # all shapes are known now
-    assert seen(reader.add(again) + reader.flush()) == first
+    assert seen(reader.feed(again) + reader.flush()) == first
     return first
 
 
 def by_processes(config, lines):
-    parsing = Parsing(config, None, choose(None, ()))
-    pack, again = pickle.loads(pickle.dumps(parsing)).packer(), Again(get_format(config))  # noqa: S301  our own
-    reader = EventReader(get_format(config), None, str, config.multiline)
+    parsing = ParserSpec(config, None, select_masks(None, ()))
+    pack, again = pickle.loads(pickle.dumps(parsing)).packer(), ReparseOnDemand(get_format(config))  # noqa: S301  our own
+    reader = EventParser(get_format(config), None, str, config.multiline)
     events = []
-    for batch in batched(lines, config.multiline):
-        packed = pickle.loads(pickle.dumps(pack(*columns(batch.lines))))  # noqa: S301  our own
-        events += reader.add_parsed(batch, unpacked(packed, again))
+    for batch in batch_lines(lines, config.multiline):
+        packed = pickle.loads(pickle.dumps(pack(*to_columns(batch.lines))))  # noqa: S301  our own
+        events += reader.feed_batch(batch, from_wire(packed, again))
     return seen(events + reader.flush())
 
 

@@ -13,7 +13,7 @@ from logmlm.daemon.pipeline import Pipeline
 from logmlm.detection.seams import seams_of
 from logmlm.detection.surges import Judge
 from logmlm.detection.windows import Windower
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import Score, Window
 from logmlm.sources.archive.reader import partition_of, read_lines
@@ -71,12 +71,12 @@ def seen(windows: list[Window]) -> set[Seen]:
 
 def finished(paths: list[Path]) -> set[Seen]:
     names = [str(path) for path in paths]
-    windower, reader = Windower(WINDOWS), EventReader(ISO, KEY, lambda _: "t", finished=True)
+    windower, reader = Windower(WINDOWS), EventParser(ISO, KEY, lambda _: "t", finished=True)
     for log, seam in seams_of(names, ISO).items():
         windower.adjoin(log, seam.begins, seam.goes_on)
     windows = []
     for name in names:
-        windows += windower.add(reader.add(read_lines([name], 0.0)) + reader.flush())
+        windows += windower.add(reader.feed(read_lines([name], 0.0)) + reader.flush())
         windows += windower.close_all()
     partitions = {name: partition_of(name) for name in names}
     return {(partitions[each[0]], *each[1:]) for each in seen(windows)}
@@ -101,7 +101,7 @@ def test_windows_at_a_seam_are_parts_followed_or_finished(
             wait=clock.wait,
             monotonic=lambda: clock.now,
         )
-        reader = EventReader(ISO, KEY, lambda _: "t")
+        reader = EventParser(ISO, KEY, lambda _: "t")
         parts = Windower(WINDOWS), Judge(score), kept, lambda: clock.now
         return Pipeline(source, reader, *parts, monotonic=lambda: clock.now)  # type: ignore[arg-type]
 

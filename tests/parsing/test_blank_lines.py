@@ -13,10 +13,10 @@ from offline_parts import logmlm, write_log
 from logmlm.config.types import FormatConfig, MultilineConfig
 from logmlm.distributed import shards
 from logmlm.distributed.shards import Shard, ShardLines
-from logmlm.parsing.batches import Parsing
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.batches import ParserSpec
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
-from logmlm.parsing.parallel import Crew
+from logmlm.parsing.parallel import ParallelParser
 from logmlm.records import BlankCrlfLines, BlankLines, LogLine, line_count, one_by_one
 from logmlm.sources.archive import blocks
 from logmlm.sources.archive.blocks import log_lines
@@ -125,10 +125,10 @@ def test_a_followed_file_has_the_same_lines(content, is_packed):
 def outcome(reader, lines, size):
     """All that a reader says of lines that are added so many at once."""
     events = [
-        event for at in range(0, len(lines), size) for event in reader.add(lines[at : at + size])
+        event for at in range(0, len(lines), size) for event in reader.feed(lines[at : at + size])
     ]
     events += reader.flush()
-    counted = reader.discarded, reader.joined, reader.lines, reader.misfits, reader.foreign
+    counted = reader.discarded, reader.joined, reader.lines, reader.unmatched, reader.foreign
     return events, *counted, reader.doubts()
 
 
@@ -141,7 +141,7 @@ def config_of(name, multiline):
 def test_a_reader_makes_the_same_events_of_runs(content, name, multiline, size):
     def reader():
         line_format = get_format(config_of(name, multiline))
-        return EventReader(line_format, None, str, multiline, finished=True)
+        return EventParser(line_format, None, str, multiline, finished=True)
 
     singles = list(one_by_one(of(content)))
     assert outcome(reader(), of(content), size) == outcome(reader(), singles, size)
@@ -152,13 +152,13 @@ def test_a_reader_makes_the_same_events_of_runs(content, name, multiline, size):
 def test_batches_of_runs_make_the_same_events_and_counts(content, name, multiline):
     def parsed(lines):
         line_format = get_format(config_of(name, multiline))
-        reader = EventReader(line_format, None, str, multiline, finished=True)
-        parsing = Parsing(config_of(name, multiline), None, ())
+        reader = EventParser(line_format, None, str, multiline, finished=True)
+        parsing = ParserSpec(config_of(name, multiline), None, ())
         events = []
-        for batch, found in Crew(parsing, workers=0).read(lines):
-            events += reader.add_parsed(batch, found)
-        counted = reader.discarded, reader.joined, reader.lines, reader.misfits
-        return events + reader.flush(), *counted, reader.doubts()
+        for batch, found in ParallelParser(parsing, workers=0).read(lines):
+            events += reader.feed_batch(batch, found)
+        counted = reader.discarded, reader.joined, reader.lines, reader.unmatched
+        return events + reader.flush(), *counted, reader.find_warnings()
 
     assert parsed(of(content)) == parsed(list(one_by_one(of(content))))
 
@@ -228,8 +228,8 @@ def test_few_lines_are_handed_to_the_parser_of_many_empty_ones(tmp_path, name):
     path = tmp_path / "a.log"
     path.write_bytes(b"2024-01-01T00:00:00Z INFO up\n" + b"\n" * (1 << 20))
     line_format = Counting(get_format(FormatConfig(name=name)))
-    reader = EventReader(line_format, None, str, finished=True)
-    events = reader.add(read_lines([str(path)], 7.0)) + reader.flush()
+    reader = EventParser(line_format, None, str, finished=True)
+    events = reader.feed(read_lines([str(path)], 7.0)) + reader.flush()
     assert reader.lines == (1 << 20) + 1
     assert line_format.calls < 100
     assert sum(event.line.text.count("\n") for event in events) == reader.joined["continuation"]

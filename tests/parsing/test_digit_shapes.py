@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from logmlm.config.types import FormatConfig, TemplateConfig
 from logmlm.parsing import masking as masks
-from logmlm.parsing.digit_shapes import Sight, shape_of
+from logmlm.parsing.digit_shapes import DigitSensitivity, digit_shape
 from logmlm.parsing.formats import detect_format
-from logmlm.parsing.masking import BUILT_IN, Masks, choose
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.masking import BUILT_IN, LogMasker, select_masks
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.sources.archive.reader import read_lines
 
 ROOT = Path(__file__).parents[2]
@@ -92,14 +92,14 @@ def with_digits(text, digits):
 @example([("HEX", BUILT_IN["HEX"])], "size 67108864", ["0", "6"])
 @example([("FLAGS", r"(?i:A0)\S*")], "a1", ["0", "1"])
 def test_whatever_is_remembered_the_masked_text_is_that_of_the_patterns(pairs, text, variants):
-    remembering = Masks(pairs)
+    remembering = LogMasker(pairs)
     texts = [text, *(with_digits(text, digits) for digits in variants)]
-    assert len({shape_of(text) for text in texts}) == 1
+    assert len({digit_shape(text) for text in texts}) == 1
     for one in texts + texts:
         assert remembering.mask(one) == plainly_masked(pairs, one)
 
 
-class Forgetful(Templates):
+class Forgetful(TemplateMiner):
     """Templates that mask and look up each message anew."""
 
     def mask(self, message):
@@ -112,7 +112,7 @@ class Forgetful(Templates):
 
 def same_templates(messages):
     """Whether all is the same with and without a memory, template for template."""
-    remembering, forgetful = Templates(TemplateConfig()), Forgetful(TemplateConfig())
+    remembering, forgetful = TemplateMiner(TemplateConfig()), Forgetful(TemplateConfig())
     learned = [(remembering.learn(one), forgetful.learn(one)) for one in messages]
     found = [(remembering.match(one), forgetful.match(one)) for one in messages]
     return all(a == b for a, b in learned + found) and remembering.dump() == forgetful.dump()
@@ -134,7 +134,7 @@ def test_templates_of_real_logs_are_the_same_as_without_a_memory(path):
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_of_the_built_in_masks_all_but_hex_see_the_shape_alone(name):
-    assert Sight(re.compile(BUILT_IN[name])).is_of_shape == (name != "HEX")
+    assert DigitSensitivity(re.compile(BUILT_IN[name])).ignores_digits == (name != "HEX")
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,14 @@ def test_of_the_built_in_masks_all_but_hex_see_the_shape_alone(name):
     ],
 )
 def test_digits_matter_where_a_pattern_tells_them_apart(pattern, text, places):
-    assert [text[start:end] for start, end in Sight(re.compile(pattern)).places(text)] == places
+    assert [
+        text[start:end]
+        for start, end in DigitSensitivity(re.compile(pattern)).sensitive_spans(text)
+    ] == places
 
 
 def test_numbers_of_eight_digits_are_few_cases_by_whether_they_begin_with_zero():
-    remembering = Masks(choose(None, ()))
+    remembering = LogMasker(select_masks(None, ()))
     found = {remembering.mask(f"req-{number:08}") for number in range(0, 10**8, 54_321)}
     assert found == {"req-<HEX>", "req-<NUM>"}
     assert remembering._count <= 11
@@ -166,12 +169,12 @@ def test_numbers_of_eight_digits_are_few_cases_by_whether_they_begin_with_zero()
 def test_texts_of_one_shape_are_masked_once_and_no_more_than_a_bound_is_kept(monkeypatch):
     applied = []
 
-    class Counting(Masks):
+    class Counting(LogMasker):
         def _apply(self, half, places):
             applied.append(half.text)
             return super()._apply(half, places)
 
-    counting = Counting(choose(None, ()))
+    counting = Counting(select_masks(None, ()))
     assert counting.mask("took 12 ms") == counting.mask("took 98 ms") == "took <DURATION>"
     assert applied == ["took 12 ms"]
     requests = ["GET /a 200", "GET /a 404"]

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from logmlm.config.types import FormatConfig, TemplateConfig
 from logmlm.errors import FormatError
-from logmlm.parsing.event_parser import ByMask, EventReader
+from logmlm.parsing.event_parser import EventParser, MaskedTemplateLookup
 from logmlm.parsing.formats import get_format
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import LogLine
 
 TEXTS = (
@@ -25,7 +25,7 @@ def reader(key=r"(req-\d+)"):
         seen.append(message)
         return f"t{len(seen)}"
 
-    return EventReader(get_format(FormatConfig(name="iso8601")), key, template_of), seen
+    return EventParser(get_format(FormatConfig(name="iso8601")), key, template_of), seen
 
 
 def lines(texts=TEXTS, partition="p"):
@@ -37,7 +37,7 @@ def lines(texts=TEXTS, partition="p"):
 
 def test_a_trace_is_one_event_that_waits_for_the_next_line():
     source, seen = reader()
-    (event,) = source.add(lines())
+    (event,) = source.feed(lines())
     assert event.line.text == "\n".join(TEXTS[:2])
     assert (event.line.start, event.line.end) == (0, len("\n".join(TEXTS[:2])) + 1)
     assert event.timestamp == event.fields.timestamp == 1_714_979_289.0
@@ -50,7 +50,7 @@ def test_a_trace_is_one_event_that_waits_for_the_next_line():
 
 def test_what_is_held_back_is_given_out_when_its_partition_is_quiet():
     source, _ = reader()
-    source.add(lines())
+    source.feed(lines())
     assert source.held() == ["p"]
     assert source.flush_due({"p": 0.5}) == []
     assert [event.fields.message for event in source.flush_due({"p": 60.0})] == ["started"]
@@ -58,16 +58,16 @@ def test_what_is_held_back_is_given_out_when_its_partition_is_quiet():
 
 def test_a_key_can_be_a_field_and_lines_left_out_are_counted():
     texts = ['{"message": "a", "host": "h1"}', "no json", '{"message": "b"}']
-    source = EventReader(get_format(FormatConfig(name="json")), "host", str.upper)
-    events = source.add(lines(texts)) + source.flush()
+    source = EventParser(get_format(FormatConfig(name="json")), "host", str.upper)
+    events = source.feed(lines(texts)) + source.flush()
     assert [(event.key, event.template_id) for event in events] == [("h1", "A"), ("", "B")]
     assert sum(source.discarded.values()) == 1
 
 
 def test_many_lines_of_another_format_are_warned_of_once(caplog):
-    source = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
-    source.add(lines(["", '{"message": "a"}', "no json"]))
-    assert source.misfits == (1, 2)
+    source = EventParser(get_format(FormatConfig(name="json")), None, str.upper)
+    source.feed(lines(["", '{"message": "a"}', "no json"]))
+    assert source.unmatched == (1, 2)
     source.warn_of_misfits(least_lines=3)
     assert caplog.text == ""
     source.warn_of_misfits()
@@ -76,15 +76,15 @@ def test_many_lines_of_another_format_are_warned_of_once(caplog):
 
 
 def test_a_few_lines_of_another_format_are_no_sign(caplog):
-    source = EventReader(get_format(FormatConfig(name="json")), None, str.upper)
-    source.add(lines(['{"time": "2026-11-21T10:00:00Z", "message": "a"}'] * 9 + ["no json"]))
+    source = EventParser(get_format(FormatConfig(name="json")), None, str.upper)
+    source.feed(lines(['{"time": "2026-11-21T10:00:00Z", "message": "a"}'] * 9 + ["no json"]))
     source.warn_of_misfits()
     assert caplog.text == ""
 
 
 def test_what_is_held_back_of_a_dropped_partition_joins_nothing_that_comes_later():
     events, _ = reader()
-    assert events.add([*lines(TEXTS[:1], "lost"), *lines(TEXTS[2:], "kept")]) == []
+    assert events.feed([*lines(TEXTS[:1], "lost"), *lines(TEXTS[2:], "kept")]) == []
     events.drop("lost")
     events.drop("never seen")
     assert [event.line.partition for event in events.flush()] == ["kept"]
@@ -121,7 +121,7 @@ GIVEN = st.lists(
 @settings(deadline=None)
 @given(given_lines=GIVEN)
 def test_events_of_many_lines_at_once_are_those_of_one_line_at_a_time(name, finished, given_lines):
-    templates = Templates(TemplateConfig())
+    templates = TemplateMiner(TemplateConfig())
     for text in MIXED[name]:
         templates.learn(text.format(n=1))
     lines = [
@@ -130,15 +130,15 @@ def test_events_of_many_lines_at_once_are_those_of_one_line_at_a_time(name, fini
         for i, (kind, n, where, known, now) in enumerate(given_lines)
     ]  # fmt: skip
     at_once, one_by_one = (
-        EventReader(
+        EventParser(
             *(get_format(FormatConfig(name=name)), r"(\d+)", templates.match),
             finished=finished,
             by_mask=by_mask,
         )
-        for by_mask in (ByMask(templates.match_masked, templates.masking), None)
+        for by_mask in (MaskedTemplateLookup(templates.match_masked, templates.masking), None)
     )
-    expected = [event for line in lines for event in one_by_one.add([line])] + one_by_one.flush()
-    found = at_once.add(lines) + at_once.flush()
+    expected = [event for line in lines for event in one_by_one.feed([line])] + one_by_one.flush()
+    found = at_once.feed(lines) + at_once.flush()
     assert (found, at_once.discarded) == (expected, one_by_one.discarded)
     assert [event.fields for event in found] == [event.fields for event in expected]
     assert [event.parsed for event in found].count(None) == 0
@@ -146,10 +146,10 @@ def test_events_of_many_lines_at_once_are_those_of_one_line_at_a_time(name, fini
 
 def test_logs_whose_lines_all_have_dates_and_none_the_models_format_are_refused():
     config = FormatConfig(name="postgresql")
-    reader = EventReader(get_format(config), None, str)
+    reader = EventParser(get_format(config), None, str)
     texts = [f"2026-11-21 10:00:0{second} INFO of another program" for second in range(5)]
     found = [LogLine(text, "p", at, at + 1, 0.0) for at, text in enumerate(texts)]
-    assert len(reader.add(found) + reader.flush()) == 5
-    assert reader.misfits == (5, 5)
+    assert len(reader.feed(found) + reader.flush()) == 5
+    assert reader.unmatched == (5, 5)
     with pytest.raises(FormatError, match="none of the 5 lines"):
         reader.refuse_foreign()

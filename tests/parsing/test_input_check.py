@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from logmlm.config.types import CustomFormat, FormatConfig
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import LogLine
 
@@ -17,14 +17,14 @@ def lines(*texts, **known):
 
 
 def read(config, given):
-    reader = EventReader(get_format(config), None, lambda _: "", finished=True)
-    reader.add(given)
+    reader = EventParser(get_format(config), None, lambda _: "", finished=True)
+    reader.feed(given)
     reader.flush()
     return reader
 
 
 def doubts(name, *texts, **known):
-    return read(FormatConfig(name=name), lines(*texts, **known)).doubts()
+    return read(FormatConfig(name=name), lines(*texts, **known)).find_warnings()
 
 
 def test_lines_as_they_should_be_raise_no_doubt():
@@ -52,10 +52,10 @@ def test_a_timestamp_format_that_fits_no_line_is_told_in_every_path():
     )
     config = FormatConfig(name="mine", custom={"mine": own})
     for count in (2, 50):  # line by line, and column by column
-        found = read(config, lines(*["21.11.2026 10:00:00 opened"] * count)).doubts()
+        found = read(config, lines(*["21.11.2026 10:00:00 opened"] * count)).find_warnings()
         assert f"format 'mine' reads no time in {count} of {count} lines" in found[0]
     good = ["21/11/2026 10:00:00 opened"] * 50
-    assert read(config, lines(*good)).doubts() == []
+    assert read(config, lines(*good)).find_warnings() == []
 
 
 def test_bytes_that_are_no_utf_8_are_told_and_a_backslash_is_not():

@@ -16,8 +16,8 @@ from logmlm.errors import FormatError
 from logmlm.parsing.formats import FORMATS, detect_format, get_format
 from logmlm.parsing.formats.levels import level_name, numeric_level, otel_level
 from logmlm.parsing.formats.timestamps import read_field
-from logmlm.parsing.mask_advice import advice
-from logmlm.parsing.masking import BUILT_IN, Masks, choose
+from logmlm.parsing.mask_advice import suggest_mask
+from logmlm.parsing.masking import BUILT_IN, LogMasker, select_masks
 
 GOLDEN: dict[str, list[str]] = {}
 for _entry in yaml.safe_load((Path(__file__).parents[1] / "data/formats_golden.yaml").read_text()):
@@ -32,7 +32,7 @@ def units(kind: str) -> list[str]:
 @pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize("kind", ["ascii", "others", "mixed"])
 def test_a_mask_takes_linear_time_on_any_repeated_text(name: str, kind: str) -> None:
-    mask = Masks(choose([name], ())).mask
+    mask = LogMasker(select_masks([name], ())).mask
     slow = [
         unit for unit in units(kind) for end in ("", "!g") if not is_linear(mask, unit, "", end)
     ]
@@ -40,7 +40,7 @@ def test_a_mask_takes_linear_time_on_any_repeated_text(name: str, kind: str) -> 
 
 
 def test_all_masks_together_take_linear_time_on_any_repeated_text() -> None:
-    mask = Masks(choose(None, ())).mask
+    mask = LogMasker(select_masks(None, ())).mask
     assert [unit for unit in UNITS if not is_linear(mask, unit)] == []
 
 
@@ -55,7 +55,7 @@ def test_all_masks_together_take_linear_time_on_any_repeated_text() -> None:
     ],
 )
 def test_digits_of_other_scripts_are_no_numbers(mask: str, text: str) -> None:
-    assert Masks(choose([mask], ())).mask(text) == text
+    assert LogMasker(select_masks([mask], ())).mask(text) == text
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -97,4 +97,6 @@ def test_a_field_takes_linear_time(read: object) -> None:
 
 
 def test_advice_on_masks_takes_linear_time() -> None:
-    assert [unit for unit in UNITS if not is_linear(lambda text: advice([text, text]), unit)] == []
+    assert [
+        unit for unit in UNITS if not is_linear(lambda text: suggest_mask([text, text]), unit)
+    ] == []

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.errors import ConfigError
-from logmlm.parsing.mask_advice import advice
-from logmlm.parsing.masking import BUILT_IN, Masks, choose
+from logmlm.parsing.mask_advice import suggest_mask
+from logmlm.parsing.masking import BUILT_IN, LogMasker, select_masks
 
-DEFAULT = Masks(choose(None, ()))
+DEFAULT = LogMasker(select_masks(None, ()))
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_text_without_digits_signs_or_slashes_is_left_alone(text: str) -> None:
 
 def test_masks_of_the_users_own_go_first_and_can_keep_a_value() -> None:
     own = (("CODE", r"errno=(?P<keep>\d+)"), ("ROOM", r"(?<=room )\d+"))
-    masks = Masks(choose(("NUM",), own))
+    masks = LogMasker(select_masks(("NUM",), own))
     assert masks.mask("room 1 errno=13 at 7, errno=2") == "room <ROOM> errno=13 at <NUM>, errno=2"
 
 
 def test_named_masks_are_applied_in_the_order_they_are_named() -> None:
-    assert [name for name, _ in choose(("NUM", "IP"), ())] == ["NUM", "IP"]
-    assert [name for name, _ in choose(None, ())] == list(BUILT_IN)
-    assert choose((), ()) == ()
+    assert [name for name, _ in select_masks(("NUM", "IP"), ())] == ["NUM", "IP"]
+    assert [name for name, _ in select_masks(None, ())] == list(BUILT_IN)
+    assert select_masks((), ()) == ()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_named_masks_are_applied_in_the_order_they_are_named() -> None:
 )
 def test_a_pattern_that_can_not_be_used_is_named(pattern: str, text: str) -> None:
     with pytest.raises(ConfigError, match=f"mask BAD: .*{text}"):
-        Masks([("BAD", pattern)])
+        LogMasker([("BAD", pattern)])
 
 
 UNITS = """1 a a1 1a 1. 1, /a / /. a. : 1: a: ::1 0x - f- @ a@ @a 1e ?= ?a= + a:// 1.1. 12:00:
@@ -96,10 +96,10 @@ def test_a_hostile_line_of_100_kb_takes_under_a_second(unit: str) -> None:
     ],
 )
 def test_advice_is_a_mask_by_the_words_around(texts: list[str], pattern: str) -> None:
-    assert advice(texts).endswith(f"{{name: WORD, pattern: '{pattern}'}}")
+    assert suggest_mask(texts).endswith(f"{{name: WORD, pattern: '{pattern}'}}")
 
 
 def test_advice_without_words_around_or_without_likeness_names_the_templates() -> None:
-    assert "'ann', 'bob', 'zoe'; write a mask" in advice(["ann", "bob", "zoe"])
-    assert "such as 'a b', 'c d e'" in advice(["a b", "c d e"])
-    assert advice([" ".join("abc" * 30)] * 3).startswith("Mask what varies")
+    assert "'ann', 'bob', 'zoe'; write a mask" in suggest_mask(["ann", "bob", "zoe"])
+    assert "such as 'a b', 'c d e'" in suggest_mask(["a b", "c d e"])
+    assert suggest_mask([" ".join("abc" * 30)] * 3).startswith("Mask what varies")

@@ -14,19 +14,19 @@ import pytest
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.errors import DataError, LogmlmError
 from logmlm.parsing import batches as parsing
-from logmlm.parsing.batches import Again, Parsing, by_partition, unpacked
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.batches import ParserSpec, ReparseOnDemand, by_partition, from_wire
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import attribute, get_format
 from logmlm.parsing.keys import KeyExtractor
-from logmlm.parsing.parallel import Crew
-from logmlm.parsing.shape_parser import columns
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.parallel import ParallelParser
+from logmlm.parsing.shape_parser import to_columns
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import read_lines
 from logmlm.training.corpus_builder import Learner
 
 SAMPLES = Path(__file__).parents[2] / "sample_logs"
-MASKS = Templates(TemplateConfig()).masks
+MASKS = TemplateMiner(TemplateConfig()).masks
 CRI = ["2024-05-06T07:00:0{}Z stdout {} part {} of req-{}".format(*a) for a in (
     (0, "P", 1, 7), (0, "P", 2, 7), (1, "F", 3, 7), (2, "F", 1, 8), (3, "P", 1, 9))]  # fmt: skip
 BLOCK = MultilineConfig(
@@ -48,7 +48,7 @@ def sample(name, count):
 
 
 def crew(line_format, key, workers, small=0):
-    return Crew(Parsing(line_format, key, MASKS), workers, small)
+    return ParallelParser(ParserSpec(line_format, key, MASKS), workers, small)
 
 
 LOGS = [
@@ -67,9 +67,9 @@ LOGS = [
 def test_events_parsed_by_processes_are_those_of_reading_line_by_line(name, multiline, key, given):
     line_format = FormatConfig(name=name, multiline=multiline)
     found = [*given(), *lines(["", "2024-05-06T07:00:00Z stdout F b"], "q")]
-    templates = Templates(TemplateConfig())
-    plain = EventReader(get_format(line_format), key, templates.learn, multiline)
-    expected = plain.add(found) + plain.flush()
+    templates = TemplateMiner(TemplateConfig())
+    plain = EventParser(get_format(line_format), key, templates.learn, multiline)
+    expected = plain.feed(found) + plain.flush()
     assert seen(expected, plain) == seen(*read(line_format, multiline, key, found, templates, 2))
 
 
@@ -77,7 +77,7 @@ def test_events_parsed_by_processes_are_those_of_reading_line_by_line(name, mult
 def test_years_are_guessed_in_the_order_of_lines_whoever_parses_them(workers):
     """A log of 1 to 20 September, by a file's time of the 9th."""
     texts = [f"Sep {1 + i // 20:2} {i % 20:02}:00:00 host app: did {i}" for i in range(400)]
-    found, templates = lines(texts), Templates(TemplateConfig())
+    found, templates = lines(texts), TemplateMiner(TemplateConfig())
     events, _ = read(FormatConfig(name="syslog"), None, None, found, templates, workers)
     times = [event.timestamp for event in events]
     assert times == sorted(times)
@@ -86,9 +86,9 @@ def test_years_are_guessed_in_the_order_of_lines_whoever_parses_them(workers):
 
 def read(line_format, multiline, key, found, templates, workers):
     form = get_format(line_format)
-    reader = EventReader(form, key, templates.match, multiline, finished=True)
+    reader = EventParser(form, key, templates.match, multiline, finished=True)
     parsed = crew(line_format, key, workers, small=100).read(found)
-    return [event for batch, fields in parsed for event in reader.add_parsed(batch, fields)], reader
+    return [event for batch, fields in parsed for event in reader.feed_batch(batch, fields)], reader
 
 
 def seen(events, reader):
@@ -110,7 +110,7 @@ def test_what_is_learned_is_the_same_to_the_byte_however_many_help(tmp_path):
 
 def learned(place, found, workers):
     place.mkdir()
-    templates = Templates(TemplateConfig())
+    templates = TemplateMiner(TemplateConfig())
     line_format = FormatConfig(name="postgresql")
     window = WindowConfig(kind="session", key=r"\[(\d+)\]", gap="5s")
     learner = Learner(get_format(line_format), window, templates, None, place)
@@ -131,23 +131,23 @@ def test_patterns_that_were_given_up_are_counted_whoever_parsed(workers):
     config = FormatConfig(name="iso8601", multiline=joined)
     texts = [f"2026-11-21T10:00:00Z INFO x {run}!" for run in ("a" * 50, "a" * 60, "b" * 50)]
     lines = [LogLine(text, "p", place, place + 1, 0.0) for place, text in enumerate(texts)]
-    parsed = list(Crew(Parsing(config, slow, ()), workers, small=0).read(lines))
+    parsed = list(ParallelParser(ParserSpec(config, slow, ()), workers, small=0).read(lines))
     assert sum(found.overruns for _, found in parsed) == 2
     assert sum(batch.overruns for batch, _ in parsed) == 1
 
 
 @pytest.mark.parametrize(("name", "multiline", "key", "given"), LOGS)
 def test_what_a_process_sends_is_all_that_parsing_finds(name, multiline, key, given):
-    how = Parsing(FormatConfig(name=name, multiline=multiline), key, MASKS)
+    how = ParserSpec(FormatConfig(name=name, multiline=multiline), key, MASKS)
     line_format, templates, key_of = (
         get_format(how.format),
-        Templates(TemplateConfig()),
+        TemplateMiner(TemplateConfig()),
         KeyExtractor(key),
     )
-    again = Again(line_format)
+    again = ReparseOnDemand(line_format)
     given = given()
-    packed = how.packer()(*columns(given))
-    sent = unpacked(pickle.loads(pickle.dumps(packed)), again)  # noqa: S301  our own
+    packed = how.packer()(*to_columns(given))
+    sent = from_wire(pickle.loads(pickle.dumps(packed)), again)  # noqa: S301  our own
     for place, line in enumerate(given):
         found, expected = sent.at(place, line), line_format.parse(line.text, line.received_at)
         assert (found is None) == (expected is None)
@@ -181,7 +181,7 @@ def test_an_error_of_the_source_comes_after_all_that_was_read_before_it():
 
     def work():
         for batch, found in crew(FormatConfig(name="plain"), None, workers=2).parse(broken()):
-            rows = zip(batch.lines, found.rests, strict=True)
+            rows = zip(batch.lines, found.deferred, strict=True)
             given.extend((line.text, rest.message(line)) for line, rest in rows)
 
     with pytest.raises(DataError, match="damaged"):

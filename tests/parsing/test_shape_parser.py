@@ -13,9 +13,9 @@ from logmlm.config.types import CustomFormat, FormatConfig
 from logmlm.parsing import shape_parser as layouts
 from logmlm.parsing.formats import attribute, get_format
 from logmlm.parsing.keys import KeyExtractor
-from logmlm.parsing.masking import Masks, choose
-from logmlm.parsing.parsed import Parsed
-from logmlm.parsing.shape_parser import parser
+from logmlm.parsing.masking import LogMasker, select_masks
+from logmlm.parsing.parsed import ParsedLine
+from logmlm.parsing.shape_parser import make_line_parser
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import read_lines
 
@@ -96,7 +96,7 @@ LINES = {
     "own": ["Nov 21 INFO [u1] a 1", "Nov 21 W2 a 1 ", "Feb 30 INFO [-]  "],
 }  # fmt: skip
 KEYS = (None, "pid", "unit", "host", "user", r"blk_(-?\d+)|[01]{2}", r"\d(\d)?")
-MASKS = Masks(choose(None, ()))
+MASKS = LogMasker(select_masks(None, ()))
 
 
 def parsed(given, texts, now=NOW):
@@ -105,8 +105,8 @@ def parsed(given, texts, now=NOW):
     for _ in range(2):
         found = given.parse(texts, [now] * len(texts))
         each = [found.at(place, line) for place, line in enumerate(lines)]
-        odd = [place for place, one in enumerate(each) if not isinstance(one, Parsed)]
-        assert found.odd == odd
+        odd = [place for place, one in enumerate(each) if not isinstance(one, ParsedLine)]
+        assert found.irregular == odd
     return each
 
 
@@ -114,10 +114,10 @@ def seen(fields, key_of):
     """What a line says, with the key; and what masks make of its message, if that is told."""
     if fields is None:
         return None
-    key = fields.key if isinstance(fields, Parsed) else key_of(fields, attribute)
-    masked = fields.masked if isinstance(fields, Parsed) else None
+    key = fields.key if isinstance(fields, ParsedLine) else key_of(fields, attribute)
+    masked = fields.masked if isinstance(fields, ParsedLine) else None
     message = fields.fields.message
-    if isinstance(fields, Parsed):
+    if isinstance(fields, ParsedLine):
         assert fields.rest.message(fields.line) == message
     assert fields.timestamp == fields.fields.timestamp
     masked = MASKS.mask_message(message) if masked is None else masked
@@ -137,7 +137,7 @@ CASES = [pytest.param(name, key, id=f"{name}-{key}") for name in LINES for key i
 @example(digits=["0" * 40, "7" * 40, "20261121145734" * 3, "20261121145775" * 3, "9999" + "9" * 36])
 def test_lines_of_one_shape_are_parsed_as_one_by_one(name, key, digits):
     line_format, key_of = form(name), KeyExtractor(key)
-    parse = parser(line_format, key_of, Masks(choose(None, ())))
+    parse = make_line_parser(line_format, key_of, LogMasker(select_masks(None, ())))
     texts = []
     for line in LINES[name]:
         for number in ["", *digits, ""]:
@@ -153,17 +153,17 @@ def test_lines_of_one_shape_are_parsed_as_one_by_one(name, key, digits):
 def test_recorded_lines_are_parsed_as_one_by_one_and_most_by_their_shapes(key):
     texts = [line.text for line in islice(read_lines([str(RECORDED)], 0.0), 5_000)]
     line_format, key_of = form("postgresql"), KeyExtractor(key)
-    parse = parser(line_format, key_of, Masks(choose(None, ())))
+    parse = make_line_parser(line_format, key_of, LogMasker(select_masks(None, ())))
     found = parsed(parse, texts)
     assert [seen(each, key_of) for each in found] == [
         seen(form("postgresql").parse(text, NOW), key_of) for text in texts
     ]
-    assert sum(isinstance(each, Parsed) for each in found) > 0.9 * len(texts)
-    assert sum(isinstance(each, Parsed) and each.masked is not None for each in found) > 4_500
+    assert sum(isinstance(each, ParsedLine) for each in found) > 0.9 * len(texts)
+    assert sum(isinstance(each, ParsedLine) and each.masked is not None for each in found) > 4_500
 
 
 def test_a_time_without_a_year_is_of_the_year_of_each_line():
-    parse = parser(form("own"), KeyExtractor(None))
+    parse = make_line_parser(form("own"), KeyExtractor(None))
     nows = [NOW + years * 366 * 86_400 for years in (0, 0, 0, 1, 1, 2)]
     times = parse.parse(["Nov 21 INFO a"] * len(nows), nows).times
     assert times == [form("own").parse("Nov 21 INFO a", now).timestamp for now in nows]
@@ -175,7 +175,7 @@ def test_a_year_is_guessed_by_the_second(seconds, offset):
     """A time is of this year until it lies more than a day ahead, and of the last one then."""
     limit = datetime(2026, 11, 21, 14, 57, tzinfo=UTC).timestamp() - 86_400 + offset
     texts = [f"Nov 21 14:57:{second:02} host app: a" for second in seconds]
-    parse = parser(form("syslog"), KeyExtractor(None))
+    parse = make_line_parser(form("syslog"), KeyExtractor(None))
     expected = [form("syslog").parse(text, limit) for text in texts]
     found = [one.timestamp for one in parsed(parse, texts, limit)]
     assert found == [fields.timestamp for fields in expected]
@@ -183,16 +183,16 @@ def test_a_year_is_guessed_by_the_second(seconds, offset):
 
 def test_shapes_are_forgotten_when_there_are_many(monkeypatch):
     monkeypatch.setattr(layouts, "MOST_KNOWN", 3)
-    parse = parser(form("own"), KeyExtractor(None))
+    parse = make_line_parser(form("own"), KeyExtractor(None))
     kept = []
     for word in "abcdefgh":
-        assert isinstance(parsed(parse, [f"Nov 21 INFO {word}"])[0], Parsed)
+        assert isinstance(parsed(parse, [f"Nov 21 INFO {word}"])[0], ParsedLine)
         kept.append(len(parse._known))
     assert kept == [1, 2, 3, 1, 2, 3, 1, 2]
 
 
 def test_a_long_line_is_parsed_but_not_remembered():
-    parse = parser(form("own"), KeyExtractor(None))
+    parse = make_line_parser(form("own"), KeyExtractor(None))
     text = "Nov 21 INFO " + "a" * 2_000
-    assert [type(parsed(parse, [text])[0]) is Parsed for _ in range(3)] == [False] * 3
+    assert [type(parsed(parse, [text])[0]) is ParsedLine for _ in range(3)] == [False] * 3
     assert parse._known == {}

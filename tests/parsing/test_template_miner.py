@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from logmlm.config.redaction import Redactor
 from logmlm.config.types import MaskConfig, TemplateConfig
 from logmlm.errors import ConfigError, ModelError, StorageError
-from logmlm.parsing.template_miner import Templates, template_id
+from logmlm.parsing.template_miner import TemplateMiner, template_id
 from logmlm.parsing.template_state import digest_of
 from logmlm.records import UNKNOWN_TEMPLATE
 
@@ -33,15 +33,15 @@ CONFIGS = st.builds(
 )
 
 
-def learned(lines: list[str], config: TemplateConfig | None = None) -> Templates:
-    templates = Templates(config or TemplateConfig())
+def learned(lines: list[str], config: TemplateConfig | None = None) -> TemplateMiner:
+    templates = TemplateMiner(config or TemplateConfig())
     for line in lines:
         templates.learn(line)
     return templates
 
 
 @pytest.fixture
-def ssh() -> Templates:
+def ssh() -> TemplateMiner:
     return learned(
         [
             "Failed password for root from 10.0.0.1 port 22 ssh2",
@@ -51,21 +51,21 @@ def ssh() -> Templates:
     )
 
 
-def test_lines_that_differ_in_a_word_share_a_template(ssh: Templates) -> None:
+def test_lines_that_differ_in_a_word_share_a_template(ssh: TemplateMiner) -> None:
     first, second = ssh
     assert first.text == "Failed password for <*> from <IP> port <NUM> ssh2"
     assert (first.count, second.count, len(ssh), ssh.lines) == (2, 1, 2, 3)
     assert first.example == "Failed password for root from <IP> port <NUM> ssh2"
 
 
-def test_an_unseen_value_matches_and_another_line_is_unknown(ssh: Templates) -> None:
+def test_an_unseen_value_matches_and_another_line_is_unknown(ssh: TemplateMiner) -> None:
     first, _ = ssh
     assert ssh.match("Failed password for zoe from 10.9.9.9 port 1 ssh2") == first.id
     assert ssh.match("Failed password for zoe") == UNKNOWN_TEMPLATE
     assert ssh.match("") == UNKNOWN_TEMPLATE
 
 
-def test_matching_changes_nothing(ssh: Templates) -> None:
+def test_matching_changes_nothing(ssh: TemplateMiner) -> None:
     before = ssh.dump()
     ssh.match("Failed password for zoe from 10.9.9.9 port 1 ssh2")
     ssh.match("something else")
@@ -73,7 +73,7 @@ def test_matching_changes_nothing(ssh: Templates) -> None:
 
 
 def test_an_id_is_a_hash_of_the_first_line_and_stays_when_the_template_widens(
-    ssh: Templates,
+    ssh: TemplateMiner,
 ) -> None:
     birth = "Failed password for root from <IP> port <NUM> ssh2"
     expected = hashlib.sha256(birth.encode()).hexdigest()[:12]
@@ -90,7 +90,7 @@ def test_a_taken_id_is_made_longer() -> None:
     assert (len(longer), longer[:12]) == (13, plain)
 
 
-def test_get_of_an_unknown_id_is_none(ssh: Templates) -> None:
+def test_get_of_an_unknown_id_is_none(ssh: TemplateMiner) -> None:
     assert ssh.get(UNKNOWN_TEMPLATE) is None
 
 
@@ -114,7 +114,7 @@ def test_an_empty_message_has_a_template_of_its_own() -> None:
 
 def test_learning_masked_messages_is_the_same_as_learning_messages() -> None:
     lines = ["took 5 ms", "took 7 s", "left room 9"]
-    masked = Templates(TemplateConfig())
+    masked = TemplateMiner(TemplateConfig())
     ids = [masked.learn_masked(masked.mask(line), line) for line in lines]
     plain = learned(lines)
     assert masked.dump() == plain.dump()
@@ -124,13 +124,13 @@ def test_learning_masked_messages_is_the_same_as_learning_messages() -> None:
 
 def test_a_full_tree_still_widens_but_refuses_what_fits_nothing() -> None:
     config = TemplateConfig(max_templates=1, similarity=0.5)
-    templates = Templates(config)
+    templates = TemplateMiner(config)
     first = templates.learn("user ann left")
     assert templates.learn("user bob left") == first
     assert templates.learn("disk full") == UNKNOWN_TEMPLATE
     assert templates.match("user zoe left") == first
     assert (len(templates), templates.lines, templates.refused) == (1, 3, 1)
-    assert "1 of 3 lines were refused" in templates.problems()[0]
+    assert "1 of 3 lines were refused" in templates.diagnose()[0]
 
 
 def test_a_template_that_widened_no_longer_goes_before_one_with_the_word() -> None:
@@ -139,7 +139,7 @@ def test_a_template_that_widened_no_longer_goes_before_one_with_the_word() -> No
     first, second = templates
     assert (first.text, second.text) == ("a <*> c", "a b <*>")
     assert templates.match("a b c") == second.id
-    assert Templates.load(templates.dump()).match("a b c") == second.id
+    assert TemplateMiner.load(templates.dump()).match("a b c") == second.id
 
 
 def test_the_status_of_a_web_request_stays_apart_and_its_numbers_do_not() -> None:
@@ -158,9 +158,9 @@ def test_the_status_of_a_web_request_stays_apart_and_its_numbers_do_not() -> Non
 def test_a_line_that_was_learned_always_matches_again(
     config: TemplateConfig, lines: list[str]
 ) -> None:
-    templates = Templates(config)
+    templates = TemplateMiner(config)
     taken = [line for line in lines if templates.learn(line) != UNKNOWN_TEMPLATE]
-    again = Templates.load(json.loads(json.dumps(templates.dump())))
+    again = TemplateMiner.load(json.loads(json.dumps(templates.dump())))
     for line in taken:
         assert templates.match(line) != UNKNOWN_TEMPLATE
         assert again.match(line) == templates.match(line)
@@ -174,7 +174,7 @@ def test_a_line_that_was_learned_always_matches_again(
 def test_learning_the_same_lines_again_changes_nothing_but_counts(
     config: TemplateConfig, lines: list[str]
 ) -> None:
-    templates = Templates(config)
+    templates = TemplateMiner(config)
     taken = [line for line in lines if templates.learn(line) != UNKNOWN_TEMPLATE]
     before = [(template.id, template.text) for template in templates]
     assert [templates.learn(line) for line in taken] == [templates.match(line) for line in taken]
@@ -187,7 +187,7 @@ def test_a_tree_read_back_matches_and_grows_as_the_first_would(
     config: TemplateConfig, lines: list[str], later: list[str]
 ) -> None:
     first = learned(lines, config)
-    second = Templates.load(json.loads(json.dumps(first.dump())))
+    second = TemplateMiner.load(json.loads(json.dumps(first.dump())))
     assert second.dump() == first.dump()
     assert [second.match(line) for line in later] == [first.match(line) for line in later]
     assert [second.learn(line) for line in later] == [first.learn(line) for line in later]
@@ -204,12 +204,12 @@ def test_ids_do_not_change_when_the_tree_grows(lines: list[str]) -> None:
     assert [template.id for template in templates][: len(before)] == before
 
 
-def test_a_saved_file_is_read_back(ssh: Templates, tmp_path) -> None:
+def test_a_saved_file_is_read_back(ssh: TemplateMiner, tmp_path) -> None:
     path = tmp_path / "templates.json"
     learned_here = learned(["lone \ud800 surrogate", "naïve café"])
     for templates in (ssh, learned_here):
         templates.save(path)
-        again = Templates.read(path)
+        again = TemplateMiner.read(path)
         assert again.dump() == templates.dump()
         assert again.digest == templates.digest == json.loads(path.read_text())["digest"]
 
@@ -218,22 +218,22 @@ def test_masks_are_kept_with_the_templates() -> None:
     config = TemplateConfig(
         masks=("NUM",), extra_masks=(MaskConfig(name="USER", pattern=r"(?<=user )\w+"),)
     )
-    again = Templates.load(learned(["user ann has 3"], config).dump())
+    again = TemplateMiner.load(learned(["user ann has 3"], config).dump())
     assert again.mask("user bob has 4 in /tmp/x") == "user <USER> has <NUM> in /tmp/x"
     assert again.config == config
 
 
 def test_a_mask_of_an_older_version_is_still_used() -> None:
-    state = Templates(TemplateConfig(masks=("NUM",))).dump()
+    state = TemplateMiner(TemplateConfig(masks=("NUM",))).dump()
     state["masks"] = [{"name": "OLD", "pattern": "z"}]
     state["config"]["masks"] = ["OLD"]
     state["digest"] = digest_of(state)
-    assert Templates.load(state).mask("z 1") == "<OLD> 1"
+    assert TemplateMiner.load(state).mask("z 1") == "<OLD> 1"
 
 
 def test_a_name_that_is_no_mask_is_refused() -> None:
     with pytest.raises(ConfigError, match="no built-in mask 'NOPE'; choose from STATUS, TIME"):
-        Templates(TemplateConfig(masks=("NUM", "NOPE")))
+        TemplateMiner(TemplateConfig(masks=("NUM", "NOPE")))
 
 
 def resealed(state: dict, *path: object, value: object) -> dict:
@@ -264,27 +264,27 @@ def resealed(state: dict, *path: object, value: object) -> dict:
         (("templates",), None, "templates"),
     ],
 )
-def test_a_damaged_state_is_named(ssh: Templates, path, value, text) -> None:
+def test_a_damaged_state_is_named(ssh: TemplateMiner, path, value, text) -> None:
     with pytest.raises(ModelError, match=r"^file") as caught:
-        Templates.load(resealed(ssh.dump(), *path, value=value), "file")
+        TemplateMiner.load(resealed(ssh.dump(), *path, value=value), "file")
     assert text in str(caught.value)
 
 
-def test_a_template_that_stands_twice_is_named(ssh: Templates) -> None:
+def test_a_template_that_stands_twice_is_named(ssh: TemplateMiner) -> None:
     twice = [ssh.dump()["templates"][0]] * 2
     with pytest.raises(ModelError, match="is damaged"):
-        Templates.load(resealed(ssh.dump(), "templates", value=twice))
+        TemplateMiner.load(resealed(ssh.dump(), "templates", value=twice))
 
 
 @pytest.mark.parametrize("state", [None, [], 3, "x", {}])
 def test_what_is_no_state_is_damaged(state: object) -> None:
     with pytest.raises(ModelError, match="is damaged"):
-        Templates.load(state)
+        TemplateMiner.load(state)
 
 
-def test_an_edited_file_does_not_fit_its_digest(ssh: Templates) -> None:
+def test_an_edited_file_does_not_fit_its_digest(ssh: TemplateMiner) -> None:
     with pytest.raises(ModelError, match="digest does not fit"):
-        Templates.load({**ssh.dump(), "lines": 4})
+        TemplateMiner.load({**ssh.dump(), "lines": 4})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 5000, b"NaN"])
@@ -292,39 +292,39 @@ def test_a_file_that_is_no_json_is_damaged(content: bytes, tmp_path) -> None:
     path = tmp_path / "templates.json"
     path.write_bytes(content)
     with pytest.raises(ModelError, match="is damaged"):
-        Templates.read(path)
+        TemplateMiner.read(path)
 
 
 def test_a_missing_file_and_an_unreadable_one_are_told_apart(tmp_path) -> None:
     with pytest.raises(ModelError, match=r"templates\.json is missing"):
-        Templates.read(tmp_path / "templates.json")
+        TemplateMiner.read(tmp_path / "templates.json")
     with pytest.raises(StorageError, match="can't read"):
-        Templates.read(tmp_path)
+        TemplateMiner.read(tmp_path)
 
 
-def test_a_cut_file_never_gives_anything_but_a_model_error(ssh: Templates, tmp_path) -> None:
+def test_a_cut_file_never_gives_anything_but_a_model_error(ssh: TemplateMiner, tmp_path) -> None:
     path = tmp_path / "templates.json"
     ssh.save(path)
     content = path.read_bytes()
     for length in range(0, len(content) - 2, 97):
         path.write_bytes(content[:length])
         with pytest.raises(ModelError):
-            Templates.read(path)
+            TemplateMiner.read(path)
 
 
 def test_lines_that_template_well_have_no_problems() -> None:
     lines = [f"user {name} left room {room}" for name in "abc" for room in range(50)]
-    assert learned(lines).problems() == []
+    assert learned(lines).diagnose() == []
 
 
 def test_few_lines_are_not_judged() -> None:
-    assert learned([f"odd {'x' * n}" for n in range(20)]).problems() == []
+    assert learned([f"odd {'x' * n}" for n in range(20)]).diagnose() == []
 
 
 def test_too_many_templates_are_named_with_a_mask_that_helps() -> None:
     names = [f"svc{a}{b}" for a in "abcdefghijk" for b in "abcdefghijk"]
     lines = [f"starting service {name}" for name in names]
-    first, second = learned(lines).problems()
+    first, second = learned(lines).diagnose()
     assert first == "121 templates are too many for 121 lines."
     pattern = second.split("pattern: '")[1].removesuffix("'}")
     config = TemplateConfig(extra_masks=(MaskConfig(name="WORD", pattern=pattern),))
@@ -334,7 +334,7 @@ def test_too_many_templates_are_named_with_a_mask_that_helps() -> None:
 
 def test_a_mask_is_proposed_where_two_words_vary() -> None:
     lines = [f"user u{n}x logged in from place p{n}q" for n in range(1_500)]
-    _, said = learned(lines).problems()
+    _, said = learned(lines).diagnose()
     assert said.startswith(
         "1000 or more templates differ only in '…' of 'user … logged in from place …', such as"
     )
@@ -346,7 +346,7 @@ def test_a_mask_is_proposed_where_two_words_vary() -> None:
 
 def test_templates_seen_once_are_named() -> None:
     lines = ["tick"] * 200 + [f"gone is {'ab'[n % 2]}{'y' * n}" for n in range(20)]
-    problems = learned(lines).problems()
+    problems = learned(lines).diagnose()
     assert problems[0] == (
         "20 of 21 templates were seen only once in 220 lines, "
         "so about 9.1% of new lines will match none; learn more lines."
@@ -385,7 +385,7 @@ def test_a_secret_is_no_part_of_a_template(message: str, text: str) -> None:
     assert templates.match(message) == only.id
     state = json.dumps(templates.dump())
     assert not any(secret in state for secret in Redactor().secrets(message))
-    again = Templates.load(json.loads(state))
+    again = TemplateMiner.load(json.loads(state))
     assert again.match(message) == only.id
     assert again.digest == templates.digest
 

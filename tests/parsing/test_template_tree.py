@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.parsing.template_tree import WILDCARD, Matcher
+from logmlm.parsing.template_tree import WILDCARD, TemplateTree
 
 TOKENS = st.lists(st.sampled_from(["a", "b", WILDCARD]), max_size=4).map(tuple)
 
@@ -13,8 +13,8 @@ def covers(template: tuple[str, ...], line: tuple[str, ...]) -> bool:
     return len(template) == len(line) and all(word in (WILDCARD, at) for word, at in pairs)
 
 
-def filled(templates: list[tuple[str, ...]]) -> Matcher:
-    matcher = Matcher()
+def filled(templates: list[tuple[str, ...]]) -> TemplateTree:
+    matcher = TemplateTree()
     for number, tokens in enumerate(templates):
         matcher.add(tokens, number)
     return matcher

@@ -17,7 +17,7 @@ from logmlm.daemon.log_setup import logging_to
 from logmlm.detection.surges import Judge
 from logmlm.detection.windows import Windower
 from logmlm.errors import LogmlmError
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import Event, Expectation, Fields, LogLine, Score, Window
 
@@ -50,7 +50,7 @@ def explain(found):
 class PlainReader:
     """Every line is an event at once, at the time it came, with what its source says beside it."""
 
-    def add(self, lines):
+    def feed(self, lines):
         return [
             Event(line, Fields(None, "", line.text, line.attributes), line.received_at, "k", "t1")
             for line in lines
@@ -71,7 +71,7 @@ class PlainReader:
     def flush(self):
         return []
 
-    def holds(self, _partition):
+    def has_pending(self, _partition):
         return False
 
     def drop(self, _partition):
@@ -157,7 +157,7 @@ class SessionDetector(FakeDetector):
         super().__init__(size, notes, f"s{size}")
 
     def reader(self):
-        return EventReader(get_format(FormatConfig(name="iso8601")), session_parts.KEY, _template)
+        return EventParser(get_format(FormatConfig(name="iso8601")), session_parts.KEY, _template)
 
     def windower(self):
         return Windower(session_parts.windows(self.size))

@@ -43,7 +43,7 @@ class Plan:
             reader, windower = detector.reader(), detector.windower()
             written = [*lines(partition, number), *session_parts.last_lines(number)]
             for i, text in enumerate(written):
-                events = reader.add([LogLine(text, f"{topic}/{partition}", i, i + 1, 1.0)])
+                events = reader.feed([LogLine(text, f"{topic}/{partition}", i, i + 1, 1.0)])
                 if i == len(written) - 1:
                     events += reader.flush()
                 self._note(detector, windower.add(events), i)

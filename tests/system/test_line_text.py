@@ -12,7 +12,7 @@ from logmlm.sources.archive import blocks
 from logmlm.sources.archive.reader import read_lines
 from logmlm.sources.file.tail import FileTail
 from logmlm.sources.lines import Splitter
-from logmlm.system.line_text import lines_without_controls, without_controls
+from logmlm.system.line_text import strip_controls, strip_controls_of_lines
 
 LINE = b"2026-11-21 10:00:02,000 INFO request 5 accepted"
 NOW = datetime.fromisoformat("2026-12-01T00:00:00Z").timestamp()
@@ -37,17 +37,17 @@ NOW = datetime.fromisoformat("2026-12-01T00:00:00Z").timestamp()
     ],
 )
 def test_what_a_terminal_or_a_crash_adds_is_left_out(text, plain):
-    assert without_controls(text) == plain
+    assert strip_controls(text) == plain
 
 
 @given(st.lists(st.text(alphabet="a\0\x1b[]0;m\\\x07 "), max_size=6))
 def test_lines_cleaned_together_are_those_cleaned_one_by_one(lines):
-    assert lines_without_controls("\n".join(lines)) == "\n".join(map(without_controls, lines))
+    assert strip_controls_of_lines("\n".join(lines)) == "\n".join(map(strip_controls, lines))
 
 
 @pytest.mark.parametrize("unit", ["\x1b", "\x1b[", "\x1b]", "\x1b[0", "\x1b]8;;", "#033[", "\0"])
 def test_hostile_text_takes_linear_time(unit):
-    assert len(without_controls(unit * 100_000)) >= 0  # quadratic matching would take minutes
+    assert len(strip_controls(unit * 100_000)) >= 0  # quadratic matching would take minutes
 
 
 def test_a_hole_longer_than_a_line_may_be_hides_no_line(monkeypatch, tmp_path):

@@ -9,11 +9,11 @@ from logmlm.errors import DataError, StorageError
 from logmlm.evaluation.labels import Interval, Labels
 from logmlm.mlm.tokenizer import END, UNK
 from logmlm.parsing import batches as parsing
-from logmlm.parsing.batches import Parsing
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.batches import ParserSpec
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
-from logmlm.parsing.parallel import Crew
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.parallel import ParallelParser
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import LogLine
 from logmlm.training import corpus_builder as learning
 from logmlm.training.corpus_builder import Learner
@@ -30,23 +30,25 @@ def lines(texts, partition="a.log"):
 
 
 def lesson_of(texts, place, *, window=SESSIONS, labels=None, min_count=1, **settings):
-    templates = Templates(TemplateConfig(**settings))
+    templates = TemplateMiner(TemplateConfig(**settings))
     learner = Learner(ISO, window, templates, labels, place)
     learner.learn(crew(window, templates).read(texts))
     return learner.lesson(min_count)
 
 
 def crew(window, templates, workers=0, small=0):
-    return Crew(Parsing(FormatConfig(name="iso8601"), window.key, templates.masks), workers, small)
+    return ParallelParser(
+        ParserSpec(FormatConfig(name="iso8601"), window.key, templates.masks), workers, small
+    )
 
 
 def served(lesson, texts, window=SESSIONS):
     """Token ids of the windows that serving makes with what was learned."""
     index = lesson.vocabulary.index()
-    reader, windower = EventReader(ISO, window.key, lesson.templates.match), Windower(window)
+    reader, windower = EventParser(ISO, window.key, lesson.templates.match), Windower(window)
     windows = []
     for line in texts:
-        windows += windower.add(reader.add([line]))
+        windows += windower.add(reader.feed([line]))
     windows += windower.add(reader.flush()) + windower.close_all()
     return [
         [*(index.get(e.template_id, UNK) for e in w.events), *[END][: w.complete]] for w in windows
@@ -174,7 +176,7 @@ def test_lines_refused_by_a_full_set_of_templates_are_unknown_words(tmp_path, mo
 
 
 def test_no_windows_make_an_empty_lesson(tmp_path):
-    templates = Templates(TemplateConfig())
+    templates = TemplateMiner(TemplateConfig())
     learner = Learner(ISO, SESSIONS, templates, None, tmp_path)
     learner.learn([])
     lesson = learner.lesson(1)

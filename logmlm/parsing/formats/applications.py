@@ -130,9 +130,9 @@ def rails(zone: tzinfo) -> PatternFormat:
         "rails",
         re.compile(_RAILS, re.ASCII),
         zone,
-        refine=_request_of_rails,
-        adds=frozenset(("path", "query")),
-        by_digits=frozenset(),
+        normalize=_request_of_rails,
+        added_names=frozenset(("path", "query")),
+        digit_dependent=frozenset(),
         comment=_RUBY_HEADER,
     )
 

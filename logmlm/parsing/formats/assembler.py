@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from logmlm.parsing.formats.attributes import further_records
-from logmlm.parsing.formats.fragments import Assembled, Knot, Rest, joined
+from logmlm.parsing.formats.fragments import AssembledLine, InterleavedParts, Rest, joined
 from logmlm.parsing.formats.line_format import LineFormat
 from logmlm.parsing.formats.timestamps import DAY_S, HALF_YEAR_S
-from logmlm.parsing.parsed import Found, LineFields
+from logmlm.parsing.parsed import LineFields, ParsedBatch
 from logmlm.records import BlankLines, Fields, LogLine
 
 MOST_SPANS = 65_536
@@ -19,7 +19,7 @@ MOST_SPANS = 65_536
 
 
 @runtime_checkable
-class OfContainers(Protocol):
+class ContainerFormat(Protocol):
     """A line format whose messages may come in parts, and may be records themselves."""
 
     def whole(self, fields: Fields) -> Fields:
@@ -27,7 +27,7 @@ class OfContainers(Protocol):
         ...
 
 
-class Assembler:
+class EventAssembler:
     """Joins continuation lines and completes timestamps, for each partition by itself.
 
     The last event of a partition is held back until the next one starts or `flush` or
@@ -35,8 +35,8 @@ class Assembler:
     than `max_lines` lines and `max_chars` characters are kept (its first line always is);
     what is over is counted in `discarded`, and the event's `end` still passes it.
 
-    Parts of a line that was cut are joined for each stream by itself (see `Knot`): events come in
-    the order of their first lines.
+    Parts of a line that was cut are joined for each stream by itself (see `InterleavedParts`):
+    events come in the order of their first lines.
 
     Years that lines don't name are guessed line by line, by when each was received. Of `finished`
     logs that is not known, only when they were read or last written; one that runs past that day
@@ -67,17 +67,17 @@ class Assembler:
         self._max_chars = max_chars
         self._partitions: dict[str, _Partition] = {}
         self._finished = finished
-        self._whole = line_format.whole if isinstance(line_format, OfContainers) else None
+        self._whole = line_format.whole if isinstance(line_format, ContainerFormat) else None
 
-    def add(self, line: LogLine) -> list[Assembled]:
+    def add(self, line: LogLine) -> list[AssembledLine]:
         """Return the events that `line` completes, in the order of their lines.
 
         A timestamp is the line's own, or what its source knows, or that of the line before it
         in its partition, or `received_at`.
         """
-        return self.add_parsed(line, self._format.parse(line.text, line.received_at))
+        return self._add_one(line, self._format.parse(line.text, line.received_at))
 
-    def add_parsed(self, line: LogLine, found: LineFields | None) -> list[Assembled]:
+    def _add_one(self, line: LogLine, found: LineFields | None) -> list[AssembledLine]:
         """Do as `add` does, with what the format found in the line."""
         if found is None:
             found = self._by_date(line)
@@ -89,8 +89,8 @@ class Assembler:
         partition = self._partition(line.partition)
         held = partition.event
         complete = [] if held is None else [partition.release(held)]
-        if found.partial or partition.knot is not None:
-            return complete + self._knot(partition, line, found)
+        if found.partial or partition.interleaved is not None:
+            return complete + self._group_parts(partition, line, found)
         event = line, found, self._time_of(partition, line, found.timestamp)
         if self._joins and not line.is_whole:
             partition.event = event
@@ -98,11 +98,13 @@ class Assembler:
             complete.append(event)
         return complete
 
-    def _knot(self, partition: _Partition, line: LogLine, found: LineFields) -> list[Assembled]:
+    def _group_parts(
+        self, partition: _Partition, line: LogLine, found: LineFields
+    ) -> list[AssembledLine]:
         """Add a line to those among which one is cut; return them once they are whole."""
-        knot = partition.knot
+        knot = partition.interleaved
         if knot is None:
-            knot = partition.knot = Knot()
+            knot = partition.interleaved = InterleavedParts()
         held = knot.part_of(found)
         if held is None:
             knot.open_with((line, found, self._time_of(partition, line, found.timestamp)))
@@ -112,9 +114,9 @@ class Assembler:
             self.discarded["too_long"] += _lines_in(line)
         return self._untied(partition) if knot.is_over else []
 
-    def _untied(self, partition: _Partition) -> list[Assembled]:
+    def _untied(self, partition: _Partition) -> list[AssembledLine]:
         """Release the events of a partition among which one was cut."""
-        knot, partition.knot = partition.knot, None
+        knot, partition.interleaved = partition.interleaved, None
         if knot is None:
             return []
         events = knot.release()
@@ -129,10 +131,10 @@ class Assembler:
         whole = replace(found, partial=False)
         return whole if self._whole is None else self._whole(whole)
 
-    def add_run(
-        self, lines: Sequence[LogLine], found: Found
-    ) -> tuple[list[Assembled], list[float]]:
-        """Do as `add_parsed` does with several lines of one partition, all or none `is_whole`.
+    def add_batch(
+        self, lines: Sequence[LogLine], found: ParsedBatch
+    ) -> tuple[list[AssembledLine], list[float]]:
+        """Do as `_add_one` does with several lines of one partition, all or none `is_whole`.
 
         Of all lines the rest waits. Returns the events that come before these lines', and the times
         of the lines' own: of all lines, or of all but those at their end that are held back or
@@ -140,21 +142,21 @@ class Assembler:
         """
         partition = self._partition(lines[0].partition)
         held = partition.event
-        if partition.knot is not None:
+        if partition.interleaved is not None:
             parsed = [(line, found.at(place, line)) for place, line in enumerate(lines)]
-            return [event for pair in parsed for event in self.add_parsed(*pair)], []
+            return [event for pair in parsed for event in self._add_one(*pair)], []
         before = [] if held is None else [partition.release(held)]
         times = self._times(partition, lines, found.times)
         if self._joins and not lines[-1].is_whole and (last := found.at(-1, lines[-1])):
             partition.event = lines[-1], last, times.pop()
         return before, times
 
-    def flush(self, partition: str | None = None) -> list[Assembled]:
+    def flush(self, partition: str | None = None) -> list[AssembledLine]:
         """Release what is held back, of one partition or of all: at the end of the input."""
         asked = self._partitions.values() if partition is None else self._named(partition)
         return self._released(asked)
 
-    def flush_due(self, idle: Mapping[str, float], quiet_s: float = 1.0) -> list[Assembled]:
+    def flush_due(self, idle: Mapping[str, float], quiet_s: float = 1.0) -> list[AssembledLine]:
         """Release what is held back in partitions that are idle for `quiet_s` seconds or longer.
 
         `idle` says for how many seconds nothing more has waited in a partition.
@@ -162,13 +164,13 @@ class Assembler:
         due = (name for name, seconds in idle.items() if seconds >= quiet_s)
         return self._released(one for name in due for one in self._named(name))
 
-    def holds(self, partition: str) -> bool:
+    def has_pending(self, partition: str) -> bool:
         """Whether something of a partition is held back."""
-        return any(one.holds for one in self._named(partition))
+        return any(one.has_pending for one in self._named(partition))
 
-    def held(self) -> list[str]:
+    def held_partitions(self) -> list[str]:
         """Partitions of which something is held back."""
-        return [name for name, one in self._partitions.items() if one.holds]
+        return [name for name, one in self._partitions.items() if one.has_pending]
 
     def is_inside(self, partition: str, position: int) -> bool:
         """Whether reading can't begin at `position`: a line that was cut goes on behind it.
@@ -177,7 +179,7 @@ class Assembler:
         """
         return any(one.is_inside(position) for one in self._named(partition))
 
-    def adopt(self, before: Assembler) -> None:
+    def adopt(self, before: EventAssembler) -> None:
         """Know where reading can't begin, as the assembler did that read these lines before."""
         for name, one in before._partitions.items():
             self._partition(name).spans.extend(one.spans)
@@ -186,8 +188,8 @@ class Assembler:
         """Forget a partition, with what is held back of it."""
         self._partitions.pop(partition, None)
 
-    def _released(self, partitions: Iterable[_Partition]) -> list[Assembled]:
-        events: list[Assembled] = []
+    def _released(self, partitions: Iterable[_Partition]) -> list[AssembledLine]:
+        events: list[AssembledLine] = []
         for one in partitions:
             if one.event is not None:
                 events.append(one.release(one.event))
@@ -284,7 +286,7 @@ class Assembler:
 
 
 def _lines_in(line: LogLine) -> int:
-    """How many lines were joined to this one before (see `Joiner`), itself among them."""
+    """How many lines were joined to this one before (see `MultilineJoiner`), itself among them."""
     if isinstance(line, BlankLines):
         return line.lines
     return line.text.count("\n") + 1
@@ -293,30 +295,30 @@ def _lines_in(line: LogLine) -> int:
 class _Partition:
     """A partition's last time, and its event whose last line may still be to come."""
 
-    __slots__ = ("event", "is_past", "knot", "rest", "spans", "time")
+    __slots__ = ("event", "interleaved", "is_past", "rest", "spans", "time")
 
     def __init__(self) -> None:
         self.time: float | None = None
         self.is_past = False
         """Whether it ran past the time by which its years are guessed."""
-        self.event: Assembled | None = None
+        self.event: AssembledLine | None = None
         self.rest: Rest | None = None
-        self.knot: Knot | None = None
+        self.interleaved: InterleavedParts | None = None
         self.spans: deque[tuple[int, int]] = deque(maxlen=MOST_SPANS)
         """Where cut lines stand among others, from where to where, in order."""
 
     @property
-    def holds(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether something is held back."""
-        return self.event is not None or self.knot is not None
+        return self.event is not None or self.interleaved is not None
 
     def is_inside(self, position: int) -> bool:
-        """See `Assembler`."""
+        """See `EventAssembler`."""
         while self.spans and self.spans[0][1] <= position:
             self.spans.popleft()
         return bool(self.spans) and self.spans[0][0] < position
 
-    def release(self, held: Assembled) -> Assembled:
+    def release(self, held: AssembledLine) -> AssembledLine:
         """Return the `event` that is held back, as far as it came, and hold back nothing."""
         self.event, rest = None, self.rest
         self.rest = None

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
-from logmlm.parsing.formats.json_lines import FieldNames, Record, load_object
+from logmlm.parsing.formats.json_lines import FieldNames, JsonObject, load_object
 from logmlm.parsing.formats.line_format import PARTIAL, Continuation, PatternFormat, first_line
 from logmlm.parsing.formats.nested import around, inner_fields
 from logmlm.parsing.formats.timestamps import ISO_T, read_field
@@ -40,9 +40,9 @@ class CriFormat(PatternFormat):
         inner = None if fields.partial else inner_fields(fields.message, self.zone, self.names)
         return fields if inner is None else around(fields, inner)
 
-    def is_of_shape(self, fields: Fields) -> bool:
+    def ignores_digits(self, fields: Fields) -> bool:
         """See `PatternFormat`; whether a text is JSON may depend on its digits."""
-        return super().is_of_shape(fields) and not fields.message.startswith("{")
+        return super().ignores_digits(fields) and not fields.message.startswith("{")
 
     def _joined(self, first: Fields, rest: list[str], now: float) -> Fields:
         stream, messages, is_cut = first.attributes.get("log.iostream"), [first.message], True
@@ -109,7 +109,7 @@ def docker(zone: tzinfo, names: FieldNames | None = None) -> DockerFormat:
     return DockerFormat(zone, names)
 
 
-def _docker_fields(record: Record, zone: tzinfo) -> Fields | None:
+def _docker_fields(record: JsonObject, zone: tzinfo) -> Fields | None:
     log, stream, time = record.get("log"), record.get("stream"), record.get("time")
     if not (isinstance(log, str) and isinstance(stream, str) and isinstance(time, str)):
         return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from datetime import datetime, tzinfo
 
-from logmlm.config.regex import user_pattern
+from logmlm.config.regex import compile_user_pattern
 from logmlm.config.types import CustomFormat
 from logmlm.errors import ConfigError
 from logmlm.parsing.formats.line_format import PatternFormat
-from logmlm.parsing.formats.timestamps import strptime_clock
+from logmlm.parsing.formats.timestamps import strptime_parser
 
 _NAMED = ("iso8601", "epoch", "epoch_ms")
 _DATES = (("%d", "%m"), ("%d", "%b"), ("%d", "%B"), ("%j",), ("%c",), ("%x",))
@@ -23,7 +23,7 @@ def custom(name: str, settings: CustomFormat, zone: tzinfo) -> PatternFormat:
             used; the text names the key.
 
     """
-    pattern = user_pattern(settings.pattern, is_anchored=True)
+    pattern = compile_user_pattern(settings.pattern, is_anchored=True)
     if "message" not in pattern.groupindex:
         raise ConfigError(
             f"format.custom.{name}.pattern has no group (?P<message>...); "
@@ -31,7 +31,7 @@ def custom(name: str, settings: CustomFormat, zone: tzinfo) -> PatternFormat:
         )
     if settings.timestamp_format not in _NAMED and "timestamp" in pattern.groupindex:
         _check_strptime(name, settings.timestamp_format)
-    clock = strptime_clock(settings.timestamp_format)
+    clock = strptime_parser(settings.timestamp_format)
     return PatternFormat(name, pattern, zone, settings.continuation, clock=clock)
 
 

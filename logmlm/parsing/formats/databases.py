@@ -61,7 +61,9 @@ def postgresql(zone: tzinfo) -> PatternFormat:
     """
     pattern = re.compile(_POSTGRESQL, re.ASCII)
     adds = frozenset(("user", "db", "app", "client"))
-    return PatternFormat("postgresql", pattern, zone, more=_who_of_postgresql, adds=adds)
+    return PatternFormat(
+        "postgresql", pattern, zone, extra_attributes=_who_of_postgresql, added_names=adds
+    )
 
 
 def mysql(zone: tzinfo) -> PatternFormat:
@@ -70,9 +72,9 @@ def mysql(zone: tzinfo) -> PatternFormat:
         "mysql",
         re.compile(_MYSQL, re.ASCII),
         zone,
-        refine=_thread_of_mysql,
-        adds=frozenset((_THREAD,)),
-        by_digits=frozenset(),
+        normalize=_thread_of_mysql,
+        added_names=frozenset((_THREAD,)),
+        digit_dependent=frozenset(),
     )
 
 
@@ -85,7 +87,7 @@ def mysql_slow(zone: tzinfo) -> PatternFormat:
         "mysql_slow",
         re.compile(_MYSQL_SLOW, re.ASCII),
         zone,
-        refine=_query_of_mysql,
+        normalize=_query_of_mysql,
         comment=_MYSQL_HEAD,
         reads_all=True,
     )
@@ -94,7 +96,9 @@ def mysql_slow(zone: tzinfo) -> PatternFormat:
 def redis(zone: tzinfo) -> PatternFormat:
     """`pid:role dd Mon yyyy hh:mm:ss.mmm level message`; before Redis 5 without the year."""
     pattern = re.compile(_REDIS, re.ASCII)
-    return PatternFormat("redis", pattern, zone, refine=_level_of_redis, by_digits=frozenset())
+    return PatternFormat(
+        "redis", pattern, zone, normalize=_level_of_redis, digit_dependent=frozenset()
+    )
 
 
 def _who_of_postgresql(groups: Groups) -> Groups:

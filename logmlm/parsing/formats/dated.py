@@ -24,9 +24,9 @@ def dated(zone: tzinfo, is_syslog: bool) -> PatternFormat:
     found: PatternFormat | None = None
     for date in (CLF, CTIME, SLASHED, PADDED):
         pattern = re.compile(rf"\[?{date}\]?:?\s+{_LEVEL}", re.ASCII)
-        found = PatternFormat("dated", pattern, zone, otherwise=found)
-    found = replace(iso8601(zone), otherwise=found)
+        found = PatternFormat("dated", pattern, zone, fallback=found)
+    found = replace(iso8601(zone), fallback=found)
     if is_syslog:
-        found = PatternFormat("dated", re.compile(_TAGLESS, re.ASCII), zone, otherwise=found)
-    found = replace(rfc5424(zone), otherwise=found)
-    return replace(syslog(zone), otherwise=found)
+        found = PatternFormat("dated", re.compile(_TAGLESS, re.ASCII), zone, fallback=found)
+    found = replace(rfc5424(zone), fallback=found)
+    return replace(syslog(zone), fallback=found)

@@ -10,8 +10,8 @@ from itertools import groupby
 from logmlm.config.types import FormatConfig
 from logmlm.errors import FormatError
 from logmlm.parsing.formats.line_format import LineFormat
-from logmlm.parsing.formats.multiline import joined
-from logmlm.parsing.formats.registry import candidates
+from logmlm.parsing.formats.multiline import join_all
+from logmlm.parsing.formats.registry import auto_candidates
 from logmlm.records import LogLine
 
 MIN_SHARE = 0.9
@@ -53,7 +53,7 @@ def detect_format(lines: Sequence[str], config: FormatConfig) -> Detection:
 
     """
     tried = []
-    for line_format in candidates(config):
+    for line_format in auto_candidates(config):
         detection = _measure(line_format, _joined(lines, line_format, config))
         if detection.share >= MIN_SHARE:
             return detection
@@ -66,7 +66,7 @@ def _joined(lines: Sequence[str], line_format: LineFormat, config: FormatConfig)
     own = config.named(line_format.name).multiline
     if own is None or config.multiline is not None:
         return lines
-    return [one.text for one in joined([LogLine(line, "", 0, 0, 0.0) for line in lines], own)]
+    return [one.text for one in join_all([LogLine(line, "", 0, 0, 0.0) for line in lines], own)]
 
 
 def _measure(line_format: LineFormat, lines: Sequence[str]) -> Detection:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from logmlm.parsing.parsed import LineFields
 from logmlm.records import BlankLines, Fields, LogLine
 
-Assembled = tuple[LogLine, LineFields, float]
+AssembledLine = tuple[LogLine, LineFields, float]
 """A joined line, what was found in its first line, and its time in UTC epoch seconds."""
 
-MOST_EVENTS = 500
+MAX_PENDING_EVENTS = 500
 """So many events wait at most for the rest of a line that was cut."""
 MOST_CHARS = 1 << 20
 LONGEST_S = 5.0
@@ -52,7 +52,7 @@ def fitting_blank(lines: BlankLines, room_lines: int, room_chars: int) -> int:
     return max(0, min(lines.lines, room_lines, room_chars))
 
 
-def joined(line: LogLine, found: LineFields, timestamp: float, rest: Rest | None) -> Assembled:
+def joined(line: LogLine, found: LineFields, timestamp: float, rest: Rest | None) -> AssembledLine:
     """Return an event with what was joined to it; a message in parts is put together."""
     if rest is not None:
         line = line._replace(text="\n".join((line.text, *rest.texts)), end=rest.last.end)
@@ -64,11 +64,11 @@ def joined(line: LogLine, found: LineFields, timestamp: float, rest: Rest | None
 
 @dataclass(slots=True)
 class _Held:
-    event: Assembled
+    event: AssembledLine
     rest: Rest | None = None
 
 
-class Knot:
+class InterleavedParts:
     """Events of one partition from the first part of a cut line to its last one.
 
     Each stream has a buffer of its own; what is whole waits until no line is open, so that events
@@ -93,7 +93,7 @@ class Knot:
         """Whether no line is open any more, or too much waits for one."""
         return (
             not self._open
-            or len(self._held) > MOST_EVENTS
+            or len(self._held) > MAX_PENDING_EVENTS
             or self._chars > MOST_CHARS
             or self._latest - self._began > LONGEST_S
         )
@@ -102,7 +102,7 @@ class Knot:
         """Return the open line that a line of this stream goes on with."""
         return self._open.get(_stream(found))
 
-    def open_with(self, event: Assembled) -> None:
+    def open_with(self, event: AssembledLine) -> None:
         """Hold an event; a partial one is open."""
         line, found, time = event
         held = _Held(event)
@@ -127,9 +127,9 @@ class Knot:
             del self._open[_stream(found)]
         return fits
 
-    def release(self) -> list[Assembled]:
+    def release(self) -> list[AssembledLine]:
         """Return all events as far as they came, in the order of their first lines."""
-        events: list[Assembled] = []
+        events: list[AssembledLine] = []
         end = 0
         for held in self._held:
             line, found, time = joined(*held.event, held.rest)

@@ -51,6 +51,6 @@ class PlainFormat:
         return Fields(None, "", message) if message else None
 
 
-def plain(zone: tzinfo) -> PlainFormat:  # noqa: ARG001  builders of formats are called alike
+def plain_text(zone: tzinfo) -> PlainFormat:  # noqa: ARG001  builders of formats are called alike
     """No structure; never chosen by `auto`, for it fits everything."""
     return PlainFormat()

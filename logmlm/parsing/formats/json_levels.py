@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from logmlm.parsing.formats.levels import level_name, numeric_level, otel_level, syslog_level
-from logmlm.system.line_text import without_controls
+from logmlm.system.line_text import strip_controls
 
 LEVELS = (
     *("severityText", "SeverityText", "log.level", "level", "levelname", "severity", "loglevel"),
@@ -39,7 +39,7 @@ def level_of(flat: Mapping[str, str], prefix: str = "") -> str:
     for name in LEVELS:
         word = flat.get(prefix + name if prefix else name)
         if word:
-            return _number(name, word, flat) or level_name(without_controls(word))
+            return _number(name, word, flat) or level_name(strip_controls(word))
     if "PRIORITY" in flat and (found := syslog_level(flat["PRIORITY"])):
         return found
     number = flat.get("severityNumber", flat.get("SeverityNumber", ""))

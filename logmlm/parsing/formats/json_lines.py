@@ -20,9 +20,9 @@ from logmlm.parsing.formats.line_format import Continuation, first_line
 from logmlm.records import Fields
 from logmlm.system.json_message import field, message_text
 from logmlm.system.json_text import loads
-from logmlm.system.line_text import without_controls
+from logmlm.system.line_text import strip_controls
 
-Record = dict[str, Any]
+JsonObject = dict[str, Any]
 
 _MESSAGES = ("body", "Body", "message", "MESSAGE", "msg", "log", "event")
 _HOLDERS = (
@@ -81,7 +81,7 @@ class JsonFormat:
 
     name: str
     zone: tzinfo
-    read: Callable[[Record, tzinfo], Fields | None]
+    read: Callable[[JsonObject, tzinfo], Fields | None]
     continuation: Continuation = "discard"
     comment: re.Pattern[str] | None = _BRACKET
 
@@ -102,7 +102,7 @@ def json_lines(zone: tzinfo, names: FieldNames | None = None) -> JsonFormat:
     return JsonFormat("json", zone, read)
 
 
-def load_object(text: str) -> Record | None:
+def load_object(text: str) -> JsonObject | None:
     """Return the JSON object that a text is; None if it is none, or is nested too deep."""
     if not text.lstrip().startswith("{"):
         return None
@@ -115,7 +115,7 @@ def load_object(text: str) -> Record | None:
     return record if isinstance(record, dict) else None
 
 
-def fields_of(record: Record, zone: tzinfo, depth: int = 0) -> Fields | None:
+def fields_of(record: JsonObject, zone: tzinfo, depth: int = 0) -> Fields | None:
     """Return the fields of an object; None if nothing in it is a message.
 
     `depth` counts the objects that it came from: JSON in a text, or one of several records.
@@ -130,7 +130,7 @@ def fields_of(record: Record, zone: tzinfo, depth: int = 0) -> Fields | None:
     return wrapped or _unusual_fields(record, flat, zone)
 
 
-def fields_by_names(names: FieldNames | None, record: Record, zone: tzinfo) -> Fields | None:
+def fields_by_names(names: FieldNames | None, record: JsonObject, zone: tzinfo) -> Fields | None:
     """Return the fields of an object, where the user may have named some."""
     if names is None:
         return fields_of(record, zone)
@@ -160,7 +160,7 @@ def _attributes(flat: Flat) -> Flat:
     return attributes
 
 
-def _usual_message(record: Record, flat: Flat) -> str:
+def _usual_message(record: JsonObject, flat: Flat) -> str:
     """Take the message under one of the usual names out of `flat`; empty if none says anything.
 
     What is JSON itself, or names the object beside it that holds the message, says nothing.
@@ -172,11 +172,11 @@ def _usual_message(record: Record, flat: Flat) -> str:
                 if isinstance(record.get(text), dict) or (name == "log" and text[0] == "{"):
                     return ""
                 del flat[name]
-                return without_controls(text) if "\x1b" in text else text
+                return strip_controls(text) if "\x1b" in text else text
     return ""
 
 
-def _unusual_fields(record: Record, flat: Flat, zone: tzinfo) -> Fields | None:
+def _unusual_fields(record: JsonObject, flat: Flat, zone: tzinfo) -> Fields | None:
     """Return the fields of an object whose message is in an unusual place, or is made of others."""
     message, inner, prefix = own_message(record, flat), record, ""
     if not message:
@@ -192,7 +192,7 @@ def _unusual_fields(record: Record, flat: Flat, zone: tzinfo) -> Fields | None:
     while prefix and not level:
         prefix = prefix[: prefix.rfind(".", 0, -1) + 1]
         level = level_of(below(flat, prefix))
-    return Fields(time, level, without_controls(message), _other_attributes(flat))
+    return Fields(time, level, strip_controls(message), _other_attributes(flat))
 
 
 def _other_attributes(flat: Flat) -> Flat:
@@ -218,7 +218,7 @@ def _wrapped_fields(flat: Flat, zone: tzinfo, depth: int) -> Fields | None:
     return Fields(time, found.level or level_of(outer), found.message, attributes)
 
 
-def _first_fields(record: Record, zone: tzinfo, depth: int) -> Fields | None:
+def _first_fields(record: JsonObject, zone: tzinfo, depth: int) -> Fields | None:
     """Return the fields of the first of several records in an object."""
     batch = first_of(record)
     if batch is None:
@@ -231,7 +231,7 @@ def _first_fields(record: Record, zone: tzinfo, depth: int) -> Fields | None:
     return Fields(found.timestamp, found.level, found.message, attributes)
 
 
-def _held_message(record: Record, flat: Flat, depth: int) -> tuple[str, Record, str]:
+def _held_message(record: JsonObject, flat: Flat, depth: int) -> tuple[str, JsonObject, str]:
     """Find the message in an inner object: itself, the object, and what its names begin with."""
     for name in (*_HOLDERS, *_constants(flat)):
         inner = record.get(name)

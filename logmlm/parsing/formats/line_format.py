@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from logmlm.parsing.formats.attributes import ALIASES
 from logmlm.parsing.formats.levels import level_name
-from logmlm.parsing.formats.timestamps import Clock, read_groups
+from logmlm.parsing.formats.timestamps import TimestampParser, read_groups
 from logmlm.records import Fields
 
 Continuation = Literal["join", "discard"]
@@ -72,14 +72,15 @@ class PatternFormat:
 
     The groups `timestamp`, `level`, `message` and `label` become the fields; others become
     attributes, under OpenTelemetry's name where `ALIASES` has one. Groups whose name begins
-    with `_` are for `refine`, `more` and `clock` alone; empty ones and `-` are left out.
+    with `_` are for `normalize`, `extra_attributes` and `clock` alone; empty ones and `-` are left
+    out.
 
-    `refine` works on the groups of every line. `more` finds further attributes in them, once
-    somebody asks for an attribute. Both leave the groups as they are that are no fields nor in
-    `adds`. Where none of `by_digits` is found, what `refine` makes of level and message hangs on
-    no digit; None: it may.
+    `normalize` works on the groups of every line. `extra_attributes` finds further attributes in
+    them, once somebody asks for an attribute. Both leave the groups as they are that are no fields
+    nor in `added_names`. Where none of `digit_dependent` is found, what `normalize` makes of level
+    and message hangs on no digit; None: it may.
 
-    What does not match is tried as `otherwise`. Where that fails too, an assembler reads lines that
+    What does not match is tried as `fallback`. Where that fails too, an assembler reads lines that
     begin with a date by `lenient`, and takes lines that `comment` matches for no part of the log.
     A format that `reads_all` matches all lines of an event; others match its first line.
     """
@@ -88,12 +89,12 @@ class PatternFormat:
     pattern: re.Pattern[str]
     zone: tzinfo
     continuation: Continuation = "join"
-    refine: Refine | None = None
-    more: Refine | None = None
-    adds: frozenset[str] = frozenset()
-    by_digits: frozenset[str] | None = None
-    clock: Clock = read_groups
-    otherwise: PatternFormat | None = None
+    normalize: Refine | None = None
+    extra_attributes: Refine | None = None
+    added_names: frozenset[str] = frozenset()
+    digit_dependent: frozenset[str] | None = None
+    clock: TimestampParser = read_groups
+    fallback: PatternFormat | None = None
     lenient: PatternFormat | None = None
     comment: re.Pattern[str] | None = None
     reads_all: bool = False
@@ -109,40 +110,40 @@ class PatternFormat:
         return tuple(name in self.pattern.groupindex for name in _ASKED)
 
     @property
-    def is_told(self) -> bool:
-        """Whether it is known what `refine` does; so it is where there is none."""
-        return self.refine is None or self.by_digits is not None
+    def is_declared(self) -> bool:
+        """Whether it is known what `normalize` does; so it is where there is none."""
+        return self.normalize is None or self.digit_dependent is not None
 
     @cached_property
-    def plain(self) -> Mapping[str, str]:
+    def direct_groups(self) -> Mapping[str, str]:
         """The groups that are attributes as they stand, by the attribute's name."""
-        found = self.pattern.groupindex if self.is_told else {}
+        found = self.pattern.groupindex if self.is_declared else {}
         return {ALIASES.get(name, name): name for name in found if self._is_plain(name)}
 
     def _is_plain(self, name: str) -> bool:
-        return name not in _OWN_FIELDS | self.adds and name[0] != "_"
+        return name not in _OWN_FIELDS | self.added_names and name[0] != "_"
 
     def parse(self, text: str, now: float) -> Fields | None:
         """See `LineFormat.parse`."""
         head = text.lstrip("\r\n") if self.reads_all else first_line(text)
         match = self.pattern.match(head)
         if match is None:
-            return None if self.otherwise is None else self.otherwise.parse(text, now)
-        groups = None if self.refine is None else self.refine(_groups(match))
+            return None if self.fallback is None else self.fallback.parse(text, now)
+        groups = None if self.normalize is None else self.normalize(_groups(match))
         message, level, label, logtag = self._asked(match, groups)
         partial = logtag == PARTIAL
         return Fields(
             self._time_of(match, now),
             level_name(level) if level else "",
             message if partial else message.strip(),
-            Attributes(self, head, match, groups),
+            LazyAttributes(self, head, match, groups),
             label or None,
             partial,
         )
 
-    def is_of_shape(self, fields: Fields) -> bool:
+    def ignores_digits(self, fields: Fields) -> bool:
         """Whether these fields are all the pattern's own, so that lines of one shape are alike."""
-        return isinstance(fields.attributes, Attributes)
+        return isinstance(fields.attributes, LazyAttributes)
 
     def _time_of(self, match: re.Match[str], now: float) -> float | None:
         """Lines of one moment stand together: what was read for the last one is read once."""
@@ -170,10 +171,10 @@ class PatternFormat:
         )
 
     def attributes_of(self, match: re.Match[str], groups: Groups | None) -> dict[str, str]:
-        """All attributes; `groups` are those that `refine` gave, if it was asked."""
+        """All attributes; `groups` are those that `normalize` gave, if it was asked."""
         if groups is None:
-            groups = _groups(match) if self.refine is None else self.refine(_groups(match))
-        return _named(groups if self.more is None else self.more(groups))
+            groups = _groups(match) if self.normalize is None else self.normalize(_groups(match))
+        return _named(groups if self.extra_attributes is None else self.extra_attributes(groups))
 
 
 PARTIAL = "P"
@@ -185,7 +186,7 @@ def first_line(text: str) -> str:
     return text.lstrip("\r\n").partition("\n")[0]
 
 
-class Attributes(Mapping[str, str]):
+class LazyAttributes(Mapping[str, str]):
     """A line's attributes, found when one is asked for: few ever are."""
 
     __slots__ = ("_format", "_found", "_groups", "_match", "_text")
@@ -210,7 +211,7 @@ class Attributes(Mapping[str, str]):
     def get(self, name: str, default: Any = None) -> Any:
         """As of any mapping; without working out the others where that can be."""
         if self._found is None and self._match is not None:
-            group = self._format.plain.get(name)
+            group = self._format.direct_groups.get(name)
             if group is not None:
                 value = self._match[group]
                 return default if value in EMPTY else value

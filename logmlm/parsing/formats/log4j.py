@@ -50,9 +50,9 @@ def kafka(zone: tzinfo) -> PatternFormat:
         "kafka",
         re.compile(_KAFKA, re.ASCII),
         zone,
-        refine=_logger_at_end,
-        adds=frozenset(("logger",)),
-        by_digits=frozenset(),
+        normalize=_logger_at_end,
+        added_names=frozenset(("logger",)),
+        digit_dependent=frozenset(),
     )
 
 

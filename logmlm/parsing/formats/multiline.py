@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from logmlm.config.regex import user_pattern
+from logmlm.config.regex import compile_user_pattern
 from logmlm.config.types import MultilineConfig
 from logmlm.parsing.formats.fragments import fitting_blank
 from logmlm.records import BlankLines, LogLine
 
 
-class Joiner:
+class MultilineJoiner:
     """Joins lines to messages, for each partition by itself.
 
     A line that matches `start_pattern` begins a message, and `condition_pattern` says by `mode`
@@ -32,14 +32,17 @@ class Joiner:
         self, config: MultilineConfig, max_lines: int = 500, max_chars: int = 65536
     ) -> None:
         self.discarded: Counter[str] = Counter()
-        self.patterns = user_pattern(config.start_pattern), user_pattern(config.condition_pattern)
+        self.patterns = (
+            compile_user_pattern(config.start_pattern),
+            compile_user_pattern(config.condition_pattern),
+        )
         self._starts, self._matches = (each.search for each in self.patterns)
         self._mode = config.mode
         self.begins_blank = self._starts("") is not None
         self._quiet_s = config.timeout_ms / 1000
         self._max_lines = max_lines
         self._max_chars = max_chars
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _PendingMessage] = {}
 
     def add(self, lines: Iterable[LogLine]) -> list[LogLine]:
         """The messages that these lines complete, in the order of their lines."""
@@ -70,7 +73,7 @@ class Joiner:
         if held is None:
             if not self._starts(line.text):
                 return [line]
-            self._held[line.partition] = _Held([line.text], line, line, len(line.text))
+            self._held[line.partition] = _PendingMessage([line.text], line, line, len(line.text))
             return []
         matched = self._matches(line.text) is not None
         # continue_*: the message goes on while lines match; halt_*: until one does.
@@ -83,7 +86,7 @@ class Joiner:
             return self._release([line.partition]) + rest
         return self._release([line.partition]) + self._add(line)
 
-    def _keep(self, held: _Held, line: LogLine) -> None:
+    def _keep(self, held: _PendingMessage, line: LogLine) -> None:
         held.last = line
         if isinstance(line, BlankLines):
             self._keep_blank(held, line)
@@ -95,7 +98,7 @@ class Joiner:
         held.texts.append(line.text)
         held.chars = chars
 
-    def _keep_blank(self, held: _Held, lines: BlankLines) -> None:
+    def _keep_blank(self, held: _PendingMessage, lines: BlankLines) -> None:
         room = self._max_lines - len(held.texts)
         fitting = fitting_blank(lines, room, self._max_chars - held.chars)
         held.texts += [""] * fitting
@@ -115,7 +118,7 @@ def _split(line: LogLine) -> tuple[LogLine, list[LogLine]]:
 
 
 @dataclass(slots=True)
-class _Held:
+class _PendingMessage:
     """A message whose last line may still be to come."""
 
     texts: list[str]
@@ -128,9 +131,9 @@ class _Held:
         return self.first._replace(text=text, end=last.end, received_at=last.received_at)
 
 
-def joined(lines: Iterable[LogLine], config: MultilineConfig | None) -> list[LogLine]:
+def join_all(lines: Iterable[LogLine], config: MultilineConfig | None) -> list[LogLine]:
     """All messages of lines that are there as a whole; the lines themselves without `config`."""
     if config is None:
         return list(lines)
-    joiner = Joiner(config)
+    joiner = MultilineJoiner(config)
     return joiner.add(lines) + joiner.flush()

@@ -38,10 +38,10 @@ def auditd(zone: tzinfo) -> PatternFormat:
         "auditd",
         re.compile(_AUDIT, re.ASCII),
         zone,
-        refine=_type_of_audit,
-        more=_pairs_of_audit,
-        adds=frozenset(("pid", "auid", "exe", "comm", "user", "client", "rule")),
-        by_digits=frozenset(("type",)),
+        normalize=_type_of_audit,
+        extra_attributes=_pairs_of_audit,
+        added_names=frozenset(("pid", "auid", "exe", "comm", "user", "client", "rule")),
+        digit_dependent=frozenset(("type",)),
         comment=_AUSEARCH,
     )
 
@@ -55,8 +55,8 @@ def dmesg(zone: tzinfo) -> PatternFormat:
         "dmesg",
         re.compile(_DMESG, re.ASCII),
         zone,
-        refine=_level_of_dmesg,
-        by_digits=frozenset(("_pri",)),
+        normalize=_level_of_dmesg,
+        digit_dependent=frozenset(("_pri",)),
     )
 
 
@@ -66,9 +66,9 @@ def logcat(zone: tzinfo) -> PatternFormat:
         "logcat",
         re.compile(_LOGCAT, re.ASCII),
         zone,
-        refine=_thread_of_logcat,
-        adds=frozenset(("thread.id",)),
-        by_digits=frozenset(),
+        normalize=_thread_of_logcat,
+        added_names=frozenset(("thread.id",)),
+        digit_dependent=frozenset(),
         comment=_LOGCAT_BUFFER,
     )
 

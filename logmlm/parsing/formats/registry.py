@@ -29,7 +29,7 @@ from logmlm.parsing.formats.containers import cri, docker
 from logmlm.parsing.formats.custom import custom
 from logmlm.parsing.formats.databases import mysql, mysql_slow, postgresql, redis
 from logmlm.parsing.formats.dated import dated
-from logmlm.parsing.formats.generic import iso8601, plain
+from logmlm.parsing.formats.generic import iso8601, plain_text
 from logmlm.parsing.formats.json_lines import FieldNames, json_lines
 from logmlm.parsing.formats.line_format import LineFormat, PatternFormat
 from logmlm.parsing.formats.log4j import hadoop, hdfs, kafka, spark, zookeeper
@@ -81,7 +81,7 @@ _BUILDERS: MappingProxyType[str, Callable[[tzinfo], LineFormat]] = MappingProxyT
         "syslog": syslog,
         "go": go,
         "iso8601": iso8601,
-        "plain": plain,
+        "plain": plain_text,
     }
 )
 
@@ -115,8 +115,8 @@ def get_format(config: FormatConfig) -> LineFormat:
     raise ConfigError(_unknown(config))
 
 
-def candidates(config: FormatConfig) -> tuple[LineFormat, ...]:
-    """List the formats that `auto` tries, in order: custom ones, then all but `plain`.
+def auto_candidates(config: FormatConfig) -> tuple[LineFormat, ...]:
+    """List the formats that `auto` tries, in order: custom ones, then all but `plain_text`.
 
     Raises:
         ConfigError: a custom format's settings or the time zone can't be used.

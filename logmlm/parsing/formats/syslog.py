@@ -46,17 +46,17 @@ def syslog(zone: tzinfo) -> PatternFormat:
         "syslog",
         re.compile(_RFC3164, re.ASCII),
         zone,
-        refine=_with_priority,
-        adds=frozenset((_FACILITY,)),
-        by_digits=frozenset(("_pri",)),
+        normalize=_with_priority,
+        added_names=frozenset((_FACILITY,)),
+        digit_dependent=frozenset(("_pri",)),
         comment=_JOURNALCTL,
-        otherwise=replace(rfc5424(zone), otherwise=with_priority_alone(zone, _with_priority)),
+        fallback=replace(rfc5424(zone), fallback=with_priority_alone(zone, _with_priority)),
     )
 
 
 def rfc5424(zone: tzinfo) -> PatternFormat:
     """RFC 5424; parameters of structured data become attributes under their own names."""
-    return PatternFormat("rfc5424", re.compile(_RFC5424, re.ASCII), zone, refine=_structured)
+    return PatternFormat("rfc5424", re.compile(_RFC5424, re.ASCII), zone, normalize=_structured)
 
 
 def _with_priority(groups: Groups) -> Groups:

@@ -34,8 +34,8 @@ def with_priority_alone(zone: tzinfo, refine: Refine) -> PatternFormat:
     In turn: Cisco's `seq: host: time: %FACILITY-SEVERITY-MNEMONIC: text`, an ISO 8601 time with a
     blank, and a message without a time, which is then that of its receipt (RFC 3164, 4.3.2).
     """
-    found = PatternFormat("syslog", re.compile(_BARE, re.ASCII), zone, refine=refine)
+    found = PatternFormat("syslog", re.compile(_BARE, re.ASCII), zone, normalize=refine)
     for pattern in (_DATED, _UPTIME, *_CISCO):
         compiled = re.compile(pattern, re.ASCII)
-        found = PatternFormat("syslog", compiled, zone, refine=refine, otherwise=found)
+        found = PatternFormat("syslog", compiled, zone, normalize=refine, fallback=found)
     return found

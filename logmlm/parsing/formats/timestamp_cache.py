@@ -13,7 +13,7 @@ from logmlm.parsing.formats.timestamps import (
     LAST_S,
     MILLISECONDS,
     SECOND,
-    Clock,
+    TimestampParser,
     fraction,
     is_local,
     named_zone,
@@ -26,7 +26,7 @@ Time = TypeVar("Time")
 _SECONDS = {f"{second:02}": float(second) for second in range(60)}
 
 
-class StampReader(Protocol):
+class TimestampReader(Protocol):
     """Reads the times of lines."""
 
     def read(self, texts: Sequence[str], nows: Sequence[float]) -> list[float | None]:
@@ -34,9 +34,9 @@ class StampReader(Protocol):
         ...
 
 
-def stamp_reader(
-    clock: Clock, zone: tzinfo, example: str, places: Mapping[str, slice]
-) -> StampReader:
+def make_timestamp_reader(
+    clock: TimestampParser, zone: tzinfo, example: str, places: Mapping[str, slice]
+) -> TimestampReader:
     """What reads lines with stamps like the example's as the clock would.
 
     `places` are those of the time groups in the line, by their names; all digits in them may
@@ -46,14 +46,14 @@ def stamp_reader(
     iso = places.get("timestamp", slice(0))
     is_iso = "_half" not in places and is_local(example[iso])
     if clock is read_groups and is_iso and not has_digit(zone_name):
-        return _Local(iso, named_zone(zone_name, zone))
-    reader = _Any(clock, zone, places)
+        return _FixedZoneReader(iso, named_zone(zone_name, zone))
+    reader = _GenericReader(clock, zone, places)
     if clock is not read_groups or "_second" not in places or "_fraction" in places:
         return reader
-    return _Minutes(reader, places)
+    return _MinuteReader(reader, places)
 
 
-class _Memo(dict[str, Time]):
+class _BoundedMemo(dict[str, Time]):
     """What was found of texts at one time, each once; `MOST_STAMPS` and one reading's at most."""
 
     def __init__(self, find: Callable[[str], Time]) -> None:
@@ -61,7 +61,7 @@ class _Memo(dict[str, Time]):
         self._find = find
         self.now = -inf
 
-    def at(self, now: float) -> _Memo[Time]:
+    def at(self, now: float) -> _BoundedMemo[Time]:
         """Itself, with nothing left of another time."""
         if now != self.now or len(self) > MOST_STAMPS:
             self.clear()
@@ -73,14 +73,14 @@ class _Memo(dict[str, Time]):
         return found
 
 
-class _Local:
+class _FixedZoneReader:
     """Reads times like `2026-11-21 14:57:34.129`, in a zone that is always the same."""
 
     def __init__(self, place: slice, zone: tzinfo) -> None:
         middle = place.start + SECOND
         self._whole, self._part = slice(place.start, middle), slice(middle, place.stop)
         self._zone = zone
-        self._starts = _Memo(self._start_of)
+        self._starts = _BoundedMemo(self._start_of)
         is_short = place.stop - middle == len(".129")
         self._fraction = MILLISECONDS.__getitem__ if is_short else fraction
 
@@ -98,10 +98,10 @@ class _Local:
             return inf
 
 
-class _Any:
+class _GenericReader:
     """Reads times with a format's clock; equal ones that were received at one time but once."""
 
-    def __init__(self, clock: Clock, zone: tzinfo, places: Mapping[str, slice]) -> None:
+    def __init__(self, clock: TimestampParser, zone: tzinfo, places: Mapping[str, slice]) -> None:
         self._clock = clock
         self._zone = zone
         start = min((place.start for place in places.values()), default=0)
@@ -109,7 +109,7 @@ class _Any:
         self.all = slice(start, stop)
         """Where the stamp is."""
         self._places = {n: slice(at.start - start, at.stop - start) for n, at in places.items()}
-        self._times = _Memo(self._time_of)
+        self._times = _BoundedMemo(self._time_of)
 
     def read(self, texts: Sequence[str], nows: Sequence[float]) -> list[float | None]:
         if nows.count(nows[0]) < len(nows):
@@ -122,16 +122,16 @@ class _Any:
         return self._clock(groups, self._times.now, self._zone)
 
 
-class _Minutes:
+class _MinuteReader:
     """Reads times in whole seconds: each minute once, by another reader of such times."""
 
-    def __init__(self, reader: _Any, places: Mapping[str, slice]) -> None:
+    def __init__(self, reader: _GenericReader, places: Mapping[str, slice]) -> None:
         self._reader = reader
         second = places["_second"]
         before, behind = slice(reader.all.start, second.start), slice(second.stop, reader.all.stop)
         self._slices = before, second, behind
         self._has_year = "_year" in places
-        self._starts = _Memo(self._start_of)
+        self._starts = _BoundedMemo(self._start_of)
 
     def read(self, texts: Sequence[str], nows: Sequence[float]) -> list[float | None]:
         if nows.count(nows[0]) < len(nows):
@@ -154,6 +154,6 @@ class _Minutes:
 
 
 def _one_by_one(
-    reader: StampReader, texts: Sequence[str], nows: Sequence[float]
+    reader: TimestampReader, texts: Sequence[str], nows: Sequence[float]
 ) -> list[float | None]:
     return [reader.read([text], [now])[0] for text, now in zip(texts, nows, strict=True)]

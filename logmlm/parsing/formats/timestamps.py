@@ -58,7 +58,7 @@ _MINUTE, SECOND = len("2026-11-21 14:57"), len("2026-11-21 14:57:34")
 """How much of an ISO 8601 timestamp says the minute, and the second."""
 MILLISECONDS = {f"{mark}{n:03}": n / 1000 for mark in ".," for n in range(1000)}
 
-Clock = Callable[[Mapping[str, str], float, tzinfo], float | None]
+TimestampParser = Callable[[Mapping[str, str], float, tzinfo], float | None]
 """Reads the groups of a match, against `now`, in a zone: UTC epoch seconds, or None."""
 
 
@@ -139,7 +139,7 @@ def read_field(text: str, zone: tzinfo) -> float | None:
     return None
 
 
-def strptime_clock(pattern: str) -> Clock:
+def strptime_parser(pattern: str) -> TimestampParser:
     """Build a clock for the group `timestamp`: strptime, `epoch`, `epoch_ms` or `iso8601`.
 
     A format without a year has it guessed, as for RFC 3164.

@@ -42,7 +42,7 @@ def access(zone: tzinfo) -> PatternFormat:
     """
     pattern = re.compile(_ACCESS, re.ASCII)
     return PatternFormat(
-        "access", pattern, zone, "discard", _request_of_access, adds=frozenset(("server",))
+        "access", pattern, zone, "discard", _request_of_access, added_names=frozenset(("server",))
     )
 
 
@@ -56,9 +56,9 @@ def apache(zone: tzinfo) -> PatternFormat:
         "apache",
         re.compile(_APACHE, re.ASCII),
         zone,
-        refine=_client_of_apache,
-        adds=frozenset(("client", "referrer", _THREAD)),
-        by_digits=frozenset(),
+        normalize=_client_of_apache,
+        added_names=frozenset(("client", "referrer", _THREAD)),
+        digit_dependent=frozenset(),
     )
 
 
@@ -68,9 +68,9 @@ def nginx(zone: tzinfo) -> PatternFormat:
         "nginx",
         re.compile(_NGINX, re.ASCII),
         zone,
-        refine=_tail_of_nginx,
-        adds=frozenset((*_TAIL, "http_host", "method", "path", "query", _THREAD)),
-        by_digits=frozenset(),
+        normalize=_tail_of_nginx,
+        added_names=frozenset((*_TAIL, "http_host", "method", "path", "query", _THREAD)),
+        digit_dependent=frozenset(),
     )
 
 

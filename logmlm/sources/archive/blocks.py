@@ -8,7 +8,7 @@ from itertools import accumulate, count, repeat
 
 from logmlm.records import NO_ATTRIBUTES, LogLine, make_records
 from logmlm.sources.lines import MARK, RUNS, pieces
-from logmlm.system.line_text import lines_without_controls
+from logmlm.system.line_text import strip_controls_of_lines
 
 MAX_LINE_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 16
@@ -93,7 +93,7 @@ def _lines(
 
 
 def _decoded(raw: bytes) -> str:
-    return lines_without_controls(raw.decode("utf-8", "backslashreplace"))
+    return strip_controls_of_lines(raw.decode("utf-8", "backslashreplace"))
 
 
 def _contents(stream: BufferedIOBase) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from logmlm.records import NO_ATTRIBUTES, LogLine, make_records
 from logmlm.sources.base import decode_line
 from logmlm.system.json_message import error_text, field, message_text
 from logmlm.system.json_text import loads
-from logmlm.system.line_text import lines_without_controls
+from logmlm.system.line_text import strip_controls_of_lines
 
 
 class KafkaRecord(Protocol):
@@ -81,7 +81,7 @@ class RecordDecoder:
         together = b"\n".join(given)
         if together.count(b"\n") >= len(given) or b"\r" in together:
             return None
-        return lines_without_controls(together.decode("utf-8", "backslashreplace")).split("\n")
+        return strip_controls_of_lines(together.decode("utf-8", "backslashreplace")).split("\n")
 
     def line(self, record: KafkaRecord, partition: str, received_at: float) -> LogLine:
         """Return the record of a `partition` as a line; its text is cut to `max_line_bytes`.

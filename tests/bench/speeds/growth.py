@@ -118,7 +118,7 @@ class Worker:
         for start in range(0, lines, at_once):
             batch = list(islice(self._lines, min(at_once, lines - start)))
             began = time.process_time()
-            windows = self._windower.add(self._reader.add(batch))
+            windows = self._windower.add(self._reader.feed(batch))
             self._judge.judge(windows)
             spent += time.process_time() - began
             self.windows += len(windows)

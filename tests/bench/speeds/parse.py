@@ -20,10 +20,10 @@ from drain3.masking import MaskingInstruction
 from drain3.template_miner_config import TemplateMinerConfig
 
 from logmlm.config.types import FormatConfig, TemplateConfig
-from logmlm.parsing.event_parser import ByMask, EventReader, TemplateOf
+from logmlm.parsing.event_parser import EventParser, MaskedTemplateLookup, TemplateLookup
 from logmlm.parsing.formats import detect_format
-from logmlm.parsing.masking import choose
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.masking import select_masks
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.sources.archive.reader import read_lines
 from speeds.figure import Figure, Options, by_turns
 
@@ -47,22 +47,22 @@ class Log:
             for line in self.lines
             if (fields := self.format.parse(line.text, line.received_at)) is not None
         ]
-        self.templates = Templates(TemplateConfig())
+        self.templates = TemplateMiner(TemplateConfig())
         for message in self.messages:
             self.templates.learn(message)
 
-    def read(self, template_of: TemplateOf | None = None) -> None:
+    def read(self, template_of: TemplateLookup | None = None) -> None:
         """Turn all lines into events, with templates as they were saved: nothing is known yet."""
-        fresh = Templates.load(self.templates.dump())
-        by_mask = None if template_of else ByMask(fresh.match_masked, fresh.masking)
-        reader = EventReader(self.format, BLOCK, template_of or fresh.match, by_mask=by_mask)
+        fresh = TemplateMiner.load(self.templates.dump())
+        by_mask = None if template_of else MaskedTemplateLookup(fresh.match_masked, fresh.masking)
+        reader = EventParser(self.format, BLOCK, template_of or fresh.match, by_mask=by_mask)
         for start in range(0, len(self.lines), BATCH):
-            reader.add(self.lines[start : start + BATCH])
+            reader.feed(self.lines[start : start + BATCH])
         reader.flush()
 
     def learn(self) -> None:
         """The same, with templates that are learned on the way."""
-        known = Templates(TemplateConfig())
+        known = TemplateMiner(TemplateConfig())
         self.read(known.learn)
 
 
@@ -74,7 +74,7 @@ def miner() -> DrainMiner:
     config.mask_prefix, config.mask_suffix = "<", ">"
     config.masking_instructions = [
         MaskingInstruction(pattern, name)
-        for name, pattern in choose(None, ())
+        for name, pattern in select_masks(None, ())
         if "?P<keep>" not in pattern
     ]
     return DrainMiner(config=config)

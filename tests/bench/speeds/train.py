@@ -34,9 +34,9 @@ from logmlm.mlm.model import PRESETS, build_model, resolve_device
 from logmlm.mlm.process_group import Ranks
 from logmlm.mlm.tokenizer import END, PAD, UNK, Vocabulary, framed, save_tokenizer
 from logmlm.mlm.trainer import Job, Run, train
-from logmlm.parsing.batches import Parsing
-from logmlm.parsing.parallel import Crew
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.batches import ParserSpec
+from logmlm.parsing.parallel import ParallelParser
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.sources.archive.reader import read_lines
 from logmlm.training.corpus_builder import Learner
 from logmlm.training.train import choose_format
@@ -189,11 +189,11 @@ def _recorded() -> tuple[Windows, Vocabulary]:
     with tempfile.TemporaryDirectory() as folder:
         lines = read_lines(logs, time.time())
         line_format, lines = choose_format(config.format, lines, lambda _: None)
-        templates = Templates(config.templates)
+        templates = TemplateMiner(config.templates)
         learner = Learner(line_format, config.window, templates, None, Path(folder))
         named = config.format.model_copy(update={"name": line_format.name})
-        parsing = Parsing(named, config.window.key, templates.masks)
-        learner.learn(Crew(parsing, workers=0).read(lines))
+        parsing = ParserSpec(named, config.window.key, templates.masks)
+        learner.learn(ParallelParser(parsing, workers=0).read(lines))
         lesson = learner.lesson(config.model.min_count)
         corpus = lesson.corpus
         return [tuple(corpus[i].tolist()) for i in range(len(corpus))], lesson.vocabulary

@@ -12,20 +12,22 @@ from hypothesis import strategies as st
 
 from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.detection.windows import Windower
-from logmlm.parsing.event_parser import EventReader
-from logmlm.parsing.formats import Assembled, Assembler, detect_format, get_format
+from logmlm.parsing.event_parser import EventParser
+from logmlm.parsing.formats import AssembledLine, EventAssembler, detect_format, get_format
 from logmlm.records import Checkpoint, LogLine
 
 EVENT = "2024-03-14T10:00:0{} INFO event {}"
 START = 1710410400.0
 
 
-def assembler(name: str = "iso8601", max_lines: int = 500, max_chars: int = 65536) -> Assembler:
-    return Assembler(get_format(FormatConfig(name=name)), max_lines, max_chars)
+def assembler(
+    name: str = "iso8601", max_lines: int = 500, max_chars: int = 65536
+) -> EventAssembler:
+    return EventAssembler(get_format(FormatConfig(name=name)), max_lines, max_chars)
 
 
-def finished(name: str = "syslog") -> Assembler:
-    return Assembler(get_format(FormatConfig(name=name)), finished=True)
+def finished(name: str = "syslog") -> EventAssembler:
+    return EventAssembler(get_format(FormatConfig(name=name)), finished=True)
 
 
 def lines(texts: Sequence[str], partition: str = "p", received_at: float = 5.0) -> list[LogLine]:
@@ -39,7 +41,7 @@ def lines(texts: Sequence[str], partition: str = "p", received_at: float = 5.0) 
     return made
 
 
-def run(one: Assembler, given_lines: Sequence[LogLine]) -> list[Assembled]:
+def run(one: EventAssembler, given_lines: Sequence[LogLine]) -> list[AssembledLine]:
     return [event for line in given_lines for event in one.add(line)] + one.flush()
 
 
@@ -109,11 +111,11 @@ def test_a_partition_that_went_quiet_is_released_and_no_other() -> None:
     (busy,) = lines([EVENT.format(0, 1)], "busy")
     one.add(quiet)
     one.add(busy)
-    assert one.held() == ["quiet", "busy"]
+    assert one.held_partitions() == ["quiet", "busy"]
     assert one.flush_due({"quiet": 0.9, "unknown": 9.0}) == []
     assert [line for line, _, _ in one.flush_due({"quiet": 1.0, "busy": 0.9})] == [quiet]
     assert one.flush_due({"quiet": 2.0}) == []
-    assert one.held() == ["busy"]
+    assert one.held_partitions() == ["busy"]
     assert [line for line, _, _ in one.flush_due({"busy": 0.9}, quiet_s=0.5)] == [busy]
 
 
@@ -122,7 +124,7 @@ def test_a_line_that_was_received_long_ago_is_held_back_as_long_as_more_may_wait
     (old,) = lines([EVENT.format(0, 0)], received_at=-1e9)
     one.add(old)
     assert one.flush_due({}) == []
-    assert one.held() == ["p"]
+    assert one.held_partitions() == ["p"]
 
 
 def test_a_line_without_a_time_takes_that_of_the_line_before_it_in_its_partition() -> None:
@@ -198,15 +200,15 @@ def test_parts_of_two_streams_are_joined_each_by_itself_in_the_order_of_their_fi
     ]
     one, given_lines = assembler("cri"), lines(texts)
     assert [one.add(line) for line in given_lines[:5]] == [[]] * 5
-    assert one.holds("p")
-    assert one.held() == ["p"]
+    assert one.has_pending("p")
+    assert one.held_partitions() == ["p"]
     events = one.add(given_lines[5])
     assert [fields.message for _, fields, _ in events] == [
         "out one out two out three",
         "err one err two",
         "whole",
     ]
-    assert not one.holds("p")
+    assert not one.has_pending("p")
     assert [line.start for line, _, _ in events] == [given_lines[i].start for i in (0, 1, 4)]
     assert {line.end for line, _, _ in events} == {given_lines[5].end}
     assert [fields.message for _, fields, _ in one.add(given_lines[6])] == ["next"]
@@ -240,12 +242,12 @@ def windows_until(
     given_lines: Sequence[LogLine], window: WindowConfig, at: Checkpoint, crash: int
 ) -> tuple[set[tuple[str, ...]], Checkpoint]:
     """The windows of the lines before a crash, if there is one; and where to read again."""
-    reader = EventReader(get_format(FormatConfig(name="cri")), "stream", str)
+    reader = EventParser(get_format(FormatConfig(name="cri")), "stream", str)
     windower = Windower(window)
     windower.resume("p", at)
     windows, readable = [], at
     for line in given_lines[:crash]:
-        windows += windower.add(reader.add([line]))
+        windows += windower.add(reader.feed([line]))
         checkpoint = windower.checkpoint("p")
         if checkpoint and not reader.is_inside("p", checkpoint.safe):
             readable = checkpoint
@@ -351,7 +353,7 @@ def syslog(moment: datetime) -> str:
     return f"{MONTHS[moment.month - 1]} {moment.day:2} {moment:%H:%M:%S} host app: did"
 
 
-def years_of(found: Sequence[Assembled]) -> list[int]:
+def years_of(found: Sequence[AssembledLine]) -> list[int]:
     return [datetime.fromtimestamp(timestamp, UTC).year for _, _, timestamp in found]
 
 

@@ -10,12 +10,12 @@ import yaml
 
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.config.types import FormatConfig
-from logmlm.parsing.batches import Again, Parsing, by_partition, unpacked
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.batches import ParserSpec, ReparseOnDemand, by_partition, from_wire
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import detect_format, get_format
 from logmlm.parsing.keys import KeyExtractor
-from logmlm.parsing.masking import choose
-from logmlm.parsing.shape_parser import columns, parser
+from logmlm.parsing.masking import select_masks
+from logmlm.parsing.shape_parser import make_line_parser, to_columns
 from logmlm.records import LogLine
 from logmlm.sources.kafka.records import RecordDecoder
 
@@ -36,14 +36,16 @@ def by_rows(config, text):
 
 
 def by_columns(config, text):
-    (found,) = parser(get_format(config), KeyExtractor(None)).parse([text], [RECEIVED]).rests
+    (found,) = (
+        make_line_parser(get_format(config), KeyExtractor(None)).parse([text], [RECEIVED]).deferred
+    )
     return found
 
 
 def by_processes(config, text):
     line = line_of(text)
-    packed = Parsing(config, None, choose(None, ())).packer()(*columns([line]))
-    found = unpacked(packed, Again(get_format(config))).at(0, line)
+    packed = ParserSpec(config, None, select_masks(None, ())).packer()(*to_columns([line]))
+    found = from_wire(packed, ReparseOnDemand(get_format(config))).at(0, line)
     assert found.timestamp == found.fields.timestamp
     return found.fields
 
@@ -56,7 +58,7 @@ def by_kafka(config, text):
     )
     lines, letters = reader.read([record], "t/0", RECEIVED)
     assert letters == []
-    (event,) = EventReader(get_format(config), None, str).add(lines)
+    (event,) = EventParser(get_format(config), None, str).feed(lines)
     return event.fields
 
 
@@ -94,12 +96,15 @@ def test_records_over_the_first_of_a_line_are_counted_whoever_parses_it():
     texts += [f'{{"msg": "a", "log.records": {value}}}' for value in own]
     lines = [LogLine(text, "p", i, i + 1, RECEIVED, i + 1) for i, text in enumerate(texts)]
     rows, processes = (
-        EventReader(get_format(JSON), None, str),
-        EventReader(get_format(JSON), None, str),
+        EventParser(get_format(JSON), None, str),
+        EventParser(get_format(JSON), None, str),
     )
-    rows.add(lines)
-    pack, again = Parsing(JSON, None, choose(None, ())).packer(), Again(get_format(JSON))
+    rows.feed(lines)
+    pack, again = (
+        ParserSpec(JSON, None, select_masks(None, ())).packer(),
+        ReparseOnDemand(get_format(JSON)),
+    )
     for batch in by_partition(lines):
-        processes.add_parsed(batch, unpacked(pack(*columns(batch.lines)), again))
+        processes.feed_batch(batch, from_wire(pack(*to_columns(batch.lines)), again))
     assert rows.joined == processes.joined == {"continuation": 0, "further_record": 3}
-    assert rows.misfits == (0, 7)
+    assert rows.unmatched == (0, 7)

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.detection.windows import Windower
-from logmlm.parsing.batches import Parsing
-from logmlm.parsing.event_parser import EventReader
-from logmlm.parsing.formats import Joiner, get_format, joined
-from logmlm.parsing.parallel import Crew
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.batches import ParserSpec
+from logmlm.parsing.event_parser import EventParser
+from logmlm.parsing.formats import MultilineJoiner, get_format, join_all
+from logmlm.parsing.parallel import ParallelParser
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import LogLine
 from logmlm.training.corpus_builder import Learner
 from logmlm.training.train import choose_format
@@ -53,21 +53,21 @@ def lines(texts, partition="p", at=50.0):
     ],
 )
 def test_the_four_modes_mean_what_vector_means(how, texts, expected):
-    assert [line.text for line in joined(lines(texts), how)] == expected
+    assert [line.text for line in join_all(lines(texts), how)] == expected
 
 
 def test_without_patterns_every_line_stands_for_itself():
-    assert [line.text for line in joined(lines(TRACE), None)] == TRACE
+    assert [line.text for line in join_all(lines(TRACE), None)] == TRACE
 
 
 def test_a_message_begins_where_its_first_line_does_and_ends_with_its_last():
-    message = joined(lines(TRACE), THROUGH)[1]
+    message = join_all(lines(TRACE), THROUGH)[1]
     assert (message.start, message.end, message.number) == (6, 28, 2)
     assert message.received_at == 54.0
 
 
 def test_partitions_are_joined_by_themselves():
-    joiner = Joiner(BEFORE)
+    joiner = MultilineJoiner(BEFORE)
     mixed = [x for pair in zip(lines(HEADED, "a"), lines(HEADED, "b"), strict=True) for x in pair]
     found = joiner.add(mixed) + joiner.flush()
     for name in "ab":
@@ -76,7 +76,7 @@ def test_partitions_are_joined_by_themselves():
 
 
 def test_a_message_is_taken_as_it_is_when_no_line_came_for_so_long():
-    joiner = Joiner(config("halt_before", "^INFO", "^INFO", timeout_ms=2500))
+    joiner = MultilineJoiner(config("halt_before", "^INFO", "^INFO", timeout_ms=2500))
     assert joiner.add(lines(HEADED[:2], at=100.0)) == []
     assert joiner.held() == ["p"]
     assert joiner.flush_due({"p": 2.4, "q": 9.0}) == joiner.flush_due({}) == []
@@ -85,7 +85,7 @@ def test_a_message_is_taken_as_it_is_when_no_line_came_for_so_long():
 
 
 def test_what_is_over_the_limits_is_counted_and_passed():
-    joiner = Joiner(BEFORE, max_lines=2, max_chars=20)
+    joiner = MultilineJoiner(BEFORE, max_lines=2, max_chars=20)
     texts = ["INFO one", "two", "three", "INFO" + "x" * 50, "y", "INFO 5", "z" * 30]
     found = joiner.add(lines(texts)) + joiner.flush()
     assert [line.text for line in found] == ["INFO one\ntwo", "INFO" + "x" * 50, "INFO 5"]
@@ -108,12 +108,12 @@ TEXTS = st.lists(st.sampled_from(["INFO a", "b", " c", "d \\", "select;", "e;"])
 @settings(deadline=None)
 @given(TEXTS, st.sampled_from([THROUGH, PAST, BEFORE, WITH]), st.integers(1, 7))
 def test_no_line_is_lost_or_moved_however_they_come(texts, how, batch):
-    joiner, every = Joiner(how), list(lines(texts))
+    joiner, every = MultilineJoiner(how), list(lines(texts))
     found = []
     for start in range(0, len(every), batch):
         found += joiner.add(every[start : start + batch])
     found += joiner.flush()
-    assert found == joined(every, how)
+    assert found == join_all(every, how)
     assert "\n".join(line.text for line in found) == "\n".join(texts)
     assert all(one.end == two.start for one, two in pairwise(found))
 
@@ -125,8 +125,8 @@ def test_windows_are_the_same_after_a_stop_within_a_message(texts, how, stop):
     every = list(lines(texts))
 
     def read(windower, given):
-        reader = EventReader(get_format(FormatConfig(name="plain")), None, str.upper, how)
-        return windower.add(reader.add(given)), reader, windower
+        reader = EventParser(get_format(FormatConfig(name="plain")), None, str.upper, how)
+        return windower.add(reader.feed(given)), reader, windower
 
     whole, reader, windower = read(_windower(), every)
     whole += windower.add(reader.flush()) + windower.close_all()
@@ -146,12 +146,12 @@ def _windower():
 
 
 def test_the_reader_counts_what_was_left_out_of_long_messages():
-    reader = EventReader(get_format(FormatConfig(name="plain")), None, str.upper, BEFORE)
-    assert reader.add(lines(["INFO", *["x"] * 600])) == []
+    reader = EventParser(get_format(FormatConfig(name="plain")), None, str.upper, BEFORE)
+    assert reader.feed(lines(["INFO", *["x"] * 600])) == []
     (event,) = reader.flush()
     assert event.line.text.count("\n") == 499
     assert reader.discarded == {"too_long": 101}
-    reader.add(lines(["INFO 1", "b"], at=100.0))
+    reader.feed(lines(["INFO 1", "b"], at=100.0))
     assert [event.line.text for event in reader.flush_due({"p": 200.0})] == ["INFO 1\nb"]
 
 
@@ -160,10 +160,10 @@ def test_training_learns_messages_and_detects_the_format_by_them(tmp_path):
     how = config("halt_with", "^2024", ";$")
     chosen, again = choose_format(FormatConfig(multiline=how), lines(texts), lambda _: None)
     window = WindowConfig(kind="count", size=2)
-    templates = Templates(TemplateConfig())
+    templates = TemplateMiner(TemplateConfig())
     learner = Learner(chosen, window, templates, None, tmp_path)
     named = FormatConfig(name="iso8601", multiline=how)
-    learner.learn(Crew(Parsing(named, None, templates.masks), workers=0).read(again))
+    learner.learn(ParallelParser(ParserSpec(named, None, templates.masks), workers=0).read(again))
     lesson = learner.lesson(1)
     assert len(lesson.templates) == 1
     assert len(lesson.corpus) == 20
@@ -171,13 +171,13 @@ def test_training_learns_messages_and_detects_the_format_by_them(tmp_path):
 
 
 def test_what_is_held_back_of_a_dropped_partition_joins_nothing_that_comes_later():
-    reader = EventReader(get_format(FormatConfig(name="plain")), None, str.upper, THROUGH)
+    reader = EventParser(get_format(FormatConfig(name="plain")), None, str.upper, THROUGH)
     held = [*lines(["lost"], "p"), *lines(["kept"], "q")]
-    assert reader.add(held) == []
-    assert [reader.holds(name) for name in ("p", "q", "never seen")] == [True, True, False]
+    assert reader.feed(held) == []
+    assert [reader.has_pending(name) for name in ("p", "q", "never seen")] == [True, True, False]
     for partition in ("p", "never seen"):
         reader.drop(partition)
-        assert not reader.holds(partition)
-    (stray,) = reader.add(lines(["  of another"], "p"))
+        assert not reader.has_pending(partition)
+    (stray,) = reader.feed(lines(["  of another"], "p"))
     assert stray.line.text == "  of another"
     assert [event.line.text for event in reader.flush()] == ["kept"]

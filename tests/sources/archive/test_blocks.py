@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from logmlm.sources.archive import blocks
 from logmlm.sources.archive.blocks import log_lines
-from logmlm.system.line_text import without_controls
+from logmlm.system.line_text import strip_controls
 
 LINES = st.lists(st.binary(max_size=30), max_size=12)
 
@@ -49,7 +49,7 @@ def test_lines_are_those_of_the_whole_content_each_cut_to_the_longest(given_line
     expected, position = [], 100
     for number, line in enumerate(raw, start=1):
         end = min(position + len(line) + 1, 100 + len(content))
-        text = without_controls(line.lstrip(b"\0")[:16].decode("utf-8", "backslashreplace"))
+        text = strip_controls(line.lstrip(b"\0")[:16].decode("utf-8", "backslashreplace"))
         text = text.rstrip("\r")
         expected.append((text, "p", position, end, 7.0, number, None, {}, False))
         position = end

@@ -13,7 +13,7 @@ from kafka import TopicPartition
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.config.types import FormatConfig
 from logmlm.errors import DataError
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import Checkpoint, SurgeState
 from logmlm.sources.kafka.dead_letters import (
@@ -150,8 +150,8 @@ def test_any_bytes_are_a_line_or_have_a_reason(value):
 
 
 def event(line, key):
-    events = EventReader(get_format(FormatConfig(name="plain")), key, str)
-    return [*events.add([line]), *events.flush()][0]
+    events = EventParser(get_format(FormatConfig(name="plain")), key, str)
+    return [*events.feed([line]), *events.flush()][0]
 
 
 @pytest.mark.parametrize("key", ["host", "host.name"])

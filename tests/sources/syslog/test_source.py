@@ -9,7 +9,7 @@ import pytest
 from logmlm.config.sources import SyslogSourceConfig
 from logmlm.config.types import FormatConfig
 from logmlm.errors import StorageError
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import Checkpoint
 from logmlm.sources.syslog.source import SyslogSource
@@ -255,11 +255,11 @@ def test_messages_of_hosts_that_take_turns_are_not_parts_of_one_another(desk):
     """Nor is one of RFC 5424 part of one of RFC 3164; what is neither is counted."""
     partition = desk.start(tcp=0)["tcp"]
     clients = [desk.client(partition) for _ in range(2)]
-    reader = EventReader(get_format(FormatConfig(name="syslog")), "host", lambda *_: "t")
+    reader = EventParser(get_format(FormatConfig(name="syslog")), "host", lambda *_: "t")
     events = []
     for turn, text in enumerate((RFC3164, RFC5424.replace(b"web1", b"web2"), b"  at a trace")):
         clients[turn % 2].send(text + b"\n")
-        events += reader.add(desk.read(1))
+        events += reader.feed(desk.read(1))
     assert [event.key for event in events] == ["web1", "web2"]
     assert [event.fields.message for event in events] == [
         "'su root' failed",

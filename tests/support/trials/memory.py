@@ -12,7 +12,7 @@ from trials.service import endless
 
 from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.detection.windows import Windower
-from logmlm.parsing.event_parser import EventReader
+from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import LogLine
 
@@ -78,7 +78,7 @@ def _wait_until_read(process):
 def distinct_keys(*, keys):
     """Sessions of keys that never come twice: what is held is bounded by those within the gap."""
     form = get_format(FormatConfig(name="plain"))
-    reader = EventReader(form, r"(k\d+)", lambda _: "t")
+    reader = EventParser(form, r"(k\d+)", lambda _: "t")
     windower = Windower(WindowConfig(kind="session", key=r"(k\d+)", gap=10, size=100))
     scored, peaks, opened = 0, [], 0
     tracemalloc.start()
@@ -86,7 +86,7 @@ def distinct_keys(*, keys):
         tracemalloc.reset_peak()
         for number in range(half * keys // 2, (half + 1) * keys // 2):
             line = LogLine(f"k{number} came", "p", number, number + 1, number / 100)
-            scored += len(windower.add(reader.add([line])))
+            scored += len(windower.add(reader.feed([line])))
             opened = max(opened, windower.open_windows)
         peaks.append(tracemalloc.get_traced_memory()[1] / MIB)
     tracemalloc.stop()

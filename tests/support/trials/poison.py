@@ -13,9 +13,9 @@ from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.detection.windows import Windower
-from logmlm.parsing.event_parser import ByMask, EventReader
+from logmlm.parsing.event_parser import EventParser, MaskedTemplateLookup
 from logmlm.parsing.formats import FORMATS, get_format
-from logmlm.parsing.template_miner import Templates
+from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.source import FileSource
 from logmlm.sources.kafka.records import RecordDecoder
@@ -55,7 +55,7 @@ MULTILINE = MultilineConfig(start_pattern=r"^\S", condition_pattern=r"^\s", mode
 @lru_cache(maxsize=1)
 def templates():
     """What the good lines teach, with the default masks; the daemon learns nothing more."""
-    learned = Templates(TemplateConfig())
+    learned = TemplateMiner(TemplateConfig())
     for line in GOOD:
         learned.learn(line.decode(errors="backslashreplace"))
     return learned
@@ -80,8 +80,8 @@ class Desk:
         )
         chosen = get_format(FormatConfig(name=form))
         known = templates()
-        by_mask = ByMask(known.match_masked, known.masking)
-        self.reader = EventReader(chosen, window.key, known.match, multiline, by_mask=by_mask)
+        by_mask = MaskedTemplateLookup(known.match_masked, known.masking)
+        self.reader = EventParser(chosen, window.key, known.match, multiline, by_mask=by_mask)
         self.windower = Windower(window)
         self.windows = []
         self.limit, self.long = max_line_bytes, 0
@@ -94,7 +94,7 @@ class Desk:
 
     def turn(self):
         while lines := self.source.poll(0.0):
-            self.windows += self.windower.add(self.reader.add(lines))
+            self.windows += self.windower.add(self.reader.feed(lines))
         idle = self.source.idle({*self.windower.open_partitions, *self.reader.held()})
         self.windows += self.windower.add(self.reader.flush_due(idle))
         self.windows += self.windower.close_due(idle)
@@ -239,8 +239,8 @@ def _read_records(config, values, letters, chance):
     assert len(lines) + letters.total() - before + cut["tombstone"] == len(values)
     assert all(len(line.text) <= 4 * config.max_line_bytes for line in lines)
     for form in sorted(FORMATS):
-        events = EventReader(get_format(FormatConfig(name=form)), "host", lambda message: message)
-        found = events.add(lines) + events.flush()
+        events = EventParser(get_format(FormatConfig(name=form)), "host", lambda message: message)
+        found = events.feed(lines) + events.flush()
         held = sum(event.line.text.count("\n") + 1 for event in found)
         assert held + events.discarded.total() == len(lines), form
         assert all(math.isfinite(event.timestamp) for event in found)
