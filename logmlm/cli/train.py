@@ -81,14 +81,14 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         _lead(config, options, quiet)
         return
-    from logmlm.mlm.process_group import joined
-    from logmlm.mlm.trainer import follow
+    from logmlm.mlm.process_group import init_process_group
+    from logmlm.mlm.trainer import run_worker
 
-    with joined() as ranks:
-        if ranks.leads:
+    with init_process_group() as ranks:
+        if ranks.is_main:
             _lead(config, options, quiet)
         else:
-            follow()
+            run_worker()
 
 
 def _lead(config: TrainingConfig, told: dict[str, Any], quiet: bool) -> None:

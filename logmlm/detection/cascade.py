@@ -17,8 +17,8 @@ from logmlm.detection.calibration import STATISTICS, Calibration, statistics
 from logmlm.detection.known_windows import Known
 from logmlm.detection.screening import Screen
 from logmlm.detection.surges import SurgeRule
-from logmlm.mlm.inference_batches import Window
-from logmlm.mlm.scorer import EACH, Pair, Scorer, Surprisals
+from logmlm.mlm.inference_batches import TokenIds
+from logmlm.mlm.scorer import NO_STRIDE, BothSurprisals, Scorer, Surprisals
 from logmlm.records import ScoringStage
 
 KEPT_NUMBERS = 1_000_000
@@ -50,7 +50,7 @@ class Ladder:
         calibration: Calibration,
         screen: Screen | None,
         known: Known = NOTHING,
-        stride: int = EACH,
+        stride: int = NO_STRIDE,
         *,
         begun: bool = True,
     ) -> None:
@@ -65,7 +65,7 @@ class Ladder:
         self.stride = stride
         self._screen = screen
         self._given = {} if screen is None else self._calm(known)
-        self._known: LRUCache[Window, Verdict] = LRUCache(
+        self._known: LRUCache[TokenIds, Verdict] = LRUCache(
             KEPT_NUMBERS, lambda verdict: OVERHEAD + 2 * len(verdict.surprisals)
         )
 
@@ -74,12 +74,12 @@ class Ladder:
         """When such verdicts alarm together."""
         return self.calibration.surge if self._screen is None else self._screen.surge
 
-    def exact(self, windows: Sequence[Window]) -> list[Verdict]:
+    def exact(self, windows: Sequence[TokenIds]) -> list[Verdict]:
         """One verdict a window, each event hidden by itself."""
         return self._verdicts(seen(self.scorer, windows, EXACT), "exact")
 
     def judge(
-        self, windows: Sequence[Window], is_checked: Callable[[int], bool] = lambda _: False
+        self, windows: Sequence[TokenIds], is_checked: Callable[[int], bool] = lambda _: False
     ) -> list[Verdict]:
         """One verdict a window; `is_checked` says of a place whether it is scored exactly anyway.
 
@@ -100,9 +100,9 @@ class Ladder:
             )
         return verdicts
 
-    def _once(self, windows: Sequence[Window]) -> dict[Window, Verdict]:
+    def _once(self, windows: Sequence[TokenIds]) -> dict[TokenIds, Verdict]:
         """Verdicts of the distinct windows; what is new is remembered."""
-        found: dict[Window, Verdict] = {}
+        found: dict[TokenIds, Verdict] = {}
         new = []
         for window in dict.fromkeys(windows):
             known = self._given.get(window) or self._known.get(window)
@@ -114,18 +114,18 @@ class Ladder:
         self._known.update(fresh)
         return found | fresh
 
-    def _calm(self, known: Known) -> dict[Window, Verdict]:
+    def _calm(self, known: Known) -> dict[TokenIds, Verdict]:
         """What is known of windows far from the threshold; near it, all is scored here."""
         found = self._verdicts(list(known.readings.values()), "known")
         pairs = zip(known.readings, found, strict=True)
         return {window: verdict for window, verdict in pairs if verdict.value < CALM}
 
-    def _climb(self, windows: Sequence[Window]) -> list[Verdict]:
-        if self.stride != EACH:
+    def _climb(self, windows: Sequence[TokenIds]) -> list[Verdict]:
+        if self.stride != NO_STRIDE:
             return self._strided(windows)
         if self._screen is None:
             return self.exact(windows)
-        found: dict[Window, Verdict] = {}
+        found: dict[TokenIds, Verdict] = {}
         left = list(windows)
         for step in self._screen.steps:
             pairs = seen(self.scorer, left, step.look)
@@ -135,40 +135,43 @@ class Ladder:
         found |= dict(zip(left, self.exact(left), strict=True))
         return [found[window] for window in windows]
 
-    def _strided(self, windows: Sequence[Window]) -> list[Verdict]:
-        in_order = [each.surprisals for each in self.scorer.in_order(windows, self.stride)]
-        pairs = list(zip(in_order, self.scorer.as_bag(windows), strict=True))
+    def _strided(self, windows: Sequence[TokenIds]) -> list[Verdict]:
+        in_order = [each.surprisals for each in self.scorer.score_ordered(windows, self.stride)]
+        pairs = list(zip(in_order, self.scorer.score_bag(windows), strict=True))
         return self._verdicts(pairs, "strided")
 
-    def _verdicts(self, pairs: Sequence[Pair], rung: ScoringStage) -> list[Verdict]:
+    def _verdicts(self, pairs: Sequence[BothSurprisals], rung: ScoringStage) -> list[Verdict]:
         return _verdicts(self.calibration, pairs, rung, self._begun)
 
 
-def looks(scorer: Scorer, windows: Sequence[Window]) -> Looks:
+def looks(scorer: Scorer, windows: Sequence[TokenIds]) -> Looks:
     """What each look sees of windows, for calibration."""
     found = {look: _statistics(seen(scorer, windows, look)) for look in (EXACT, FIRST, SECOND)}
     return Looks(tuple(windows), found)
 
 
 def exact_statistics(
-    scorer: Scorer, windows: Sequence[Window], *, begun: bool = True
+    scorer: Scorer, windows: Sequence[TokenIds], *, begun: bool = True
 ) -> Surprisals:
     """The exact statistics [N, 5] of N windows, which have `begun` or not."""
     return _statistics(seen(scorer, windows, EXACT), begun)
 
 
-def seen(scorer: Scorer, windows: Sequence[Window], look: Look) -> list[Pair]:
+def seen(scorer: Scorer, windows: Sequence[TokenIds], look: Look) -> list[BothSurprisals]:
     """Surprisals of each window in both readings, as a look sees them."""
     if look.in_order == "exact":
-        in_order = [reading.surprisals for reading in scorer.in_order(windows)]
+        in_order = [reading.surprisals for reading in scorer.score_ordered(windows)]
     else:
-        in_order = scorer.in_streams(windows)
-    as_bag = scorer.as_bag if look.as_bag == "exact" else scorer.as_shown_bag
+        in_order = scorer.approximate_ordered(windows)
+    as_bag = scorer.score_bag if look.as_bag == "exact" else scorer.approximate_bag
     return list(zip(in_order, as_bag(windows), strict=True))
 
 
 def _verdicts(
-    calibration: Calibration, pairs: Sequence[Pair], rung: ScoringStage, begun: bool = True
+    calibration: Calibration,
+    pairs: Sequence[BothSurprisals],
+    rung: ScoringStage,
+    begun: bool = True,
 ) -> list[Verdict]:
     if not pairs:
         return []
@@ -181,7 +184,7 @@ def _verdicts(
     ]
 
 
-def _statistics(pairs: Sequence[Pair], begun: bool = True) -> Surprisals:
+def _statistics(pairs: Sequence[BothSurprisals], begun: bool = True) -> Surprisals:
     # What comes before the first event of a part is hidden from the model as well.
     first = 0 if begun else 1
     return np.array([statistics(a[first:], b) for a, b in pairs]).reshape(-1, len(STATISTICS))

@@ -36,7 +36,7 @@ from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import Expectation, LogLine, Score, Window
 
 if TYPE_CHECKING:
-    from logmlm.mlm.forward import Model
+    from logmlm.mlm.forward import MaskedLM
 
 SCORED_AT_ONCE = 2_048
 END_TEXT = "(end of window)"
@@ -112,7 +112,7 @@ class Detector:
         return cls(manifest, templates, vocabulary, ladder, parts)
 
     @property
-    def bert(self) -> Model:
+    def bert(self) -> MaskedLM:
         """The model itself."""
         return self._ladder.scorer.model
 
@@ -202,7 +202,7 @@ class Detector:
     def quality(self, windows: Sequence[Window]) -> LanguageQuality:
         """Perplexity and masked accuracy over all events of the windows, in order."""
         tokens = [self._tokens(window) for window in windows]
-        readings = self._ladder.scorer.in_order(tokens, self._ladder.stride)
+        readings = self._ladder.scorer.score_ordered(tokens, self._ladder.stride)
         surprisals = np.concatenate([reading.surprisals for reading in readings])
         guessed = np.concatenate([reading.guessed for reading in readings])
         return LanguageQuality(float(np.exp(surprisals.mean())), float(guessed.mean()))

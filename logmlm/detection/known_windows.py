@@ -17,8 +17,8 @@ import numpy as np
 
 from logmlm.detection.model_dir import ARRAY_DAMAGE
 from logmlm.errors import ModelError, StorageError
-from logmlm.mlm.inference_batches import Window
-from logmlm.mlm.scorer import Pair, Scorer
+from logmlm.mlm.inference_batches import TokenIds
+from logmlm.mlm.scorer import BothSurprisals, Scorer
 
 KNOWN_FILE = "known.npz"
 MOST_WINDOWS = 5_000
@@ -30,14 +30,14 @@ MOST_TOKENS = 2_000_000
 class Known:
     """Surprisals in nats in both readings, by window."""
 
-    readings: dict[Window, Pair] = field(default_factory=dict)
+    readings: dict[TokenIds, BothSurprisals] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scorer: Scorer, windows: Iterable[Window]) -> Known:
+    def of(cls, scorer: Scorer, windows: Iterable[TokenIds]) -> Known:
         """Read those of the windows that come more than once, the most frequent first."""
         chosen = list(_affordable(Counter(windows)))
-        in_order = [reading.surprisals for reading in scorer.in_order(chosen)]
-        pairs = zip(in_order, scorer.as_bag(chosen), strict=True)
+        in_order = [reading.surprisals for reading in scorer.score_ordered(chosen)]
+        pairs = zip(in_order, scorer.score_bag(chosen), strict=True)
         return cls(dict(zip(chosen, pairs, strict=True)))
 
     def save(self, directory: Path) -> None:
@@ -86,7 +86,7 @@ class Known:
             raise ModelError(f"can't read {path}: {error}; train again") from error
 
 
-def _affordable(counts: Counter[Window]) -> Iterator[Window]:
+def _affordable(counts: Counter[TokenIds]) -> Iterator[TokenIds]:
     left = MOST_TOKENS
     for window, count in counts.most_common(MOST_WINDOWS):
         left -= 2 * len(window) ** 2

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from logmlm.mlm.corpus import Corpus, Draws
-from logmlm.mlm.masking import draw_rates, draw_readings, hide
-from logmlm.mlm.packing import cut
+from logmlm.mlm.corpus import Corpus, EpochSample
+from logmlm.mlm.masking import mask_tokens, sample_mask_rates, sample_views
+from logmlm.mlm.packing import pack_by_length
 
 SORTED_BATCHES = 64
 """How many batches are sorted by length together: little padding, and still random."""
@@ -46,7 +46,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RankSlice:
     """Which of `count` parts of each batch is wanted: that of process `rank`."""
 
     rank: int = 0
@@ -57,7 +57,7 @@ class Part:
         return np.arange(start + self.rank, stop, self.count)
 
 
-class Epochs:
+class EpochBatches:
     """Draws the batches of any epoch; what is drawn follows from (seed, epoch) alone.
 
     It does not depend on how many parts a batch is made in. The tokens are kept on the device
@@ -74,7 +74,9 @@ class Epochs:
         self._vocabulary_size = vocabulary_size
         self._device = device
 
-    def batches(self, draws: Draws, seed: int, epoch: int, part: Part) -> Iterator[Batch]:
+    def batches(
+        self, draws: EpochSample, seed: int, epoch: int, part: RankSlice
+    ) -> Iterator[Batch]:
         """Every draw once, in random order, with masks of its own; packed by length.
 
         A part that has no window of a small batch is given one with weight 0.
@@ -94,17 +96,17 @@ class Epochs:
         windows: _Indices,
         weights: npt.NDArray[np.float32],
         generator: torch.Generator,
-        part: Part,
+        part: RankSlice,
     ) -> _Packed:
-        readings = draw_readings(*self._windows.rows(windows), generator)
+        readings = sample_views(*self._windows.rows(windows), generator)
         order = readings.lengths.argsort(stable=True)
         readings = readings.of(order)
         # Only for what the host must know, once in so many steps, is the device waited for.
         on_host, lengths = torch.stack([order, readings.lengths]).cpu().numpy()
-        starts = cut(lengths, self._batch_size)
+        starts = pack_by_length(lengths, self._batch_size)
         sizes = torch.as_tensor(np.diff(starts, append=len(windows)), device=self._device)
-        rates = draw_rates(len(starts), generator).repeat_interleave(sizes)
-        shown, chosen = hide(readings, rates, self._vocabulary_size, generator)
+        rates = sample_mask_rates(len(starts), generator).repeat_interleave(sizes)
+        shown, chosen = mask_tokens(readings, rates, self._vocabulary_size, generator)
         rows = _Rows(
             lengths=lengths,
             hidden=chosen.sum(dim=1).cpu().numpy(),
@@ -128,7 +130,12 @@ class _Packed:
     """Some batches of N rows sorted by length, and of these one part."""
 
     def __init__(
-        self, shown: torch.Tensor, truth: torch.Tensor, rows: _Rows, starts: _Indices, part: Part
+        self,
+        shown: torch.Tensor,
+        truth: torch.Tensor,
+        rows: _Rows,
+        starts: _Indices,
+        part: RankSlice,
     ) -> None:
         """`truth` [N, L] is 0 where nothing is hidden; a batch begins at each of `starts`."""
         pieces = [part.rows(a, b) for a, b in pairwise([*starts.tolist(), len(shown)])]

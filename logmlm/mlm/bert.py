@@ -21,7 +21,7 @@ _TIED = "cls.predictions.decoder."
 
 
 @dataclass(frozen=True, slots=True)
-class BertSizes:
+class BertDimensions:
     """The sizes of a model, as `config.json` names them."""
 
     vocab_size: int
@@ -34,7 +34,7 @@ class BertSizes:
     layer_norm_eps: float
 
     @classmethod
-    def of(cls, stored: Any) -> BertSizes:
+    def of(cls, stored: Any) -> BertDimensions:
         """Take the sizes out of what `config.json` holds.
 
         Raises:
@@ -52,12 +52,12 @@ class BertSizes:
         return cls(**{name: stored[name] for name in names})
 
 
-class Bert(nn.Module):
+class InferenceBert(nn.Module):
     """A saved masked language model, for `encoder.logits_at`."""
 
     bert: Any
 
-    def __init__(self, config: BertSizes, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, config: BertDimensions, weights: Mapping[str, Tensor]) -> None:
         """Take saved weights as they are, under transformers' names.
 
         Raises:
@@ -67,7 +67,7 @@ class Bert(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.bert = _Trunk(config)
+        self.bert = _Encoder(config)
         self.cls = _Head(config)
         saved = {name: tensor for name, tensor in weights.items() if not name.startswith(_TIED)}
         if missing := self.state_dict().keys() - saved.keys():
@@ -77,8 +77,8 @@ class Bert(nn.Module):
         self.requires_grad_(False)
 
 
-class _Trunk(nn.Module):
-    def __init__(self, config: BertSizes) -> None:
+class _Encoder(nn.Module):
+    def __init__(self, config: BertDimensions) -> None:
         super().__init__()
         size = config.hidden_size
         self.embeddings = nn.ModuleDict(
@@ -94,20 +94,20 @@ class _Trunk(nn.Module):
 
 
 class _Layer(nn.Module):
-    def __init__(self, config: BertSizes) -> None:
+    def __init__(self, config: BertDimensions) -> None:
         super().__init__()
         size, between = config.hidden_size, config.intermediate_size
         parts = {name: nn.Linear(size, size) for name in ("query", "key", "value")}
-        output = _Sum(size, config)
+        output = _ResidualDense(size, config)
         self.attention = nn.ModuleDict({"self": nn.ModuleDict(parts), "output": output})
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(size, between)})
-        self.output = _Sum(between, config)
+        self.output = _ResidualDense(between, config)
 
 
-class _Sum(nn.Module):
+class _ResidualDense(nn.Module):
     """What brings a part of a layer back to the hidden size."""
 
-    def __init__(self, inputs: int, config: BertSizes) -> None:
+    def __init__(self, inputs: int, config: BertDimensions) -> None:
         super().__init__()
         self.dense = nn.Linear(inputs, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
@@ -118,7 +118,7 @@ class _Head(nn.Module):
 
     words: Tensor
 
-    def __init__(self, config: BertSizes) -> None:
+    def __init__(self, config: BertDimensions) -> None:
         super().__init__()
         size = config.hidden_size
         norm = nn.LayerNorm(size, config.layer_norm_eps)

@@ -19,7 +19,7 @@ from logmlm.system.atomic_files import PRIVATE_DIRECTORY, atomic_path, write_jso
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """Epochs and optimizer steps done, and the best validation loss so far."""
 
     epoch: int = 0
@@ -27,15 +27,15 @@ class Progress:
     best_loss: float | None = None
     best_epoch: int = 0
 
-    def after_epoch(self, step: int, validation: float | None) -> Progress:
+    def after_epoch(self, step: int, validation: float | None) -> TrainingProgress:
         """The progress one epoch on; without validation the latest epoch is the best."""
         epoch = self.epoch + 1
         worse = (
             validation is not None and self.best_loss is not None and validation >= self.best_loss
         )
         if worse:
-            return Progress(epoch, step, self.best_loss, self.best_epoch)
-        return Progress(epoch, step, validation, epoch)
+            return TrainingProgress(epoch, step, self.best_loss, self.best_epoch)
+        return TrainingProgress(epoch, step, validation, epoch)
 
     def exhausted(self, patience: int) -> bool:
         """Whether `patience` epochs brought nothing better (0: never)."""
@@ -62,13 +62,13 @@ class TrainingCheckpoint:
         if directory is not None:
             _make(directory)
 
-    def keep_best(self, model: BertForMaskedLM, progress: Progress) -> None:
+    def keep_best(self, model: BertForMaskedLM, progress: TrainingProgress) -> None:
         """Remember the weights, if the epoch just done is the best so far."""
         if progress.best_epoch == progress.epoch:
             self._best = _weights(model)
 
     def save(
-        self, model: BertForMaskedLM, optimizer: torch.optim.Optimizer, progress: Progress
+        self, model: BertForMaskedLM, optimizer: torch.optim.Optimizer, progress: TrainingProgress
     ) -> None:
         """Keep the state after an epoch; the file of numbers is written last.
 
@@ -80,7 +80,7 @@ class TrainingCheckpoint:
         if self._directory is None:
             return
         best = {f"best.{name}": tensor for name, tensor in self._best.items()}
-        tensors = _weights(model) | moments(optimizer) | best
+        tensors = _weights(model) | optimizer_state(optimizer) | best
         _write(tensors, self._directory / f"{progress.epoch}.safetensors")
         write_json(
             self._directory / "progress.json", asdict(progress) | {"identity": self._identity}
@@ -89,31 +89,31 @@ class TrainingCheckpoint:
             if old.stem != str(progress.epoch):
                 old.unlink()
 
-    def restore(self, model: BertForMaskedLM, optimizer: torch.optim.Optimizer) -> Progress:
-        """Put a saved state into model and optimizer; a fresh `Progress` if there is none."""
+    def restore(self, model: BertForMaskedLM, optimizer: torch.optim.Optimizer) -> TrainingProgress:
+        """Load a saved state into model and optimizer; without one, return a new progress."""
         try:
             progress, tensors = self._read()
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
-            return Progress()
+            return TrainingProgress()
         model.load_state_dict({k: v for k, v in tensors.items() if k in model.state_dict()})
-        set_moments(optimizer, tensors)
+        load_optimizer_state(optimizer, tensors)
         self._best = {
             k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")
         }
         return progress
 
-    def load_best(self, model: BertForMaskedLM, progress: Progress) -> None:
+    def load_best(self, model: BertForMaskedLM, progress: TrainingProgress) -> None:
         """Put the best epoch's weights into the model."""
         if progress.best_epoch != progress.epoch:
             model.load_state_dict(self._best)
 
-    def _read(self) -> tuple[Progress, dict[str, torch.Tensor]]:
+    def _read(self) -> tuple[TrainingProgress, dict[str, torch.Tensor]]:
         if self._directory is None:
             raise FileNotFoundError
         state = json.loads((self._directory / "progress.json").read_text(encoding="utf-8"))
         if state.pop("identity") != self._identity:
             raise ValueError
-        progress = Progress(**state)
+        progress = TrainingProgress(**state)
         return progress, load_file(self._directory / f"{progress.epoch}.safetensors")
 
 
@@ -136,7 +136,7 @@ def _weights(model: BertForMaskedLM) -> dict[str, torch.Tensor]:
     return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.state_dict().items()}
 
 
-def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """AdamW's state as named tensors: `optimizer.PARAMETER.NAME`."""
     state = optimizer.state_dict()["state"]
     return {
@@ -146,8 +146,10 @@ def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     }
 
 
-def set_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Put back what `moments` gave; other tensors beside it are left out."""
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+) -> None:
+    """Put back what `optimizer_state` gave; other tensors beside it are left out."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):

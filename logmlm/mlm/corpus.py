@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from logmlm.mlm.masking import Tokens
+    from logmlm.mlm.masking import TokenTensor
 
 PIECE_WINDOWS = 4_096
 MIN_WINDOWS = 20
@@ -47,11 +47,11 @@ class Corpus:
         """Number of windows."""
         return len(self.starts)
 
-    def __getitem__(self, index: int) -> Tokens:
+    def __getitem__(self, index: int) -> TokenTensor:
         """Token ids of one window."""
         return self._stored(index).astype(np.int64)
 
-    def only(self, indices: npt.NDArray[np.int64]) -> Corpus:
+    def take(self, indices: npt.NDArray[np.int64]) -> Corpus:
         """The windows of these numbers, in their order; their tokens stay where they are."""
         return Corpus(self.tokens, self.starts[indices], self.lengths[indices])
 
@@ -60,7 +60,7 @@ class Corpus:
         digest = hashlib.blake2b(self._stored(index).tobytes(), digest_size=8).digest()
         return int.from_bytes(digest, "little")
 
-    def commonest_share(self) -> float:
+    def majority_share(self) -> float:
         """The share of all tokens that the commonest one has; 0 of none."""
         counts = np.zeros(1, dtype=np.int64)
         for first in range(0, len(self), PIECE_WINDOWS):
@@ -83,7 +83,7 @@ class Corpus:
 
 
 @dataclass(frozen=True, slots=True)
-class Draws:
+class EpochSample:
     """What one epoch is made of: windows, with repeats drawn together.
 
     A content that occurs c times is drawn ceil(sqrt(c)) times an epoch, each time with other
@@ -95,7 +95,7 @@ class Draws:
     weights: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, corpus: Corpus, windows: npt.NDArray[np.int64]) -> Draws:
+    def of(cls, corpus: Corpus, windows: npt.NDArray[np.int64]) -> EpochSample:
         """The draws of an epoch over `windows`; their weights sum to the number of windows."""
         contents = np.array([corpus.content(index) for index in windows], dtype=np.uint64)
         _, firsts, counts = np.unique(contents, return_index=True, return_counts=True)

@@ -21,10 +21,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def each(work: Callable[[T], R], batches: Sequence[T], device: torch.device) -> Iterator[R]:
+def map_batches(work: Callable[[T], R], batches: Sequence[T], device: torch.device) -> Iterator[R]:
     """What `work` gives for each batch, in order; on a CPU side by side."""
     workers = min(len(batches), available_cpus()) if device.type == "cpu" else 1
-    with one_thread():
+    with single_threaded():
         if workers < 2:
             yield from map(work, batches)
             return
@@ -34,7 +34,7 @@ def each(work: Callable[[T], R], batches: Sequence[T], device: torch.device) -> 
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """One CPU thread: models this small gain nothing from more, and sums keep their order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -16,7 +16,7 @@ from logmlm.mlm.batches import Batch
 from logmlm.mlm.tokenizer import CLS, PAD
 
 Outcome = tuple[torch.Tensor, torch.Tensor]
-Step = Callable[[Batch], Outcome]
+TrainStep = Callable[[Batch], Outcome]
 """Learns from a batch; gives what a batch's loss and guessed places sum up to."""
 Capture = Callable[[Callable[[], Outcome]], tuple[Callable[[], None], Outcome]]
 """Records what a function does; gives what does it again, and where the outcome then stands."""
@@ -27,15 +27,15 @@ HIDDEN_SHARE = 0.625
 """Room for hidden places, as a share of all: well above the largest masking rate."""
 
 
-class Graphs:
+class CudaGraphCache:
     """A step that is recorded for each length of batches, and from then on replayed."""
 
-    def __init__(self, step: Step, largest_batch: int, capture: Capture) -> None:
+    def __init__(self, step: TrainStep, largest_batch: int, capture: Capture) -> None:
         self._step = step
         self._rows = largest_batch
         self._capture = capture
         self._seen: Counter[int] = Counter()
-        self._graphs: dict[int, _Graph] = {}
+        self._graphs: dict[int, _CapturedStep] = {}
 
     def __call__(self, batch: Batch) -> Outcome:
         """The step's own outcome, from a graph where there is one that the batch fits in."""
@@ -46,14 +46,14 @@ class Graphs:
             return self._step(batch)
         if length not in self._graphs:
             blank = blank_batch(self._rows, length, room, batch.inputs.device)
-            self._graphs[length] = _Graph(self._step, blank, self._capture)
+            self._graphs[length] = _CapturedStep(self._step, blank, self._capture)
         return self._graphs[length](batch)
 
 
-class _Graph:
+class _CapturedStep:
     """The step on one batch's memory, which other batches are put into."""
 
-    def __init__(self, step: Step, batch: Batch, capture: Capture) -> None:
+    def __init__(self, step: TrainStep, batch: Batch, capture: Capture) -> None:
         self._batch = batch
         self._replay, self._outcome = capture(lambda: step(batch))
 

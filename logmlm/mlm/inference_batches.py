@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from logmlm.mlm.tokenizer import PAD, framed
+from logmlm.mlm.tokenizer import PAD, add_special_tokens
 
-TOKENS_A_PASS = 8_192
+BATCH_TOKENS = 8_192
 """On a CPU, so that what a pass makes stays near, and beginning one costs little."""
 
-MOST_PADDING = 0.1
+MAX_PADDING = 0.1
 """Of a full pass: more costs more than to begin another one."""
 
-Window = tuple[int, ...]
+TokenIds = tuple[int, ...]
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float32]
 Cost = Callable[[int, int], int]
@@ -25,7 +25,7 @@ Cost = Callable[[int, int], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class InferenceBatch:
     """B rows: windows, or parts of long ones, and the places in them that are asked for.
 
     `numbers` [B] says which windows they are. `ids` [B, L] are framed and end in `[PAD]`; of
@@ -49,9 +49,9 @@ class Pass:
             yield number, row[:count].copy()  # what is kept of a pass must not keep it all
 
 
-def passes(
-    windows: Sequence[Window], places: Sequence[Indices], first: int, cost: Cost, most: int
-) -> list[Pass]:
+def make_batches(
+    windows: Sequence[TokenIds], places: Sequence[Indices], first: int, cost: Cost, most: int
+) -> list[InferenceBatch]:
     """All windows, begun with the token `first`, those of about a size together.
 
     `places` [n] of each window count its own tokens from 0. A pass costs `most` at most; a window
@@ -68,15 +68,15 @@ def passes(
         length = len(windows[number]) + 2
         widest, own = max(widest, len(part)), own + cost(length, len(part))
         padded = cost(length, widest) * (end + 1 - start)
-        if end > start and (padded > most or padded - own > MOST_PADDING * most):
-            found.append(_pass(windows, rows[start:end], first))
+        if end > start and (padded > most or padded - own > MAX_PADDING * most):
+            found.append(_make_batch(windows, rows[start:end], first))
             start, widest, own = end, len(part), cost(length, len(part))
-    return [*found, _pass(windows, rows[start:], first)] if rows else []
+    return [*found, _make_batch(windows, rows[start:], first)] if rows else []
 
 
-def tokens_a_pass(device: torch.device) -> int:
+def batch_budget(device: torch.device) -> int:
     """The most tokens that are to go through the model at once."""
-    return TOKENS_A_PASS if device.type == "cpu" else 16 * TOKENS_A_PASS
+    return BATCH_TOKENS if device.type == "cpu" else 16 * BATCH_TOKENS
 
 
 def _parts(places: Indices, cost: int, most: int) -> Iterator[Indices]:
@@ -86,14 +86,16 @@ def _parts(places: Indices, cost: int, most: int) -> Iterator[Indices]:
         yield places[start : start + size]
 
 
-def _pass(windows: Sequence[Window], rows: Sequence[tuple[int, Indices]], first: int) -> Pass:
+def _make_batch(
+    windows: Sequence[TokenIds], rows: Sequence[tuple[int, Indices]], first: int
+) -> InferenceBatch:
     counts = [len(part) for _, part in rows]
     longest = max(len(windows[number]) for number, _ in rows) + 2
     ids = np.full((len(rows), longest), PAD, dtype=np.int64)
     places = np.empty((len(rows), max(counts)), dtype=np.int64)
     for shown, asked, (number, part) in zip(ids, places, rows, strict=True):
         window = windows[number]
-        shown[: len(window) + 2] = framed(window, first)
+        shown[: len(window) + 2] = add_special_tokens(window, first)
         asked[:] = part[-1] + 1
         asked[: len(part)] = part + 1
-    return Pass([number for number, _ in rows], ids, places, counts)
+    return InferenceBatch([number for number, _ in rows], ids, places, counts)

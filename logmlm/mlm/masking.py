@@ -28,40 +28,42 @@ FEW_SHARE = 0.5
 """Of the other bags, how many lack a few events instead of one."""
 ANY_SHARE = 0.5
 """Of these, how many lack any events instead of the last ones."""
-ALONE_SHARE = 0.5
+SINGLE_MASK_SHARE = 0.5
 """Of the bags, how many hide nothing but the last place, as scoring does."""
 
-Tokens = npt.NDArray[np.int64]
+TokenTensor = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class TrainingViews:
     """N framed windows as training shows them.
 
     `ids` [N, L] is padded, and `lengths` [N] count the frame. `asks_last` [N] says that the last
-    place before `[SEP]` is always hidden, `alone` [N] that nothing else is.
+    place before `[SEP]` is always hidden, `single_mask` [N] that nothing else is.
     """
 
     ids: torch.Tensor
     lengths: torch.Tensor
     asks_last: torch.Tensor
-    alone: torch.Tensor
+    single_mask: torch.Tensor
 
-    def of(self, rows: torch.Tensor) -> Readings:
+    def of(self, rows: torch.Tensor) -> TrainingViews:
         """Some of them, in the order of `rows`."""
-        return Readings(self.ids[rows], self.lengths[rows], self.asks_last[rows], self.alone[rows])
+        return TrainingViews(
+            self.ids[rows], self.lengths[rows], self.asks_last[rows], self.single_mask[rows]
+        )
 
 
-def draw_rates(count: int, generator: torch.Generator) -> torch.Tensor:
+def sample_mask_rates(count: int, generator: torch.Generator) -> torch.Tensor:
     """The share of tokens to hide in each of so many batches, [count]."""
     rates = torch.tensor(RATES, device=generator.device)
     drawn = torch.randint(len(RATES), (count,), generator=generator, device=generator.device)
     return rates[drawn]
 
 
-def draw_readings(
+def sample_views(
     events: torch.Tensor, lengths: torch.Tensor, generator: torch.Generator
-) -> Readings:
+) -> TrainingViews:
     """One reading of each window: in order after `[CLS]`, or (half of the time) as a bag.
 
     `events` is [N, n], of which row i counts up to `lengths[i]` (1 at least). All is drawn at
@@ -72,7 +74,7 @@ def draw_readings(
     would be `[END]` each time, and never surprising. A bag has all events and asks for the end,
     or lacks one (any), or a few (the last ones, or any), and asks for one of these.
     """
-    draw = _Draw(generator, len(events))
+    draw = _Sampler(generator, len(events))
     ends = events.gather(1, lengths[:, None] - 1)[:, 0] == END
     bag = draw.happens(BAG_SHARE)
     cut = ~bag & ends & (lengths > 2) & draw.happens(CUT_SHARE)
@@ -82,12 +84,12 @@ def draw_readings(
     shuffled = lacking & (~few | draw.happens(ANY_SHARE))
     most = lengths - (cut | (lacking & ends)).long()
     shown = torch.where(cut | few, draw.lengths(most), most)
-    ids = _framed(draw.shuffled(events, torch.where(shuffled, most, 0)), shown, bag)
-    return Readings(ids, shown + 2, bag | cut, bag & draw.happens(ALONE_SHARE))
+    ids = _add_frame(draw.shuffled(events, torch.where(shuffled, most, 0)), shown, bag)
+    return TrainingViews(ids, shown + 2, bag | cut, bag & draw.happens(SINGLE_MASK_SHARE))
 
 
 @dataclass(frozen=True, slots=True)
-class _Draw:
+class _Sampler:
     """Chances for so many windows at once."""
 
     generator: torch.Generator
@@ -118,7 +120,7 @@ class _Draw:
         return torch.rand(shape, generator=self.generator, device=self.generator.device)
 
 
-def _framed(events: torch.Tensor, shown: torch.Tensor, bag: torch.Tensor) -> torch.Tensor:
+def _add_frame(events: torch.Tensor, shown: torch.Tensor, bag: torch.Tensor) -> torch.Tensor:
     """The first so many events of each window, between its first token and `[SEP]`, padded."""
     ids = torch.nn.functional.pad(events, (1, 1), value=PAD)
     places = torch.arange(ids.shape[1], device=ids.device)
@@ -132,22 +134,22 @@ def predictable(ids: torch.Tensor) -> torch.Tensor:
     return (ids == UNK) | (ids >= END)
 
 
-def hide(
-    readings: Readings, rates: torch.Tensor, vocabulary_size: int, generator: torch.Generator
+def mask_tokens(
+    readings: TrainingViews, rates: torch.Tensor, vocabulary_size: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What is shown of framed, padded windows, and which places were chosen; both [N, L].
 
     Each predictable place of window i is chosen with probability `rates[i]`, and at least one in
     each window. Of the chosen, 80 % become `[MASK]`, 10 % a random word, 10 % stay. Where
-    `asks_last` says so the last place always becomes `[MASK]`, and where `alone` does, no other
-    is chosen.
+    `asks_last` says so the last place always becomes `[MASK]`, and where `single_mask` does, no
+    other is chosen.
     """
     ids = readings.ids
     places = predictable(ids)
     after = torch.arange(1, ids.shape[1] + 1, device=ids.device)
     last = (after == readings.lengths[:, None] - 1) & readings.asks_last[:, None]
     chances, fates = torch.rand((2, *ids.shape), generator=generator, device=ids.device)
-    chosen = ((chances < rates[:, None]) & places & ~readings.alone[:, None]) | last
+    chosen = ((chances < rates[:, None]) & places & ~readings.single_mask[:, None]) | last
     chosen = _one_at_least(chosen, places, chances)
     words = _random_words(ids.shape, vocabulary_size, generator)
     shown = torch.where(chosen & ((fates < 0.8) | last), MASK, ids)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from logmlm.errors import UsageError
-from logmlm.mlm.forward import Model, logits_at
+from logmlm.mlm.forward import MaskedLM, logits_at_positions
 from logmlm.mlm.tokenizer import MASK, NEVER_PREDICTED, PAD
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def build_model(preset: str, vocabulary_size: int, window_size: int, seed: int) 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = BertForMaskedLM(config)
-    suppress_specials(model)
+    forbid_special_tokens(model)
     return model
 
 
-def suppress_specials(model: BertForMaskedLM) -> None:
+def forbid_special_tokens(model: BertForMaskedLM) -> None:
     """Set the output bias of tokens that are never predicted, in the weights themselves.
 
     So nobody who opens the saved model gives them probability either. Their gradient is zero
@@ -72,7 +72,7 @@ def set_weights(model: BertForMaskedLM, weights: Mapping[str, npt.NDArray[np.flo
 
 
 def token_logits(
-    model: Model, ids: torch.Tensor, positions: torch.Tensor, padding: bool = False
+    model: MaskedLM, ids: torch.Tensor, positions: torch.Tensor, padding: bool = False
 ) -> torch.Tensor:
     """Logits [M, V] at the M chosen places.
 
@@ -81,7 +81,7 @@ def token_logits(
     places = positions.flatten().nonzero().squeeze(1)
     counts = positions.sum(dim=1)
     each = int(counts[0]) if len(counts) and bool((counts == counts[0]).all()) else None
-    return logits_at(model, ids, places, padding, each=each, repeats=True)
+    return logits_at_positions(model, ids, places, padding, each=each, repeats=True)
 
 
 def resolve_device(name: str) -> torch.device:

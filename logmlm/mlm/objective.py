@@ -7,10 +7,10 @@ from torch import nn
 from transformers import BertForMaskedLM
 
 from logmlm.mlm.batches import Batch
-from logmlm.mlm.forward import logits_at
+from logmlm.mlm.forward import logits_at_positions
 
 
-class Objective(nn.Module):
+class MaskedLMLoss(nn.Module):
     """A module, so that processes can share it; on a GPU it works in bfloat16."""
 
     def __init__(self, model: BertForMaskedLM) -> None:
@@ -24,7 +24,7 @@ class Objective(nn.Module):
         """
         kind = batch.inputs.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
-            logits = logits_at(self.model, batch.inputs, batch.places, batch.padded)
+            logits = logits_at_positions(self.model, batch.inputs, batch.places, batch.padded)
         losses = nn.functional.cross_entropy(logits.float(), batch.truth, reduction="none")
         guessed = logits.argmax(dim=-1) == batch.truth
         return (losses * batch.weights).sum(), (guessed * batch.weights).sum()

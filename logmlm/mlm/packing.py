@@ -20,7 +20,7 @@ def largest_batch(batch_size: int) -> int:
     return math.ceil(batch_size * (1 + SLACK))
 
 
-def cut(lengths: _Indices, batch_size: int) -> _Indices:
+def pack_by_length(lengths: _Indices, batch_size: int) -> _Indices:
     """The first row of each batch, of N >= 1 rows whose `lengths` ascend.
 
     There are as many batches as with `batch_size` rows each, all rows are in one, and no other

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import load
 
 from logmlm.errors import ModelError, StorageError
-from logmlm.mlm.bert import Bert, BertSizes
+from logmlm.mlm.bert import BertDimensions, InferenceBert
 from logmlm.mlm.model import resolve_device
 from logmlm.mlm.tokenizer import Vocabulary, load_vocabulary, save_tokenizer
 
@@ -39,7 +39,7 @@ def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) 
         raise StorageError(f"can't write the model to {directory}: {error}") from error
 
 
-def load_model(directory: Path, device: str) -> tuple[Bert, Vocabulary]:
+def load_model(directory: Path, device: str) -> tuple[InferenceBert, Vocabulary]:
     """The model, in evaluation mode on `device`, and its vocabulary.
 
     Raises:
@@ -52,7 +52,7 @@ def load_model(directory: Path, device: str) -> tuple[Bert, Vocabulary]:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         # A copy in memory: a mapped file would change, or end the process by SIGBUS, under us.
         weights = (directory / "model.safetensors").read_bytes()
-        model = Bert(BertSizes.of(config), load(weights))
+        model = InferenceBert(BertDimensions.of(config), load(weights))
         vocabulary = load_vocabulary(directory)
         if model.config.vocab_size != len(vocabulary):
             raise ValueError(

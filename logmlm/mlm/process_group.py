@@ -20,7 +20,7 @@ from logmlm.errors import UnreachableError
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(days=30)
+RANK_TIMEOUT = timedelta(days=30)
 """How long a process waits for the others: rank 0 may learn templates for hours.
 
 `torchrun` ends them all when one dies, so nobody waits for the dead.
@@ -28,25 +28,25 @@ PATIENCE = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
+class DistributedContext:
     """This process's place among those that train together."""
 
     rank: int = 0
     count: int = 1
 
     @classmethod
-    def here(cls) -> Ranks:
-        """As `joined` made it; alone otherwise."""
+    def here(cls) -> DistributedContext:
+        """As `init_process_group` made it; alone otherwise."""
         if not (distributed.is_available() and distributed.is_initialized()):
             return cls()
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that reads, decides and writes."""
         return self.rank == 0
 
-    def told(self, what: T) -> T:
+    def broadcast(self, what: T) -> T:
         """What rank 0 says; the others' argument is not looked at."""
         if self.count == 1:
             return what
@@ -54,7 +54,7 @@ class Ranks:
         distributed.broadcast_object_list(said, src=0)
         return said[0]
 
-    def summed(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all processes, the same number in each."""
         if self.count > 1:
             distributed.all_reduce(values)
@@ -62,27 +62,27 @@ class Ranks:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def init_process_group() -> Iterator[DistributedContext]:
     """This process's place, with a way to the others where `torchrun` started some.
 
-    When rank 0 is done, the others' `told` gives None. If it fails, `torchrun` ends them.
+    When rank 0 is done, the others' `broadcast` gives None. If it fails, `torchrun` ends them.
 
     Raises:
         UnreachableError: the others can't be reached.
 
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        yield Ranks()
+        yield DistributedContext()
         return
     _join()
-    ranks = Ranks.here()
+    ranks = DistributedContext.here()
     yield ranks
-    if ranks.leads:
-        ranks.told(None)
+    if ranks.is_main:
+        ranks.broadcast(None)
     distributed.destroy_process_group()
 
 
-def own_device(device: torch.device, ranks: Ranks) -> torch.device:
+def own_device(device: torch.device, ranks: DistributedContext) -> torch.device:
     """Of several GPUs, the one that is this process's own."""
     if ranks.count == 1 or device.type == "cpu" or device.index is not None:
         return device
@@ -92,7 +92,7 @@ def own_device(device: torch.device, ranks: Ranks) -> torch.device:
 def _join() -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        distributed.init_process_group(backend, timeout=PATIENCE)
+        distributed.init_process_group(backend, timeout=RANK_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UnreachableError(

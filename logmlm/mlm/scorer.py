@@ -17,41 +17,47 @@ import numpy.typing as npt
 import torch
 from cachetools import LRUCache
 
-from logmlm.mlm.cpu_threads import each
-from logmlm.mlm.forward import Model
-from logmlm.mlm.inference_batches import Indices, Pass, Window, passes, tokens_a_pass
+from logmlm.mlm.cpu_threads import map_batches
+from logmlm.mlm.forward import MaskedLM
+from logmlm.mlm.inference_batches import (
+    Indices,
+    InferenceBatch,
+    TokenIds,
+    batch_budget,
+    make_batches,
+)
 from logmlm.mlm.scoring_schemes import (
-    ALONE,
-    ALONE_IN_BAG,
-    END_OF_BAG,
-    SHOWN_IN_BAG,
-    STREAMS,
-    Way,
+    BAG_END,
+    BAG_LEAVE_ONE_OUT,
+    BAG_UNMASKED,
+    LEAVE_ONE_OUT,
+    TWO_STREAM,
+    ScoringScheme,
     strided,
 )
 from logmlm.mlm.tokenizer import END
 
 KEPT_TOKENS = 1_000_000
 """Tokens of readings that are kept for windows that come again; 20 to 30 MB."""
-OVERHEAD = 32
+ENTRY_OVERHEAD = 32
 """What a reading takes beside its tokens, counted in tokens."""
 KEPT_EXPECTED = 500
 
 Surprisals = npt.NDArray[np.float64]
-Pair = tuple[Surprisals, Surprisals]
+BothSurprisals = tuple[Surprisals, Surprisals]
 """In nats, as a window came and as a bag."""
 Flags = npt.NDArray[np.bool_]
 Expected = list[tuple[int, float]]
-Found = npt.NDArray[np.float32]
+Surprisal = npt.NDArray[np.float32]
 Tell = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """What is wanted of logits [M, V], and of the tokens that are there [M]: [M, ...]."""
-NOTHING = np.empty((0, 2), dtype=np.float32)
-EACH = 0
+NO_SURPRISALS = np.empty((0, 2), dtype=np.float32)
+NO_STRIDE = 0
 """The stride that hides one place at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PositionScores:
     """A window read once.
 
     Of each place asked for [n], `surprisals` holds its token's in nats, and `guessed` whether it
@@ -68,24 +74,26 @@ class Scorer:
     Windows mostly repeat, so readings of the latest are kept and given again. For one thread.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: MaskedLM) -> None:
         self.model = model.eval()
         self._device = next(model.parameters()).device
-        self._known: LRUCache[tuple[Way, Window], Reading] = LRUCache(
-            KEPT_TOKENS, lambda reading: OVERHEAD + len(reading.surprisals)
+        self._known: LRUCache[tuple[ScoringScheme, TokenIds], PositionScores] = LRUCache(
+            KEPT_TOKENS, lambda reading: ENTRY_OVERHEAD + len(reading.surprisals)
         )
-        self._expected: LRUCache[tuple[Window, int], list[Expected]] = LRUCache(KEPT_EXPECTED)
+        self._expected: LRUCache[tuple[TokenIds, int], list[Expected]] = LRUCache(KEPT_EXPECTED)
 
-    def in_order(self, windows: Sequence[Window], stride: int = EACH) -> list[Reading]:
+    def score_ordered(
+        self, windows: Sequence[TokenIds], stride: int = NO_STRIDE
+    ) -> list[PositionScores]:
         """Each window read as it came; a `stride` hides every g-th event at once."""
-        return self._read(windows, ALONE if stride == EACH else strided(stride))
+        return self._read(windows, LEAVE_ONE_OUT if stride == NO_STRIDE else strided(stride))
 
-    def as_bag(self, windows: Sequence[Window]) -> list[Surprisals]:
+    def score_bag(self, windows: Sequence[TokenIds]) -> list[Surprisals]:
         """Surprisal of each token of each window, read as a bag of events, in nats."""
         bags = [_bag(window) for window in windows]
-        readings = self._read(bags, ALONE_IN_BAG)
+        readings = self._read(bags, BAG_LEAVE_ONE_OUT)
         whole = [(*bag, END) for bag, w in zip(bags, windows, strict=True) if END in w]
-        ends = dict(zip(whole, self._read(whole, END_OF_BAG), strict=True))
+        ends = dict(zip(whole, self._read(whole, BAG_END), strict=True))
         found = []
         for window, bag, reading in zip(windows, bags, readings, strict=True):
             by_token = dict(zip(dict.fromkeys(bag), reading.surprisals, strict=True))
@@ -93,11 +101,11 @@ class Scorer:
             found.append(np.array([by_token[token] for token in window]))
         return found
 
-    def in_streams(self, windows: Sequence[Window]) -> list[Surprisals]:
-        """Nearly what `in_order` gives, for two passes a window."""
-        return [reading.surprisals for reading in self._read(windows, STREAMS)]
+    def approximate_ordered(self, windows: Sequence[TokenIds]) -> list[Surprisals]:
+        """Nearly what `score_ordered` gives, for two passes a window."""
+        return [reading.surprisals for reading in self._read(windows, TWO_STREAM)]
 
-    def as_shown_bag(self, windows: Sequence[Window]) -> list[Surprisals]:
+    def approximate_bag(self, windows: Sequence[TokenIds]) -> list[Surprisals]:
         """Surprisal of each token as a bag, in one pass: nothing is hidden but the end.
 
         These are far lower than the exact ones; but a tenth of the tokens that training asks for
@@ -106,49 +114,51 @@ class Scorer:
         """
         orders = [_canonical(window) for window in windows]
         bags = [tuple(w[i] for i in order) for w, order in zip(windows, orders, strict=True)]
-        readings = self._read(bags, SHOWN_IN_BAG)
+        readings = self._read(bags, BAG_UNMASKED)
         back = map(np.argsort, orders)
         return [reading.surprisals[i] for reading, i in zip(readings, back, strict=True)]
 
-    def expected(self, window: Window, top: int = 3) -> list[Expected]:
+    def expected(self, window: TokenIds, top: int = 3) -> list[Expected]:
         """The most probable tokens, with probability, in each place of a window as it came."""
         found: list[Expected] | None = self._expected.get((window, top))
         if found is None:
             found = self._expected[window, top] = self._most_probable(window, top)
         return found
 
-    def _most_probable(self, window: Window, top: int) -> list[Expected]:
-        (shares,) = self._found([window], ALONE, _shares)
+    def _most_probable(self, window: TokenIds, top: int) -> list[Expected]:
+        (shares,) = self._found([window], LEAVE_ONE_OUT, _shares)
         best = torch.as_tensor(shares).topk(min(top, shares.shape[-1]))
         return [
             list(zip(tokens, shares, strict=True))
             for tokens, shares in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
-    def _read(self, windows: Sequence[Window], way: Way) -> list[Reading]:
+    def _read(self, windows: Sequence[TokenIds], way: ScoringScheme) -> list[PositionScores]:
         """Each distinct window that is not known yet is read once, with others of its size."""
         known = {window: self._known.get((way, window)) for window in dict.fromkeys(windows)}
         new = [window for window, reading in known.items() if reading is None]
-        for window, found in zip(new, self._found(new, way, _told), strict=True):
-            reading = Reading(found[:, 0].astype(np.float64), found[:, 1] > 0)
+        for window, found in zip(new, self._found(new, way, _surprisal_and_hit), strict=True):
+            reading = PositionScores(found[:, 0].astype(np.float64), found[:, 1] > 0)
             known[window] = self._known[way, window] = reading
         return [known[window] for window in windows]
 
-    def _found(self, windows: Sequence[Window], way: Way, tell: Tell) -> list[Found]:
+    def _found(
+        self, windows: Sequence[TokenIds], way: ScoringScheme, tell: Tell
+    ) -> list[Surprisal]:
         """What `tell` says of the places that each window is asked for [n, ...]."""
         places = [way.places(window) for window in windows]
-        parts = passes(windows, places, way.first, way.cost, tokens_a_pass(self._device))
-        found: list[list[Found]] = [[] for _ in windows]
+        parts = make_batches(windows, places, way.first, way.cost, batch_budget(self._device))
+        found: list[list[Surprisal]] = [[] for _ in windows]
 
         @torch.inference_mode()
-        def one(part: Pass) -> Found:
+        def one(part: InferenceBatch) -> Surprisal:
             ids, asked, truth = map(self._tensor, (part.ids, part.places, part.truth))
             return tell(way.logits(self.model, ids, asked).float(), truth.flatten()).cpu().numpy()
 
-        for part, told in zip(parts, each(one, parts, self._device), strict=True):
+        for part, told in zip(parts, map_batches(one, parts, self._device), strict=True):
             for number, row in part.rows(told):
                 found[number].append(row)
-        return [np.concatenate(rows) if rows else NOTHING for rows in found]
+        return [np.concatenate(rows) if rows else NO_SURPRISALS for rows in found]
 
     def _tensor(self, array: Indices) -> torch.Tensor:
         return torch.as_tensor(array, device=self._device)
@@ -159,17 +169,17 @@ def _shares(logits: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
     return logits.softmax(dim=-1)
 
 
-def _told(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+def _surprisal_and_hit(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Surprisals in nats, and whether each was guessed [M, 2]."""
     loss = torch.nn.functional.cross_entropy(logits, truth, reduction="none")
     return torch.stack([loss, (logits.argmax(dim=-1) == truth).float()], dim=1)
 
 
-def _canonical(window: Window) -> list[int]:
+def _canonical(window: TokenIds) -> list[int]:
     """The places of a window's tokens when they are sorted, the end token last."""
     return sorted(range(len(window)), key=lambda i: (window[i] == END, window[i]))
 
 
-def _bag(window: Window) -> Window:
+def _bag(window: TokenIds) -> TokenIds:
     """The window's events in canonical order, without the end."""
     return tuple(sorted(token for token in window if token != END))

@@ -9,61 +9,63 @@ from functools import cache
 import numpy as np
 import torch
 
-from logmlm.mlm.forward import Model
-from logmlm.mlm.inference_batches import Cost, Indices, Window
-from logmlm.mlm.leave_one_out import logits_of_copies
+from logmlm.mlm.forward import MaskedLM
+from logmlm.mlm.inference_batches import Cost, Indices, TokenIds
+from logmlm.mlm.leave_one_out import leave_one_out_logits
 from logmlm.mlm.model import token_logits
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP
-from logmlm.mlm.two_stream import logits_of_streams
+from logmlm.mlm.two_stream import two_stream_logits
 
-NONE = np.empty(0, dtype=np.int64)
-Logits = Callable[[Model, torch.Tensor, torch.Tensor], torch.Tensor]
+NO_POSITIONS = np.empty(0, dtype=np.int64)
+Logits = Callable[[MaskedLM, torch.Tensor, torch.Tensor], torch.Tensor]
 """Logits [B n, V] at places [B, n] of framed token ids [B, L], which may end in `[PAD]`."""
 
 
 @dataclass(frozen=True)
-class Way:
+class ScoringScheme:
     """The first token of the reading, the places asked for, how, and what that costs."""
 
     first: int
-    places: Callable[[Window], Indices]
+    places: Callable[[TokenIds], Indices]
     logits: Logits
     cost: Cost
 
 
-def every_place(window: Window) -> Indices:
+def every_place(window: TokenIds) -> Indices:
     """All places of a window."""
     return np.arange(len(window))
 
 
-def last_of_each_kind(bag: Window) -> Indices:
+def last_of_each_kind(bag: TokenIds) -> Indices:
     """Where each kind of event stands last, in a bag whose repeats are neighbours."""
-    return np.flatnonzero(np.diff(np.array(bag, dtype=np.int64), append=-1)) if bag else NONE
+    return (
+        np.flatnonzero(np.diff(np.array(bag, dtype=np.int64), append=-1)) if bag else NO_POSITIONS
+    )
 
 
-def last_place(window: Window) -> Indices:
+def last_place(window: TokenIds) -> Indices:
     """The last place alone."""
     return np.array([len(window) - 1])
 
 
-def _a_copy_each(length: int, places: int) -> int:
+def _leave_one_out_cost(length: int, places: int) -> int:
     return length * places
 
 
-def _a_mask_each(length: int, places: int) -> int:
+def _two_stream_cost(length: int, places: int) -> int:
     return 2 * (length + places)  # of every token something is kept until the last layer
 
 
-def _one_pass(length: int, _: int) -> int:
+def _single_pass_cost(length: int, _: int) -> int:
     return 2 * length
 
 
-def _logits_shown(model: Model, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+def _unmasked_logits(model: MaskedLM, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """With nothing hidden but the end, which a bag does not show."""
     return _logits_at(model, ids.masked_fill(ids == END, MASK), places)
 
 
-def _logits_at(model: Model, shown: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+def _logits_at(model: MaskedLM, shown: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     asked = torch.zeros_like(shown, dtype=torch.bool).scatter_(1, places, True)
     found = token_logits(model, shown, asked, padding=bool((shown == PAD).any()))
     number = (asked.flatten().cumsum(0) - 1).view(shown.shape)
@@ -71,10 +73,10 @@ def _logits_at(model: Model, shown: torch.Tensor, places: torch.Tensor) -> torch
 
 
 @cache
-def strided(stride: int) -> Way:
+def strided(stride: int) -> ScoringScheme:
     """In order, every `stride`-th place hidden at once."""
 
-    def logits(model: Model, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    def logits(model: MaskedLM, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         columns = torch.arange(ids.shape[1], device=ids.device)
         inner = (ids != PAD) & (ids != SEP) & (columns > 0)
         turns = [inner & (columns % stride == turn) for turn in range(stride)]
@@ -82,16 +84,16 @@ def strided(stride: int) -> Way:
         own = (places % stride).flatten()
         return torch.stack(found)[own, torch.arange(len(own), device=ids.device)]
 
-    return Way(CLS, every_place, logits, lambda length, _: 2 * stride * length)
+    return ScoringScheme(CLS, every_place, logits, lambda length, _: 2 * stride * length)
 
 
-ALONE = Way(CLS, every_place, logits_of_copies, _a_copy_each)
+LEAVE_ONE_OUT = ScoringScheme(CLS, every_place, leave_one_out_logits, _leave_one_out_cost)
 """In order, each place hidden by itself: exact."""
-ALONE_IN_BAG = Way(BAG, last_of_each_kind, logits_of_copies, _a_copy_each)
+BAG_LEAVE_ONE_OUT = ScoringScheme(BAG, last_of_each_kind, leave_one_out_logits, _leave_one_out_cost)
 """As a bag without its end, one of each kind hidden by itself: exact."""
-END_OF_BAG = Way(BAG, last_place, logits_of_copies, _a_copy_each)
+BAG_END = ScoringScheme(BAG, last_place, leave_one_out_logits, _leave_one_out_cost)
 """What a whole bag lacks: exact."""
-STREAMS = Way(CLS, every_place, logits_of_streams, _a_mask_each)
+TWO_STREAM = ScoringScheme(CLS, every_place, two_stream_logits, _two_stream_cost)
 """In order, each place hidden from its own asker alone."""
-SHOWN_IN_BAG = Way(BAG, every_place, _logits_shown, _one_pass)
+BAG_UNMASKED = ScoringScheme(BAG, every_place, _unmasked_logits, _single_pass_cost)
 """As a bag, nothing hidden but its end."""

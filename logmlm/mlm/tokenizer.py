@@ -58,7 +58,7 @@ def load_vocabulary(directory: Path) -> Vocabulary:
     return Vocabulary(tuple(sorted(index, key=index.__getitem__)))
 
 
-def framed(events: Sequence[int], first: int = CLS) -> list[int]:
+def add_special_tokens(events: Sequence[int], first: int = CLS) -> list[int]:
     """Token ids of a window between its first token (`CLS` or `BAG`) and `[SEP]`."""
     return [first, *events, SEP]
 

@@ -22,15 +22,20 @@ from transformers import BertForMaskedLM
 
 from logmlm.config.types import ModelConfig
 from logmlm.errors import LogmlmError, UsageError
-from logmlm.mlm.batches import Batch, Epochs, Part
-from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint, moments, set_moments
-from logmlm.mlm.corpus import Corpus, Draws
-from logmlm.mlm.cpu_threads import one_thread
-from logmlm.mlm.cuda_graphs import Graphs, Step, on_gpu
+from logmlm.mlm.batches import Batch, EpochBatches, RankSlice
+from logmlm.mlm.checkpoint import (
+    TrainingCheckpoint,
+    TrainingProgress,
+    load_optimizer_state,
+    optimizer_state,
+)
+from logmlm.mlm.corpus import Corpus, EpochSample
+from logmlm.mlm.cpu_threads import single_threaded
+from logmlm.mlm.cuda_graphs import CudaGraphCache, TrainStep, on_gpu
 from logmlm.mlm.model import build_model, resolve_device
-from logmlm.mlm.objective import Objective
+from logmlm.mlm.objective import MaskedLMLoss
 from logmlm.mlm.packing import largest_batch
-from logmlm.mlm.process_group import Ranks, own_device
+from logmlm.mlm.process_group import DistributedContext, own_device
 
 WARMUP_SHARE = 0.05
 WEIGHT_DECAY = 0.01
@@ -61,11 +66,11 @@ class EpochReport:
         return asdict(self)
 
 
-Report = Callable[[EpochReport], None]
+EpochCallback = Callable[[EpochReport], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """What to train, and on what.
 
     `training` and `validation` (may be empty) are indices of the corpus's windows, of at most
@@ -80,8 +85,11 @@ class Job:
     config: ModelConfig
 
 
-def train(
-    job: Job, checkpoint: TrainingCheckpoint, report: Report, save_every_s: float | None = None
+def train_model(
+    job: TrainingJob,
+    checkpoint: TrainingCheckpoint,
+    report: EpochCallback,
+    save_every_s: float | None = None,
 ) -> BertForMaskedLM:
     """Train a fresh model, or go on from `checkpoint`; same seed and CPU, same weights.
 
@@ -95,34 +103,34 @@ def train(
         StorageError: the checkpoint can't be written.
 
     """
-    ranks = Ranks.here()
-    ranks.told(job)
-    return _trained(job, ranks, checkpoint, report, save_every_s)
+    ranks = DistributedContext.here()
+    ranks.broadcast(job)
+    return _train(job, ranks, checkpoint, report, save_every_s)
 
 
-def follow() -> None:
+def run_worker() -> None:
     """Train with rank 0, in each job that it names, until it is done; it alone says what fails."""
-    ranks, nowhere = Ranks.here(), TrainingCheckpoint(None, "")
+    ranks, nowhere = DistributedContext.here(), TrainingCheckpoint(None, "")
     with suppress(LogmlmError):
-        while (job := ranks.told(None)) is not None:
-            _trained(job, ranks, nowhere, lambda _: None, math.inf)
+        while (job := ranks.broadcast(None)) is not None:
+            _train(job, ranks, nowhere, lambda _: None, math.inf)
 
 
-def _trained(
-    job: Job,
-    ranks: Ranks,
+def _train(
+    job: TrainingJob,
+    ranks: DistributedContext,
     checkpoint: TrainingCheckpoint,
-    report: Report,
+    report: EpochCallback,
     save_every_s: float | None,
 ) -> BertForMaskedLM:
     config = job.config
     model = build_model(config.preset, job.vocabulary_size, job.window_size, config.seed)
     model.to(own_device(resolve_device(config.device), ranks))
-    run = Run(model, job, ranks)
+    run = Trainer(model, job, ranks)
     progress = run.agreed(checkpoint.restore(model, run.optimizer))
     every_s = SAVE_EVERY_S if save_every_s is None else save_every_s
     saved_at = time.monotonic()
-    with one_thread():
+    with single_threaded():
         while progress.epoch < run.epochs and not progress.exhausted(config.patience):
             progress = run.epoch(progress, report)
             checkpoint.keep_best(run.model, progress)
@@ -130,7 +138,7 @@ def _trained(
                 checkpoint.save(run.model, run.optimizer, progress)
                 saved_at = time.monotonic()
     checkpoint.save(run.model, run.optimizer, progress)
-    if ranks.leads:  # the others have no best weights from before a restart, nor a use for them
+    if ranks.is_main:  # the others have no best weights from before a restart, nor a use for them
         checkpoint.load_best(run.model, progress)
     return run.model
 
@@ -145,39 +153,43 @@ def epochs_of(config: ModelConfig, steps_each: int) -> int:
     return min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(ENOUGH_STEPS / steps_each)))
 
 
-class Run:
+class Trainer:
     """One training: a model, its optimizer, and the data it learns from."""
 
     def __init__(
-        self, model: BertForMaskedLM, job: Job, ranks: Ranks, draws: Draws | None = None
+        self,
+        model: BertForMaskedLM,
+        job: TrainingJob,
+        ranks: DistributedContext,
+        draws: EpochSample | None = None,
     ) -> None:
         """`draws` are what an epoch is made of; those of `job.training` unless told."""
         self.model = model
         self.optimizer = _optimizer(model, job.config.learning_rate)
-        self._objective: nn.Module = Objective(model)
-        self._training = draws or Draws.of(job.corpus, job.training)
-        self._validation = Draws.of(job.corpus, job.validation)
+        self._objective: nn.Module = MaskedLMLoss(model)
+        self._training = draws or EpochSample.of(job.corpus, job.training)
+        self._validation = EpochSample.of(job.corpus, job.validation)
         self._config = job.config
         self._ranks = ranks
         batch_size = job.config.batch_size * ranks.count
-        self._epochs = Epochs(job.corpus, batch_size, job.vocabulary_size, model.device)
+        self._epochs = EpochBatches(job.corpus, batch_size, job.vocabulary_size, model.device)
         steps_each = max(1, math.ceil(len(self._training) / batch_size))
         self.epochs = epochs_of(job.config, steps_each)
         self._steps = steps_each * self.epochs
-        self._step: Step = self._learn
+        self._step: TrainStep = self._learn
         if model.device.type == "cuda" and ranks.count == 1:
-            self._step = Graphs(self._learn, largest_batch(batch_size), on_gpu())
+            self._step = CudaGraphCache(self._learn, largest_batch(batch_size), on_gpu())
 
-    def agreed(self, progress: Progress) -> Progress:
+    def agreed(self, progress: TrainingProgress) -> TrainingProgress:
         """The progress of rank 0, with its weights and its optimizer's state in each process."""
         if self._ranks.count == 1:
             return progress
-        progress, state = self._ranks.told((progress, moments(self.optimizer)))
-        set_moments(self.optimizer, state)
+        progress, state = self._ranks.broadcast((progress, optimizer_state(self.optimizer)))
+        load_optimizer_state(self.optimizer, state)
         self._objective = DistributedDataParallel(self._objective)  # it spreads rank 0's weights
         return progress
 
-    def epoch(self, before: Progress, report: Report) -> Progress:
+    def epoch(self, before: TrainingProgress, report: EpochCallback) -> TrainingProgress:
         """One pass over all training windows."""
         began = time.perf_counter()
         totals = _Totals(self.model.device)
@@ -212,13 +224,13 @@ class Run:
         if not len(self._validation):
             return None
         self.model.eval()
-        totals, objective = _Totals(self.model.device), Objective(self.model)
+        totals, objective = _Totals(self.model.device), MaskedLMLoss(self.model)
         for batch in self._batches(self._validation, VALIDATION_SEED, 0):
             totals.add(batch, *objective(batch))
         return totals.outcome(self._ranks).loss
 
-    def _batches(self, draws: Draws, seed: int, epoch: int) -> Iterator[Batch]:
-        part = Part(self._ranks.rank, self._ranks.count)
+    def _batches(self, draws: EpochSample, seed: int, epoch: int) -> Iterator[Batch]:
+        part = RankSlice(self._ranks.rank, self._ranks.count)
         return self._epochs.batches(draws, seed, epoch, part)
 
     def _set_learning_rate(self, step: int) -> None:
@@ -247,8 +259,8 @@ class _Totals:
         self._hidden += batch.total
         self._events += batch.events
 
-    def outcome(self, ranks: Ranks) -> _Outcome:
-        loss, guessed = ranks.summed(self._sums).tolist()
+    def outcome(self, ranks: DistributedContext) -> _Outcome:
+        loss, guessed = ranks.all_reduce(self._sums).tolist()
         hidden = max(1e-9, self._hidden)
         return _Outcome(loss / hidden, guessed / hidden, self._events)
 

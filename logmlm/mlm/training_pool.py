@@ -20,23 +20,26 @@ import torch
 
 from logmlm.errors import LogmlmError
 from logmlm.mlm.model import resolve_device
-from logmlm.mlm.process_group import Ranks
+from logmlm.mlm.process_group import DistributedContext
 from logmlm.system.processes import available_cpus, interrupts_ignored
 
 T = TypeVar("T")
 R = TypeVar("R")
-Report = Callable[[Any], None]
+ProgressCallback = Callable[[Any], None]
 
 
-def side_by_side(device: str, count: int) -> int:
+def max_parallel(device: str, count: int) -> int:
     """How many of `count` trainings run at once: one a CPU, and one alone on a GPU or in ranks."""
-    if resolve_device(device).type != "cpu" or Ranks.here().count > 1:
+    if resolve_device(device).type != "cpu" or DistributedContext.here().count > 1:
         return 1
     return min(count, available_cpus())
 
 
-def run_all(
-    function: Callable[[T, Report], R], requests: Sequence[T], report: Report, workers: int
+def run_in_processes(
+    function: Callable[[T, ProgressCallback], R],
+    requests: Sequence[T],
+    report: ProgressCallback,
+    workers: int,
 ) -> list[R]:
     """`function(request, report)` for each request, in processes; results in that order.
 
@@ -71,7 +74,7 @@ def _running() -> Iterator[_Running]:
 
 def _started(
     running: _Running,
-    function: Callable[[T, Report], R],
+    function: Callable[[T, ProgressCallback], R],
     requests: Sequence[T],
     workers: int,
 ) -> Iterator[Connection]:
@@ -93,7 +96,7 @@ def _started(
 
 
 def _listen(
-    running: _Running, connection: Connection, results: dict[int, R], report: Report
+    running: _Running, connection: Connection, results: dict[int, R], report: ProgressCallback
 ) -> None:
     index, process = running[connection]
     try:
@@ -114,7 +117,7 @@ def _listen(
     results[index] = content
 
 
-def _work(function: Callable[[T, Report], R], request: T, connection: Connection) -> None:
+def _work(function: Callable[[T, ProgressCallback], R], request: T, connection: Connection) -> None:
     """In the process: send reports, then the result, or the error that a user can mend.
 
     The process ends as soon as the main one, however that was ended: a training that is started

@@ -13,39 +13,43 @@ import torch
 from torch.nn import functional
 
 from logmlm.mlm.forward import (
-    Model,
-    attended,
-    embedded,
+    MaskedLM,
+    attention,
+    embed,
+    feed_forward,
+    fused_linear,
     hidden_positions,
-    onwards,
     position_ids,
-    product,
 )
-from logmlm.mlm.leave_one_out import by_head, heard_by_masks
+from logmlm.mlm.leave_one_out import mask_attention, split_heads
 from logmlm.mlm.tokenizer import MASK, PAD
 
 
-def logits_of_streams(model: Model, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+def two_stream_logits(model: MaskedLM, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Logits [B n, V] at the places [B, n] of token ids [B, L]; shorter windows end in `[PAD]`."""
     size, heads = ids.shape[1], model.config.num_attention_heads
-    seen = (ids != PAD)[:, None, None, :]
-    of_tokens = None if bool(seen.all()) else seen  # a mask of nothing would cost something
-    hidden = functional.one_hot(places, size).bool()
-    shown = embedded(model, ids, position_ids(model, ids))
-    positions = hidden_positions(model, ids, places)
-    masks = embedded(model, torch.full_like(places, MASK), positions)
+    attention_mask = (ids != PAD)[:, None, None, :]
+    of_tokens = (
+        None if bool(attention_mask.all()) else attention_mask
+    )  # a mask of nothing would cost something
+    hidden = functional.one_hot(positions, size).bool()
+    shown = embed(model, ids, position_ids(model, ids))
+    mask_position_ids = hidden_positions(model, ids, positions)
+    masks = embed(model, torch.full_like(positions, MASK), mask_position_ids)
     rows = torch.cat([shown, masks], dim=1)
     *inner, last = model.bert.encoder.layer
     for layer in inner:
         own = layer.attention.self
-        found = product(rows, own.query, own.key, own.value)
-        query, key, value = by_head(heads, found, 3)
-        told = heard_by_masks(hidden, seen, query[:, :, size:], key, value).view(masks.shape)
-        tokens = attended(heads, of_tokens, *found[:, :size].chunk(3, dim=-1))
-        rows = onwards(layer, torch.cat([tokens, told], dim=1), rows)
-    own, asking = last.attention.self, rows[:, size:]
-    (query,) = by_head(heads, own.query(asking), 1)
-    key, value = by_head(heads, product(rows, own.key, own.value), 2)
-    told = heard_by_masks(hidden, seen, query, key, value)
-    logits: torch.Tensor = model.cls(onwards(last, told, asking.flatten(0, 1)))
+        products = fused_linear(rows, own.query, own.key, own.value)
+        query, key, value = split_heads(heads, products, 3)
+        mask_context = mask_attention(hidden, attention_mask, query[:, :, size:], key, value).view(
+            masks.shape
+        )
+        token_context = attention(heads, of_tokens, *products[:, :size].chunk(3, dim=-1))
+        rows = feed_forward(layer, torch.cat([token_context, mask_context], dim=1), rows)
+    own, query_rows = last.attention.self, rows[:, size:]
+    (query,) = split_heads(heads, own.query(query_rows), 1)
+    key, value = split_heads(heads, fused_linear(rows, own.key, own.value), 2)
+    mask_context = mask_attention(hidden, attention_mask, query, key, value)
+    logits: torch.Tensor = model.cls(feed_forward(last, mask_context, query_rows.flatten(0, 1)))
     return logits

@@ -19,8 +19,8 @@ from logmlm.detection.cascade import exact_statistics
 from logmlm.detection.tail_model import Array
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.scorer import Scorer
-from logmlm.mlm.trainer import EpochReport, Job, train
-from logmlm.mlm.training_pool import run_all, side_by_side
+from logmlm.mlm.trainer import EpochReport, TrainingJob, train_model
+from logmlm.mlm.training_pool import max_parallel, run_in_processes
 from logmlm.training.fit import Indices, Report, Task
 
 FOLDS = 4
@@ -42,14 +42,14 @@ def sifted(task: Task, work: Path | None, report: Report, say: Callable[[str], N
     least_odd = np.argsort(_values(task, work, report), kind="stable")
     kept = np.sort(least_odd[: windows - left_out])
     cuts = None if task.cuts is None else task.cuts.only(kept)
-    return replace(task, corpus=task.corpus.only(kept), cuts=cuts)
+    return replace(task, corpus=task.corpus.take(kept), cuts=cuts)
 
 
 def _values(task: Task, work: Path | None, report: Report) -> Array:
     """How odd each window is [N] for a brief model that did not see it."""
     parts = [_part(task, work, fold) for fold in range(FOLDS)]
-    workers = side_by_side(task.model.device, len(parts))
-    found = run_all(_statistics, parts, lambda told: report(*told), workers)
+    workers = max_parallel(task.model.device, len(parts))
+    found = run_in_processes(_statistics, parts, lambda told: report(*told), workers)
     in_order = np.argsort(np.concatenate([part.scored for part in parts]))
     statistics = np.concatenate(found)[in_order]
     share = task.threshold.contamination
@@ -62,7 +62,7 @@ class _Part:
     """A brief training, and the windows that it does not see."""
 
     name: str
-    job: Job
+    job: TrainingJob
     scored: Indices
     directory: Path | None
     identity: str
@@ -75,7 +75,7 @@ def _part(task: Task, work: Path | None, fold: int) -> _Part:
         luck = np.random.default_rng((task.model.seed, fold))
         seen = np.sort(luck.choice(seen, BRIEF_WINDOWS, replace=False))
     epochs = max(1, round(BRIEF_WINDOWS / len(seen)))
-    job = Job(
+    job = TrainingJob(
         corpus=task.corpus,
         training=seen,
         validation=np.empty(0, dtype=np.int64),
@@ -92,7 +92,7 @@ def _part(task: Task, work: Path | None, fold: int) -> _Part:
 def _statistics(part: _Part, report: Callable[[tuple[str, EpochReport]], None]) -> Array:
     """Exact statistics [N, 5] of the part's windows."""
     checkpoint = TrainingCheckpoint(part.directory, part.identity)
-    model = train(part.job, checkpoint, lambda epoch: report((part.name, epoch)))
+    model = train_model(part.job, checkpoint, lambda epoch: report((part.name, epoch)))
     windows = [tuple(part.job.corpus[i].tolist()) for i in part.scored]
     distinct = list(dict.fromkeys(windows))
     row = {window: number for number, window in enumerate(distinct)}

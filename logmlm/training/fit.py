@@ -34,8 +34,8 @@ from logmlm.mlm.corpus import MIN_WINDOWS, Corpus
 from logmlm.mlm.model import build_model, set_weights, weights_of
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END
-from logmlm.mlm.trainer import EpochReport, Job, train
-from logmlm.mlm.training_pool import run_all, side_by_side
+from logmlm.mlm.trainer import EpochReport, TrainingJob, train_model
+from logmlm.mlm.training_pool import max_parallel, run_in_processes
 from logmlm.training.perturbations import edited
 
 if TYPE_CHECKING:
@@ -152,8 +152,10 @@ def fit(task: Task, work: Path | None, report: Report) -> Fitted:
     held_out = max(1, round(count * HELD_OUT_SHARE))
     folds = folds_needed(count, held_out, task.rate, task.threshold.folds)
     requests = _cross_fit(task, work, folds) if folds else _hold_out(task, work, held_out)
-    workers = side_by_side(task.model.device, len(requests))
-    return _fitted(task, requests, run_all(_carry_out, requests, lambda e: report(*e), workers))
+    workers = max_parallel(task.model.device, len(requests))
+    return _fitted(
+        task, requests, run_in_processes(_train_and_score, requests, lambda e: report(*e), workers)
+    )
 
 
 def _without_cuts_of_all(task: Task) -> Task:
@@ -170,7 +172,7 @@ class _Request:
     """One training, and the windows that are scored after it."""
 
     name: str
-    job: Job
+    job: TrainingJob
     scored: Indices
     directory: Path | None
     identity: str
@@ -193,13 +195,15 @@ class _Result:
     events: int
 
 
-def _carry_out(request: _Request, report: Callable[[tuple[str, EpochReport]], None]) -> _Result:
+def _train_and_score(
+    request: _Request, report: Callable[[tuple[str, EpochReport]], None]
+) -> _Result:
     checkpoint = TrainingCheckpoint(request.directory, request.identity)
-    model = train(request.job, checkpoint, lambda epoch: report((request.name, epoch)))
+    model = train_model(request.job, checkpoint, lambda epoch: report((request.name, epoch)))
     tokens = [tuple(request.job.corpus[i].tolist()) for i in request.scored]
     whole = [tokens[i] for i in np.flatnonzero(_judged(request))]
     scorer = Scorer(model)
-    readings = scorer.in_order(tokens)
+    readings = scorer.score_ordered(tokens)
     return _Result(
         weights=weights_of(model),
         held_out=looks(scorer, whole),
@@ -294,7 +298,7 @@ def _request(
     scorings: int = 1,
 ) -> _Request:
     slug = name.replace(" ", "-")
-    job = Job(
+    job = TrainingJob(
         corpus=task.corpus,
         training=split[0],
         validation=split[1],
@@ -316,7 +320,7 @@ def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]
     metrics = {
         "perplexity": float(np.exp(sum(result.surprisal for result in results) / events)),
         "masked_accuracy": sum(result.guessed for result in results) / events,
-        "majority_accuracy": task.corpus.commonest_share(),
+        "majority_accuracy": task.corpus.majority_share(),
     }
     model, known = _model(task, results[0]), results[0].known
     return Fitted(model, calibration, screen, known, folds, metrics, parts)

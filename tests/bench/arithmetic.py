@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from speeds.figure import one_core, spread
 
-from logmlm.mlm.forward import logits_at
+from logmlm.mlm.forward import logits_at_positions
 from logmlm.mlm.model import build_model
 from logmlm.mlm.tokenizer import CLS, MASK, SEP
 
@@ -26,14 +26,14 @@ TOKENS, WORDS, FIRST_WORD = 2_048, 60, 8
 
 
 class Pass(torch.nn.Module):
-    """`logits_at` as a module; all shapes are fixed."""
+    """`logits_at_positions` as a module; all shapes are fixed."""
 
     def __init__(self, model, each, repeats=False):
         super().__init__()
         self.model, self.each, self.repeats = model, each, repeats
 
     def forward(self, ids, places):
-        return logits_at(
+        return logits_at_positions(
             self.model, ids, places, padding=False, each=self.each, repeats=self.repeats
         )
 

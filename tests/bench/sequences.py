@@ -122,7 +122,7 @@ def _values(fitted: Fitted, encoder: Encoder, sessions: Sequence[Session]) -> li
     cut = [encoder.windows(session) for session in sessions]
     flat = [window for windows in cut for window in windows]
     scorer = Scorer(fitted.model)
-    pairs = zip(scorer.in_order(flat), scorer.as_bag(flat), strict=True)
+    pairs = zip(scorer.score_ordered(flat), scorer.score_bag(flat), strict=True)
     found = np.array([statistics(reading.surprisals, bag) for reading, bag in pairs])
     values, _ = fitted.calibration.values(found)
     ends = np.cumsum([len(windows) for windows in cut])

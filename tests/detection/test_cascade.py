@@ -18,7 +18,7 @@ from logmlm.detection.calibration import Calibration
 from logmlm.detection.cascade import Ladder, looks, seen
 from logmlm.detection.known_windows import Known
 from logmlm.detection.screening import Screen, Step
-from logmlm.mlm.scorer import Pair, Scorer
+from logmlm.mlm.scorer import BothSurprisals, Scorer
 from logmlm.mlm.tokenizer import BAG, END, MASK, SEP
 from logmlm.training.perturbations import edited
 
@@ -72,7 +72,7 @@ def at(screen: Screen, level: float, *looks: Look) -> Screen:
 def test_the_first_look_hides_nothing_of_a_bag_but_its_end(model: BertForMaskedLM) -> None:
     windows = [ids("CABDCC"), ids("ABC", end=False), ids("ABC"), ids("CBA")]
     found = seen(Scorer(model), windows, FIRST)
-    in_order, exact = Scorer(model).in_streams(windows), Scorer(model).as_bag(windows)
+    in_order, exact = Scorer(model).approximate_ordered(windows), Scorer(model).score_bag(windows)
     for window, own, (first, as_bag) in zip(windows, in_order, found, strict=True):
         assert first.tolist() == pytest.approx(own.tolist(), abs=1e-5)
         order = sorted(range(len(window)), key=lambda i: (window[i] == END, window[i]))
@@ -112,7 +112,7 @@ def test_what_a_look_gets_wrong_is_in_no_alert(
     calibration, screen = fitted
     exact = Ladder(Scorer(model), calibration, screen).judge(odd)
 
-    def rough(scorer: Scorer, windows: Any, look: Look) -> list[Pair]:
+    def rough(scorer: Scorer, windows: Any, look: Look) -> list[BothSurprisals]:
         off = 1.0 if look == EXACT else 1.01
         return [(a * off, b * off) for a, b in seen(scorer, windows, look)]
 
@@ -182,11 +182,11 @@ def test_hiding_several_at_once_is_not_called_exact(
     window = ids("ABCDEF")
     (verdict,) = steps.judge([window], lambda _: True)
     assert verdict.rung == "strided"
-    (reading,) = Scorer(model).in_order([window], 2)
+    (reading,) = Scorer(model).score_ordered([window], 2)
     assert list(verdict.surprisals) == reading.surprisals.tolist()
     (exact,) = steps.exact([window])
     assert exact.rung == "exact"
-    assert list(exact.surprisals) == Scorer(model).in_order([window])[0].surprisals.tolist()
+    assert list(exact.surprisals) == Scorer(model).score_ordered([window])[0].surprisals.tolist()
 
 
 def test_the_second_look_gives_the_exact_bag(
@@ -197,9 +197,9 @@ def test_the_second_look_gives_the_exact_bag(
     windows = [ids("ABCDEF"), ids("BCDEF")]
     for window, verdict in zip(windows, steps.judge(windows), strict=True):
         assert verdict.rung == "screened"
-        in_order = Scorer(model).in_streams([window])[0].tolist()
+        in_order = Scorer(model).approximate_ordered([window])[0].tolist()
         assert list(verdict.surprisals) == pytest.approx(in_order, abs=1e-5)
-        as_bag = Scorer(model).as_bag([window])[0].tolist()
+        as_bag = Scorer(model).score_bag([window])[0].tolist()
         assert list(verdict.bag_surprisals) == pytest.approx(as_bag, abs=1e-5)
 
 

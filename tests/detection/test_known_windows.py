@@ -26,8 +26,8 @@ def test_windows_that_come_again_are_known_the_most_frequent_first(known, scorer
     assert list(known.readings) == [OFTEN, AGAIN]
     fresh = Scorer(scorer.model)
     in_order, as_bag = known.readings[OFTEN]
-    assert np.allclose(in_order, fresh.in_order([OFTEN])[0].surprisals)
-    assert np.allclose(as_bag, fresh.as_bag([OFTEN])[0])
+    assert np.allclose(in_order, fresh.score_ordered([OFTEN])[0].surprisals)
+    assert np.allclose(as_bag, fresh.score_bag([OFTEN])[0])
 
 
 def test_what_is_known_stays_affordable(scorer):

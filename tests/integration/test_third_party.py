@@ -42,7 +42,7 @@ def test_minicons_gives_each_event_the_same_surprisal(saved: Path, scorer: Score
     sentences = [" ".join([*text, "[END]"]) for text in TEXTS]
     encoded = oracle.tokenizer(sentences, padding=True)  # its own call is gone from transformers 5
     scored = oracle.token_score(encoded, surprisal=True)
-    for text, pairs, reading in zip(TEXTS, scored, scorer.in_order(windows), strict=True):
+    for text, pairs, reading in zip(TEXTS, scored, scorer.score_ordered(windows), strict=True):
         inner = [(word, value) for word, value in pairs if word not in ("[CLS]", "[SEP]")]
         assert [word for word, _ in inner] == [*text, "[END]"]
         theirs = [value for _, value in inner]
@@ -99,7 +99,7 @@ def test_the_auto_classes_open_it(saved: Path, scorer: Scorer) -> None:
     assert encoded["input_ids"][0, 1:-1].tolist() == list(ids("ABC"))
     encoded["input_ids"][0, 2] = MASK
     logits = model.eval()(**encoded).logits[0]
-    reading = scorer.in_order([ids("ABC")])[0]
+    reading = scorer.score_ordered([ids("ABC")])[0]
     surprisal = -logits[2].log_softmax(-1)[ids("B")[0]].item()
     assert surprisal == pytest.approx(reading.surprisals[1], abs=1e-5)
 

@@ -9,29 +9,29 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.mlm.batches import SORTED_BATCHES, Batch, Epochs, Part
-from logmlm.mlm.corpus import Corpus, Draws
+from logmlm.mlm.batches import SORTED_BATCHES, Batch, EpochBatches, RankSlice
+from logmlm.mlm.corpus import Corpus, EpochSample
 from logmlm.mlm.packing import largest_batch
 from logmlm.mlm.tokenizer import BAG, CLS, END, PAD, SEP
 
 VOCABULARY = 30
 CPU = torch.device("cpu")
-WHOLE = Part()
+WHOLE = RankSlice()
 
 
 def epoch(
     corpus: Corpus,
-    draws: Draws,
+    draws: EpochSample,
     batch_size: int,
     seed: int = 0,
     vocabulary: int = VOCABULARY,
-    part: Part = WHOLE,
+    part: RankSlice = WHOLE,
 ) -> list[Batch]:
-    return list(Epochs(corpus, batch_size, vocabulary, CPU).batches(draws, seed, 0, part))
+    return list(EpochBatches(corpus, batch_size, vocabulary, CPU).batches(draws, seed, 0, part))
 
 
-def every(corpus: Corpus) -> Draws:
-    return Draws.of(corpus, np.arange(len(corpus)))
+def every(corpus: Corpus) -> EpochSample:
+    return EpochSample.of(corpus, np.arange(len(corpus)))
 
 
 def whole(batch: Batch) -> torch.Tensor:
@@ -55,7 +55,7 @@ def row_weights(batch: Batch) -> list[float]:
 
 
 def test_no_windows_make_no_draws() -> None:
-    draws = Draws.of(Corpus.of([[7]]), np.empty(0, dtype=np.int64))
+    draws = EpochSample.of(Corpus.of([[7]]), np.empty(0, dtype=np.int64))
     assert len(draws) == 0
     assert epoch(Corpus.of([[7]]), draws, 4) == []
 
@@ -155,7 +155,9 @@ def test_parts_together_are_the_whole_batch_with_the_same_masks(
     corpus = Corpus.of([[7 + i % 20] * (1 + i % 8) + [END] * (i % 2) for i in range(windows)])
     draws = every(corpus)
     one = epoch(corpus, draws, batch_size, seed)
-    many = [epoch(corpus, draws, batch_size, seed, part=Part(rank, count)) for rank in range(count)]
+    many = [
+        epoch(corpus, draws, batch_size, seed, part=RankSlice(rank, count)) for rank in range(count)
+    ]
     assert all(len(part) == len(one) for part in many)
     for whole_batch, *parts in zip(one, *many, strict=True):
         assert {part.total for part in parts} == {whole_batch.total}

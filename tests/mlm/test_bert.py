@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM
 
-from logmlm.mlm.bert import Bert, BertSizes
+from logmlm.mlm.bert import BertDimensions, InferenceBert
 from logmlm.mlm.model import build_model, token_logits
 from logmlm.mlm.pretrained import load_model, save_model
 from logmlm.mlm.tokenizer import BAG, CLS, MASK, PAD, SEP, Vocabulary
@@ -23,7 +23,7 @@ from pathlib import Path
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.pretrained import load_model
 scorer = Scorer(load_model(Path(sys.argv[1]), "cpu")[0])
-scorer.in_order([(7, 8, 6)]), scorer.as_bag([(7, 8, 6)]), scorer.expected((7, 8))
+scorer.score_ordered([(7, 8, 6)]), scorer.score_bag([(7, 8, 6)]), scorer.expected((7, 8))
 print(*(name for name in ("transformers", "sympy", "torch._dynamo") if name in sys.modules))
 """
 
@@ -81,13 +81,13 @@ def test_a_config_of_something_else_is_refused(
     saved: Path, change: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
-        BertSizes.of(stored(saved) | change)
+        BertDimensions.of(stored(saved) | change)
 
 
 def test_weights_of_no_part_of_the_model_are_refused(saved: Path) -> None:
     model = load_model(saved, "cpu")[0]
     weights = model.state_dict()
     del weights["cls.words"]  # the words' own, tied
-    Bert(model.config, weights)
+    InferenceBert(model.config, weights)
     with pytest.raises(RuntimeError, match=r"bert\.pooler"):
-        Bert(model.config, weights | {"bert.pooler": torch.zeros(1)})
+        InferenceBert(model.config, weights | {"bert.pooler": torch.zeros(1)})

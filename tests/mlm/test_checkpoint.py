@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from logmlm.errors import StorageError
-from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint
+from logmlm.mlm.checkpoint import TrainingCheckpoint, TrainingProgress
 from logmlm.mlm.model import build_model, weights_of
 
 
@@ -36,7 +36,7 @@ def equal(first, second) -> bool:
 
 
 def test_progress_remembers_the_best_epoch() -> None:
-    progress = Progress()
+    progress = TrainingProgress()
     for step, loss in enumerate([3.0, 2.0, 2.5, 2.0, 1.0]):
         progress = progress.after_epoch(step + 1, loss)
         best = {0: 1, 1: 2, 2: 2, 3: 2, 4: 5}[step]
@@ -45,13 +45,13 @@ def test_progress_remembers_the_best_epoch() -> None:
 
 
 def test_without_validation_the_latest_epoch_is_the_best() -> None:
-    progress = Progress().after_epoch(4, None).after_epoch(8, None)
-    assert progress == Progress(epoch=2, step=8, best_loss=None, best_epoch=2)
+    progress = TrainingProgress().after_epoch(4, None).after_epoch(8, None)
+    assert progress == TrainingProgress(epoch=2, step=8, best_loss=None, best_epoch=2)
     assert not progress.exhausted(1)
 
 
 def test_patience_counts_epochs_since_the_best() -> None:
-    progress = Progress(epoch=5, step=50, best_loss=1.0, best_epoch=3)
+    progress = TrainingProgress(epoch=5, step=50, best_loss=1.0, best_epoch=3)
     assert progress.exhausted(2)
     assert progress.exhausted(1)
     assert not progress.exhausted(3)
@@ -60,7 +60,7 @@ def test_patience_counts_epochs_since_the_best() -> None:
 
 def test_a_saved_state_is_put_back_into_model_and_optimizer(tmp_path: Path) -> None:
     model, optimizer = parts(1)
-    progress = Progress().after_epoch(7, 0.5)
+    progress = TrainingProgress().after_epoch(7, 0.5)
     TrainingCheckpoint(tmp_path / "deep" / "er", "one").save(model, optimizer, progress)
     other, its_optimizer = parts(2)
     checkpoint = TrainingCheckpoint(tmp_path / "deep" / "er", "one")
@@ -75,7 +75,7 @@ def test_a_saved_state_is_put_back_into_model_and_optimizer(tmp_path: Path) -> N
 
 def test_only_the_latest_epoch_stays_on_disk_and_nothing_of_it_is_a_pickle(tmp_path: Path) -> None:
     checkpoint, (model, optimizer) = TrainingCheckpoint(tmp_path, "one"), parts()
-    progress = Progress()
+    progress = TrainingProgress()
     for step in range(3):
         progress = progress.after_epoch(step, None)
         checkpoint.save(model, optimizer, progress)
@@ -89,7 +89,7 @@ def test_the_best_epochs_weights_come_back_at_the_end(tmp_path: Path, on_disk: b
     directory = tmp_path if on_disk else None
     checkpoint = TrainingCheckpoint(directory, "one")
     (best, optimizer), (last, _) = parts(1), parts(2)
-    first = Progress().after_epoch(1, 0.5)
+    first = TrainingProgress().after_epoch(1, 0.5)
     second = first.after_epoch(2, 0.9)
     checkpoint.save(best, optimizer, first)
     checkpoint.save(last, optimizer, second)
@@ -104,7 +104,7 @@ def test_the_best_epochs_weights_come_back_at_the_end(tmp_path: Path, on_disk: b
 def test_what_is_saved_does_not_change_when_training_goes_on() -> None:
     checkpoint, (model, optimizer) = TrainingCheckpoint(None, "one"), parts()
     before = {name: array.copy() for name, array in weights_of(model).items()}
-    first = Progress().after_epoch(1, 0.5)
+    first = TrainingProgress().after_epoch(1, 0.5)
     checkpoint.save(model, optimizer, first)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -115,16 +115,20 @@ def test_what_is_saved_does_not_change_when_training_goes_on() -> None:
 
 def test_the_state_of_another_training_is_ignored(tmp_path: Path) -> None:
     model, optimizer = parts()
-    TrainingCheckpoint(tmp_path, "one").save(model, optimizer, Progress().after_epoch(7, None))
-    assert TrainingCheckpoint(tmp_path, "two").restore(*parts()) == Progress()
-    assert TrainingCheckpoint(None, "one").restore(*parts()) == Progress()
+    TrainingCheckpoint(tmp_path, "one").save(
+        model, optimizer, TrainingProgress().after_epoch(7, None)
+    )
+    assert TrainingCheckpoint(tmp_path, "two").restore(*parts()) == TrainingProgress()
+    assert TrainingCheckpoint(None, "one").restore(*parts()) == TrainingProgress()
 
 
 @pytest.mark.parametrize("name", ["progress.json", "1.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"3", b"{}", b'{"identity": "one"}', None])
 def test_a_damaged_state_is_ignored(tmp_path: Path, name: str, content: bytes | None) -> None:
     model, optimizer = parts()
-    TrainingCheckpoint(tmp_path, "one").save(model, optimizer, Progress().after_epoch(7, None))
+    TrainingCheckpoint(tmp_path, "one").save(
+        model, optimizer, TrainingProgress().after_epoch(7, None)
+    )
     if content is None:
         (tmp_path / name).unlink()
     else:
@@ -132,7 +136,7 @@ def test_a_damaged_state_is_ignored(tmp_path: Path, name: str, content: bytes | 
     fresh, its_optimizer = parts(2)
     before = {key: array.copy() for key, array in weights_of(fresh).items()}
     found = TrainingCheckpoint(tmp_path, "one").restore(fresh, its_optimizer)
-    assert found == Progress()
+    assert found == TrainingProgress()
     assert all((before[key] == array).all() for key, array in weights_of(fresh).items())
 
 
@@ -156,9 +160,9 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_an_error_and_the_state_before_it_stays(tiny_disk: Path) -> None:
     model, optimizer = parts()
-    first = Progress().after_epoch(7, 0.5)
+    first = TrainingProgress().after_epoch(7, 0.5)
     checkpoint = TrainingCheckpoint(tiny_disk, "one")
     with pytest.raises(StorageError, match=r"can't write .*1\.safetensors: .*No space left"):
         checkpoint.save(model, optimizer, first)
     assert names(tiny_disk) == []
-    assert checkpoint.restore(*parts()) == Progress()
+    assert checkpoint.restore(*parts()) == TrainingProgress()

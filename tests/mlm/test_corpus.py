@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.mlm.corpus import Corpus, Draws
+from logmlm.mlm.corpus import Corpus, EpochSample
 from logmlm.mlm.tokenizer import END
 
 VOCABULARY = 30
@@ -17,8 +17,8 @@ WINDOWS = st.lists(
 )
 
 
-def every(corpus: Corpus) -> Draws:
-    return Draws.of(corpus, np.arange(len(corpus)))
+def every(corpus: Corpus) -> EpochSample:
+    return EpochSample.of(corpus, np.arange(len(corpus)))
 
 
 def test_a_corpus_gives_back_its_windows() -> None:
@@ -44,17 +44,17 @@ def test_the_digest_tells_where_windows_end_and_in_which_order_they_come() -> No
 
 def test_the_commonest_token_is_found_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("logmlm.mlm.corpus.PIECE_WINDOWS", 2)
-    assert Corpus.of([[7, 8, 9], [7, 30, 7], [29, 8]]).commonest_share() == 3 / 8
-    assert Corpus.of([[30, 8, 9], [7, 8]]).commonest_share() == 2 / 5
-    assert Corpus.of([]).commonest_share() == 0.0
+    assert Corpus.of([[7, 8, 9], [7, 30, 7], [29, 8]]).majority_share() == 3 / 8
+    assert Corpus.of([[30, 8, 9], [7, 8]]).majority_share() == 2 / 5
+    assert Corpus.of([]).majority_share() == 0.0
 
 
 def test_a_part_of_a_corpus_is_a_corpus_of_these_windows() -> None:
     whole = Corpus.of([[7, 7, 7], [8, 9], [30], [8, 31]])
-    part, same = whole.only(np.array([1, 3])), Corpus.of([[8, 9], [8, 31]])
+    part, same = whole.take(np.array([1, 3])), Corpus.of([[8, 9], [8, 31]])
     assert [part[i].tolist() for i in range(len(part))] == [[8, 9], [8, 31]]
     assert part.digest() == same.digest()
-    assert part.commonest_share() == 2 / 4
+    assert part.majority_share() == 2 / 4
     assert part.tokens is whole.tokens
 
 
@@ -80,7 +80,7 @@ def test_a_corpus_in_memory_travels_whole() -> None:
 
 def test_a_content_is_drawn_as_often_as_the_root_of_its_count_at_a_weight_for_the_rest() -> None:
     corpus = Corpus.of([[7]] * 10 + [[8]] + [[9]] * 4 + [[7]])
-    draws = Draws.of(corpus, np.arange(1, 16))  # nine [7], one [8], four [9], one [7]
+    draws = EpochSample.of(corpus, np.arange(1, 16))  # nine [7], one [8], four [9], one [7]
     found = {
         int(corpus[int(i)][0]): ((draws.windows == i).sum(), draws.weights[draws.windows == i])
         for i in set(draws.windows)

@@ -9,24 +9,24 @@ import pytest
 import torch
 from mlm_parts import VOCABULARY, corpus_of, job_of, trained
 
-from logmlm.mlm.batches import Batch, Epochs, Part
-from logmlm.mlm.corpus import Draws
-from logmlm.mlm.cuda_graphs import WARM_STEPS, Graphs, Outcome, blank_batch, fill
+from logmlm.mlm.batches import Batch, EpochBatches, RankSlice
+from logmlm.mlm.corpus import EpochSample
+from logmlm.mlm.cuda_graphs import WARM_STEPS, CudaGraphCache, Outcome, blank_batch, fill
 from logmlm.mlm.model import build_model
-from logmlm.mlm.objective import Objective
+from logmlm.mlm.objective import MaskedLMLoss
 
 TEXTS = ("ABCD", "ABC", "BCDE", "ABCDEF", "CDE", "A", "ABD", "HGFEDCBA", "ABCDA", "BC") * 3
 
 
 def batches(batch_size: int = 4) -> list[Batch]:
     corpus = corpus_of(*TEXTS)
-    draws = Draws.of(corpus, np.arange(len(corpus)))
-    epochs = Epochs(corpus, batch_size, len(VOCABULARY), torch.device("cpu"))
-    return [b for epoch in range(4) for b in epochs.batches(draws, 0, epoch, Part())]
+    draws = EpochSample.of(corpus, np.arange(len(corpus)))
+    epochs = EpochBatches(corpus, batch_size, len(VOCABULARY), torch.device("cpu"))
+    return [b for epoch in range(4) for b in epochs.batches(draws, 0, epoch, RankSlice())]
 
 
 def test_what_a_batch_does_not_fill_changes_neither_loss_nor_gradients() -> None:
-    objective = Objective(build_model("tiny", len(VOCABULARY), 8, seed=1))
+    objective = MaskedLMLoss(build_model("tiny", len(VOCABULARY), 8, seed=1))
 
     def learned(batch: Batch) -> tuple[float, float, list[torch.Tensor]]:
         loss, guessed = objective(batch)
@@ -72,7 +72,7 @@ def sums(batch: Batch) -> Outcome:
 
 def test_each_length_is_recorded_once_it_has_come_often_and_then_replayed() -> None:
     recorder = Recorder()
-    graphs = Graphs(sums, largest_batch=5, capture=recorder)
+    graphs = CudaGraphCache(sums, largest_batch=5, capture=recorder)
     seen: dict[int, int] = {}
     for batch in batches():
         length = batch.inputs.shape[1]
@@ -89,7 +89,7 @@ def test_each_length_is_recorded_once_it_has_come_often_and_then_replayed() -> N
 
 def test_a_batch_that_hides_too_much_for_a_graph_is_done_by_itself() -> None:
     recorder = Recorder()
-    graphs = Graphs(sums, largest_batch=1, capture=recorder)
+    graphs = CudaGraphCache(sums, largest_batch=1, capture=recorder)
     inputs, ones = torch.full((1, 4), 8), torch.ones(4)
     batch = Batch(inputs, torch.arange(4), inputs[0], ones, 4.0, False, 4)
     for _ in range(WARM_STEPS + 2):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlm_parts import padded
 
-from logmlm.mlm.forward import logits_at, position_ids
+from logmlm.mlm.forward import logits_at_positions, position_ids
 from logmlm.mlm.model import build_model
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP
 
@@ -26,7 +26,7 @@ def test_logits_are_those_of_transformers_at_any_places(
     ids = padded(rows, first)
     real = (ids != PAD).flatten().nonzero()[:, 0].tolist()
     places = torch.tensor(data.draw(st.lists(st.sampled_from(real), max_size=9)), dtype=torch.long)
-    found = logits_at(
+    found = logits_at_positions(
         model, ids, places, padding=bool((ids == PAD).any()), repeats=data.draw(st.booleans())
     )
     seen = (ids != PAD).long()
@@ -45,9 +45,9 @@ def test_places_that_each_window_has_as_many_of_are_read_without_the_others(
     columns = [data.draw(st.lists(st.integers(0, 2), min_size=each, max_size=each)) for _ in rows]
     places = (torch.tensor(columns) + torch.arange(len(rows))[:, None] * ids.shape[1]).flatten()
     padding = bool((ids == PAD).any())
-    expected = logits_at(model, ids, places, padding)
+    expected = logits_at_positions(model, ids, places, padding)
     for repeats in (False, True):
-        found = logits_at(model, ids, places, padding, each=each, repeats=repeats)
+        found = logits_at_positions(model, ids, places, padding, each=each, repeats=repeats)
         assert torch.allclose(found, expected, atol=1e-5)
 
 
@@ -62,7 +62,10 @@ def test_gradients_are_those_of_transformers_too() -> None:
         return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
     theirs = model(ids, attention_mask=(ids != PAD).long()).logits.flatten(0, 1)
-    expected, found = gradients(theirs[places]), gradients(logits_at(model, ids, places, True))
+    expected, found = (
+        gradients(theirs[places]),
+        gradients(logits_at_positions(model, ids, places, True)),
+    )
     assert expected.keys() == found.keys()
     for name, gradient in expected.items():
         assert torch.allclose(found[name], gradient, atol=1e-6), name
@@ -81,6 +84,8 @@ def test_places_in_a_bag_tell_how_often_the_word_stood_before() -> None:
 def test_logits_come_in_the_order_asked_for(order: list[int]) -> None:
     model = build_model("tiny", 10, 6, seed=1).eval()
     ids = padded([[7, MASK, 9]], CLS)
-    together = logits_at(model, ids, torch.tensor(order), padding=False)
-    alone = [logits_at(model, ids, torch.tensor([place]), padding=False) for place in order]
+    together = logits_at_positions(model, ids, torch.tensor(order), padding=False)
+    alone = [
+        logits_at_positions(model, ids, torch.tensor([place]), padding=False) for place in order
+    ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.mlm.inference_batches import Window, passes
+from logmlm.mlm.inference_batches import TokenIds, make_batches
 from logmlm.mlm.tokenizer import BAG, PAD, SEP
 
 WINDOWS = st.lists(st.lists(st.integers(7, 9), max_size=12).map(tuple), max_size=8)
@@ -18,14 +18,14 @@ def cost(length: int, places: int) -> int:
 
 @given(WINDOWS, st.integers(1, 150), st.data())
 def test_each_place_asked_for_is_in_one_pass_in_order(
-    windows: list[Window], most: int, data: st.DataObject
+    windows: list[TokenIds], most: int, data: st.DataObject
 ) -> None:
     places = [
         np.array([i for i in range(len(w)) if data.draw(st.booleans())], dtype=np.int64)
         for w in windows
     ]
     found: list[list[tuple[int, int]]] = [[] for _ in windows]
-    for part in passes(windows, places, BAG, cost, most):
+    for part in make_batches(windows, places, BAG, cost, most):
         rows, asked = part.places.shape
         assert rows == 1 or cost(part.ids.shape[1], asked) * rows <= most
         assert asked == max(part.counts)
@@ -42,7 +42,7 @@ def test_each_place_asked_for_is_in_one_pass_in_order(
 def test_a_window_too_large_for_a_pass_comes_in_parts_and_small_ones_together() -> None:
     windows = [(7,) * 10, (8,) * 3, (9,) * 3]
     places = [np.arange(len(window)) for window in windows]
-    parts = passes(windows, places, BAG, cost, 50)
+    parts = make_batches(windows, places, BAG, cost, 50)
     assert [part.numbers for part in parts] == [[1, 2], [0], [0], [0]]
     assert [part.counts for part in parts] == [[3, 3], [4], [4], [2]]
-    assert passes([], [], BAG, cost, 50) == []
+    assert make_batches([], [], BAG, cost, 50) == []

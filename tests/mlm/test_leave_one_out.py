@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlm_parts import padded
 
-from logmlm.mlm.forward import logits_at
-from logmlm.mlm.leave_one_out import logits_of_copies
+from logmlm.mlm.forward import logits_at_positions
+from logmlm.mlm.leave_one_out import leave_one_out_logits
 from logmlm.mlm.model import build_model
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP
 
@@ -25,7 +25,9 @@ def one_by_one(model, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
             shown = window.clone()
             shown[place] = MASK
             shown = shown[shown != PAD]
-            rows.append(logits_at(model, shown[None], torch.tensor([place]), padding=False)[0])
+            rows.append(
+                logits_at_positions(model, shown[None], torch.tensor([place]), padding=False)[0]
+            )
     return torch.stack(rows)
 
 
@@ -44,7 +46,7 @@ def test_a_copys_logits_are_those_of_the_window_with_that_place_hidden(
     model = build_model(preset, 10, 6, seed=1).eval()
     ids, places = padded(rows, CLS), asked(rows, data)
     with torch.inference_mode():
-        found = logits_of_copies(model, ids, places)
+        found = leave_one_out_logits(model, ids, places)
         assert torch.allclose(found, one_by_one(model, ids, places), atol=1e-5)
 
 
@@ -57,7 +59,7 @@ def test_of_a_bag_the_last_of_a_kind_is_hidden_as_any_of_it(rows: list[list[int]
     last = torch.tensor([[len(bag)] for bag in bags])
     first = torch.tensor([[bag.index(bag[-1]) + 1] for bag in bags])
     with torch.inference_mode():
-        found = logits_of_copies(model, ids, last)
+        found = leave_one_out_logits(model, ids, last)
         assert torch.allclose(found, one_by_one(model, ids, last), atol=1e-5)
         assert torch.allclose(found, one_by_one(model, ids, first), atol=1e-5)
 
@@ -71,7 +73,7 @@ def test_attention_to_one_token_alone_is_left_when_that_token_is_hidden(steepnes
             layer.attention.self.query.weight *= steepness
         places = torch.arange(1, 6)[None]
         expected = one_by_one(model, ids, places)
-        assert torch.allclose(logits_of_copies(model, ids, places), expected, atol=1e-4)
+        assert torch.allclose(leave_one_out_logits(model, ids, places), expected, atol=1e-4)
     assert torch.isfinite(expected).all()
 
 
@@ -80,6 +82,6 @@ def test_many_rows_give_what_few_give() -> None:
     window = [CLS, *[7, 8, 9, 9, 7, 8] * 10, SEP]
     ids, places = torch.tensor([window] * 3), torch.arange(1, 61).expand(3, -1)
     with torch.inference_mode():
-        together = logits_of_copies(model, ids, places).view(3, 60, -1)
-        few = logits_of_copies(model, ids[:1], places[:1, 17:19])
+        together = leave_one_out_logits(model, ids, places).view(3, 60, -1)
+        few = leave_one_out_logits(model, ids[:1], places[:1, 17:19])
     assert torch.allclose(together[2, 17:19], few, atol=1e-5)

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.mlm.masking import (
-    ALONE_SHARE,
     ANY_SHARE,
     CUT_SHARE,
     END_SHARE,
     FEW_SHARE,
     RATES,
-    Readings,
-    draw_rates,
-    draw_readings,
-    hide,
+    SINGLE_MASK_SHARE,
+    TrainingViews,
+    mask_tokens,
     predictable,
+    sample_mask_rates,
+    sample_views,
 )
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, NEVER_PREDICTED, PAD, SEP, UNK
 
@@ -50,9 +50,9 @@ def hidden_in(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs, and what was hidden in each place or IGNORED, of framed and padded windows."""
     lengths = (ids != PAD).sum(axis=1)
-    readings = Readings(*map(torch.as_tensor, (ids, lengths, asks_last, alone)))
+    readings = TrainingViews(*map(torch.as_tensor, (ids, lengths, asks_last, alone)))
     rates = torch.full((len(ids),), rate)
-    inputs, chosen = hide(readings, rates, VOCABULARY, rng(seed))
+    inputs, chosen = mask_tokens(readings, rates, VOCABULARY, rng(seed))
     return inputs.numpy(), np.where(chosen.numpy(), ids, IGNORED)
 
 
@@ -62,7 +62,7 @@ def near(share: float, of: int) -> object:
 
 
 def test_the_four_rates_are_drawn_alike() -> None:
-    drawn = draw_rates(4_000, rng()).numpy()
+    drawn = sample_mask_rates(4_000, rng()).numpy()
     assert {0.10, 0.15, 0.30, 0.50} == set(RATES)
     assert set(drawn) == set(np.float32(RATES))
     for rate in RATES:
@@ -142,10 +142,10 @@ def drawn_of(windows: list[list[int]], seed: int) -> list[Drawn]:
     """A reading of each window; past a window's end stands another word, as in a corpus."""
     longest = max(map(len, windows))
     events = torch.tensor([[*w, *[VOCABULARY - 1] * (longest - len(w))] for w in windows])
-    found = draw_readings(events, torch.tensor([len(w) for w in windows]), rng(seed))
-    rows = zip(found.ids, found.lengths.tolist(), found.asks_last, found.alone, strict=True)
+    found = sample_views(events, torch.tensor([len(w) for w in windows]), rng(seed))
+    rows = zip(found.ids, found.lengths.tolist(), found.asks_last, found.single_mask, strict=True)
     assert all((ids[length:] == PAD).all() for ids, length, _, _ in rows)
-    rows = zip(found.ids, found.lengths.tolist(), found.asks_last, found.alone, strict=True)
+    rows = zip(found.ids, found.lengths.tolist(), found.asks_last, found.single_mask, strict=True)
     return [Drawn(ids[:length].numpy(), bool(a), bool(b)) for ids, length, a, b in rows]
 
 
@@ -185,7 +185,7 @@ def test_a_bag_asks_for_its_end_or_for_an_event_that_it_lacks() -> None:
     bags = [one for one in drawings(window, 40_000, 7) if one.ids[0] == BAG]
     count = len(bags)
     assert all(one.asks_last for one in bags)
-    assert np.mean([one.alone for one in bags]) == near(ALONE_SHARE, count)
+    assert np.mean([one.alone for one in bags]) == near(SINGLE_MASK_SHARE, count)
     whole = [inner(one) for one in bags if END in one.ids]
     assert all(events == window for events in whole)
     assert len(whole) / count == near(END_SHARE, count)

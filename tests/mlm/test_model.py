@@ -10,9 +10,9 @@ from transformers import BertForMaskedLM
 from logmlm.errors import UsageError
 from logmlm.mlm.model import (
     build_model,
+    forbid_special_tokens,
     resolve_device,
     set_weights,
-    suppress_specials,
     token_logits,
     weights_of,
 )
@@ -61,17 +61,17 @@ def test_special_tokens_get_no_probability_at_all() -> None:
 def test_suppressing_touches_nothing_but_the_output_bias_of_special_tokens() -> None:
     model = model_of_known_shares()
     before = {name: array.copy() for name, array in weights_of(model).items()}
-    suppress_specials(model)
+    forbid_special_tokens(model)
     assert all((before[name] == array).all() for name, array in weights_of(model).items())
 
 
 def test_surprisals_are_those_computed_by_hand() -> None:
     scorer = Scorer(model_of_known_shares())
-    reading = scorer.in_order([(7, 9, 8, END)])[0]
+    reading = scorer.score_ordered([(7, 9, 8, END)])[0]
     by_hand = [math.log(2), math.log(8), math.log(4), math.log(8)]
     assert reading.surprisals.tolist() == pytest.approx(by_hand, abs=1e-6)
     assert reading.guessed.tolist() == [True, False, False, False]
-    bag = scorer.as_bag([(7, 9, 8, END)])[0]
+    bag = scorer.score_bag([(7, 9, 8, END)])[0]
     assert bag.tolist() == pytest.approx(by_hand, abs=1e-6)
     tokens, shares = zip(*scorer.expected((8, END), top=2)[0], strict=True)
     assert tokens == (7, 8)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.mlm.packing import cut, largest_batch
+from logmlm.mlm.packing import largest_batch, pack_by_length
 
 
 def tokens(lengths: np.ndarray, starts: list[int]) -> int:
@@ -29,7 +29,7 @@ def all_cuts(rows: int, count: int, sizes: range) -> list[list[int]]:
 @given(st.lists(st.integers(3, 40), min_size=1, max_size=12).map(sorted), st.integers(1, 6))
 def test_no_cut_of_so_many_batches_has_less_padding(lengths: list[int], batch_size: int) -> None:
     rows = np.array(lengths)
-    starts = cut(rows, batch_size).tolist()
+    starts = pack_by_length(rows, batch_size).tolist()
     count = -(-len(rows) // batch_size)
     sizes = np.diff(starts, append=len(rows))
     assert starts[0] == 0
@@ -42,7 +42,7 @@ def test_no_cut_of_so_many_batches_has_less_padding(lengths: list[int], batch_si
 
 @pytest.mark.parametrize(("rows", "sizes"), [(64, {32}), (33, {16, 17}), (32, {32}), (5, {5})])
 def test_equal_lengths_are_cut_in_as_many_batches_as_asked(rows: int, sizes: set[int]) -> None:
-    starts = cut(np.full(rows, 9), 32)
+    starts = pack_by_length(np.full(rows, 9), 32)
     assert len(starts) == -(-rows // 32)
     found = np.diff(starts, append=rows)
     assert found.min() >= min(sizes) - 8
@@ -51,4 +51,4 @@ def test_equal_lengths_are_cut_in_as_many_batches_as_asked(rows: int, sizes: set
 
 def test_a_batch_ends_where_lengths_jump() -> None:
     lengths = np.array([4] * 28 + [20] * 36)
-    assert cut(lengths, 32).tolist() == [0, 28]
+    assert pack_by_length(lengths, 32).tolist() == [0, 28]

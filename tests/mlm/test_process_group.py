@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from logmlm.errors import UnreachableError
 from logmlm.mlm.model import weights_of
-from logmlm.mlm.process_group import Ranks, joined, own_device
+from logmlm.mlm.process_group import DistributedContext, init_process_group, own_device
 
 PROGRAM = """
 import json, sys
@@ -28,18 +28,18 @@ from safetensors.numpy import save_file
 from mlm_parts import corpus_of, job_of
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.model import weights_of
-from logmlm.mlm.process_group import joined
-from logmlm.mlm.trainer import follow, train
+from logmlm.mlm.process_group import init_process_group
+from logmlm.mlm.trainer import run_worker, train_model
 from rank_jobs import job
-with joined() as ranks:
+with init_process_group() as ranks:
     if not ranks.leads:
-        follow()
+        run_worker()
     else:
         where, epochs = Path(sys.argv[2]), int(sys.argv[3])
         for number in range(int(sys.argv[4])):
             checkpoint = TrainingCheckpoint(where / str(number), "one")
             say = lambda report: print(json.dumps(report.as_dict()), flush=True)
-            model = train(job(epochs, 1), checkpoint, say, save_every_s=0)
+            model = train_model(job(epochs, 1), checkpoint, say, save_every_s=0)
             save_file(weights_of(model), where / f"{number}.model")
 """
 
@@ -99,21 +99,21 @@ def test_killed_processes_that_are_started_again_end_with_the_same_weights(
 
 
 def test_a_process_alone_leads_and_hears_what_it_says() -> None:
-    with joined() as ranks:
-        assert ranks == Ranks.here() == Ranks(0, 1)
-        assert ranks.leads
-        assert ranks.told("this") == "this"
+    with init_process_group() as ranks:
+        assert ranks == DistributedContext.here() == DistributedContext(0, 1)
+        assert ranks.is_main
+        assert ranks.broadcast("this") == "this"
         values = torch.ones(2)
-        assert ranks.summed(values) is values
+        assert ranks.all_reduce(values) is values
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     cuda = torch.device("cuda")
-    assert own_device(cuda, Ranks(1, 2)) == torch.device("cuda:1")
-    assert own_device(cuda, Ranks()) == cuda
-    assert own_device(torch.device("cuda:3"), Ranks(1, 2)) == torch.device("cuda:3")
-    assert own_device(torch.device("cpu"), Ranks(1, 2)) == torch.device("cpu")
+    assert own_device(cuda, DistributedContext(1, 2)) == torch.device("cuda:1")
+    assert own_device(cuda, DistributedContext()) == cuda
+    assert own_device(torch.device("cuda:3"), DistributedContext(1, 2)) == torch.device("cuda:3")
+    assert own_device(torch.device("cpu"), DistributedContext(1, 2)) == torch.device("cpu")
 
 
 def test_who_does_not_find_the_others_says_how_to_start_them(
@@ -122,7 +122,7 @@ def test_who_does_not_find_the_others_says_how_to_start_them(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "nobody")
     with pytest.raises(UnreachableError, match="torchrun --nproc-per-node N -m logmlm train"):
-        joined().__enter__()
+        init_process_group().__enter__()
 
 
 def test_torchrun_trains_a_model_that_one_process_writes(tmp_path: Path) -> None:

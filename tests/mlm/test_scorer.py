@@ -49,7 +49,7 @@ def naive(
 def test_surprisals_are_those_of_a_naive_loop_one_place_at_a_time(
     model: BertForMaskedLM, windows: list[tuple[int, ...]]
 ) -> None:
-    for window, reading in zip(windows, Scorer(model).in_order(windows), strict=True):
+    for window, reading in zip(windows, Scorer(model).score_ordered(windows), strict=True):
         assert reading.surprisals.tolist() == pytest.approx(naive(model, window), abs=1e-5)
         assert reading.guessed.shape == (len(window),)
 
@@ -59,10 +59,10 @@ def test_surprisals_are_those_of_a_naive_loop_one_place_at_a_time(
 def test_a_stride_hides_every_gth_place_at_once(
     model: BertForMaskedLM, window: tuple[int, ...], stride: int
 ) -> None:
-    reading, _ = Scorer(model).in_order([window, ids("ABCDEFGH")], stride)
+    reading, _ = Scorer(model).score_ordered([window, ids("ABCDEFGH")], stride)
     assert reading.surprisals.tolist() == pytest.approx(naive(model, window, CLS, stride), abs=1e-5)
     if stride >= len(window):
-        exact = Scorer(model).in_order([window])[0]
+        exact = Scorer(model).score_ordered([window])[0]
         assert np.allclose(reading.surprisals, exact.surprisals, atol=1e-6)
 
 
@@ -80,11 +80,11 @@ def test_neither_batches_nor_order_nor_company_change_a_score(
     order = list(range(len(windows)))
     random.shuffle(order)
     scorer = Scorer(model)
-    together = scorer.in_order(windows), scorer.as_bag(windows)
+    together = scorer.score_ordered(windows), scorer.score_bag(windows)
     moved = [windows[i] for i in order]
-    elsewhere = scorer.in_order(moved), scorer.as_bag(moved)
+    elsewhere = scorer.score_ordered(moved), scorer.score_bag(moved)
     for place, i in enumerate(order):
-        alone = scorer.in_order([windows[i]])[0].surprisals, scorer.as_bag([windows[i]])[0]
+        alone = scorer.score_ordered([windows[i]])[0].surprisals, scorer.score_bag([windows[i]])[0]
         for found, other, one in (
             (together[0][i].surprisals, elsewhere[0][place].surprisals, alone[0]),
             (together[1][i], elsewhere[1][place], alone[1]),
@@ -98,9 +98,9 @@ def test_the_size_of_a_pass_makes_no_difference(
     model: BertForMaskedLM, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
     windows = [ids("ABCDE"), ids("BCDEF"), ids("HGF"), ids("ABCD", end=False)]
-    whole = Scorer(model).in_order(windows)
-    monkeypatch.setattr(passes, "TOKENS_A_PASS", tokens)
-    for found, expected in zip(Scorer(model).in_order(windows), whole, strict=True):
+    whole = Scorer(model).score_ordered(windows)
+    monkeypatch.setattr(passes, "BATCH_TOKENS", tokens)
+    for found, expected in zip(Scorer(model).score_ordered(windows), whole, strict=True):
         assert np.allclose(found.surprisals, expected.surprisals, atol=1e-5)
         assert (found.guessed == expected.guessed).all()
     expected_tokens = [[t for t, _ in place] for place in Scorer(model).expected(windows[0])]
@@ -108,15 +108,15 @@ def test_the_size_of_a_pass_makes_no_difference(
 
 
 def test_the_model_knows_its_language_in_the_place_that_is_hidden(model: BertForMaskedLM) -> None:
-    right = Scorer(model).in_order([ids("ABCDEF")])[0]
+    right = Scorer(model).score_ordered([ids("ABCDEF")])[0]
     assert (right.surprisals < 1.0).all()  # had the neighbour been hidden, these would be high
     assert right.surprisals.mean() < 0.6
     assert right.guessed.all()
-    wrong = Scorer(model).in_order([ids("ABCHEF")])[0]
+    wrong = Scorer(model).score_ordered([ids("ABCHEF")])[0]
     assert wrong.surprisals.argmax() == 3
     assert wrong.surprisals[3] > 3.0
     assert not wrong.guessed[3]
-    stopped = Scorer(model).in_order([(*ids("AB"), END)[:3]])[0]
+    stopped = Scorer(model).score_ordered([(*ids("AB"), END)[:3]])[0]
     assert stopped.surprisals[2] > right.surprisals[6] + 1.0  # no window ends after B
 
 
@@ -134,7 +134,7 @@ def test_the_token_in_a_hidden_place_does_not_leak(model: BertForMaskedLM) -> No
 
 def test_what_was_expected_agrees_with_the_surprisal(model: BertForMaskedLM) -> None:
     window = ids("ABHDE")
-    reading = Scorer(model).in_order([window])[0]
+    reading = Scorer(model).score_ordered([window])[0]
     for place, found in enumerate(Scorer(model).expected(window, top=99)):
         shares = dict(found)
         assert -np.log(shares[window[place]]) == pytest.approx(reading.surprisals[place], abs=1e-3)
@@ -152,8 +152,8 @@ def test_a_bag_has_the_same_scores_in_any_order_and_on_each_run(
     events = [token for token in window if token != END]
     random.shuffle(events)
     other = (*events, *window[len(events) :])
-    first, second = Scorer(model).as_bag([window, other])
-    again = Scorer(model).as_bag([window])[0]
+    first, second = Scorer(model).score_bag([window, other])
+    again = Scorer(model).score_bag([window])[0]
     assert np.allclose(first, again, atol=1e-5)
     by_token = dict(zip(window, first, strict=True))
     assert second.tolist() == pytest.approx([by_token[token] for token in other], abs=1e-9)
@@ -179,31 +179,34 @@ def naive_bag(model: BertForMaskedLM, window: tuple[int, ...]) -> list[float]:
 def test_a_bags_surprisals_are_those_of_a_naive_loop_in_any_order(
     model: BertForMaskedLM, windows: list[tuple[int, ...]]
 ) -> None:
-    for window, found in zip(windows, Scorer(model).as_bag(windows), strict=True):
+    for window, found in zip(windows, Scorer(model).score_bag(windows), strict=True):
         assert found.tolist() == pytest.approx(naive_bag(model, window), abs=1e-5)
 
 
 def test_a_bag_counts_and_does_not_see_order(model: BertForMaskedLM) -> None:
     scorer = Scorer(model)
-    in_order, as_bag = scorer.in_order([ids("ABCDEF")])[0], scorer.as_bag([ids("ABCDEF")])[0]
-    swapped, bag = scorer.in_order([ids("ABDCEF")])[0], scorer.as_bag([ids("ABDCEF")])[0]
+    in_order, as_bag = (
+        scorer.score_ordered([ids("ABCDEF")])[0],
+        scorer.score_bag([ids("ABCDEF")])[0],
+    )
+    swapped, bag = scorer.score_ordered([ids("ABDCEF")])[0], scorer.score_bag([ids("ABDCEF")])[0]
     assert swapped.surprisals.max() > in_order.surprisals.max() + 2.0
     assert sorted(bag) == pytest.approx(sorted(as_bag), abs=1e-6)
-    twice = scorer.as_bag([ids("ABCCDEF")])[0]
+    twice = scorer.score_bag([ids("ABCCDEF")])[0]
     assert twice[2:4].min() > as_bag[2] + 1.0
 
 
 def test_a_window_that_stops_too_early_has_a_surprising_end(model: BertForMaskedLM) -> None:
     whole, stopped = ids("ABCDEF"), ids("AB")
     scorer = Scorer(model)
-    ends = [reading.surprisals[-1] for reading in scorer.in_order([whole, stopped])]
+    ends = [reading.surprisals[-1] for reading in scorer.score_ordered([whole, stopped])]
     assert ends[1] > ends[0] + 2.0
-    bags = [surprisals[-1] for surprisals in scorer.as_bag([whole, stopped])]
+    bags = [surprisals[-1] for surprisals in scorer.score_bag([whole, stopped])]
     assert bags[1] > bags[0] + 2.0
 
 
 def test_an_event_beside_all_that_a_window_needs_is_surprising(model: BertForMaskedLM) -> None:
-    extra = Scorer(model).as_bag([ids("ABCDEFH")])[0]
+    extra = Scorer(model).score_bag([ids("ABCDEFH")])[0]
     assert extra[6] > 3.0  # without it the bag was whole: the end was expected, and no event
     assert extra[:6].max() < extra[6] - 1.0
 
@@ -219,37 +222,45 @@ def passes_of(model: BertForMaskedLM) -> list[int]:
 def test_a_window_that_comes_again_is_neither_scored_nor_explained_again() -> None:
     model = cyclic_model()
     rows, scorer, window = passes_of(model), Scorer(model), ids("ABC", end=True)
-    first = scorer.in_order([window])[0], scorer.as_bag([window])[0], scorer.expected(window)
+    first = (
+        scorer.score_ordered([window])[0],
+        scorer.score_bag([window])[0],
+        scorer.expected(window),
+    )
     passes = sum(rows)
-    again = scorer.in_order([window])[0], scorer.as_bag([window])[0], scorer.expected(window)
+    again = (
+        scorer.score_ordered([window])[0],
+        scorer.score_bag([window])[0],
+        scorer.expected(window),
+    )
     assert sum(rows) == passes > 0
     assert again[0].surprisals.tolist() == first[0].surprisals.tolist()
     assert (again[1].tolist(), again[2]) == (first[1].tolist(), first[2])
-    scorer.as_bag([ids("CAB", end=True)])
+    scorer.score_bag([ids("CAB", end=True)])
     assert sum(rows) == passes  # the same bag in another order
 
 
 def test_only_so_many_readings_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pll, "KEPT_TOKENS", 2 * (pll.OVERHEAD + 2))
+    monkeypatch.setattr(pll, "KEPT_TOKENS", 2 * (pll.ENTRY_OVERHEAD + 2))
     model = cyclic_model()
     rows, scorer = passes_of(model), Scorer(model)
     windows = [ids("AB"), ids("BC"), ids("CA")]
     for window in windows:
-        scorer.in_order([window])
+        scorer.score_ordered([window])
     passes = len(rows)
-    scorer.in_order(windows[2:])
+    scorer.score_ordered(windows[2:])
     assert len(rows) == passes
-    scorer.in_order(windows[:1])
+    scorer.score_ordered(windows[:1])
     assert len(rows) > passes
 
 
 def test_of_no_windows_there_are_no_scores(model: BertForMaskedLM) -> None:
-    assert Scorer(model).in_order([]) == []
-    assert Scorer(model).as_bag([]) == []
+    assert Scorer(model).score_ordered([]) == []
+    assert Scorer(model).score_bag([]) == []
 
 
 def test_the_model_is_scored_without_dropout(model: BertForMaskedLM) -> None:
     model.train()
-    first, second = (Scorer(model).in_order([ids("ABCD")])[0].surprisals for _ in range(2))
+    first, second = (Scorer(model).score_ordered([ids("ABCD")])[0].surprisals for _ in range(2))
     assert (first == second).all()
     assert not model.training

@@ -15,7 +15,7 @@ from logmlm.mlm.tokenizer import (
     SEP,
     UNK,
     Vocabulary,
-    framed,
+    add_special_tokens,
     load_vocabulary,
     save_tokenizer,
 )
@@ -55,19 +55,19 @@ def test_only_events_the_end_and_the_unknown_can_be_predicted() -> None:
 
 
 def test_a_window_stands_between_its_first_token_and_sep() -> None:
-    assert framed([8, 9, END]) == [CLS, 8, 9, END, SEP]
-    assert framed([8], BAG) == [BAG, 8, SEP]
+    assert add_special_tokens([8, 9, END]) == [CLS, 8, 9, END, SEP]
+    assert add_special_tokens([8], BAG) == [BAG, 8, SEP]
 
 
 def test_the_saved_tokenizer_reads_a_window_as_one_token_a_template(tokenizer) -> None:
     assert isinstance(tokenizer, PreTrainedTokenizerFast)
     ids = tokenizer("t-a t-often <weird>[#] t-b [END]")["input_ids"]
-    assert ids == framed([8, 7, 10, 9, END])
+    assert ids == add_special_tokens([8, 7, 10, 9, END])
     assert tokenizer("t-a", "t-b")["input_ids"] == [CLS, 8, SEP, 9, SEP]
 
 
 def test_what_the_model_has_no_word_for_is_unknown(tokenizer) -> None:
-    assert tokenizer("t-rare t-a T-A")["input_ids"] == framed([UNK, 8, UNK])
+    assert tokenizer("t-rare t-a T-A")["input_ids"] == add_special_tokens([UNK, 8, UNK])
 
 
 def test_the_saved_tokenizer_knows_its_special_tokens_and_end_is_none_of_them(tokenizer) -> None:

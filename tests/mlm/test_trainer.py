@@ -23,9 +23,9 @@ from logmlm.mlm import trainer as training
 from logmlm.mlm.batches import Batch
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.model import SUPPRESSED, build_model, weights_of
-from logmlm.mlm.process_group import Ranks
+from logmlm.mlm.process_group import DistributedContext
 from logmlm.mlm.tokenizer import CLS, END, MASK, NEVER_PREDICTED, PAD, SEP
-from logmlm.mlm.trainer import Job, train
+from logmlm.mlm.trainer import TrainingJob, train_model
 
 TEXTS = ("ABCD", "ABC", "BCDE", "ABCD", "CDE", "ABCD", "ABD", "HGF", "ABCD", "ABC")
 
@@ -35,8 +35,10 @@ def same(first: BertForMaskedLM, second: BertForMaskedLM) -> bool:
     return all((a[name] == b[name]).all() for name in a)
 
 
-def run_of(job: Job) -> training.Run:
-    return training.Run(build_model("tiny", len(VOCABULARY), 8, job.config.seed), job, Ranks())
+def run_of(job: TrainingJob) -> training.Trainer:
+    return training.Trainer(
+        build_model("tiny", len(VOCABULARY), 8, job.config.seed), job, DistributedContext()
+    )
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
@@ -141,7 +143,7 @@ def test_without_windows_to_validate_on_there_is_no_validation_loss() -> None:
     assert reports[0].validation_loss is None
 
 
-def never_seen(patience: int, epochs: int) -> Job:
+def never_seen(patience: int, epochs: int) -> TrainingJob:
     """Validates on what training speaks against, so that validation soon gets worse."""
     corpus = corpus_of(*["ABCD"] * 12, "DCBA", "HGFE")
     settings = {"epochs": epochs, "patience": patience, "learning_rate": 5e-3}
@@ -187,8 +189,8 @@ def test_a_training_cut_off_after_any_epoch_ends_with_the_same_weights(
 
     for _ in range(2):
         with pytest.raises(_Killed):
-            train(job, TrainingCheckpoint(tmp_path, "one"), cut_off, save_every_s=0)
-    again = train(job, TrainingCheckpoint(tmp_path, "one"), cut_off)
+            train_model(job, TrainingCheckpoint(tmp_path, "one"), cut_off, save_every_s=0)
+    again = train_model(job, TrainingCheckpoint(tmp_path, "one"), cut_off)
     assert cut[:4] == [1, 2, 2, 3]
     assert cut[-1] == all_reports[-1].epoch
     assert same(whole, again)
@@ -197,7 +199,7 @@ def test_a_training_cut_off_after_any_epoch_ends_with_the_same_weights(
 def test_a_short_training_is_saved_once_at_its_end(tmp_path: Path) -> None:
     found: list[bool] = []
     job = job_of(corpus_of(*TEXTS), epochs=4)
-    train(
+    train_model(
         job,
         TrainingCheckpoint(tmp_path, "one"),
         lambda _: found.append((tmp_path / "progress.json").exists()),
@@ -213,10 +215,10 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from mlm_parts import corpus_of, job_of
 from logmlm.mlm.checkpoint import TrainingCheckpoint
-from logmlm.mlm.trainer import train
+from logmlm.mlm.trainer import train_model
 job = job_of(corpus_of(*sys.argv[3].split()), validation=2, epochs=12, batch_size=1)
 checkpoint = TrainingCheckpoint(Path(sys.argv[2]), "one")
-train(job, checkpoint, lambda report: print(report.epoch, flush=True), save_every_s=0)
+train_model(job, checkpoint, lambda report: print(report.epoch, flush=True), save_every_s=0)
 """
 
 

@@ -14,7 +14,7 @@ import pytest
 from worker_parts import work
 
 from logmlm.errors import DataError, LogmlmError
-from logmlm.mlm.training_pool import run_all
+from logmlm.mlm.training_pool import run_in_processes
 from logmlm.system.processes import available_cpus
 
 
@@ -24,21 +24,21 @@ def squares(count: int) -> list[tuple[str, int]]:
 
 def test_with_one_worker_all_is_done_here_in_order() -> None:
     reports: list[tuple[int, int]] = []
-    assert run_all(work, squares(3), reports.append, workers=1) == [0, 1, 4]
+    assert run_in_processes(work, squares(3), reports.append, workers=1) == [0, 1, 4]
     assert reports == [(value, os.getpid()) for value in range(3)]
 
 
 def test_one_request_needs_no_process() -> None:
     reports: list[tuple[int, int]] = []
-    assert run_all(work, squares(1), reports.append, workers=4) == [0]
+    assert run_in_processes(work, squares(1), reports.append, workers=4) == [0]
     assert reports == [(0, os.getpid())]
-    assert run_all(work, [], reports.append, workers=4) == []
+    assert run_in_processes(work, [], reports.append, workers=4) == []
 
 
 def test_several_processes_give_results_in_order_whichever_is_done_first() -> None:
     reports: list[tuple[float, int]] = []
     requests = [("wait", 1.0), ("square", 3)]
-    assert run_all(work, requests, reports.append, workers=2) == [1.0, 9]
+    assert run_in_processes(work, requests, reports.append, workers=2) == [1.0, 9]
     assert sorted(value for value, _ in reports) == [1.0, 3]
     assert len({os.getpid(), *(pid for _, pid in reports)}) == 3
 
@@ -56,7 +56,7 @@ def test_what_goes_wrong_in_a_process_arrives_and_ends_the_others(
     began = time.monotonic()
     reports: list[tuple[Any, int]] = []
     with pytest.raises(error, match=sentence):
-        run_all(work, [fault, ("wait", 300.0)], reports.append, workers=2)
+        run_in_processes(work, [fault, ("wait", 300.0)], reports.append, workers=2)
     assert time.monotonic() - began < 100
     assert os.getpid() not in [pid for _, pid in reports]
     for _, pid in reports:
@@ -66,10 +66,10 @@ def test_what_goes_wrong_in_a_process_arrives_and_ends_the_others(
 
 MAIN = """
 from worker_parts import work
-from logmlm.mlm.training_pool import run_all
+from logmlm.mlm.training_pool import run_in_processes
 
 if __name__ == "__main__":
-    run_all(work, [("wait", 300.0)] * 2, lambda found: print(found[1], flush=True), workers=2)
+    run_in_processes(work, [("wait", 300.0)] * 2, lambda x: print(x[1], flush=True), workers=2)
 """
 
 

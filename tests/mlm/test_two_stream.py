@@ -10,7 +10,7 @@ from mlm_parts import cyclic_model, ids, padded
 from logmlm.mlm.model import build_model
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import CLS, END, MASK, SEP
-from logmlm.mlm.two_stream import logits_of_streams
+from logmlm.mlm.two_stream import two_stream_logits
 
 WINDOWS = st.lists(
     st.lists(st.sampled_from([END, 7, 8, 9]), min_size=1, max_size=6), min_size=1, max_size=4
@@ -41,7 +41,7 @@ def test_askers_hear_all_tokens_but_their_own(rows: list[list[int]], preset: str
     longest = max(map(len, rows))
     places = torch.tensor([[min(i, len(row)) for i in range(1, longest + 1)] for row in rows])
     with torch.inference_mode():
-        found = logits_of_streams(model, padded(rows, CLS), places).unflatten(0, places.shape)
+        found = two_stream_logits(model, padded(rows, CLS), places).unflatten(0, places.shape)
     for row, own in zip(rows, found, strict=True):
         assert torch.allclose(own[: len(row)], written_out(model, row), atol=1e-5)
 
@@ -49,8 +49,8 @@ def test_askers_hear_all_tokens_but_their_own(rows: list[list[int]], preset: str
 def test_what_is_odd_is_so_in_two_streams_nearly_as_much_as_exactly() -> None:
     scorer = Scorer(cyclic_model())
     windows = [ids(text) for text in ("ABCDEF", "ABCHEF", "BADCEF", "CDEFGH", "AB")]
-    exact = [reading.surprisals for reading in scorer.in_order(windows)]
-    for found, expected in zip(scorer.in_streams(windows), exact, strict=True):
+    exact = [reading.surprisals for reading in scorer.score_ordered(windows)]
+    for found, expected in zip(scorer.approximate_ordered(windows), exact, strict=True):
         assert found.argmax() == expected.argmax()
-    right, wrong = scorer.in_streams(windows[:2])
+    right, wrong = scorer.approximate_ordered(windows[:2])
     assert wrong[3] > right.max() + 2.0

@@ -12,7 +12,7 @@ from logmlm.config.types import ModelConfig
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END, PAD, SEP, Vocabulary
-from logmlm.mlm.trainer import EpochReport, Job, train
+from logmlm.mlm.trainer import EpochReport, TrainingJob, train_model
 
 WORDS = tuple("ABCDEFGH")
 VOCABULARY = Vocabulary.build({word: 99 - i for i, word in enumerate(WORDS)}, 1)
@@ -29,12 +29,12 @@ def corpus_of(*texts: str) -> Corpus:
     return Corpus.of([ids(text) for text in texts])
 
 
-def job_of(corpus: Corpus, validation: int = 0, **settings: object) -> Job:
+def job_of(corpus: Corpus, validation: int = 0, **settings: object) -> TrainingJob:
     """A job whose last `validation` windows are validated on."""
     everything = np.arange(len(corpus))
     split = len(corpus) - validation
     config = {"preset": "tiny", "epochs": 2, "batch_size": 4, "device": "cpu"} | settings
-    return Job(
+    return TrainingJob(
         corpus=corpus,
         training=everything[:split],
         validation=everything[split:],
@@ -45,10 +45,10 @@ def job_of(corpus: Corpus, validation: int = 0, **settings: object) -> Job:
 
 
 def trained(
-    job: Job, directory: Path | None = None, identity: str = "one"
+    job: TrainingJob, directory: Path | None = None, identity: str = "one"
 ) -> tuple[BertForMaskedLM, list[EpochReport]]:
     reports: list[EpochReport] = []
-    model = train(job, TrainingCheckpoint(directory, identity), reports.append)
+    model = train_model(job, TrainingCheckpoint(directory, identity), reports.append)
     return model, reports
 
 

@@ -17,7 +17,7 @@ from logmlm.detection.tail_model import Array
 from logmlm.errors import DataError
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.model import weights_of
-from logmlm.mlm.scorer import Reading, Scorer
+from logmlm.mlm.scorer import PositionScores, Scorer
 from logmlm.mlm.trainer import EpochReport
 from logmlm.training import fit as fitting
 from logmlm.training.fit import Fitted, Task, fit
@@ -41,13 +41,13 @@ def windows_of(task: Task, indices: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(task.corpus[int(i)].tolist()) for i in indices]
 
 
-def scored(scorer: Scorer, windows: list[tuple[int, ...]]) -> tuple[Array, list[Reading]]:
-    readings = scorer.in_order(windows)
-    pairs = zip(readings, scorer.as_bag(windows), strict=True)
+def scored(scorer: Scorer, windows: list[tuple[int, ...]]) -> tuple[Array, list[PositionScores]]:
+    readings = scorer.score_ordered(windows)
+    pairs = zip(readings, scorer.score_bag(windows), strict=True)
     return np.array([statistics(reading.surprisals, bag) for reading, bag in pairs]), readings
 
 
-def check_metrics(fitted: Fitted, readings: list[Reading]) -> None:
+def check_metrics(fitted: Fitted, readings: list[PositionScores]) -> None:
     surprisals = np.concatenate([reading.surprisals for reading in readings])
     guessed = np.concatenate([reading.guessed for reading in readings])
     assert fitted.metrics["perplexity"] == pytest.approx(np.exp(surprisals.mean()), rel=1e-5)

@@ -180,7 +180,7 @@ def minicons(directory: Path, chosen: list[tuple[int, ...]], bert: BertForMasked
     figure = by_turns(
         "",
         lambda: theirs.token_score(theirs.tokenizer(texts, padding=True), surprisal=True),
-        lambda: Scorer(bert).in_order(chosen[:MINICONS_SAMPLE]),
+        lambda: Scorer(bert).score_ordered(chosen[:MINICONS_SAMPLE]),
         time.process_time,
     )
     return f"{figure} on {MINICONS_SAMPLE} windows, no window of ours known before"

@@ -27,13 +27,13 @@ from transformers.utils import logging
 
 from logmlm.config.loader import read_training_config
 from logmlm.config.types import ModelConfig, WindowConfig
-from logmlm.mlm.batches import Batch, Epochs, Part
-from logmlm.mlm.checkpoint import Progress, TrainingCheckpoint
-from logmlm.mlm.corpus import Corpus, Draws
+from logmlm.mlm.batches import Batch, EpochBatches, RankSlice
+from logmlm.mlm.checkpoint import TrainingCheckpoint, TrainingProgress
+from logmlm.mlm.corpus import Corpus, EpochSample
 from logmlm.mlm.model import PRESETS, build_model, resolve_device
-from logmlm.mlm.process_group import Ranks
-from logmlm.mlm.tokenizer import END, PAD, UNK, Vocabulary, framed, save_tokenizer
-from logmlm.mlm.trainer import Job, Run, train
+from logmlm.mlm.process_group import DistributedContext
+from logmlm.mlm.tokenizer import END, PAD, UNK, Vocabulary, add_special_tokens, save_tokenizer
+from logmlm.mlm.trainer import Trainer, TrainingJob, train_model
 from logmlm.parsing.batches import ParserSpec
 from logmlm.parsing.parallel import ParallelParser
 from logmlm.parsing.template_miner import TemplateMiner
@@ -87,7 +87,7 @@ def _sides(
     job = _job(Corpus.of(windows), len(vocabulary), preset, 1, device)
 
     def ours() -> None:
-        train(job, TrainingCheckpoint(None, ""), lambda _: None)
+        train_model(job, TrainingCheckpoint(None, ""), lambda _: None)
 
     ours()
     return lambda: _trained(trainers.pop(), threads), ours
@@ -123,7 +123,7 @@ def _trainer(preset: str, windows: Windows, vocabulary: Vocabulary) -> transform
     trainer = transformers.Trainer(
         model=build_model(preset, len(vocabulary), SIZE, 0),
         args=arguments,
-        train_dataset=[{"input_ids": framed(window)} for window in windows],  # type: ignore[arg-type]
+        train_dataset=[{"input_ids": add_special_tokens(window)} for window in windows],  # type: ignore[arg-type]
         data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15),
     )
     trainer.remove_callback(PrinterCallback)
@@ -136,22 +136,22 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _job(corpus: Corpus, words: int, preset: str, epochs: int, device: str) -> Job:
+def _job(corpus: Corpus, words: int, preset: str, epochs: int, device: str) -> TrainingJob:
     nothing = np.empty(0, dtype=np.int64)
     settings = {"preset": preset, "epochs": epochs, "device": device}
     config = ModelConfig.model_validate(settings)
-    return Job(corpus, np.arange(len(corpus)), nothing, words, SIZE, config)
+    return TrainingJob(corpus, np.arange(len(corpus)), nothing, words, SIZE, config)
 
 
-def _batches(corpus: Corpus, words: int, draws: Draws) -> list[Batch]:
-    epochs = Epochs(corpus, BATCH, words, torch.device("cpu"))
-    return list(epochs.batches(draws, 0, 0, Part()))
+def _batches(corpus: Corpus, words: int, draws: EpochSample) -> list[Batch]:
+    epochs = EpochBatches(corpus, BATCH, words, torch.device("cpu"))
+    return list(epochs.batches(draws, 0, 0, RankSlice()))
 
 
 def _padding(windows: Windows, vocabulary: Vocabulary) -> str:
-    """The share of padding in an epoch as `train` makes it."""
+    """The share of padding in an epoch as `train_model` makes it."""
     corpus = Corpus.of(windows)
-    draws = Draws.of(corpus, np.arange(len(corpus)))
+    draws = EpochSample.of(corpus, np.arange(len(corpus)))
     found = _batches(corpus, len(vocabulary), draws)
     padding = sum(int((batch.inputs == PAD).sum()) for batch in found)
     return f"{padding / sum(batch.inputs.numel() for batch in found):.2%}"
@@ -159,7 +159,7 @@ def _padding(windows: Windows, vocabulary: Vocabulary) -> str:
 
 def _together(windows: Windows) -> str:
     corpus = Corpus.of(windows)
-    draws = len(Draws.of(corpus, np.arange(len(corpus))))
+    draws = len(EpochSample.of(corpus, np.arange(len(corpus))))
     shorter = len(windows) / draws
     return (
         f"{len(windows):,} windows are {draws:,} draws: {shorter:.1f} times fewer, not in the ratio"
@@ -202,16 +202,16 @@ def _recorded() -> tuple[Windows, Vocabulary]:
 def whole_hdfs(data: Path | None, events: int, device: str) -> dict[str, Any]:
     """10 epochs of `small` on so many events, and what of the GPU's peak was used.
 
-    `together` is as `train` does it; `alone` takes each window by itself, repeats too.
+    `together` is as `train_model` does it; `alone` takes each window by itself, repeats too.
     """
     windows, vocabulary = _windows(Options(data))
     corpus = _grown(windows, events)
     where = resolve_device(device)
     job = _job(corpus, len(vocabulary), "small", EPOCHS, device)
     everything = np.arange(len(corpus))
-    alone = Draws(everything, np.ones(len(corpus), dtype=np.float32))
+    alone = EpochSample(everything, np.ones(len(corpus), dtype=np.float32))
     found: dict[str, Any] = {"events": int(corpus.lengths.sum()), "device": _name(where)}
-    for name, draws in (("together", Draws.of(corpus, everything)), ("alone", alone)):
+    for name, draws in (("together", EpochSample.of(corpus, everything)), ("alone", alone)):
         seconds = _ten_epochs(job, draws, where)
         speed = EPOCHS * _operations(job, draws) / seconds
         peak = next((p for gpu, p in PEAKS.items() if gpu in _name(where)), None)
@@ -224,9 +224,9 @@ def whole_hdfs(data: Path | None, events: int, device: str) -> dict[str, Any]:
     return found
 
 
-def _ten_epochs(job: Job, draws: Draws, device: torch.device) -> float:
+def _ten_epochs(job: TrainingJob, draws: EpochSample, device: torch.device) -> float:
     model = build_model("small", job.vocabulary_size, SIZE, 0).to(device)
-    run, progress = Run(model, job, Ranks(), draws), Progress()
+    run, progress = Trainer(model, job, DistributedContext(), draws), TrainingProgress()
     began = time.perf_counter()
     for _ in range(EPOCHS):
         progress = run.epoch(progress, lambda _: None)
@@ -240,12 +240,12 @@ def _grown(windows: Windows, events: int) -> Corpus:
     return Corpus.of([windows[i] for i in rng.integers(len(windows), size=round(events / mean))])
 
 
-def _operations(job: Job, draws: Draws) -> float:
+def _operations(job: TrainingJob, draws: EpochSample) -> float:
     """Floating-point operations of an epoch's matrix products, forwards and back, estimated
     from a thousand batches; what the last layer leaves out is not counted.
     """
     some = np.random.default_rng(0).permutation(len(draws))[: 1000 * BATCH]
-    part = Draws(draws.windows[some], draws.weights[some])
+    part = EpochSample(draws.windows[some], draws.weights[some])
     counted = sum(
         _of_batch(batch, job.vocabulary_size)
         for batch in _batches(job.corpus, job.vocabulary_size, part)
