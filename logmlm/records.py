@@ -262,12 +262,12 @@ class Score:
     value: float
     p_value: float
     surge: SurgeState | None = None
-    rung: ScoringStage = "exact"
+    stage: ScoringStage = "exact"
 
     @property
     def is_exact(self) -> bool:
         """Whether each event was hidden by itself when it was asked for."""
-        return self.rung not in ("screened", "strided", "checked")
+        return self.stage not in ("screened", "strided", "checked")
 
     @property
     def pll(self) -> float:

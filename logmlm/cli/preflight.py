@@ -20,7 +20,7 @@ from logmlm.config.sources import SourceConfig
 from logmlm.config.types import TrainingConfig, TrainingFile
 from logmlm.daemon.app import state_directory
 from logmlm.detection.manifest import FILE_NAME, Manifest
-from logmlm.detection.model_dir import check_replaceable
+from logmlm.detection.model_dir import require_replaceable
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
 from logmlm.evaluation.labels import Labels
 from logmlm.parsing.event_parser import EventParser
@@ -83,7 +83,7 @@ def _check_training(path: Path, config: TrainingFile) -> list[str]:
             Labels.read(config.labels)
     if "out" not in config.left_out:
         with _named(path, "out"):
-            check_replaceable(config.out, (FILE_NAME,))
+            require_replaceable(config.out, (FILE_NAME,))
         _need_writable(path, "out", config.out)
     with _named(path, "format"):
         auto_candidates(config.format) if config.format.name == "auto" else get_format(

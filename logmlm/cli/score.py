@@ -154,7 +154,7 @@ def explain(
     model: Path, logs: tuple[str, ...], wanted: str | None, device: str, exact: bool, **rest: Any
 ) -> None:
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
-    from logmlm.detection.explanation import render
+    from logmlm.detection.explanation import format_explanation
     from logmlm.errors import UsageError
     from logmlm.system.json_text import escape_unencodable
 
@@ -167,8 +167,10 @@ def explain(
     for each in detector.scores(windows):
         name = identify(each.window)
         if name.startswith(wanted) if wanted else each.is_anomaly:
-            found = detector.exactly(each)
-            text = render(found, detector.explain(found), name, colour, whole=bool(wanted))
+            found = detector.rescore_exact(each)
+            text = format_explanation(
+                found, detector.explain(found), name, colour, whole=bool(wanted)
+            )
             click.echo(escape_unencodable(f"{text}\n", sys.stdout.encoding), color=colour)
             shown += 1
     if wanted and not shown:

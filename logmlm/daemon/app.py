@@ -39,7 +39,7 @@ from logmlm.daemon.runtime import Loaded, Running
 from logmlm.daemon.signals import GRACE_S, OutOfTime, Stop
 from logmlm.daemon.silences_api import SilenceApi
 from logmlm.daemon.state_dir import default_directory
-from logmlm.detection.explanation import render
+from logmlm.detection.explanation import format_explanation
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.window_id import window_id
 from logmlm.errors import ConfigError, StorageError, UndeliveredError, UsageError
@@ -225,7 +225,7 @@ class Workshop:
                 labels=labels,
                 origin=(origin := source.describe(score.window.partition)),
                 defaults={**host, **({"file": origin} if Path(origin).is_absolute() else {})},
-                description=render(*redacted(score, expectations, redact), identity),
+                description=format_explanation(*redacted(score, expectations, redact), identity),
                 redact=redact,
             )
 

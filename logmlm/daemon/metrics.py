@@ -231,11 +231,11 @@ class _Scoring:
             self._unknown += [each.template_id for each in score.window.events].count(
                 UNKNOWN_TEMPLATE
             )
-        rungs = [score.rung for score in scores]
+        stages = [score.stage for score in scores]
         self._windows.inc(len(windows))
-        self._exact.inc(rungs.count("exact"))
-        self._checked.inc(rungs.count("checked") + rungs.count("missed"))
-        self._missed.inc(rungs.count("missed"))
+        self._exact.inc(stages.count("exact"))
+        self._checked.inc(stages.count("checked") + stages.count("missed"))
+        self._missed.inc(stages.count("missed"))
         if self._events:
             self._ratio.set(self._unknown / self._events)
         if self._events > UNKNOWN_OVER:

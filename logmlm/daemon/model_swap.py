@@ -31,7 +31,7 @@ def hand_over(
         is_midst = lines and checkpoint.watermark is not None  # else the safe position is the first
         start = lines[0].start if is_midst else checkpoint.safe
         windower.resume(name, Checkpoint(start, start, checkpoint.watermark))
-        windower.distrust(name, checkpoint.reached)
+        windower.ignore_processed_until(name, checkpoint.reached)
         windows += windower.add(reader.feed(lines))
     for lines in waiting.values():  # of partitions that had nothing but a line held back
         windows += windower.add(reader.feed(lines))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from logmlm.alerting.dispatcher import Alerting
 from logmlm.daemon.commit_tracker import SafePoints
 from logmlm.daemon.model_swap import hand_over
-from logmlm.detection.surges import Judge
-from logmlm.detection.watermark import Outliers
+from logmlm.detection.surges import SurgeMonitor
+from logmlm.detection.watermark import ClockOutliers
 from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventParser
 from logmlm.records import Alert, Checkpoint, Window, line_count
@@ -51,7 +51,7 @@ class Pipeline:
         source: Source,
         reader: EventParser,
         windower: Windower,
-        judge: Judge,
+        judge: SurgeMonitor,
         alerting: Alerting,
         clock: Callable[[], float],
         *,
@@ -135,7 +135,7 @@ class Pipeline:
         return Turn(line_count(lines), is_due and self.commit())
 
     @property
-    def outliers(self) -> Outliers:
+    def outliers(self) -> ClockOutliers:
         """Which lines had wrong clocks; those of another model are counted anew."""
         return self._windower.outliers
 
@@ -143,7 +143,7 @@ class Pipeline:
         """Go on with other receivers or rules; what waits for delivery is in the outbox."""
         self._alerting = alerting
 
-    def change_model(self, reader: EventParser, windower: Windower, judge: Judge) -> None:
+    def change_model(self, reader: EventParser, windower: Windower, judge: SurgeMonitor) -> None:
         """Go on with another model, and no line lost: those in open windows are dealt with anew.
 
         The positions are committed so that a restart scores twice rather than not at all.
@@ -245,7 +245,7 @@ class Pipeline:
 
         `is_still` says that nothing came: then no partition has gone on, of thousands perhaps.
         """
-        scores = self._judge.judge(windows) if windows else []
+        scores = self._judge.score(windows) if windows else []
         made = self._alerting.update(scores, now)
         self._alerting.deliver(self._clock())
         if not is_still:
@@ -263,7 +263,7 @@ class Pipeline:
             if checkpoint is None:
                 continue
             if not self._reader.is_inside(partition, checkpoint.safe):
-                rise = self._judge.rise(partition)
+                rise = self._judge.state(partition)
                 self._readable[partition] = replace(checkpoint, rise=rise)
             readable = self._readable.get(partition, Checkpoint(0, 0, None))
             self._safe.add(partition, readable, alerts[partition])

@@ -14,8 +14,8 @@ from logmlm.config.run import RunConfig
 from logmlm.daemon.control import Outside
 from logmlm.daemon.pipeline import Pipeline, Turn
 from logmlm.detection.model_watch import ModelWatch
-from logmlm.detection.skew_report import SkewReport
-from logmlm.detection.surges import Judge
+from logmlm.detection.skew_report import ClockSkewReporter
+from logmlm.detection.surges import SurgeMonitor
 from logmlm.errors import LogmlmError
 from logmlm.sources.base import Source
 
@@ -82,7 +82,7 @@ class Running:
         self._loaded = loaded
         self._alerting = alerting
         self._is_closed = False
-        self._reader = loaded.detector.reader()
+        self._reader = loaded.detector.event_parser()
         self.pipeline = Pipeline(
             source,
             self._reader,
@@ -93,7 +93,7 @@ class Running:
             monotonic=monotonic,
         )
         self._watch = self._watched()
-        self._skew = SkewReport(monotonic, source.describe)
+        self._skew = ClockSkewReporter(monotonic, source.describe)
         self._show_model()
 
     def after_turn(self, turn: Turn) -> None:
@@ -125,7 +125,7 @@ class Running:
     def _look(self) -> None:
         outliers = self.pipeline.outliers
         self._outside.measured.sample(self._source, self._reader, outliers)
-        self._skew.tell(outliers)
+        self._skew.report(outliers)
         self._outside.measured.waiting(self._alerting.waiting())
         self._outside.measured.dead(self._alerting.dead())
         self._outside.measured.dropped(self._alerting, self._alerting.dropped())
@@ -182,7 +182,7 @@ class Running:
         self._alerting = self._maker.alerting(loaded, self._source)
         self.pipeline.change_alerting(self._alerting)
         if is_another:
-            self._reader = loaded.detector.reader()
+            self._reader = loaded.detector.event_parser()
             self._source.model_changed(loaded.detector.digest)
             self.pipeline.change_model(self._reader, loaded.detector.windower(), self._judge())
             self._maker.remember(loaded.detector.digest)
@@ -192,9 +192,9 @@ class Running:
     def _watched(self) -> ModelWatch:
         return ModelWatch(self._loaded.config.model.path, self._loaded.detector.digest)
 
-    def _judge(self) -> Judge:
+    def _judge(self) -> SurgeMonitor:
         detector = self._loaded.detector
-        return detector.judge(self._outside.measured.timed(detector.score))
+        return detector.surge_monitor(self._outside.measured.timed(detector.score))
 
     def _show_model(self) -> None:
         found = self._loaded.detector

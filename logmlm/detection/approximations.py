@@ -11,81 +11,83 @@ import numpy.typing as npt
 
 from logmlm.detection.tail_model import Array
 
-Way = Literal["exact", "streams", "shown"]
+Reading = Literal["exact", "streams", "shown"]
 """Each place hidden by itself; in order, hidden from its own asker (`mlm/streams.py`); as a bag,
 nothing hidden but the end."""
-Window = tuple[int, ...]
+TokenIds = tuple[int, ...]
 FRAME = 2
 """Tokens before and behind a window's own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """How both readings are made."""
+class Approximation:
+    """How both readings of a window are approximated."""
 
-    in_order: Way
-    as_bag: Way
+    in_order: Reading
+    as_bag: Reading
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Look:
+    def from_dict(cls, state: Mapping[str, Any]) -> Approximation:
         """Read back what `asdict` gave; KeyError, TypeError or ValueError if it is damaged."""
         look = cls(state["in_order"], state["as_bag"])
-        if look not in (FIRST, SECOND):
+        if look not in (FAST, ACCURATE):
             raise ValueError(f"{look} is no look")
         return look
 
 
-EXACT = Look("exact", "exact")
-FIRST, SECOND = Look("streams", "shown"), Look("streams", "exact")
-LADDERS = ((SECOND,), (FIRST, SECOND))
+EXACT = Approximation("exact", "exact")
+FAST, ACCURATE = Approximation("streams", "shown"), Approximation("streams", "exact")
+CANDIDATE_CASCADES = ((ACCURATE,), (FAST, ACCURATE))
 """What may be looked at before a window is scored exactly."""
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class StatisticsTable:
     """Statistics [N, 5] of N windows of token ids, by each look and the exact one."""
 
-    windows: tuple[Window, ...]
-    seen: Mapping[Look, Array]
+    windows: tuple[TokenIds, ...]
+    by_approximation: Mapping[Approximation, Array]
 
     @property
     def exact(self) -> Array:
         """The exact statistics."""
-        return self.seen[EXACT]
+        return self.by_approximation[EXACT]
 
     @classmethod
-    def together(cls, parts: Sequence[Looks]) -> Looks:
+    def concat(cls, parts: Sequence[StatisticsTable]) -> StatisticsTable:
         """All windows of the parts."""
         return cls(
             tuple(window for part in parts for window in part.windows),
             {
-                look: np.concatenate([part.seen[look] for part in parts])
-                for look in (EXACT, FIRST, SECOND)
+                look: np.concatenate([part.by_approximation[look] for part in parts])
+                for look in (EXACT, FAST, ACCURATE)
             },
         )
 
-    def only(self, places: npt.NDArray[np.int64]) -> Looks:
+    def take(self, places: npt.NDArray[np.int64]) -> StatisticsTable:
         """Those at the places, in that order."""
-        return Looks(
+        return StatisticsTable(
             tuple(self.windows[i] for i in places.tolist()),
-            {look: found[places] for look, found in self.seen.items()},
+            {look: found[places] for look, found in self.by_approximation.items()},
         )
 
-    def cost(self, ladder: Sequence[Look], passed_at: npt.NDArray[np.int64]) -> float:
+    def cost(
+        self, cascade: Sequence[Approximation], clearing_stage: npt.NDArray[np.int64]
+    ) -> float:
         """Tokens through the model a window, where each passes at the look of that number [N].
 
         Those that pass at none, whose number is that of looks, are scored exactly. What was read
         before costs nothing, nor does a bag that another window has too.
         """
         prices, read, total = self._prices(), set(), 0.0
-        for number, look in enumerate((*ladder, EXACT)):
+        for number, look in enumerate((*cascade, EXACT)):
             for reading in (("in order", look.in_order), ("as a bag", look.as_bag)):
                 if reading not in read:
-                    total += float((prices[reading] * (passed_at >= number)).mean())
+                    total += float((prices[reading] * (clearing_stage >= number)).mean())
                     read.add(reading)
         return total
 
-    def _prices(self) -> dict[tuple[str, Way], Array]:
+    def _prices(self) -> dict[tuple[str, Reading], Array]:
         """Tokens through the model of each reading, by window [N]."""
         tokens = np.array([len(window) for window in self.windows], dtype=np.float64)
         kinds = np.array([len(set(window)) for window in self.windows], dtype=np.float64)

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logmlm.detection.surges import RATE_SHARE, SurgeRule
-from logmlm.detection.tail_model import TAIL_SHARE, Array, Tail, positive
+from logmlm.detection.tail_model import TAIL_SHARE, Array, TailModel, require_positive
 from logmlm.errors import ModelError
 
 Method = Literal["quantile", "tail model"]
@@ -39,22 +39,22 @@ MARGIN = 1e-3
 """A threshold lies this much evidence above where the held-out windows put it."""
 MEAN_WEIGHT = 0.5
 """The oddest statistic leads, as an anomaly may show in one alone; the others are heard."""
-MOST_FOR_SURGES = 0.02
+MAX_SHARE_FOR_SURGES = 0.02
 """Who asks for more has each window flagged that is a little odd; many of them are no news."""
-VAGUE = 3.0
+UNCERTAIN_FACTOR = 3.0
 """A rate whose interval ends past so many times what was asked is warned of."""
-MOST_EVIDENCE = 700.0
+MAX_EVIDENCE = 700.0
 """exp(-700) is about the least number that float64 holds at full precision."""
 
 
-def kind_of(begun: bool, complete: bool) -> Kind | None:
+def part_kind(begun: bool, complete: bool) -> Kind | None:
     """Tell which part of a session a window is; None of a whole one."""
     if begun:
         return None if complete else "head"
     return "tail" if complete else "middle"
 
 
-def statistics(
+def window_statistics(
     surprisals: Sequence[float] | Array, bag_surprisals: Sequence[float] | Array
 ) -> tuple[float, ...]:
     """The statistics of one window, in the order of `STATISTICS`; of no events, all are 0."""
@@ -72,7 +72,7 @@ def statistics(
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class FalseAlarmGuarantee:
     """What was asked of the threshold, and what it rests on.
 
     `rate` is the asked share of normal windows that alarm; `observed_rate` is that of the
@@ -89,19 +89,19 @@ class Promise:
     interval: tuple[float, float]
 
     @property
-    def is_vague(self) -> bool:
+    def is_uncertain(self) -> bool:
         """Whether the held-out windows allow for far more false alarms than were asked for."""
-        return self.interval[1] > VAGUE * self.rate
+        return self.interval[1] > UNCERTAIN_FACTOR * self.rate
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Turns a window's statistics into its value and p-value."""
 
-    tails: Mapping[str, Tail]
-    joined: Tail
+    tails: Mapping[str, TailModel]
+    joined: TailModel
     threshold: float
-    promise: Promise
+    promise: FalseAlarmGuarantee
     surge: SurgeRule | None = None
     """When windows alarm together; None where the order of the held-out windows was not known."""
 
@@ -119,19 +119,19 @@ class Calibration:
         """Calibrate on statistics [N, 5] of normal windows that the model did not see.
 
         `in_order` says that they are in the order of their time: surges are watched for then,
-        and have a share of the rate, unless that is over `MOST_FOR_SURGES`.
+        and have a share of the rate, unless that is over `MAX_SHARE_FOR_SURGES`.
         """
-        in_order = in_order and rate <= MOST_FOR_SURGES
-        tails = {name: Tail.fit(held_out[:, i]) for i, name in enumerate(STATISTICS)}
-        each = [tails[name].among_others(held_out[:, i]) for i, name in enumerate(STATISTICS)]
-        joined = _join(each)
-        threshold, method = _threshold(joined, _alone(rate, in_order))
+        in_order = in_order and rate <= MAX_SHARE_FOR_SURGES
+        tails = {name: TailModel.fit(held_out[:, i]) for i, name in enumerate(STATISTICS)}
+        each = [tails[name].leave_one_out(held_out[:, i]) for i, name in enumerate(STATISTICS)]
+        joined = _combine(each)
+        threshold, method = _threshold(joined, _rate_without_surges(rate, in_order))
         alarms = joined >= threshold
-        tail, surge = Tail.fit(joined), None
+        tail, surge = TailModel.fit(joined), None
         if in_order:
-            surge = SurgeRule.fit(np.exp(-tail.among_others(joined)), alarms, rate * RATE_SHARE)
+            surge = SurgeRule.fit(np.exp(-tail.leave_one_out(joined)), alarms, rate * RATE_SHARE)
         exceeding = int(alarms.sum())
-        promise = Promise(
+        promise = FalseAlarmGuarantee(
             rate=rate,
             alerts_per_day=alerts_per_day,
             windows=len(held_out),
@@ -149,13 +149,15 @@ class Calibration:
         asked = f"the asked false-alarm rate {promise.rate:.2g} rests on {promise.windows} held-out"
         if promise.method == "tail model":
             # Times 1 - 1e-9, as 1 / 0.001 should need 999 windows whatever floats make of it.
-            needed = ceil((1 / _alone(promise.rate, self.surge is not None) - 1) * (1 - 1e-9))
+            needed = ceil(
+                (1 / _rate_without_surges(promise.rate, self.surge is not None) - 1) * (1 - 1e-9)
+            )
             return (
                 f"{asked} windows, and would need {needed} or more: a tail model goes on past them,"
                 " so the number of false alarms is an estimate, not a promise; train on more logs"
                 " or ask for more"
             )
-        if promise.is_vague:
+        if promise.is_uncertain:
             low, high = promise.interval
             return (
                 f"{asked} windows, too few to promise it: by them it may be anything from"
@@ -166,8 +168,8 @@ class Calibration:
     def values(self, statistics: Array) -> tuple[Array, Array]:
         """Values [N] (1.0 = threshold) and p-values [N], never 0, of statistics [N, 5]."""
         each = [self.tails[name](statistics[:, i]) for i, name in enumerate(STATISTICS)]
-        joined = _join(each)
-        return joined / self.threshold, np.exp(-np.minimum(self.joined(joined), MOST_EVIDENCE))
+        joined = _combine(each)
+        return joined / self.threshold, np.exp(-np.minimum(self.joined(joined), MAX_EVIDENCE))
 
     def event_values(self, surprisals: Array, bag_surprisals: Array) -> Array:
         """How odd each event is by itself [n].
@@ -192,14 +194,14 @@ class Calibration:
         if isinstance(state, Mapping) and state.get("version", 1) != 1:
             raise ModelError("calibration.json is of another version; train again")
         try:
-            tails = {name: Tail.from_dict(state["tails"][name]) for name in STATISTICS}
+            tails = {name: TailModel.from_dict(state["tails"][name]) for name in STATISTICS}
             interval = tuple(state["promise"]["interval"])
-            promise = Promise(**state["promise"] | {"interval": interval})
+            promise = FalseAlarmGuarantee(**state["promise"] | {"interval": interval})
             surge = state.get("surge")
             return cls(
                 tails,
-                Tail.from_dict(state["joined"]),
-                positive(state["threshold"]),
+                TailModel.from_dict(state["joined"]),
+                require_positive(state["threshold"]),
                 promise,
                 None if surge is None else SurgeRule.from_dict(surge),
             )
@@ -232,13 +234,13 @@ def clopper_pearson(count: int, total: int, level: float = 0.95) -> tuple[float,
     return float(low), float(high)
 
 
-def _join(evidence: Sequence[Array]) -> Array:
+def _combine(evidence: Sequence[Array]) -> Array:
     """Of the evidence [N] of each statistic: the largest, and a part of the mean."""
     joined: Array = np.max(evidence, axis=0) + MEAN_WEIGHT * np.mean(evidence, axis=0)
     return joined
 
 
-def _alone(rate: float, in_order: bool) -> float:
+def _rate_without_surges(rate: float, in_order: bool) -> float:
     """The share of the asked rate that windows have by themselves, surges left out."""
     return rate * (1 - RATE_SHARE) if in_order else rate
 

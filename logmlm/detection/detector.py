@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logmlm.detection.calibration import Kind, kind_of
-from logmlm.detection.cascade import Ladder, Verdict
+from logmlm.detection.calibration import Kind, part_kind
+from logmlm.detection.cascade import CascadeResult, ScoringCascade
 from logmlm.detection.event_parsing import event_parser_for
-from logmlm.detection.known_windows import Known
+from logmlm.detection.known_windows import PrecomputedScores
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.model_dir import load_calibration, load_parts
 from logmlm.detection.model_watch import file_marks
 from logmlm.detection.seams import seams_of
 from logmlm.detection.skew_report import warn_of_skew
-from logmlm.detection.surges import Judge, ScoreAll
-from logmlm.detection.window_id import is_checked, window_id
+from logmlm.detection.surges import ScoreAll, SurgeMonitor
+from logmlm.detection.window_id import is_audited, window_id
 from logmlm.detection.windows import Windower
 from logmlm.errors import ModelError
 from logmlm.mlm.pretrained import load_model
@@ -62,8 +62,8 @@ class Detector:
         manifest: Manifest,
         templates: TemplateMiner,
         vocabulary: Vocabulary,
-        ladder: Ladder,
-        parts: Mapping[Kind, Ladder] = MappingProxyType({}),
+        ladder: ScoringCascade,
+        parts: Mapping[Kind, ScoringCascade] = MappingProxyType({}),
     ) -> None:
         """`parts` judge windows that were cut; where there are none, `ladder` judges all."""
         self.manifest = manifest
@@ -72,7 +72,7 @@ class Detector:
         self.calibration = ladder.calibration
         self.digest = manifest.digest
         self._index = vocabulary.index()
-        self._ladder = ladder
+        self._cascade = ladder
         self._parts = parts
 
     @classmethod
@@ -95,15 +95,15 @@ class Detector:
         calibration, screen = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
         scorer = Scorer(model)
-        ladder = Ladder(
+        ladder = ScoringCascade(
             scorer,
             calibration,
             None if exact or stride else screen,
-            Known.read(directory),
+            PrecomputedScores.read(directory),
             stride,
         )
         parts = {
-            kind: Ladder(scorer, part, None, stride=stride, begun=kind == "head")
+            kind: ScoringCascade(scorer, part, None, stride=stride, begun=kind == "head")
             for kind, part in load_parts(directory).items()
             if manifest.window.kind == "session"  # other windows have no beginning to miss
         }
@@ -112,11 +112,11 @@ class Detector:
         return cls(manifest, templates, vocabulary, ladder, parts)
 
     @property
-    def bert(self) -> MaskedLM:
+    def model(self) -> MaskedLM:
         """The model itself."""
-        return self._ladder.scorer.model
+        return self._cascade.scorer.model
 
-    def reader(self, *, finished: bool = False) -> EventParser:
+    def event_parser(self, *, finished: bool = False) -> EventParser:
         """A reader for the line format that the model was trained on; it never learns."""
         return event_parser_for(self.manifest, self.templates, finished=finished)
 
@@ -140,9 +140,9 @@ class Detector:
             FormatError: there are lines, and not one is of the model's line format.
 
         """
-        reader, windower = self.reader(finished=True), self.windower()
+        reader, windower = self.event_parser(finished=True), self.windower()
         for log, seam in seams_of(logs, get_format(self.manifest.format)).items():
-            windower.adjoin(log, seam.begins, seam.goes_on)
+            windower.join_partitions(log, seam.begins, seam.goes_on)
         key, masks = self.manifest.window.key, self.templates.masks
         crew = ParallelParser(ParserSpec(self.manifest.format, key, masks), workers)
         for batch, found in crew.read(lines):
@@ -152,9 +152,9 @@ class Detector:
         reader.refuse_foreign()
         warn_of_skew(windower.outliers, windower.outliers.count)
 
-    def judge(self, score: ScoreAll | None = None) -> Judge:
+    def surge_monitor(self, score: ScoreAll | None = None) -> SurgeMonitor:
         """Make a judge for one run of a log; `score` stands in for this detector's own."""
-        return Judge(score or self.score, self._ladder.surge, self.exactly)
+        return SurgeMonitor(score or self.score, self._cascade.surge, self.rescore_exact)
 
     def score(self, windows: Sequence[Window]) -> list[Score]:
         """Score windows, in the order given, each by itself; cut ones as what they are."""
@@ -168,11 +168,11 @@ class Detector:
 
     def scores(self, windows: Iterable[Window]) -> Iterator[Score]:
         """Score all windows of one log, surges included, as they come: `SCORED_AT_ONCE` a batch."""
-        judge, rest = self.judge(), iter(windows)
+        judge, rest = self.surge_monitor(), iter(windows)
         while batch := list(islice(rest, SCORED_AT_ONCE)):
-            yield from judge.judge(batch)
+            yield from judge.score(batch)
 
-    def exactly(self, score: Score) -> Score:
+    def rescore_exact(self, score: Score) -> Score:
         """The same score with exact numbers; the surge that it tells of stays."""
         if score.is_exact:
             return score
@@ -193,7 +193,7 @@ class Detector:
         calibration = self._judging(score.window).calibration
         values = calibration.event_values(surprisals, np.array(score.bag_surprisals))
         odd = values >= min(1.0, float(values.max()))
-        expected = self._ladder.scorer.expected(self._tokens(score.window))
+        expected = self._cascade.scorer.expected(self._tokens(score.window))
         return [
             Expectation(index, surprisal, bool(odd[index]), self._texts(expected[index]))
             for index, surprisal in enumerate(score.surprisals)
@@ -202,7 +202,7 @@ class Detector:
     def quality(self, windows: Sequence[Window]) -> LanguageQuality:
         """Perplexity and masked accuracy over all events of the windows, in order."""
         tokens = [self._tokens(window) for window in windows]
-        readings = self._ladder.scorer.score_ordered(tokens, self._ladder.stride)
+        readings = self._cascade.scorer.score_ordered(tokens, self._cascade.stride)
         surprisals = np.concatenate([reading.surprisals for reading in readings])
         guessed = np.concatenate([reading.guessed for reading in readings])
         return LanguageQuality(float(np.exp(surprisals.mean())), float(guessed.mean()))
@@ -216,29 +216,29 @@ class Detector:
         template = self.templates.get(template_id)
         return UNKNOWN_TEXT if template is None else template.text
 
-    def word(self, template_id: str) -> str:
+    def token_of(self, template_id: str) -> str:
         """The model's word for a template: itself, or `[UNK]` for one too rare in training."""
         return template_id if template_id in self._index else "[UNK]"
 
     def unknown_share(self, windows: Sequence[Window]) -> float:
         """The share of events that match no template the model has a word for."""
-        counts = Counter(self.word(e.template_id) for w in windows for e in w.events)
+        counts = Counter(self.token_of(e.template_id) for w in windows for e in w.events)
         return counts["[UNK]"] / max(1, counts.total())
 
     def _scored(self, kind: Kind | None, windows: Sequence[Window]) -> list[Score]:
-        ladder = self._ladder if kind is None else self._parts[kind]
+        ladder = self._cascade if kind is None else self._parts[kind]
         tokens = [self._tokens(window) for window in windows]
-        verdicts = ladder.judge(tokens, lambda place: is_checked(windows[place]))
+        verdicts = ladder.score(tokens, lambda place: is_audited(windows[place]))
         return list(map(_score, windows, verdicts))
 
     def _kind(self, window: Window) -> Kind | None:
         """Which part of a session a window is judged as; None of one that is judged as a whole."""
-        kind = kind_of(window.begun, window.complete)
+        kind = part_kind(window.begun, window.complete)
         return kind if kind in self._parts else None
 
-    def _judging(self, window: Window) -> Ladder:
+    def _judging(self, window: Window) -> ScoringCascade:
         kind = self._kind(window)
-        return self._ladder if kind is None else self._parts[kind]
+        return self._cascade if kind is None else self._parts[kind]
 
     def _tokens(self, window: Window) -> tuple[int, ...]:
         token_of = self._index.get
@@ -258,12 +258,12 @@ class Detector:
         return self.template_text(self.vocabulary.words[token])
 
 
-def _score(window: Window, verdict: Verdict) -> Score:
+def _score(window: Window, verdict: CascadeResult) -> Score:
     return Score(
         window,
         verdict.surprisals,
         verdict.bag_surprisals,
         verdict.value,
         verdict.p_value,
-        rung=verdict.rung,
+        stage=verdict.stage,
     )

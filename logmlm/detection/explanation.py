@@ -14,7 +14,7 @@ END_OF_WINDOW = "(end of window)"
 _RED, _DIM, _PLAIN = "\x1b[1;31m", "\x1b[2m", "\x1b[0m"
 
 
-def render(
+def format_explanation(
     score: Score,
     expectations: Sequence[Expectation],
     name: str = "",

@@ -27,13 +27,13 @@ MOST_TOKENS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PrecomputedScores:
     """Surprisals in nats in both readings, by window."""
 
     readings: dict[TokenIds, BothSurprisals] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scorer: Scorer, windows: Iterable[TokenIds]) -> Known:
+    def of(cls, scorer: Scorer, windows: Iterable[TokenIds]) -> PrecomputedScores:
         """Read those of the windows that come more than once, the most frequent first."""
         chosen = list(_affordable(Counter(windows)))
         in_order = [reading.surprisals for reading in scorer.score_ordered(chosen)]
@@ -60,7 +60,7 @@ class Known:
             raise StorageError(f"can't write {directory / KNOWN_FILE}: {error}") from error
 
     @classmethod
-    def read(cls, directory: Path) -> Known:
+    def read(cls, directory: Path) -> PrecomputedScores:
         """Read what `save` wrote; a directory of an older version knows none.
 
         Raises:

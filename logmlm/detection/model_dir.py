@@ -148,7 +148,7 @@ def _calibration_state(directory: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def replaced(directory: Path) -> Iterator[Path]:
+def replacing(directory: Path) -> Iterator[Path]:
     """Yield an empty directory that takes the place of `directory` if all goes well.
 
     On any error the old directory stays as it was, and nothing is left beside it. If the process
@@ -174,7 +174,7 @@ def replaced(directory: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def check_replaceable(directory: Path, names: Sequence[str]) -> None:
+def require_replaceable(directory: Path, names: Sequence[str]) -> None:
     """See that `directory` is free, or holds a model that may be replaced.
 
     Raises:

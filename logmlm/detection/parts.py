@@ -22,14 +22,14 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.detection.calibration import KINDS, Kind, kind_of
+from logmlm.detection.calibration import KINDS, Kind, part_kind
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END
 from logmlm.records import Window
 
 PLACES = 4
 """So many places to cut are drawn in each window."""
-LEAST_PARTS = 20
+MIN_PARTIAL_WINDOWS = 20
 """With fewer of a kind, nothing is known of it."""
 
 Tokens = tuple[int, ...]
@@ -38,7 +38,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Cuts:
+class WindowCuts:
     """Where time would cut N windows.
 
     `begun` [N] says whether a window's beginning is there, `seconds` [N] how long it lasts, and
@@ -49,12 +49,12 @@ class Cuts:
     seconds: npt.NDArray[np.float64]
     places: npt.NDArray[np.int32]
 
-    def only(self, indices: Indices) -> Cuts:
+    def take(self, indices: Indices) -> WindowCuts:
         """Give those of the windows of these numbers, in their order."""
-        return Cuts(self.begun[indices], self.seconds[indices], self.places[indices])
+        return WindowCuts(self.begun[indices], self.seconds[indices], self.places[indices])
 
 
-class CutPlaces:
+class CutSampler:
     """Draws places to cut, window after window."""
 
     def __init__(self, seed: int = 0) -> None:
@@ -76,28 +76,28 @@ class CutPlaces:
             min(bisect_right(times, begin + chance * (end - begin)), last) for chance in chances
         )
 
-    def cuts(self) -> Cuts:
+    def cuts(self) -> WindowCuts:
         """Give all that was drawn."""
-        return Cuts(
+        return WindowCuts(
             np.array(self._begun, dtype=np.bool_),
             np.array(self._seconds, dtype=np.float64),
             np.array(self._places, dtype=np.int32).reshape(-1, PLACES),
         )
 
 
-def whole(corpus: Corpus, cuts: Cuts, windows: Indices) -> Flags:
+def are_whole(corpus: Corpus, cuts: WindowCuts, windows: Indices) -> Flags:
     """Tell which of the windows have both their beginning and their end [n]."""
     return cuts.begun[windows] & _complete(corpus, windows)
 
 
-def parts(
-    corpus: Corpus, cuts: Cuts, windows: Indices, count: int, seed: int
+def sample_partial_windows(
+    corpus: Corpus, cuts: WindowCuts, windows: Indices, count: int, seed: int
 ) -> dict[Kind, list[Tokens]]:
     """Give of each kind the parts that are among the windows, and `count` more, cut at random."""
     complete = _complete(corpus, windows)
     found: dict[Kind, list[Tokens]] = {kind: [] for kind in KINDS}
     for window, is_complete in zip(windows.tolist(), complete.tolist(), strict=True):
-        kind = kind_of(bool(cuts.begun[window]), is_complete)
+        kind = part_kind(bool(cuts.begun[window]), is_complete)
         if kind is not None:
             found[kind].append(tuple(corpus[window].tolist()))
     luck = np.random.default_rng((seed, len(windows)))
@@ -108,7 +108,7 @@ def parts(
 
 
 def _heads_and_tails(
-    corpus: Corpus, cuts: Cuts, windows: Indices, count: int, luck: np.random.Generator
+    corpus: Corpus, cuts: WindowCuts, windows: Indices, count: int, luck: np.random.Generator
 ) -> list[tuple[Kind, Tokens]]:
     """Both sides of one cut in each of `count` windows, of windows that are parts, parts too."""
     found = []
@@ -116,8 +116,8 @@ def _heads_and_tails(
         tokens = tuple(corpus[window].tolist())
         place = int(cuts.places[window, luck.integers(PLACES)])
         kinds = (
-            kind_of(bool(cuts.begun[window]), complete=False),
-            kind_of(begun=False, complete=tokens[-1] == END),
+            part_kind(bool(cuts.begun[window]), complete=False),
+            part_kind(begun=False, complete=tokens[-1] == END),
         )
         for kind, part in zip(kinds, (tokens[:place], tokens[place:]), strict=True):
             if kind is not None:  # as each is
@@ -126,7 +126,7 @@ def _heads_and_tails(
 
 
 def _middles(
-    corpus: Corpus, cuts: Cuts, windows: Indices, count: int, luck: np.random.Generator
+    corpus: Corpus, cuts: WindowCuts, windows: Indices, count: int, luck: np.random.Generator
 ) -> list[Tokens]:
     """What lies between two cuts."""
     found = []
@@ -139,7 +139,7 @@ def _middles(
 
 
 def _drawn(
-    cuts: Cuts, windows: Indices, count: int, power: int, luck: np.random.Generator
+    cuts: WindowCuts, windows: Indices, count: int, power: int, luck: np.random.Generator
 ) -> list[int]:
     """Windows, each as often as so many cuts fall into it."""
     chances = cuts.seconds[windows] ** power
@@ -154,9 +154,9 @@ def _complete(corpus: Corpus, windows: Indices) -> Flags:
     return np.asarray(corpus.tokens[last] == END)
 
 
-def pooled(
+def pool_statistics(
     parts: Sequence[Mapping[Kind, npt.NDArray[np.float64]]],
 ) -> dict[Kind, npt.NDArray[np.float64]]:
     """Give statistics [N, 5] of all parts of each kind of which there are enough."""
     together = {kind: np.concatenate([part[kind] for part in parts]) for kind in KINDS}
-    return {kind: found for kind, found in together.items() if len(found) >= LEAST_PARTS}
+    return {kind: found for kind, found in together.items() if len(found) >= MIN_PARTIAL_WINDOWS}

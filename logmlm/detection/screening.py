@@ -23,23 +23,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.detection.approximations import LADDERS, Look, Looks, Window
+from logmlm.detection.approximations import (
+    CANDIDATE_CASCADES,
+    Approximation,
+    StatisticsTable,
+    TokenIds,
+)
 from logmlm.detection.calibration import Calibration, clopper_pearson
 from logmlm.detection.surges import SurgeRule
-from logmlm.detection.tail_model import Array, Tail
+from logmlm.detection.tail_model import Array, TailModel
 from logmlm.errors import ModelError
 
-LEAST_ALARMS = 50
+MIN_ALARMS = 50
 """With fewer different windows that alarm, nothing is known of the screen, and there is none."""
 SAME = 4
 """Windows whose statistics agree to so many decimals count once."""
-LEAST_VALUE = 1e-3
-MOST_COST = 0.75
+MIN_VALUE = 1e-3
+MAX_COST = 0.75
 """A screen that takes more of the passes than exact scores for all windows is left out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ScreenReport:
     """What the level rests on.
 
     `exactness` is the asked share of alarms that pass the screen's level; of `alarms` different
@@ -63,10 +68,10 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScreenStage:
     """A look, the calibration of what it sees, and the `level`, up to 1.0, of what it holds up."""
 
-    look: Look
+    look: Approximation
     calibration: Calibration
     level: float
 
@@ -74,33 +79,33 @@ class Step:
     def fit(
         cls,
         exact: Calibration,
-        held_out: Looks,
-        alarming: Sequence[Looks],
+        held_out: StatisticsTable,
+        alarming: Sequence[StatisticsTable],
         exactness: float,
-        look: Look,
-    ) -> Step:
+        look: Approximation,
+    ) -> ScreenStage:
         """Fit on held-out normal windows, and on several kinds of windows that alarm."""
         promise = exact.promise
         own = Calibration.fit(
-            held_out.seen[look],
+            held_out.by_approximation[look],
             promise.rate,
             promise.windows_per_day,
             promise.folds,
             promise.alerts_per_day,
         )
-        kinds = [own.values(kind.seen[look])[0] for kind in alarming]
-        enough = [kind for kind in kinds if len(kind) >= LEAST_ALARMS]
+        kinds = [own.values(kind.by_approximation[look])[0] for kind in alarming]
+        enough = [kind for kind in kinds if len(kind) >= MIN_ALARMS]
         judged_by = (np.concatenate(kinds), *enough)
         return cls(look, own, min(1.0, *(_level(values, exactness) for values in judged_by)))
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Step:
+    def from_dict(cls, state: Mapping[str, Any]) -> ScreenStage:
         """Read back what `asdict` gave; KeyError, TypeError, ValueError if it is damaged."""
         level = float(state["level"])
         if not level <= 1.0:
             raise ValueError(f"{level} is no level")
         calibration = Calibration.from_dict(state["calibration"])
-        return cls(Look.from_dict(state["look"]), calibration, level)
+        return cls(Approximation.from_dict(state["look"]), calibration, level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +116,18 @@ class Screen:
     not watched for.
     """
 
-    steps: tuple[Step, ...]
-    measured: Measured
+    steps: tuple[ScreenStage, ...]
+    measured: ScreenReport
     surge: SurgeRule | None = None
 
     @classmethod
     def fit(
         cls,
         exact: Calibration,
-        held_out: Looks,
-        edited: Sequence[Looks],
+        held_out: StatisticsTable,
+        edited: Sequence[StatisticsTable],
         exactness: float,
-        known: Container[Window] = frozenset(),
+        known: Container[TokenIds] = frozenset(),
     ) -> Screen | None:
         """Fit on held-out normal windows and on several kinds of edited ones.
 
@@ -130,26 +135,28 @@ class Screen:
         None where that is of no use.
         """
         alarming = [_alarms(exact, kind) for kind in (held_out, *edited)]
-        if sum(len(kind.windows) for kind in alarming) < LEAST_ALARMS:
+        if sum(len(kind.windows) for kind in alarming) < MIN_ALARMS:
             return None
-        new = _new(held_out, known)
+        new = _without_known(held_out, known)
         ladders = [
             tuple(
-                Step.fit(exact, held_out, alarming, 1 - (1 - exactness) / len(ladder), look)
+                ScreenStage.fit(exact, held_out, alarming, 1 - (1 - exactness) / len(ladder), look)
                 for look in ladder
             )
-            for ladder in LADDERS
+            for ladder in CANDIDATE_CASCADES
         ]
         costs = [
-            new.cost([step.look for step in steps], passed_at(steps, new)) for steps in ladders
+            new.cost([step.look for step in steps], clearing_stage(steps, new)) for steps in ladders
         ]
         cheapest = int(np.argmin(costs))
-        if costs[cheapest] > MOST_COST * new.cost((), np.zeros(len(new.windows), dtype=np.int64)):
+        if costs[cheapest] > MAX_COST * new.cost((), np.zeros(len(new.windows), dtype=np.int64)):
             return None
         steps = ladders[cheapest]
-        return cls(steps, _measured(steps, new, Looks.together(alarming), exactness))
+        return cls(steps, _report(steps, new, StatisticsTable.concat(alarming), exactness))
 
-    def watching(self, exact: Calibration, held_out: Looks, known: npt.NDArray[np.bool_]) -> Screen:
+    def with_surges(
+        self, exact: Calibration, held_out: StatisticsTable, known: npt.NDArray[np.bool_]
+    ) -> Screen:
         """The same screen, with surges such that its own p-values keep the rate too.
 
         `held_out` are N normal windows in the order of their time; those `known` [N] are never
@@ -158,11 +165,11 @@ class Screen:
         if exact.surge is None:
             return self
         values, p_values = exact.values(held_out.exact)
-        seen, numbers = p_values.copy(), passed_at(self.steps, held_out)
+        seen, numbers = p_values.copy(), clearing_stage(self.steps, held_out)
         passes = (numbers < len(self.steps)) & ~known
         for number, step in enumerate(self.steps):
             here = passes & (numbers == number)
-            seen[here] = step.calibration.values(held_out.seen[step.look])[1][here]
+            seen[here] = step.calibration.values(held_out.by_approximation[step.look])[1][here]
         rule = SurgeRule.fit(seen, ~passes & (values >= 1.0), exact.surge.least_p)
         highest = max(rule.threshold, exact.surge.threshold)
         return replace(self, surge=replace(rule, threshold=highest))
@@ -185,45 +192,47 @@ class Screen:
         """
         try:
             interval = tuple(map(float, state["measured"]["interval"]))
-            measured = Measured(**state["measured"] | {"interval": interval})
-            steps, surge = tuple(map(Step.from_dict, state["steps"])), state["surge"]
+            measured = ScreenReport(**state["measured"] | {"interval": interval})
+            steps, surge = tuple(map(ScreenStage.from_dict, state["steps"])), state["surge"]
             return cls(steps, measured, None if surge is None else SurgeRule.from_dict(surge))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"calibration.json is damaged ({error!r}); train again") from error
 
 
-def passed_at(steps: Sequence[Step], windows: Looks) -> npt.NDArray[np.int64]:
+def clearing_stage(steps: Sequence[ScreenStage], windows: StatisticsTable) -> npt.NDArray[np.int64]:
     """The number of the step that lets each window pass [N]; that of steps where none does."""
     found = np.full(len(windows.windows), len(steps))
     for number, step in reversed(list(enumerate(steps))):
-        values = step.calibration.values(windows.seen[step.look])[0]
+        values = step.calibration.values(windows.by_approximation[step.look])[0]
         found[values < step.level] = number
     return found
 
 
-def _measured(steps: Sequence[Step], new: Looks, alarming: Looks, exactness: float) -> Measured:
-    missed = int((passed_at(steps, alarming) < len(steps)).sum())
+def _report(
+    steps: Sequence[ScreenStage], new: StatisticsTable, alarming: StatisticsTable, exactness: float
+) -> ScreenReport:
+    missed = int((clearing_stage(steps, alarming) < len(steps)).sum())
     alarms = len(alarming.windows)
-    return Measured(
+    return ScreenReport(
         exactness=exactness,
         alarms=alarms,
         missed=missed,
         interval=clopper_pearson(missed, alarms),
-        rescored=float((passed_at(steps, new) == len(steps)).mean()),
+        rescored=float((clearing_stage(steps, new) == len(steps)).mean()),
     )
 
 
-def _alarms(exact: Calibration, windows: Looks) -> Looks:
+def _alarms(exact: Calibration, windows: StatisticsTable) -> StatisticsTable:
     """Those that alarm, each content once: what comes twice is no further evidence."""
     _, first = np.unique(windows.exact.round(SAME), axis=0, return_index=True)
-    return windows.only(first[exact.values(windows.exact[first])[0] >= 1.0])
+    return windows.take(first[exact.values(windows.exact[first])[0] >= 1.0])
 
 
-def _new(windows: Looks, known: Container[Window]) -> Looks:
+def _without_known(windows: StatisticsTable, known: Container[TokenIds]) -> StatisticsTable:
     """Each content once that is not known; all windows where there is none."""
     first = {window: i for i, window in reversed(list(enumerate(windows.windows)))}
     places = sorted(i for window, i in first.items() if window not in known)
-    return windows.only(np.array(places)) if places else windows
+    return windows.take(np.array(places)) if places else windows
 
 
 def _level(values: Array, exactness: float) -> float:
@@ -235,9 +244,9 @@ def _level(values: Array, exactness: float) -> float:
     rank = int((1 - exactness) * (len(values) + 1))
     if rank >= 1:
         return float(np.sort(values)[rank - 1])
-    lowness = -np.log(np.maximum(values, LEAST_VALUE))
-    tail, wanted = Tail.fit(lowness), -np.log(1 - exactness)
-    low, high = float(lowness.min()), float(-np.log(LEAST_VALUE))
+    lowness = -np.log(np.maximum(values, MIN_VALUE))
+    tail, wanted = TailModel.fit(lowness), -np.log(1 - exactness)
+    low, high = float(lowness.min()), float(-np.log(MIN_VALUE))
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if tail(np.array([middle]))[0] >= wanted else (middle, high)

@@ -9,8 +9,8 @@ from math import inf
 from logmlm.detection.watermark import LOOK_AHEAD, Outliers, host_of
 from logmlm.system.rfc3339 import format_rfc3339
 
-EVERY_S = 3600.0
-MOST_CHARS = 100
+REPORT_EVERY_S = 3600.0
+MAX_HOST_CHARS = 100
 
 logger = logging.getLogger(__name__)
 
@@ -24,22 +24,22 @@ class SkewReport:
     def __init__(self, monotonic: Callable[[], float], origin: Callable[[str], str]) -> None:
         self._monotonic = monotonic
         self._origin = origin
-        self._told = 0
-        self._told_at = -inf
-        self._of: Outliers | None = None
+        self._reported = 0
+        self._reported_at = -inf
+        self._of: ClockOutliers | None = None
 
-    def tell(self, outliers: Outliers) -> None:
+    def report(self, outliers: ClockOutliers) -> None:
         """Warn of what was found since the last warning, if it is time for one."""
         if outliers is not self._of:
-            self._of, self._told = outliers, 0
-        more, now = outliers.count - self._told, self._monotonic()
-        if more and now >= self._told_at + EVERY_S:
-            self._told, self._told_at = outliers.count, now
+            self._of, self._reported = outliers, 0
+        more, now = outliers.count - self._reported, self._monotonic()
+        if more and now >= self._reported_at + REPORT_EVERY_S:
+            self._reported, self._reported_at = outliers.count, now
             warn_of_skew(outliers, more, self._origin)
 
 
 def warn_of_skew(
-    outliers: Outliers, count: int, origin: Callable[[str], str] = lambda partition: partition
+    outliers: ClockOutliers, count: int, origin: Callable[[str], str] = lambda partition: partition
 ) -> None:
     """Log a warning that so many lines had wrong clocks, if any had."""
     event = outliers.last

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.detection.tail_model import positive
+from logmlm.detection.tail_model import require_positive
 from logmlm.records import Score, SurgeState, Window
 
 RATE_SHARE = 0.1
@@ -55,7 +55,7 @@ class SurgeRule:
         surges may add.
         """
         rule = cls(math.log(1 / rate), rate)
-        bets = [rule.bet(p) for p in p_values[~alarms].tolist()]
+        bets = [rule.log_e_value(p) for p in p_values[~alarms].tolist()]
         allowed = rate * len(p_values)
         # Where less than one alarm is asked for, the highest level seen is too common by 1 / that;
         # from there on the number of alarms falls like exp(-level).
@@ -63,18 +63,18 @@ class SurgeRule:
         needed = _level(bets, int(allowed)) + beyond
         return replace(rule, threshold=max(rule.threshold, needed))
 
-    def bet(self, p_value: float) -> float:
+    def log_e_value(self, p_value: float) -> float:
         """Logarithm of the bet on a p-value, in nats; positive if the window is odd."""
         p = max(p_value, self.least_p)
         return math.log(1 - ODD_SHARE + ODD_SHARE * ODD_SHAPE * p ** (ODD_SHAPE - 1))
 
-    def after(self, rise: SurgeState | None, score: Score) -> SurgeState | None:
+    def update(self, rise: SurgeState | None, score: Score) -> SurgeState | None:
         """Return the rise once this window is counted; None if nothing is left of it.
 
         An odd window that finds less than `OLD_SHARE` of its own evidence is the onset: what is
         left of older odd windows stays in the level, but is no part of what the alert tells.
         """
-        bet = self.bet(score.p_value)
+        bet = self.log_e_value(score.p_value)
         level = bet if rise is None else rise.level + bet
         if level <= 0:
             return None
@@ -89,11 +89,11 @@ class SurgeRule:
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> SurgeRule:
         """Read back what `as_dict` gave; KeyError, TypeError or ValueError if it is damaged."""
-        return cls(positive(state["threshold"]), positive(state["least_p"]))
+        return cls(require_positive(state["threshold"]), require_positive(state["least_p"]))
 
 
-class Judge:
-    """Scores windows, and watches each partition for surges: one judge for one run of a log.
+class SurgeMonitor:
+    """Scores windows and monitors each partition for surges: one monitor for one run of a log.
 
     The window at which a surge reaches the threshold gets a value of 1.0 or more, and tells of
     the surge; then counting begins anew. A window that alarms by itself counts for nothing.
@@ -109,50 +109,53 @@ class Judge:
         """`exactly` gives the score of a window that tells of a surge its exact numbers."""
         self._score = score
         self._rule = rule
-        self._exactly = exactly
-        self._rises: dict[str, SurgeState] = {}
+        self._rescore_exact = exactly
+        self._states: dict[str, SurgeState] = {}
 
-    def judge(self, windows: Sequence[Window]) -> list[Score]:
+    def score(self, windows: Sequence[Window]) -> list[Score]:
         """Scores of windows, which are in the order in which they closed in each partition."""
-        return list(self.watch(self._score(windows)))
+        return list(self.monitor(self._score(windows)))
 
-    def watch(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Do as `judge` does with windows that were scored before, wherever that was.
+    def monitor(self, scores: Iterable[Score]) -> Iterator[Score]:
+        """Do as `score` does with windows that were scored before, wherever that was.
 
-        Of those that can't alarm (`may_alarm`) nothing counts but partition, value and p-value.
+        Of those that can't alarm (`can_contribute`) nothing counts but partition, value and
+        p-value.
         """
         rule = self._rule
-        return iter(scores) if rule is None else (self._watch(score, rule) for score in scores)
+        return iter(scores) if rule is None else (self._monitor(score, rule) for score in scores)
 
-    def may_alarm(self, score: Score) -> bool:
+    def can_contribute(self, score: Score) -> bool:
         """Whether a window alarms by itself, or tells of a surge if enough is counted by then."""
-        return score.is_anomaly or (self._rule is not None and self._rule.bet(score.p_value) > 0)
+        return score.is_anomaly or (
+            self._rule is not None and self._rule.log_e_value(score.p_value) > 0
+        )
 
-    def rise(self, partition: str) -> SurgeState | None:
+    def state(self, partition: str) -> SurgeState | None:
         """What was counted in the partition so far; None if nothing was."""
-        return self._rises.get(partition)
+        return self._states.get(partition)
 
     def resume(self, partition: str, rise: SurgeState | None) -> None:
         """Go on from what `rise` gave when the partition was at its checkpoint."""
         self.drop(partition)
         if rise is not None:
-            self._rises[partition] = rise
+            self._states[partition] = rise
 
     def drop(self, partition: str) -> None:
         """Forget a partition."""
-        self._rises.pop(partition, None)
+        self._states.pop(partition, None)
 
-    def _watch(self, score: Score, rule: SurgeRule) -> Score:
+    def _monitor(self, score: Score, rule: SurgeRule) -> Score:
         if score.is_anomaly:
             return score
         partition = score.window.partition
-        rise = rule.after(self._rises.get(partition), score)
+        rise = rule.update(self._states.get(partition), score)
         surges = rise is not None and rise.level >= rule.threshold
         self.resume(partition, None if surges else rise)
         if rise is None or not surges:
             return score
         value = max(1.0, rise.level / rule.threshold)
-        return self._exactly(replace(score, value=value, surge=rise))
+        return self._rescore_exact(replace(score, value=value, surge=rise))
 
 
 def _level(bets: Sequence[float], allowed: int) -> float:

@@ -24,7 +24,7 @@ TAIL_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class TailModel:
     """One statistic's distribution over held-out normal windows.
 
     `values` ascend, `evidence` belongs to each; between them it is interpolated, and past the
@@ -38,7 +38,7 @@ class Tail:
     shape: float
 
     @classmethod
-    def fit(cls, held_out: Array) -> Tail:
+    def fit(cls, held_out: Array) -> TailModel:
         """The tail of `held_out` [N]: p of a value is (1 + how many are at least it) / (N + 1)."""
         values, counts = np.unique(held_out, return_counts=True)
         at_least = counts[::-1].cumsum()[::-1]
@@ -53,10 +53,10 @@ class Tail:
         """Evidence [N] of values [N]; it rises with the value everywhere."""
         inside = np.interp(statistic, self.values, self.evidence, left=0.0)
         last = self.values[-1]
-        past = self._between(last, np.maximum(statistic, last))
+        past = self._evidence_gain(last, np.maximum(statistic, last))
         return np.where(statistic > last, self.evidence[-1] + past, inside)
 
-    def among_others(self, held_out: Array) -> Array:
+    def leave_one_out(self, held_out: Array) -> Array:
         """Evidence [N] of each of the values [N] of `fit`, had it not been among them.
 
         That is what a new window gets. If a window judged itself too, the largest of all
@@ -68,10 +68,10 @@ class Tail:
         if len(values) > 1:
             share = (values[1:-1] - values[:-2]) / (values[2:] - values[:-2])
             once[1:-1] = repeated[:-2] + share * np.diff(repeated)[:-1]
-            once[-1] = repeated[-2] + self._between(values[-2], values[-1])
+            once[-1] = repeated[-2] + self._evidence_gain(values[-2], values[-1])
         return np.where(counts > 1, repeated, once)[places]
 
-    def _between(self, low: float, high: Array) -> Array:
+    def _evidence_gain(self, low: float, high: Array) -> Array:
         """How much evidence the tail model gains from one value to a higher one."""
         return self._pareto(high) - self._pareto(np.array(low))
 
@@ -82,7 +82,7 @@ class Tail:
         return np.log1p(self.shape * excess) / self.shape
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Tail:
+    def from_dict(cls, state: Mapping[str, Any]) -> TailModel:
         """Read back a tail that was written as a dict.
 
         Raises:
@@ -93,7 +93,7 @@ class Tail:
         if len(values) != len(evidence):
             raise ValueError("a tail has as many values as evidence")
         origin, shape = float(state["origin"]), float(state["shape"])
-        return cls(values, evidence, origin, positive(state["scale"]), shape)
+        return cls(values, evidence, origin, require_positive(state["scale"]), shape)
 
 
 def _knots(count: int) -> npt.NDArray[np.int64]:
@@ -125,7 +125,7 @@ def _ascending(state: Sequence[Any]) -> tuple[float, ...]:
     return numbers
 
 
-def positive(state: Any) -> float:
+def require_positive(state: Any) -> float:
     """Read a finite number over 0; ValueError if it is none."""
     number = float(state)
     if not 0 < number < np.inf:

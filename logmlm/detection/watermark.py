@@ -17,7 +17,7 @@ from operator import itemgetter
 from logmlm.config.types import WindowConfig
 from logmlm.records import Event
 
-LOOK_AHEAD = 16
+LOOKAHEAD_EVENTS = 16
 """So many events after one that is far ahead have to bear it out."""
 _TIME = itemgetter(Event._fields.index("timestamp"))
 
@@ -40,7 +40,7 @@ def host_of(event: Event) -> str:
     return attributes.get("host.name") or attributes.get("host", "")
 
 
-def is_doubtful(event: Event, watermark: float | None, tolerance: float) -> bool:
+def is_far_ahead(event: Event, watermark: float | None, tolerance: float) -> bool:
     """Whether an event is so far ahead that the events after it must tell if its clock is right.
 
     A partition's first event can only be compared with the time at which it was received.
@@ -49,36 +49,36 @@ def is_doubtful(event: Event, watermark: float | None, tolerance: float) -> bool
     return event.timestamp > known + tolerance
 
 
-def counted_at(
+def watermark_after(
     ahead: Sequence[Event], watermark: float | None, tolerance: float, *, is_last: bool
 ) -> float | None:
     """The watermark with the first of `ahead`, a doubtful event; None if more events must tell.
 
-    `ahead` holds it and the `LOOK_AHEAD` events that follow, or as many as there are by now. Its
-    clock is wrong if one of them is neither late, by more than `tolerance`, nor as far ahead. Where
-    no more follow (`is_last`), it is also wrong if the line was received more than `tolerance`
-    earlier, unless that was so of the lines before it too.
+    `ahead` holds it and the `LOOKAHEAD_EVENTS` events that follow, or as many as there are by now.
+    Its clock is wrong if one of them is neither late, by more than `tolerance`, nor as far ahead.
+    Where no more follow (`is_last`), it is also wrong if the line was received more than
+    `tolerance` earlier, unless that was so of the lines before it too.
     """
     event = ahead[0]
     least = event.timestamp - tolerance
-    if len(ahead) > LOOK_AHEAD and min(map(_TIME, ahead)) >= least:
+    if len(ahead) > LOOKAHEAD_EVENTS and min(map(_TIME, ahead)) >= least:
         return event.timestamp
     following = ahead[1:]
     lower = [other for other in map(_TIME, following) if other < least]
     if watermark is not None and any(other >= watermark - tolerance for other in lower):
         return watermark
-    if len(following) < LOOK_AHEAD and not is_last:
+    if len(following) < LOOKAHEAD_EVENTS and not is_last:
         return None
     if watermark is None:  # of the first events, most are right
         return lower[0] if 2 * len(lower) > len(following) else event.timestamp
-    if len(following) < LOOK_AHEAD:
+    if len(following) < LOOKAHEAD_EVENTS:
         latest = event.line.received_at + tolerance
         if watermark <= latest < event.timestamp:
             return watermark
     return event.timestamp
 
 
-class Outliers:
+class ClockOutliers:
     """Tells events whose clocks are wrong, and counts them.
 
     Events from after they were received are counted too, though they may move the watermark: what
@@ -115,7 +115,7 @@ class Outliers:
         event = ahead[0]
         if self._is_part and watermark is not None:
             return watermark
-        if not is_doubtful(event, watermark, self.tolerance):
+        if not is_far_ahead(event, watermark, self.tolerance):
             return event.timestamp
         found = counted_at(ahead, watermark, self.tolerance, is_last=is_last)
         if found is not None and found < event.timestamp and not self._is_early(event):
@@ -123,7 +123,7 @@ class Outliers:
         return found
 
 
-def counted(
+def with_watermarks(
     events: Iterable[Event], watermark: float | None, tolerance: float, after: Iterable[Event] = ()
 ) -> Iterator[tuple[Event, float]]:
     """Each event with the watermark at which it counts, as a `Windower` would count it.
@@ -135,12 +135,12 @@ def counted(
     later: list[Event] = []
     while own:
         event = own[0]
-        if is_doubtful(event, watermark, tolerance):
-            own += islice(source, LOOK_AHEAD + 1 - len(own))
-            missing = LOOK_AHEAD + 1 - len(own)
+        if is_far_ahead(event, watermark, tolerance):
+            own += islice(source, LOOKAHEAD_EVENTS + 1 - len(own))
+            missing = LOOKAHEAD_EVENTS + 1 - len(own)
             later += islice(following, max(0, missing - len(later)))
             ahead = [*own, *later[: max(0, missing)]]
-            watermark = counted_at(ahead, watermark, tolerance, is_last=True)
+            watermark = watermark_after(ahead, watermark, tolerance, is_last=True)
         elif watermark is None or event.timestamp > watermark:
             watermark = event.timestamp
         assert watermark is not None  # noqa: S101  for the type checker: the last event tells

@@ -8,7 +8,7 @@ import zlib
 
 from logmlm.records import Window
 
-CHECKED_OF = 1_000
+AUDIT_ONE_IN = 1_000
 _FILE_NUMBER = re.compile("-[0-9]+$")
 """Tells files apart that begin alike, by which was met first; a topic's partition has none."""
 
@@ -28,10 +28,10 @@ def window_id(model_digest: str, window: Window) -> str:
     return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def is_checked(window: Window) -> bool:
-    """Whether a window is one of about `CHECKED_OF` that are scored exactly whatever a screen says.
+def is_audited(window: Window) -> bool:
+    """Whether a window is one of about `AUDIT_ONE_IN` that are scored exactly whatever a screen says.
 
     Its place decides, so that the same lines are checked each time.
     """
     place = f"{window.partition}\0{window.key}\0{window.events[0].line.start}"
-    return zlib.crc32(place.encode("utf-8", "backslashreplace")) % CHECKED_OF == 0
+    return zlib.crc32(place.encode("utf-8", "backslashreplace")) % AUDIT_ONE_IN == 0

@@ -20,7 +20,7 @@ class Rule:
     """Whether the lines of a window have one key, which is then the window's."""
     outlives_length = False
     """Whether a run goes on after a cut by length, so that its start still matters."""
-    tells_cuts = False
+    detects_cuts = False
     """Whether windows tell if their beginning was seen, so that a replay must know of cuts."""
     quiet = inf
     """For how long nothing may come before time alone ends what is open."""
@@ -33,22 +33,22 @@ class Rule:
         self._size = size
         self.group = lambda _: None
 
-    def unit(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  see `group`
+    def shard_key(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  see `group`
         """What can't be parted: windows of different units depend on one another by time alone.
 
         It holds the key by which windows group; `index` counts the events of the partition from 0.
         """
         return "", index // self._size
 
-    def is_over(self, last: float, watermark: float) -> bool:
+    def is_closed(self, last: float, watermark: float) -> bool:
         """Whether a run whose newest line counted at `last` is over; monotone in `last`."""
-        return self.clock(watermark) > self.due(last)
+        return self.clock(watermark) > self.closes_at(last)
 
     def clock(self, watermark: float) -> float:
-        """Event time in the unit in which runs are `due`; monotone."""
+        """Event time in the unit in which runs are `closes_at`; monotone."""
         return watermark
 
-    def due(self, last: float) -> float:  # noqa: ARG002  no time counts
+    def closes_at(self, last: float) -> float:  # noqa: ARG002  no time counts
         """What `clock` passes when a run is over whose newest line counted at `last`; monotone."""
         return inf
 
@@ -69,12 +69,12 @@ class Rule:
         return inf
 
 
-class _Sessions(Rule):
+class _SessionPolicy(Rule):
     ended = "idle"
     complete_at_end = True
     keyed = True
     outlives_length = True
-    tells_cuts = True
+    detects_cuts = True
 
     def __init__(self, gap: float, max_age: float, host_skew: float) -> None:
         """`host_skew` is how much the clocks of hosts may differ: the first one's moves time on."""
@@ -83,10 +83,10 @@ class _Sessions(Rule):
         self._max_age = max_age
         self.group = attrgetter("key")
 
-    def unit(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  only `count` counts
+    def shard_key(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  only `count` counts
         return event.key, 0.0
 
-    def due(self, last: float) -> float:
+    def closes_at(self, last: float) -> float:
         return last + self.quiet
 
     def lasts_until(self, last: float) -> float:
@@ -119,15 +119,15 @@ class _Spans(Rule):
         self._span = span
         self._skew = host_skew
         self.keyed = keyed
-        self.group = lambda event: self.unit(event, 0)
+        self.group = lambda event: self.shard_key(event, 0)
 
-    def unit(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  only `count` counts
+    def shard_key(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  only `count` counts
         return event.key if self.keyed else "", event.timestamp // self._span
 
     def clock(self, watermark: float) -> float:
         return (watermark - self._skew) // self._span
 
-    def due(self, last: float) -> float:
+    def closes_at(self, last: float) -> float:
         return last // self._span
 
     def lasts_until(self, last: float) -> float:
@@ -144,7 +144,7 @@ def _before_multiple(count: float, unit: float) -> float:
 def rule_of(config: WindowConfig) -> Rule:
     """The rule of a kind of window."""
     if config.kind == "session":
-        return _Sessions(config.gap, config.max_age, config.host_skew_s)
+        return _SessionPolicy(config.gap, config.max_age, config.host_skew_s)
     if config.kind == "time":
         return _Spans(config.span, config.key is not None, config.host_skew_s)
     return Rule(config.size)

@@ -18,7 +18,7 @@ from math import inf
 from operator import attrgetter, length_hint
 
 from logmlm.config.types import WindowConfig
-from logmlm.detection.watermark import LOOK_AHEAD, Outliers, host_of
+from logmlm.detection.watermark import LOOKAHEAD_EVENTS, ClockOutliers, host_of
 from logmlm.detection.window_policies import Rule, rule_of
 from logmlm.records import Checkpoint, ClosedBy, Event, Window
 
@@ -56,12 +56,13 @@ class Windower:
 
     An event whose clock is wrong, far ahead of those around it, counts at the watermark, which it
     does not move (see `watermark`): it stays in its place. Until the events after one that is far
-    ahead have told, it and they are held back, `LOOK_AHEAD` at most; no checkpoint passes them.
+    ahead have told, it and they are held back, `LOOKAHEAD_EVENTS` at most; no checkpoint passes
+    them.
     """
 
     def __init__(self, config: WindowConfig, *, is_part: bool = False) -> None:
-        """`is_part`: it gets a part of the events, and before each `pass_time` tells the time."""
-        self.outliers = Outliers(config, is_part=is_part)
+        """With `is_part`, it gets only some events, and `advance_watermark` before each one."""
+        self.outliers = ClockOutliers(config, is_part=is_part)
         self._rule = rule_of(config)
         self._size = config.size
         self._partitions: dict[str, _Partition] = {}
@@ -91,7 +92,7 @@ class Windower:
             windows += (self._partitions.get(name) or self._started(name)).add(group)
         return windows
 
-    def pass_time(self, partition: str, watermark: float) -> list[Window]:
+    def advance_watermark(self, partition: str, watermark: float) -> list[Window]:
         """Take it that a partition's event time has come to `watermark`: lines of others say so.
 
         Whoever adds a part of a partition's lines, in order and each after the watermark as it
@@ -99,7 +100,7 @@ class Windower:
         provided that the part has all lines of a unit or none (`Rule.unit`).
         """
         state = self._partitions.get(partition) or self._started(partition)
-        return state.pass_time(watermark)
+        return state.advance_watermark(watermark)
 
     def close_due(self, idle: Mapping[str, float]) -> list[Window]:
         """Close the windows of partitions that have gone quiet, as if event time had gone on.
@@ -179,7 +180,7 @@ class Windower:
         self._partitions[partition].is_continued()
         self._after[before] = partition
 
-    def adjoin(self, partition: str, begins: float | None, goes_on: float | None) -> None:
+    def join_partitions(self, partition: str, begins: float | None, goes_on: float | None) -> None:
         """Say the same of a partition of finished logs, to which nothing was added yet.
 
         `begins` is when its first line was written, if it goes on where another one ends, and
@@ -187,7 +188,7 @@ class Windower:
         """
         self._started(partition).adjoin(begins, goes_on)
 
-    def distrust(self, partition: str, until: int) -> None:
+    def ignore_processed_until(self, partition: str, until: int) -> None:
         """Have `reached` = `safe` as long as `safe` is before `until`.
 
         Another rule made windows up to there: which lines were scored, this one can't tell.
@@ -217,7 +218,7 @@ class Windower:
 
 
 @dataclass(slots=True)
-class _Run:
+class _OpenWindow:
     """Lines that belong together, held from the last cut by length on.
 
     `before` is the watermark before the line at `start`, `last` that after the newest line; before
@@ -242,7 +243,7 @@ class _Partition:
     """One partition's runs, in two orders, each kept by appending and moving to the end."""
 
     def __init__(
-        self, name: str, rule: Rule, size: int, checkpoint: Checkpoint, outliers: Outliers
+        self, name: str, rule: Rule, size: int, checkpoint: Checkpoint, outliers: ClockOutliers
     ) -> None:
         self.open_windows = self.doubted = 0
         self._name = name
@@ -256,16 +257,16 @@ class _Partition:
         """A doubtful event and those after it, which do not tell yet."""
         self._calm_until = -inf
         """No run is over and no event is doubtful before the watermark passes this."""
-        is_midst = rule.tells_cuts and checkpoint.watermark is None and checkpoint.safe > 0
+        is_midst = rule.detects_cuts and checkpoint.watermark is None and checkpoint.safe > 0
         self._begin, self._unseen_until = checkpoint.safe, inf if is_midst else -inf
         """Runs that start before the watermark passes this may have begun before `_begin`."""
-        self._anchors: list[tuple[int, float | None, int, _Run]] = []
+        self._anchors: list[tuple[int, float | None, int, _OpenWindow]] = []
         """A heap: from where, and at which watermark, runs have to be read that began unseen."""
         self.first = None if checkpoint.watermark is None else -inf
         """The watermark at the first line; of old, where that is not known any more."""
         self.goes_on: float | None = None
-        self._by_start: OrderedDict[Hashable, _Run] = OrderedDict()
-        self._by_last: OrderedDict[Hashable, _Run] = OrderedDict()
+        self._by_start: OrderedDict[Hashable, _OpenWindow] = OrderedDict()
+        self._by_last: OrderedDict[Hashable, _OpenWindow] = OrderedDict()
 
     def add(self, events: Iterable[Event], *, is_last: bool = False) -> list[Window]:  # noqa: C901, PLR0912  calls would cost as much again
         windows: list[Window] = []
@@ -283,8 +284,8 @@ class _Partition:
             if watermark > self._calm_until:
                 if before is None or watermark > before + tolerance:
                     place = len(events) - length_hint(left) - 1
-                    ahead = events[place : place + 1 + LOOK_AHEAD]
-                    watermark = self._outliers.counted_at(ahead, before, is_last=is_last)
+                    ahead = events[place : place + 1 + LOOKAHEAD_EVENTS]
+                    watermark = self._outliers.watermark_after(ahead, before, is_last=is_last)
                     if watermark is None:
                         self._held, watermark = ahead, before
                         break
@@ -299,7 +300,7 @@ class _Partition:
                 closed += self._end([run], "age", complete=False)
                 run, aged = None, run
             if run is None:
-                run = self._begun(group, line.start, before, watermark, aged)
+                run = self._track_begin(group, line.start, before, watermark, aged)
                 runs[group] = self._by_last[group] = run
             else:
                 run.last = watermark
@@ -320,9 +321,14 @@ class _Partition:
         self._watermark = watermark
         return windows
 
-    def _begun(
-        self, group: Hashable, start: int, before: float | None, watermark: float, aged: _Run | None
-    ) -> _Run:
+    def _track_begin(
+        self,
+        group: Hashable,
+        start: int,
+        before: float | None,
+        watermark: float,
+        aged: _OpenWindow | None,
+    ) -> _OpenWindow:
         """Begin a run with the line at `start`; a cut by age ended the run `aged` right before."""
         if self.first is None:
             self.first = watermark
@@ -330,7 +336,7 @@ class _Partition:
             self._unseen_until = watermark + self._rule.quiet
         phase = self._rule.phase(group) if aged is None else aged.phase
         whole_until = self._rule.whole_until(watermark, phase)
-        run = _Run(group, start, before, watermark, whole_until, [], phase, begun=True)
+        run = _OpenWindow(group, start, before, watermark, whole_until, [], phase, begun=True)
         if watermark <= self._unseen_until:
             run.begun = False
             heappush(self._anchors, (self._begin, None, start, run))
@@ -339,7 +345,7 @@ class _Partition:
             heappush(self._anchors, (aged.newest, aged.last, start, run))
         return run
 
-    def pass_time(self, watermark: float) -> list[Window]:
+    def advance_watermark(self, watermark: float) -> list[Window]:
         self._watermark = watermark if self._watermark is None else max(self._watermark, watermark)
         return self._end_over(watermark)
 
@@ -349,12 +355,12 @@ class _Partition:
 
     def is_continued(self) -> None:
         """Take it that lines of another partition came before the first one of this."""
-        if self._rule.tells_cuts and self._watermark is None:
+        if self._rule.detects_cuts and self._watermark is None:
             self._unseen_until = inf
 
     def adjoin(self, begins: float | None, goes_on: float | None) -> None:
-        """See `Windower.adjoin`."""
-        if self._rule.tells_cuts and begins is not None:
+        """See `Windower.join_partitions`."""
+        if self._rule.detects_cuts and begins is not None:
             self._unseen_until = begins + self._rule.quiet
         self.goes_on = goes_on
 
@@ -376,9 +382,9 @@ class _Partition:
         if not began and closed_by != "end":
             # The clock of the first lines may be wrong, and nothing hangs on it.
             self._watermark, self._calm_until = None, -inf
-        goes_on, due = self.goes_on, self._rule.due
+        goes_on, due = self.goes_on, self._rule.closes_at
         cut = set()
-        if complete and goes_on is not None and self._rule.tells_cuts:
+        if complete and goes_on is not None and self._rule.detects_cuts:
             cut = {run.group for run in self._by_start.values() if goes_on <= due(run.last)}
         ended = self._end(list(self._by_start.values()), closed_by, complete)
         windows += [replace(each, complete=False) if each.key in cut else each for each in ended]
@@ -403,23 +409,23 @@ class _Partition:
         return Checkpoint(safe, reached, watermark)
 
     def _end_over(self, watermark: float) -> list[Window]:
-        over: list[_Run] = []
+        over: list[_OpenWindow] = []
         oldest = watermark
         for run in self._by_last.values():
-            if not self._rule.is_over(run.last, watermark):
+            if not self._rule.is_closed(run.last, watermark):
                 oldest = run.last
                 break
             over.append(run)
         self._calm_until = min(self._rule.lasts_until(oldest), watermark + self._outliers.tolerance)
         return self._end(over, self._rule.ended, complete=True) if over else []
 
-    def _end(self, runs: list[_Run], closed_by: ClosedBy, complete: bool) -> list[Window]:
+    def _end(self, runs: list[_OpenWindow], closed_by: ClosedBy, complete: bool) -> list[Window]:
         for run in runs:
             del self._by_start[run.group], self._by_last[run.group]
         return self._take(runs, closed_by, complete)
 
-    def _take(self, runs: list[_Run], closed_by: ClosedBy, complete: bool) -> list[Window]:
-        keyed, due = self._rule.keyed, self._rule.due
+    def _take(self, runs: list[_OpenWindow], closed_by: ClosedBy, complete: bool) -> list[Window]:
+        keyed, due = self._rule.keyed, self._rule.closes_at
         held = [run for run in runs if run.events]
         held.sort(key=lambda run: (due(run.last), run.events[0].line.start))
         windows = [
@@ -439,7 +445,7 @@ class _Partition:
         return windows
 
 
-def _is_over(run: _Run, event: Event, watermark: float, pause: float) -> bool:
+def _is_over(run: _OpenWindow, event: Event, watermark: float, pause: float) -> bool:
     """Whether a pause lies before an event, by the clock of the host that wrote the lines before.
 
     What another host's clock says, and one that is wrong, tells nothing of how long it was.

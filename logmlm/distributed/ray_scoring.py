@@ -19,7 +19,7 @@ import numpy as np
 from logmlm.detection.event_parsing import event_parser_for
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.seams import seams_of
-from logmlm.detection.surges import Judge
+from logmlm.detection.surges import SurgeMonitor
 from logmlm.distributed.ray_cluster import SHARD_BYTES, Row, cpus, numbers, pool, translated
 from logmlm.distributed.shards import (
     Carry,
@@ -78,7 +78,7 @@ def scores(work: Work, warn: WarnFunction) -> Iterator[Score]:
 
     """
     detector = _detector(work, "cpu")  # for the windows that tell of a surge, which are few
-    manifest, judge = detector.manifest, detector.judge()
+    manifest, judge = detector.manifest, detector.surge_monitor()
     shards = _shards(work, manifest, warn)
     summaries = _summaries(shards, manifest, work.keep_going)
     _judge(summaries, manifest, warn)
@@ -106,7 +106,7 @@ class _Scoring:
 
     def __init__(self, work: Work) -> None:
         self._detector = _detector(work, work.device)
-        self._judge = self._detector.judge()
+        self._judge = self._detector.surge_monitor()
         self._only_anomalies = work.only_anomalies
         self._places = {log: place for place, log in enumerate(work.logs)}
 
@@ -118,16 +118,16 @@ class _Scoring:
 
     def _kept(self, score: Score) -> Score:
         """The score, without lines where nobody will see them."""
-        if not self._only_anomalies or self._judge.may_alarm(score):
+        if not self._only_anomalies or self._judge.can_contribute(score):
             return score
         window = replace(score.window, events=())
         return replace(score, window=window, surprisals=(), bag_surprisals=())
 
 
-def _judged(rows: Iterable[Row], judge: Judge, only_anomalies: bool) -> Iterator[Score]:
+def _judged(rows: Iterable[Row], judge: SurgeMonitor, only_anomalies: bool) -> Iterator[Score]:
     """The scores in rows, which are in the order of one process, with surges told."""
     found = (pickle.loads(row["score"]) for row in rows)  # noqa: S301  made by our own code, on Ray
-    for score in judge.watch(found):
+    for score in judge.monitor(found):
         if score.is_anomaly or not only_anomalies:
             yield score
 

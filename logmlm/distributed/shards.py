@@ -22,7 +22,13 @@ from types import MappingProxyType
 
 from logmlm.config.types import WindowConfig
 from logmlm.detection.seams import BORDER_LINES, Seam, first_time
-from logmlm.detection.watermark import LOOK_AHEAD, counted, host_of, is_doubtful, tolerance_of
+from logmlm.detection.watermark import (
+    LOOKAHEAD_EVENTS,
+    host_of,
+    is_far_ahead,
+    tolerance_of,
+    with_watermarks,
+)
 from logmlm.detection.window_policies import rule_of
 from logmlm.detection.windows import Windower
 from logmlm.distributed.window_order import Turn, Turns
@@ -176,10 +182,10 @@ def summarised(
     tolerance, events = tolerance_of(window), _events(lines, reader)
     count, before, calm_until = 0, watermark, inf
     head: list[Event] = []
-    for event, latest in counted(events, watermark, tolerance, _after(shard, read)):
-        if calm_until == inf and is_doubtful(event, before, tolerance):
+    for event, latest in with_watermarks(events, watermark, tolerance, _after(shard, read)):
+        if calm_until == inf and is_far_ahead(event, before, tolerance):
             calm_until = -inf if before is None else before
-        if count <= LOOK_AHEAD:
+        if count <= LOOKAHEAD_EVENTS:
             head.append(event)
         count, before = count + 1, latest
     start = _start(head, _after(shard, read), calm_until, tolerance) if head else None
@@ -225,12 +231,12 @@ def scattered(
         StorageError: the file can't be read any more.
 
     """
-    unit_of = rule_of(window).unit
+    unit_of = rule_of(window).shard_key
     index, held = carry.events, 0
     rows: dict[int, list[Row]] = defaultdict(list)
     events = _events(ShardLines(shard, keep_going=True), read())
     after, tolerance = _after(shard, read), tolerance_of(window)
-    for event, watermark in counted(events, carry.watermark, tolerance, after):
+    for event, watermark in with_watermarks(events, carry.watermark, tolerance, after):
         bucket = _bucket(shard.path, unit_of(event, index), buckets)
         host = host_of(event) if window.host_skew_s else ""
         rows[bucket].append(_row(event, carry.lines, host, watermark))
@@ -251,14 +257,14 @@ def gathered(parts: Iterable[Part], window: WindowConfig) -> Iterator[tuple[Turn
         windower, turns, final = Windower(window, is_part=True), Turns(window), 0.0
         for part in group:
             if part.seam is not None and not windower.partitions:
-                windower.adjoin(path, part.seam.begins, part.seam.goes_on)
+                windower.join_partitions(path, part.seam.begins, part.seam.goes_on)
             final = part.final
             for row in part.rows:
-                yield from turns.over(windower.pass_time(path, row[-1]))
+                yield from turns.over(windower.advance_watermark(path, row[-1]))
                 event = _event(path, row)
                 turns.count(event, row[-1])
                 yield from turns.cut(windower.add([event]), event)
-        yield from turns.over(windower.pass_time(path, final) + windower.close_all())
+        yield from turns.over(windower.advance_watermark(path, final) + windower.close_all())
 
 
 class ShardLines:
@@ -302,8 +308,8 @@ def _start(
 ) -> Start:
     """How a shard begins that has these events first, and then those `after` it."""
     first, *following = (event.timestamp for event in head)
-    following += [event.timestamp for event in islice(after, LOOK_AHEAD - len(following))]
-    is_told = len(following) == LOOK_AHEAD and min(following) >= first - tolerance
+    following += [event.timestamp for event in islice(after, LOOKAHEAD_EVENTS - len(following))]
+    is_told = len(following) == LOOKAHEAD_EVENTS and min(following) >= first - tolerance
     return Start(first, is_told, calm_until)
 
 

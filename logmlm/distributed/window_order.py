@@ -55,7 +55,10 @@ class Turns:
     def over(self, windows: Iterable[Window]) -> Iterator[tuple[Turn, Window]]:
         """Windows that were closed as event time had passed, or the input had ended."""
         for window in windows:
-            yield Turn(self._rule.due(self._forget(window)), True, window.first_position), window
+            yield (
+                Turn(self._rule.closes_at(self._forget(window)), True, window.first_position),
+                window,
+            )
 
     def _forget(self, window: Window) -> float:
         """The watermark at which the window's newest line counted."""

@@ -88,7 +88,7 @@ def _counted(evaluation: Evaluation, scores: Sequence[Score], labels: Labels) ->
     without = [s for s in scores if not s.window.key] if labels.keys is not None else []
     return replace(
         evaluation,
-        screened=sum(score.rung == "screened" for score in scores),
+        screened=sum(score.stage == "screened" for score in scores),
         keyless=len(without),
         keyless_flagged=sum(score.is_anomaly for score in without),
     )
@@ -105,7 +105,7 @@ def _rules(detector: Detector, model: Path, windows: Sequence[Window]) -> list[V
 
 def _word(detector: Detector, template_id: str) -> str:
     """The model's word, but for a line never seen: rules can tell it from one that is rare."""
-    return template_id if template_id == UNKNOWN_TEMPLATE else detector.word(template_id)
+    return template_id if template_id == UNKNOWN_TEMPLATE else detector.token_of(template_id)
 
 
 def _by_key(windows: Sequence[Window]) -> list[list[int]]:

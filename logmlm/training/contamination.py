@@ -41,7 +41,7 @@ def sifted(task: Task, work: Path | None, report: Report, say: Callable[[str], N
     say(f"leaving out the oddest {left_out:,} of {windows:,} windows ({share:g} of all)")
     least_odd = np.argsort(_values(task, work, report), kind="stable")
     kept = np.sort(least_odd[: windows - left_out])
-    cuts = None if task.cuts is None else task.cuts.only(kept)
+    cuts = None if task.cuts is None else task.cuts.take(kept)
     return replace(task, corpus=task.corpus.take(kept), cuts=cuts)
 
 

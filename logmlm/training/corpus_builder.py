@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logmlm.config.types import WindowConfig
-from logmlm.detection.parts import CutPlaces, Cuts
+from logmlm.detection.parts import CutSampler, WindowCuts
 from logmlm.detection.seams import seams_of
 from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.windows import Windower
@@ -62,7 +62,7 @@ class Lesson:
     """Signs that lines were misread."""
     foreign: int = 0
     """Lines that are events by their date alone, and not of the line format."""
-    cuts: Cuts | None = None
+    cuts: WindowCuts | None = None
     overruns: int = 0
     """How often a pattern of the user's took too long on a line, and was given up."""
 
@@ -99,7 +99,7 @@ class Learner:
         self._tokens_path = work / "tokens.i32"
         self._lengths = array("q")
         self._ends = array("d")
-        self._cuts = CutPlaces() if window.kind == "session" else None
+        self._cuts = CutSampler() if window.kind == "session" else None
         self._first_event = float("inf")
         self._left_out = 0
         self._keyless = 0
@@ -110,7 +110,7 @@ class Learner:
     def adjoin(self, logs: Sequence[str]) -> None:
         """Cut windows at the seams of logs that were rotated, before lines are learned."""
         for log, seam in seams_of(logs, self._line_format).items():
-            self._windower.adjoin(log, seam.begins, seam.goes_on)
+            self._windower.join_partitions(log, seam.begins, seam.goes_on)
 
     def learn(self, parsed: Iterable[tuple[LineBatch, ParsedBatch]]) -> None:
         """Take all lines, with what was found in them; a file's windows are closed at its end.
@@ -159,7 +159,7 @@ class Learner:
             keyless=self._keyless,
             doubts=tuple(self._reader.find_warnings()),
             overruns=self._overruns + self._reader.overruns["key"] + self._templates.overruns,
-            cuts=None if self._cuts is None else self._cuts.cuts().only(self._in_time()),
+            cuts=None if self._cuts is None else self._cuts.cuts().take(self._in_time()),
         )
 
     def _keep(self, windows: Sequence[Window], file: BinaryIO) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logmlm.config.types import ModelConfig, ThresholdConfig
-from logmlm.detection.approximations import Looks
+from logmlm.detection.approximations import StatisticsTable
 from logmlm.detection.calibration import (
     KINDS,
     STATISTICS,
@@ -22,9 +22,15 @@ from logmlm.detection.calibration import (
     fold_numbers,
     folds_needed,
 )
-from logmlm.detection.cascade import exact_statistics, looks
-from logmlm.detection.known_windows import Known
-from logmlm.detection.parts import LEAST_PARTS, Cuts, parts, pooled, whole
+from logmlm.detection.cascade import compute_statistics, exact_statistics
+from logmlm.detection.known_windows import PrecomputedScores
+from logmlm.detection.parts import (
+    MIN_PARTIAL_WINDOWS,
+    WindowCuts,
+    are_whole,
+    pool_statistics,
+    sample_partial_windows,
+)
 from logmlm.detection.screening import Screen
 from logmlm.detection.surges import RATE_SHARE
 from logmlm.detection.tail_model import Array
@@ -78,7 +84,7 @@ class Task:
     threshold: ThresholdConfig
     in_order: bool = False
     """Whether the order of the windows means something, so that surges are watched for."""
-    cuts: Cuts | None = None
+    cuts: WindowCuts | None = None
     """Where sessions would be cut; None of other windows, which are all of one kind."""
 
     @property
@@ -116,7 +122,7 @@ class Fitted:
     model: BertForMaskedLM
     calibration: Calibration
     screen: Screen | None
-    known: Known
+    known: PrecomputedScores
     folds: Indices
     metrics: dict[str, float]
     parts: Mapping[Kind, Calibration] = field(default_factory=dict)
@@ -162,7 +168,7 @@ def _without_cuts_of_all(task: Task) -> Task:
     """Take windows of which most were cut, such as sessions without an end, for one kind."""
     if task.cuts is None:
         return task
-    is_whole = whole(task.corpus, task.cuts, np.arange(len(task.corpus)))
+    is_whole = are_whole(task.corpus, task.cuts, np.arange(len(task.corpus)))
     latest = is_whole[-max(1, round(len(is_whole) * HELD_OUT_SHARE)) :]
     return task if min(is_whole.mean(), latest.mean()) >= LEAST_WHOLE else replace(task, cuts=None)
 
@@ -178,7 +184,7 @@ class _Request:
     identity: str
     scorings: int
     """How many of the trainings score windows."""
-    cuts: Cuts | None
+    cuts: WindowCuts | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +192,9 @@ class _Result:
     """A training's weights, and what its model says of the windows held out."""
 
     weights: dict[str, npt.NDArray[np.float32]]
-    held_out: Looks
-    edited: tuple[Looks, ...]
-    known: Known
+    held_out: StatisticsTable
+    edited: tuple[StatisticsTable, ...]
+    known: PrecomputedScores
     parts: Mapping[Kind, Array]
     surprisal: float
     guessed: int
@@ -206,9 +212,9 @@ def _train_and_score(
     readings = scorer.score_ordered(tokens)
     return _Result(
         weights=weights_of(model),
-        held_out=looks(scorer, whole),
-        edited=tuple(looks(scorer, _edited(whole, request, edits)) for edits in EDITS),
-        known=Known.of(scorer, _recent(request)),
+        held_out=compute_statistics(scorer, whole),
+        edited=tuple(compute_statistics(scorer, _edited(whole, request, edits)) for edits in EDITS),
+        known=PrecomputedScores.of(scorer, _recent(request)),
         parts=_parts(scorer, request),
         surprisal=sum(float(reading.surprisals.sum()) for reading in readings),
         guessed=sum(int(reading.guessed.sum()) for reading in readings),
@@ -221,7 +227,7 @@ def _judged(request: _Request) -> npt.NDArray[np.bool_]:
     windows = request.scored
     if request.cuts is None:
         return np.ones(len(windows), dtype=np.bool_)
-    return whole(request.job.corpus, request.cuts, windows)
+    return are_whole(request.job.corpus, request.cuts, windows)
 
 
 def _parts(scorer: Scorer, request: _Request) -> dict[Kind, Array]:
@@ -230,10 +236,10 @@ def _parts(scorer: Scorer, request: _Request) -> dict[Kind, Array]:
         return {kind: np.empty((0, len(STATISTICS))) for kind in KINDS}
     lengths = request.job.corpus.lengths[request.scored]
     tokens = 2 * float(np.mean((lengths + 2.0) ** 2))
-    allowed = max(PART_TOKENS / tokens, LEAST_PARTS) / request.scorings
+    allowed = max(PART_TOKENS / tokens, MIN_PARTIAL_WINDOWS) / request.scorings
     count = int(min(len(request.scored), allowed))
     seed = request.job.config.seed
-    found = parts(request.job.corpus, request.cuts, request.scored, count, seed)
+    found = sample_partial_windows(request.job.corpus, request.cuts, request.scored, count, seed)
     return {
         kind: exact_statistics(scorer, windows, begun=kind == "head")
         for kind, windows in found.items()
@@ -336,7 +342,7 @@ def _part_calibrations(
         kind: Calibration.fit(
             found, rate, promise.windows_per_day, promise.folds, promise.alerts_per_day
         )
-        for kind, found in pooled([result.parts for result in results]).items()
+        for kind, found in pool_statistics([result.parts for result in results]).items()
     }
 
 
@@ -345,7 +351,7 @@ def _calibrated(
 ) -> tuple[Calibration, Screen | None]:
     judged = [request.scored[_judged(request)] for request in requests]
     in_time = np.argsort(np.concatenate(judged))
-    held_out = Looks.together([result.held_out for result in results]).only(in_time)
+    held_out = StatisticsTable.concat([result.held_out for result in results]).take(in_time)
     calibration = Calibration.fit(
         held_out.exact,
         task.rate,
@@ -355,13 +361,13 @@ def _calibrated(
         in_order=task.in_order,
     )
     kinds = zip(*[result.edited for result in results], strict=True)
-    odd = [Looks.together(kind) for kind in kinds]
+    odd = [StatisticsTable.concat(kind) for kind in kinds]
     known = results[0].known.readings
     screen = Screen.fit(calibration, held_out, odd, task.threshold.exactness, known)
     if screen is None:
         return calibration, None
     is_known = np.array([window in known for window in held_out.windows])
-    return calibration, screen.watching(calibration, held_out, is_known)
+    return calibration, screen.with_surges(calibration, held_out, is_known)
 
 
 def _model(task: Task, result: _Result) -> BertForMaskedLM:

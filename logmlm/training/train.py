@@ -20,8 +20,8 @@ from logmlm.config.types import HOST_SKEW_S, FormatConfig, TrainingConfig, Windo
 from logmlm.detection.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
 from logmlm.detection.model_dir import (
     TrainingWindows,
-    check_replaceable,
-    replaced,
+    replacing,
+    require_replaceable,
     sample,
     save_calibration,
 )
@@ -93,7 +93,7 @@ def train(
     """
     config = config.model_copy(update={"out": config.out.resolve()})
     recover_directory(config.out)
-    check_replaceable(config.out, (FILE_NAME,))
+    require_replaceable(config.out, (FILE_NAME,))
     # What can't work is found before hours of reading, not after.
     check_device(config.model.device)
     labels = read_labels(config.labels)
@@ -111,7 +111,7 @@ def train(
         lesson = learned(config, learner, parsed, named.name)
         _say_learned(lesson, problems(lesson, config.window, named.name), session.say)
         lesson, fitted, log = _fitted(config, lesson, work, session)
-        with replaced(config.out) as directory:
+        with replacing(config.out) as directory:
             _copy_log(log, directory / LOG_FILE)
             manifest = _save(directory, config, line_format, lesson, fitted)
     shutil.rmtree(work, ignore_errors=True)

@@ -110,7 +110,7 @@ def closing_lines(options: argparse.Namespace, lines: list[str]) -> dict[str, in
 
     detector = Detector.load(options.model, "cpu")
     partition = partition_name(lines[0].encode())
-    reader, windower, found, at = detector.reader(), detector.windower(), {}, 0
+    reader, windower, found, at = detector.event_parser(), detector.windower(), {}, 0
     for number, line in enumerate(lines):
         end = at + len(line.encode()) + 1
         events = reader.feed([LogLine(line, partition, at, end, 0.0)])

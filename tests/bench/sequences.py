@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from logmlm.config.types import ModelConfig, ThresholdConfig, WindowConfig
-from logmlm.detection.calibration import statistics
+from logmlm.detection.calibration import window_statistics
 from logmlm.evaluation.baselines import Verdict, rule_table
 from logmlm.evaluation.results import Evaluation, Truth, evaluate, model_verdict
 from logmlm.mlm.corpus import Corpus
@@ -123,7 +123,7 @@ def _values(fitted: Fitted, encoder: Encoder, sessions: Sequence[Session]) -> li
     flat = [window for windows in cut for window in windows]
     scorer = Scorer(fitted.model)
     pairs = zip(scorer.score_ordered(flat), scorer.score_bag(flat), strict=True)
-    found = np.array([statistics(reading.surprisals, bag) for reading, bag in pairs])
+    found = np.array([window_statistics(reading.surprisals, bag) for reading, bag in pairs])
     values, _ = fitted.calibration.values(found)
     ends = np.cumsum([len(windows) for windows in cut])
     starts = ends - [len(windows) for windows in cut]

@@ -49,7 +49,7 @@ def main() -> None:
             for shard, carry in zip(
                 shards, carried(shards, summaries, first, told.window), strict=True
             )
-            for bucket, part in scattered(shard, carry, detector.reader, told.window, BUCKETS)
+            for bucket, part in scattered(shard, carry, detector.event_parser, told.window, BUCKETS)
         ]
 
     parts = _timed(spent, "second pass: read, match", scatter)

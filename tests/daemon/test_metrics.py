@@ -227,9 +227,9 @@ def test_the_share_of_unknown_lines_follows_the_last_ones(metrics):
 def test_how_windows_were_scored_is_counted_and_a_missed_alert_too(metrics):
     plain = scored(2, 0)
     rungs = ["screened"] * 5 + ["exact"] * 3 + ["checked"] * 2
-    found = [replace(plain, rung=rung) for rung in rungs]
-    found.append(replace(plain, rung="missed", value=1.0))
-    found.append(replace(plain, rung="exact", value=2.0))
+    found = [replace(plain, stage=rung) for rung in rungs]
+    found.append(replace(plain, stage="missed", value=1.0))
+    found.append(replace(plain, stage="exact", value=2.0))
     metrics.timed(lambda _: found)([None] * len(found))
     names = ("scored", "exact", "checked", "missed")
     assert [metrics.value(f"windows_{name}_total") for name in names] == [12, 4, 3, 1]

@@ -9,7 +9,7 @@ from daemon_parts import FakeDetector
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig
 from logmlm.daemon.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, Turn
-from logmlm.detection.surges import Judge, SurgeRule
+from logmlm.detection.surges import SurgeMonitor, SurgeRule
 from logmlm.detection.windows import Windower
 from logmlm.errors import StorageError
 from logmlm.parsing.event_parser import EventParser
@@ -105,9 +105,9 @@ class Desk:
         self.windower = self.detector.windower()
         self.pipeline = Pipeline(
             self.source,
-            self.detector.reader(),
+            self.detector.event_parser(),
             self.windower,
-            Judge(self.detector.score),
+            SurgeMonitor(self.detector.score),
             self.alerting,
             lambda: self.source.clock,
             monotonic=lambda: self.source.clock,
@@ -163,7 +163,7 @@ def test_windows_that_were_scored_before_are_dropped_in_a_replay():
 
 def surging():
     """Each of the fake detector's windows speaks a little for a surge; five make one."""
-    return Judge(FakeDetector().score, SurgeRule(4.0, 0.001))
+    return SurgeMonitor(FakeDetector().score, SurgeRule(4.0, 0.001))
 
 
 class Kept(ListAlerting):
@@ -177,7 +177,7 @@ def test_a_surge_goes_on_after_a_restart_as_if_nothing_had_been_interrupted():
 
     def run(source):
         detector = FakeDetector()
-        parts = detector.reader(), detector.windower(), surging(), Kept(source.steps)
+        parts = detector.event_parser(), detector.windower(), surging(), Kept(source.steps)
         Pipeline(source, *parts, lambda: source.clock).run(lambda: not source.batches)
         return [step for step in source.steps if step[0] == "surge"]
 
@@ -247,8 +247,13 @@ def test_a_source_that_is_held_ends_only_where_receivers_take_nothing_and_closes
     desk = Desk()
     desk.source = HeldSource(desk.steps, [[(0, "a")], [(1, "b")]])
     desk.alerting.queue = queue
-    parts = desk.windower, Judge(desk.detector.score), desk.alerting, lambda: desk.source.clock
-    pipeline = Pipeline(desk.source, desk.detector.reader(), *parts, **told(desk.source))
+    parts = (
+        desk.windower,
+        SurgeMonitor(desk.detector.score),
+        desk.alerting,
+        lambda: desk.source.clock,
+    )
+    pipeline = Pipeline(desk.source, desk.detector.event_parser(), *parts, **told(desk.source))
     pipeline.run(lambda: False, stop_when_idle=3.0)
     assert [step[2] for step in desk.told("store")] == made
 
@@ -260,7 +265,7 @@ def test_slow_scoring_is_no_idleness():
         desk.source.clock += 60 * len(windows)
         return desk.detector.score(windows)
 
-    desk.pipeline._judge = Judge(slow)
+    desk.pipeline._judge = SurgeMonitor(slow)
     desk.pipeline.run(lambda: False, stop_when_idle=3.0)
     assert len(desk.told("store")) == 2
 
@@ -298,14 +303,20 @@ def test_a_commit_that_failed_is_none_and_is_tried_again_in_time():
 def test_another_model_deals_with_the_open_windows_before_positions_are_committed():
     desk = Desk([(0, "a"), (1, "b"), (2, "c"), (3, "d")])
     old = FakeDetector(size=3)
-    first = (desk.source, old.reader(), old.windower(), Judge(old.score), desk.alerting)
+    first = (
+        desk.source,
+        old.event_parser(),
+        old.windower(),
+        SurgeMonitor(old.score),
+        desk.alerting,
+    )
     pipeline = Pipeline(*first, lambda: desk.source.clock)
     pipeline.step()
     del desk.steps[:]
     new = FakeDetector(size=2)
     other = ListAlerting([])
     pipeline.change_alerting(other)
-    pipeline.change_model(new.reader(), new.windower(), Judge(new.score))
+    pipeline.change_model(new.event_parser(), new.windower(), SurgeMonitor(new.score))
     assert desk.steps == [("commit", {"p": Checkpoint(3, 3, 100.5)})]
     desk.source.batches.append([(4, "e")])
     pipeline.step()
@@ -319,7 +330,12 @@ def test_the_real_windower_is_what_it_runs_with():
 def test_following_logs_of_another_format_is_warned_of(caplog):
     desk = Desk([(i, "no json") for i in range(ENOUGH_LINES)])
     foreign = EventParser(get_format(FormatConfig(name="json")), None, str.upper)
-    parts = desk.windower, Judge(desk.detector.score), desk.alerting, lambda: desk.source.clock
+    parts = (
+        desk.windower,
+        SurgeMonitor(desk.detector.score),
+        desk.alerting,
+        lambda: desk.source.clock,
+    )
     Pipeline(desk.source, foreign, *parts).run(stop_after(2))
     assert "100 of 100 lines are not of the model's line format 'json'" in caplog.text
 
@@ -374,7 +390,7 @@ def moving(*batches, at=None):
     steps = []
     source = MovingSource(steps, batches, at)
     alerting, detector = SlowAlerting(steps), FakeDetector()
-    parts = detector.reader(), detector.windower(), Judge(detector.score), alerting
+    parts = detector.event_parser(), detector.windower(), SurgeMonitor(detector.score), alerting
     return Pipeline(source, *parts, lambda: source.clock, **told(source)), source, alerting
 
 
@@ -427,7 +443,13 @@ def test_positions_go_past_what_became_no_event_unless_something_is_held_back():
     source.consumed_positions = lambda: source.ahead
     events = EventParser(get_format(FormatConfig(name="json")), None, str.upper)
     detector, alerting = FakeDetector(), SlowAlerting([])
-    parts = events, detector.windower(), Judge(detector.score), alerting, lambda: source.clock
+    parts = (
+        events,
+        detector.windower(),
+        SurgeMonitor(detector.score),
+        alerting,
+        lambda: source.clock,
+    )
     pipeline = Pipeline(source, *parts, **told(source))
     pipeline.step()
     assert source.noted["p"] == Checkpoint(0, 7, None), "the open window is read again"
@@ -463,7 +485,7 @@ def test_what_waits_for_its_alerts_while_the_model_changes_is_scored_anew_after_
     pipeline.step()
     pipeline.step()
     new = FakeDetector(size=3)
-    pipeline.change_model(new.reader(), new.windower(), Judge(new.score))
+    pipeline.change_model(new.event_parser(), new.windower(), SurgeMonitor(new.score))
     assert source.steps[-1] == ("commit", {"p": Checkpoint(0, 0, None)})
     alerting.settled = {"0", "2"}
     pipeline.commit()
@@ -524,7 +546,7 @@ def test_the_last_lines_of_a_file_that_is_rotated_are_scored_whatever_the_window
         monotonic=lambda: now[0],
     )
     reader = EventParser(get_format(FormatConfig(name=form)), None, str.upper)
-    parts = detector.windower(), Judge(detector.score), ListAlerting(steps), lambda: now[0]
+    parts = detector.windower(), SurgeMonitor(detector.score), ListAlerting(steps), lambda: now[0]
     pipeline = Pipeline(source, reader, *parts, monotonic=lambda: now[0])
 
     def go_round(turns):

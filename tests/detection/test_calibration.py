@@ -16,9 +16,9 @@ from logmlm.detection.calibration import (
     Calibration,
     clopper_pearson,
     folds_needed,
-    statistics,
+    window_statistics,
 )
-from logmlm.detection.tail_model import Array, Tail
+from logmlm.detection.tail_model import Array, TailModel
 from logmlm.errors import ModelError
 
 SURPRISALS = st.floats(0, 30, allow_nan=False, allow_subnormal=False)  # float32 has none so small
@@ -40,11 +40,11 @@ def calibrated(held_out: Array, rate: float) -> Calibration:
 
 
 def test_a_windows_statistics_are_worst_event_and_mean_in_both_readings_and_the_sum() -> None:
-    assert statistics([1.0, 5.0, 0.0], [2.0, 2.0, 5.0]) == (5.0, 2.0, 5.0, 3.0, 6.0)
+    assert window_statistics([1.0, 5.0, 0.0], [2.0, 2.0, 5.0]) == (5.0, 2.0, 5.0, 3.0, 6.0)
 
 
 def test_a_window_of_no_events_is_not_odd() -> None:
-    assert statistics([], []) == (0.0,) * len(STATISTICS)
+    assert window_statistics([], []) == (0.0,) * len(STATISTICS)
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.05, 0.01, 0.002])
@@ -123,7 +123,7 @@ def test_the_threshold_lies_between_the_held_out_windows_of_the_two_ranks_around
 ) -> None:
     held_out = np.tile(np.arange(1.0, 101.0)[:, None], len(STATISTICS))
     calibration = calibrated(held_out, rate)
-    among = Tail.fit(held_out[:, 0]).among_others(held_out[:, 0])
+    among = TailModel.fit(held_out[:, 0]).leave_one_out(held_out[:, 0])
     joined = (1 + MEAN_WEIGHT) * among  # all statistics say the same
     ranks = np.arange(1, 101)
     level = np.interp(rate * 101, ranks, np.sort(joined)[::-1])

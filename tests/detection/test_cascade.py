@@ -13,11 +13,11 @@ from mlm_parts import cyclic_model, ids
 from transformers import BertForMaskedLM
 
 from logmlm.detection import cascade as module
-from logmlm.detection.approximations import EXACT, FIRST, SECOND, Look
+from logmlm.detection.approximations import ACCURATE, EXACT, FAST, Approximation
 from logmlm.detection.calibration import Calibration
-from logmlm.detection.cascade import Ladder, looks, seen
-from logmlm.detection.known_windows import Known
-from logmlm.detection.screening import Screen, Step
+from logmlm.detection.cascade import ScoringCascade, compute_statistics, read_surprisals
+from logmlm.detection.known_windows import PrecomputedScores
+from logmlm.detection.screening import Screen, ScreenStage
 from logmlm.mlm.scorer import BothSurprisals, Scorer
 from logmlm.mlm.tokenizer import BAG, END, MASK, SEP
 from logmlm.training.perturbations import edited
@@ -39,9 +39,9 @@ def odd() -> list[tuple[int, ...]]:
 @pytest.fixture(scope="module")
 def fitted(model: BertForMaskedLM, odd: list[tuple[int, ...]]) -> tuple[Calibration, Screen]:
     scorer = Scorer(model)
-    held_out = looks(scorer, HELD_OUT)
+    held_out = compute_statistics(scorer, HELD_OUT)
     calibration = Calibration.fit(held_out.exact, 0.02, 100.0)
-    screen = Screen.fit(calibration, held_out, [looks(scorer, odd)], 0.99)
+    screen = Screen.fit(calibration, held_out, [compute_statistics(scorer, odd)], 0.99)
     assert screen is not None
     return calibration, screen
 
@@ -63,15 +63,15 @@ def naive_shown(model: BertForMaskedLM, bag: tuple[int, ...]) -> list[float]:
     return [-logits[i + 1].log_softmax(-1)[token].item() for i, token in enumerate(bag)]
 
 
-def at(screen: Screen, level: float, *looks: Look) -> Screen:
+def at(screen: Screen, level: float, *looks: Approximation) -> Screen:
     """The screen with other looks, all of that level."""
     calibration = screen.steps[0].calibration
-    return replace(screen, steps=tuple(Step(look, calibration, level) for look in looks))
+    return replace(screen, steps=tuple(ScreenStage(look, calibration, level) for look in looks))
 
 
 def test_the_first_look_hides_nothing_of_a_bag_but_its_end(model: BertForMaskedLM) -> None:
     windows = [ids("CABDCC"), ids("ABC", end=False), ids("ABC"), ids("CBA")]
-    found = seen(Scorer(model), windows, FIRST)
+    found = read_surprisals(Scorer(model), windows, FAST)
     in_order, exact = Scorer(model).approximate_ordered(windows), Scorer(model).score_bag(windows)
     for window, own, (first, as_bag) in zip(windows, in_order, found, strict=True):
         assert first.tolist() == pytest.approx(own.tolist(), abs=1e-5)
@@ -79,7 +79,7 @@ def test_the_first_look_hides_nothing_of_a_bag_but_its_end(model: BertForMaskedL
         bag = tuple(window[i] for i in order)
         assert as_bag[order].tolist() == pytest.approx(naive_shown(model, bag), abs=1e-5)
     assert found[0][1][-1] == pytest.approx(exact[0][-1], abs=1e-5)  # the end was hidden
-    assert seen(Scorer(model), [], FIRST) == []
+    assert read_surprisals(Scorer(model), [], FAST) == []
 
 
 def test_every_alert_of_the_exact_scorer_is_made_with_its_value(
@@ -87,16 +87,16 @@ def test_every_alert_of_the_exact_scorer_is_made_with_its_value(
 ) -> None:
     calibration, screen = fitted
     windows = [*HELD_OUT, *odd]
-    exact = Ladder(Scorer(model), calibration, None).judge(windows)
-    found = Ladder(Scorer(model), calibration, screen).judge(windows)
-    assert {verdict.rung for verdict in exact} == {"exact"}
-    assert {verdict.rung for verdict in found} == {"exact", "screened"}
+    exact = ScoringCascade(Scorer(model), calibration, None).score(windows)
+    found = ScoringCascade(Scorer(model), calibration, screen).score(windows)
+    assert {verdict.stage for verdict in exact} == {"exact"}
+    assert {verdict.stage for verdict in found} == {"exact", "screened"}
     alerts = [(a, b) for a, b in zip(exact, found, strict=True) if a.value >= 1.0]
     assert len(alerts) > 50
-    missed = [one for one, other in alerts if other.rung == "screened"]
+    missed = [one for one, other in alerts if other.stage == "screened"]
     assert len(missed) <= 0.01 * len(alerts) + 1
     for one, other in zip(exact, found, strict=True):
-        if other.rung == "exact":
+        if other.stage == "exact":
             assert other.value == pytest.approx(one.value, abs=1e-4)
             assert np.allclose(other.surprisals, one.surprisals, atol=1e-4)
         else:
@@ -110,14 +110,14 @@ def test_what_a_look_gets_wrong_is_in_no_alert(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calibration, screen = fitted
-    exact = Ladder(Scorer(model), calibration, screen).judge(odd)
+    exact = ScoringCascade(Scorer(model), calibration, screen).score(odd)
 
-    def rough(scorer: Scorer, windows: Any, look: Look) -> list[BothSurprisals]:
+    def rough(scorer: Scorer, windows: Any, look: Approximation) -> list[BothSurprisals]:
         off = 1.0 if look == EXACT else 1.01
-        return [(a * off, b * off) for a, b in seen(scorer, windows, look)]
+        return [(a * off, b * off) for a, b in read_surprisals(scorer, windows, look)]
 
-    monkeypatch.setattr(module, "seen", rough)
-    found = Ladder(Scorer(model), calibration, screen).judge(odd)
+    monkeypatch.setattr(module, "read_surprisals", rough)
+    found = ScoringCascade(Scorer(model), calibration, screen).score(odd)
     for one, other in zip(exact, found, strict=True):
         if one.value >= 1.0:
             assert other.value == pytest.approx(one.value, abs=1e-4)
@@ -128,15 +128,15 @@ def test_a_check_changes_nothing_but_what_the_look_missed(
 ) -> None:
     calibration, screen = fitted
     calm, odd = ids("ABCDEF"), ids("AFBECDAA")
-    steps = Ladder(Scorer(model), calibration, at(screen, 99.0, FIRST))
-    found = steps.judge([calm, odd, calm, odd, odd], [True, True, False, False, True].__getitem__)
-    assert [one.rung for one in found] == ["checked", "missed", "screened", "screened", "missed"]
-    exact = Ladder(Scorer(model), calibration, None).judge([calm, odd], lambda _: True)
-    assert [one.rung for one in exact] == ["exact", "exact"]
+    steps = ScoringCascade(Scorer(model), calibration, at(screen, 99.0, FAST))
+    found = steps.score([calm, odd, calm, odd, odd], [True, True, False, False, True].__getitem__)
+    assert [one.stage for one in found] == ["checked", "missed", "screened", "screened", "missed"]
+    exact = ScoringCascade(Scorer(model), calibration, None).score([calm, odd], lambda _: True)
+    assert [one.stage for one in exact] == ["exact", "exact"]
     assert exact[0].value < 1.0 <= exact[1].value
-    assert replace(found[0], rung="screened") == found[2]
+    assert replace(found[0], stage="screened") == found[2]
     assert found[1].value == found[4].value == pytest.approx(exact[1].value, abs=1e-6)
-    assert [one.rung for one in steps.judge([calm, odd])] == ["screened", "screened"]
+    assert [one.stage for one in steps.score([calm, odd])] == ["screened", "screened"]
 
 
 def test_a_window_that_comes_again_costs_no_pass(
@@ -145,18 +145,20 @@ def test_a_window_that_comes_again_costs_no_pass(
     model = deepcopy(model)
     rows = passes_of(model)
     calibration, screen = fitted
-    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
+    steps = ScoringCascade(Scorer(model), calibration, at(screen, 9.0, FAST))
     window = ids("ABCDEF")
-    first = steps.judge([window, window])
+    first = steps.score([window, window])
     assert sum(rows) == 2  # in order, and as a bag
-    again = steps.judge([window])
+    again = steps.score([window])
     assert sum(rows) == 2
     assert again[0] is first[0] is first[1]
-    monkeypatch.setattr(module, "KEPT_NUMBERS", 2 * (module.OVERHEAD + 2 * len(window)))
-    small = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
-    first, *_, last = [small.judge([ids(t)])[0] for t in ("ABCDEF", "BCDEFG", "CDEFGH")]
-    assert small.judge([ids("CDEFGH")])[0] is last
-    assert small.judge([ids("ABCDEF")])[0] is not first
+    monkeypatch.setattr(
+        module, "CACHE_NUMBERS", 2 * (module.ENTRY_OVERHEAD_NUMBERS + 2 * len(window))
+    )
+    small = ScoringCascade(Scorer(model), calibration, at(screen, 9.0, FAST))
+    first, *_, last = [small.score([ids(t)])[0] for t in ("ABCDEF", "BCDEFG", "CDEFGH")]
+    assert small.score([ids("CDEFGH")])[0] is last
+    assert small.score([ids("ABCDEF")])[0] is not first
 
 
 def test_a_bag_that_comes_again_in_another_order_is_read_once(
@@ -165,27 +167,27 @@ def test_a_bag_that_comes_again_in_another_order_is_read_once(
     model = deepcopy(model)
     rows = passes_of(model)
     calibration, screen = fitted
-    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
-    steps.judge([ids("ABCDEF")])
+    steps = ScoringCascade(Scorer(model), calibration, at(screen, 9.0, FAST))
+    steps.score([ids("ABCDEF")])
     read = sum(rows)
-    (again,) = steps.judge([ids("BADCEF")])
+    (again,) = steps.score([ids("BADCEF")])
     assert sum(rows) == read + 1  # in order alone
-    alone = Ladder(Scorer(model), calibration, at(screen, 9.0, FIRST))
-    (anew,) = alone.judge([ids("BADCEF")])
+    alone = ScoringCascade(Scorer(model), calibration, at(screen, 9.0, FAST))
+    (anew,) = alone.score([ids("BADCEF")])
     assert again.bag_surprisals == anew.bag_surprisals
 
 
 def test_hiding_several_at_once_is_not_called_exact(
     model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
 ) -> None:
-    steps = Ladder(Scorer(model), *fitted, stride=2)
+    steps = ScoringCascade(Scorer(model), *fitted, stride=2)
     window = ids("ABCDEF")
-    (verdict,) = steps.judge([window], lambda _: True)
-    assert verdict.rung == "strided"
+    (verdict,) = steps.score([window], lambda _: True)
+    assert verdict.stage == "strided"
     (reading,) = Scorer(model).score_ordered([window], 2)
     assert list(verdict.surprisals) == reading.surprisals.tolist()
     (exact,) = steps.exact([window])
-    assert exact.rung == "exact"
+    assert exact.stage == "exact"
     assert list(exact.surprisals) == Scorer(model).score_ordered([window])[0].surprisals.tolist()
 
 
@@ -193,10 +195,10 @@ def test_the_second_look_gives_the_exact_bag(
     model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
 ) -> None:
     calibration, screen = fitted
-    steps = Ladder(Scorer(model), calibration, at(screen, 9.0, SECOND))
+    steps = ScoringCascade(Scorer(model), calibration, at(screen, 9.0, ACCURATE))
     windows = [ids("ABCDEF"), ids("BCDEF")]
-    for window, verdict in zip(windows, steps.judge(windows), strict=True):
-        assert verdict.rung == "screened"
+    for window, verdict in zip(windows, steps.score(windows), strict=True):
+        assert verdict.stage == "screened"
         in_order = Scorer(model).approximate_ordered([window])[0].tolist()
         assert list(verdict.surprisals) == pytest.approx(in_order, abs=1e-5)
         as_bag = Scorer(model).score_bag([window])[0].tolist()
@@ -209,19 +211,19 @@ def test_what_one_look_holds_up_goes_on_to_the_next(
     calibration, screen = fitted
     windows = list(dict.fromkeys([*HELD_OUT, *odd]))
     first, second = (
-        Ladder(Scorer(model), calibration, at(screen, 99.0, look)).judge(windows)
-        for look in (FIRST, SECOND)
+        ScoringCascade(Scorer(model), calibration, at(screen, 99.0, look)).score(windows)
+        for look in (FAST, ACCURATE)
     )
     low, high = np.median([v.value for v in first]), np.quantile([v.value for v in second], 0.8)
-    steps = (*at(screen, float(low), FIRST).steps, *at(screen, float(high), SECOND).steps)
-    found = Ladder(Scorer(model), calibration, replace(screen, steps=steps)).judge(windows)
+    steps = (*at(screen, float(low), FAST).steps, *at(screen, float(high), ACCURATE).steps)
+    found = ScoringCascade(Scorer(model), calibration, replace(screen, steps=steps)).score(windows)
     for one, other, verdict in zip(first, second, found, strict=True):
         expected = one if one.value < low else other if other.value < high else None
-        assert (verdict.rung == "exact") == (expected is None)
+        assert (verdict.stage == "exact") == (expected is None)
         if expected is not None:
             assert verdict.value == pytest.approx(expected.value, abs=1e-4)
             assert verdict.p_value == pytest.approx(expected.p_value, abs=1e-3)
-    passed = [verdict.bag_surprisals for verdict in found if verdict.rung == "screened"]
+    passed = [verdict.bag_surprisals for verdict in found if verdict.stage == "screened"]
     assert set(passed) & {verdict.bag_surprisals for verdict in first}
     assert set(passed) & {verdict.bag_surprisals for verdict in second}
 
@@ -229,7 +231,7 @@ def test_what_one_look_holds_up_goes_on_to_the_next(
 def test_of_no_windows_there_are_no_verdicts(
     model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
 ) -> None:
-    assert Ladder(Scorer(model), *fitted).judge([]) == []
+    assert ScoringCascade(Scorer(model), *fitted).score([]) == []
 
 
 def test_what_came_with_the_model_costs_no_pass_but_near_the_threshold(
@@ -237,18 +239,18 @@ def test_what_came_with_the_model_costs_no_pass_but_near_the_threshold(
 ) -> None:
     calibration, screen = fitted
     scorer = Scorer(model)
-    exact = Ladder(scorer, calibration, None).judge(odd)
+    exact = ScoringCascade(scorer, calibration, None).score(odd)
     alarming = next(w for w, verdict in zip(odd, exact, strict=True) if verdict.value >= 1.0)
     calm = ids("ABCDEF")
-    known = Known.of(scorer, [calm, calm, alarming, alarming])
+    known = PrecomputedScores.of(scorer, [calm, calm, alarming, alarming])
     model = deepcopy(model)
     rows = passes_of(model)
-    steps = Ladder(Scorer(model), calibration, screen, known)
-    (verdict,) = steps.judge([calm], lambda _: True)
-    assert (verdict.rung, rows) == ("known", [])
-    (expected,) = Ladder(scorer, calibration, None).judge([calm])
+    steps = ScoringCascade(Scorer(model), calibration, screen, known)
+    (verdict,) = steps.score([calm], lambda _: True)
+    assert (verdict.stage, rows) == ("known", [])
+    (expected,) = ScoringCascade(scorer, calibration, None).score([calm])
     assert verdict.value == pytest.approx(expected.value, abs=1e-4)
     assert verdict.p_value == pytest.approx(expected.p_value, abs=1e-4)
-    assert steps.judge([alarming])[0].rung == "exact"
-    alone = Ladder(Scorer(model), calibration, None, known)
-    assert alone.judge([calm])[0].rung == "exact"
+    assert steps.score([alarming])[0].stage == "exact"
+    alone = ScoringCascade(Scorer(model), calibration, None, known)
+    assert alone.score([calm])[0].stage == "exact"

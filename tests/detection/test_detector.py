@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from logmlm.detection.calibration import statistics
+from logmlm.detection.calibration import window_statistics
 from logmlm.detection.detector import UNKNOWN_TEXT, Detector
 from logmlm.detection.manifest import Manifest, digest_files
-from logmlm.detection.window_id import is_checked, window_id
+from logmlm.detection.window_id import is_audited, window_id
 from logmlm.errors import DataError, FormatError, ModelError, UsageError
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END, UNK
@@ -32,7 +32,7 @@ def scores(detector, windows):
 
 
 def words_of(detector, window):
-    words = [detector.word(event.template_id) for event in window.events]
+    words = [detector.token_of(event.template_id) for event in window.events]
     return [*words, "[END]"] if window.complete else words
 
 
@@ -91,7 +91,7 @@ def test_a_score_depends_on_its_window_alone(detector, windows, scores):
 
 
 def test_values_are_those_of_the_calibration(detector, scores):
-    found = np.array([statistics(s.surprisals, s.bag_surprisals) for s in scores])
+    found = np.array([window_statistics(s.surprisals, s.bag_surprisals) for s in scores])
     values, p_values = detector.calibration.values(found)
     assert [s.value for s in scores] == pytest.approx(values.tolist())
     assert [s.p_value for s in scores] == pytest.approx(p_values.tolist())
@@ -154,7 +154,7 @@ def test_a_line_never_seen_is_the_unknown_word(detector, windows):
         "disk failure while allocating for req-",
         "replica lost for req-",
     }
-    assert detector.word("") == "[UNK]"
+    assert detector.token_of("") == "[UNK]"
     assert detector.template_text("") == UNKNOWN_TEXT
     assert detector.unknown_share(windows) == pytest.approx(len(unknown) / len(events))
 
@@ -216,7 +216,7 @@ def test_without_the_exact_score_of_all_windows_the_alerts_are_the_same(trained,
             assert score.surprisals == pytest.approx(exact.surprisals, abs=1e-4)
         else:
             assert score.value < 1.0
-            assert not is_checked(score.window)
+            assert not is_audited(score.window)
 
 
 def test_a_directory_of_an_older_version_has_no_screen_and_scores_exactly(copy, windows, scores):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mlm_parts import VOCABULARY, WINDOW_SIZE, ids
 
-from logmlm.detection.known_windows import KNOWN_FILE, MOST_TOKENS, Known
+from logmlm.detection.known_windows import KNOWN_FILE, MOST_TOKENS, PrecomputedScores
 from logmlm.errors import ModelError, StorageError
 from logmlm.mlm.model import build_model
 from logmlm.mlm.scorer import Scorer
@@ -19,7 +19,7 @@ def scorer():
 
 @pytest.fixture(scope="module")
 def known(scorer):
-    return Known.of(scorer, [AGAIN, OFTEN, ONCE, OFTEN, AGAIN, OFTEN])
+    return PrecomputedScores.of(scorer, [AGAIN, OFTEN, ONCE, OFTEN, AGAIN, OFTEN])
 
 
 def test_windows_that_come_again_are_known_the_most_frequent_first(known, scorer):
@@ -33,12 +33,12 @@ def test_windows_that_come_again_are_known_the_most_frequent_first(known, scorer
 def test_what_is_known_stays_affordable(scorer):
     long = tuple(range(6, 9)) * 350
     assert 2 * len(long) ** 2 > MOST_TOKENS
-    assert list(Known.of(scorer, [long, long, long, OFTEN, OFTEN]).readings) == []
+    assert list(PrecomputedScores.of(scorer, [long, long, long, OFTEN, OFTEN]).readings) == []
 
 
 def test_it_comes_back_as_it_was_saved(known, tmp_path):
     known.save(tmp_path)
-    again = Known.read(tmp_path)
+    again = PrecomputedScores.read(tmp_path)
     assert list(again.readings) == list(known.readings)
     for window, pair in known.readings.items():
         for one, other in zip(again.readings[window], pair, strict=True):
@@ -46,10 +46,10 @@ def test_it_comes_back_as_it_was_saved(known, tmp_path):
 
 
 def test_nothing_is_known_of_an_older_model_or_of_windows_that_never_come_again(scorer, tmp_path):
-    assert Known.read(tmp_path) == Known()
-    nothing = Known.of(scorer, [OFTEN, AGAIN])
+    assert PrecomputedScores.read(tmp_path) == PrecomputedScores()
+    nothing = PrecomputedScores.of(scorer, [OFTEN, AGAIN])
     nothing.save(tmp_path)
-    assert Known.read(tmp_path) == Known() == nothing
+    assert PrecomputedScores.read(tmp_path) == PrecomputedScores() == nothing
 
 
 @pytest.mark.parametrize("cut", [0, 10, 200])
@@ -58,7 +58,7 @@ def test_a_damaged_file_is_refused(known, tmp_path, cut):
     path = tmp_path / KNOWN_FILE
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ModelError, match=r"can't read .*known.npz.*train again"):
-        Known.read(tmp_path)
+        PrecomputedScores.read(tmp_path)
 
 
 def test_a_place_that_can_not_be_written_is_told(known, tmp_path):

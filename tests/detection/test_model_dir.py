@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from offline_parts import logmlm
 
-from logmlm.detection.approximations import EXACT, FIRST, SECOND, Looks
+from logmlm.detection.approximations import ACCURATE, EXACT, FAST, StatisticsTable
 from logmlm.detection.calibration import STATISTICS, Calibration
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.model_dir import (
     TrainingWindows,
-    check_replaceable,
     load_calibration,
-    replaced,
+    replacing,
+    require_replaceable,
     sample,
     save_calibration,
 )
@@ -45,7 +45,7 @@ def names(directory):
 
 
 def test_a_new_model_takes_the_place_of_the_old_one_and_leaves_nothing_beside_it(model):
-    with replaced(model) as fresh:
+    with replacing(model) as fresh:
         (fresh / "manifest.json").write_text("new")
         assert (model / "manifest.json").read_text() == "old"
     assert (model / "manifest.json").read_text() == "new"
@@ -53,13 +53,13 @@ def test_a_new_model_takes_the_place_of_the_old_one_and_leaves_nothing_beside_it
 
 
 def test_a_first_model_makes_its_parents(tmp_path):
-    with replaced(tmp_path / "a" / "b") as fresh:
+    with replacing(tmp_path / "a" / "b") as fresh:
         (fresh / "manifest.json").write_text("new")
     assert names(tmp_path / "a" / "b") == ["manifest.json"]
 
 
 def _write_half(directory, error):
-    with replaced(directory) as fresh:
+    with replacing(directory) as fresh:
         (fresh / "half").write_text("half")
         raise error
 
@@ -84,7 +84,7 @@ def test_the_old_model_comes_back_where_the_new_one_can_not_take_its_place(model
         return move(path, target)
 
     monkeypatch.setattr(Path, "replace", fail_for_the_new_one)
-    with pytest.raises(StorageError, match=r"can't write .*model: Input/output"), replaced(model):
+    with pytest.raises(StorageError, match=r"can't write .*model: Input/output"), replacing(model):
         pass
     assert (model / "manifest.json").read_text() == "old"
     assert names(model.parent) == ["model"]
@@ -93,14 +93,14 @@ def test_the_old_model_comes_back_where_the_new_one_can_not_take_its_place(model
 STOPPED = """
 import os, signal, sys
 from pathlib import Path
-from logmlm.detection.model_dir import replaced
+from logmlm.detection.model_dir import replacing
 
 def stop(event, names):
     if event == "os.rename" and os.fspath(names[0]).endswith(".new"):
         os.kill(os.getpid(), int(sys.argv[2]))
 
 sys.addaudithook(stop)
-with replaced(Path(sys.argv[1])) as fresh:
+with replacing(Path(sys.argv[1])) as fresh:
     (fresh / "manifest.json").write_text("new")
 """
 
@@ -123,7 +123,7 @@ def test_a_model_is_opened_after_a_kill_between_the_old_one_and_the_new(
     assert found == Manifest.read(trained.model)
     assert names(tmp_path) == [".model.new", "link", "model"]
     assert f"putting a new {model} there was cut off; the old one is back" in caplog.text
-    with replaced(model):
+    with replacing(model):
         pass
     assert names(tmp_path) == ["link", "model"]
 
@@ -177,7 +177,7 @@ def test_what_a_killed_training_left_is_used_up(model):
     (leftover / "half.bin").write_text("half")
     older = model.parent / ".model.old"
     older.mkdir()
-    with replaced(model) as fresh:
+    with replacing(model) as fresh:
         (fresh / "manifest.json").write_text("new")
     assert names(model) == ["manifest.json"]
     assert names(model.parent) == ["model"]
@@ -188,7 +188,7 @@ def test_whoever_may_read_the_old_model_may_read_the_new_one(model, mode, files)
     model.chmod(mode)
     before = os.umask(0)
     try:
-        with replaced(model) as fresh:
+        with replacing(model) as fresh:
             assert fresh.stat().st_mode & 0o777 == 0o700
             (fresh / "secretive").write_text("x")
             (fresh / "secretive").chmod(0o600)
@@ -202,7 +202,7 @@ def test_whoever_may_read_the_old_model_may_read_the_new_one(model, mode, files)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to any group")
 def test_a_new_model_is_of_the_old_ones_group(model):
     os.chown(model, -1, 12345)
-    with replaced(model) as fresh:
+    with replacing(model) as fresh:
         (fresh / "x").touch()
     assert {path.stat().st_gid for path in (model, model / "x")} == {12345}
 
@@ -214,7 +214,7 @@ def test_a_first_model_is_its_owners_alone_whatever_the_umask(tmp_path, is_there
         place.mkdir(parents=True)
     before = os.umask(0)
     try:
-        with replaced(place) as fresh:
+        with replacing(place) as fresh:
             (fresh / "x").write_text("x")
     finally:
         os.umask(before)
@@ -226,21 +226,21 @@ def test_a_place_that_can_not_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(StorageError, match=r"can't write to .*file: Not a directory"),
-        replaced(tmp_path / "file" / "model"),
+        replacing(tmp_path / "file" / "model"),
     ):
         pytest.fail("there is no place")
 
 
 def test_only_a_model_or_nothing_is_replaced(model, tmp_path):
     required = ("manifest.json",)
-    check_replaceable(model, required)
-    check_replaceable(tmp_path / "free", required)
+    require_replaceable(model, required)
+    require_replaceable(tmp_path / "free", required)
     (tmp_path / "empty").mkdir()
-    check_replaceable(tmp_path / "empty", required)
+    require_replaceable(tmp_path / "empty", required)
     with pytest.raises(StorageError, match="exists and is no model directory; choose another"):
-        check_replaceable(tmp_path, required)
+        require_replaceable(tmp_path, required)
     with pytest.raises(StorageError, match="is a file; choose another --out"):
-        check_replaceable(model / "manifest.json", required)
+        require_replaceable(model / "manifest.json", required)
 
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
@@ -318,7 +318,9 @@ def test_a_screen_is_read_back_as_it_was_and_its_damage_is_found(tmp_path):
     held_out, edited = (rng.gamma(k, size=(500, len(STATISTICS))) for k in (2.0, 9.0))
     calibration = Calibration.fit(held_out, 0.05, 10.0)
     clear, odd = (
-        Looks(tuple((i, 7) for i in range(500)), dict.fromkeys((EXACT, FIRST, SECOND), found))
+        StatisticsTable(
+            tuple((i, 7) for i in range(500)), dict.fromkeys((EXACT, FAST, ACCURATE), found)
+        )
         for found in (held_out, edited)
     )
     screen = Screen.fit(calibration, clear, [odd], 0.99)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from offline_parts import logmlm
 from scipy.stats import betabinom
 
-from logmlm.detection.calibration import KINDS, kind_of
+from logmlm.detection.calibration import KINDS, part_kind
 from logmlm.detection.detector import Detector
 from logmlm.detection.model_dir import load_parts
-from logmlm.detection.parts import PLACES, CutPlaces, Cuts, parts, whole
+from logmlm.detection.parts import PLACES, CutSampler, WindowCuts, are_whole, sample_partial_windows
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END
 from logmlm.records import Event, Fields, LogLine, Window
@@ -34,13 +34,13 @@ def window(*times: float, begun: bool = True) -> Window:
 
 
 def test_a_window_is_whole_or_lost_its_end_or_its_beginning_or_both() -> None:
-    assert kind_of(begun=True, complete=True) is None
-    found = [kind_of(*flags) for flags in ((True, False), (False, True), (False, False))]
+    assert part_kind(begun=True, complete=True) is None
+    found = [part_kind(*flags) for flags in ((True, False), (False, True), (False, False))]
     assert tuple(found) == KINDS == ("head", "tail", "middle")
 
 
 def test_cuts_fall_evenly_in_time_so_mostly_into_a_long_pause() -> None:
-    places = CutPlaces()
+    places = CutSampler()
     for _ in range(500):
         places.add(window(0, 1, 99, 100))
     cuts = places.cuts()
@@ -53,7 +53,7 @@ def test_cuts_fall_evenly_in_time_so_mostly_into_a_long_pause() -> None:
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20))
 def test_every_cut_has_an_event_on_either_side(times: list[float]) -> None:
-    places = CutPlaces()
+    places = CutSampler()
     places.add(window(*times))
     cuts = places.cuts()
     if len(times) > 1 and cuts.seconds[0] > 0:
@@ -63,8 +63,8 @@ def test_every_cut_has_an_event_on_either_side(times: list[float]) -> None:
 
 def test_parts_are_the_sides_of_a_cut_and_what_lies_between_two() -> None:
     corpus = Corpus.of([(10, 11, 12, 13, END)])
-    cuts = Cuts(np.array([True]), np.array([5.0]), np.array([[1, 3, 1, 3]], dtype=np.int32))
-    found = parts(corpus, cuts, np.arange(1), 200, seed=0)
+    cuts = WindowCuts(np.array([True]), np.array([5.0]), np.array([[1, 3, 1, 3]], dtype=np.int32))
+    found = sample_partial_windows(corpus, cuts, np.arange(1), 200, seed=0)
     assert set(found["head"]) == {(10,), (10, 11, 12)}
     assert set(found["tail"]) == {(11, 12, 13, END), (13, END)}
     assert set(found["middle"]) == {(11, 12)}
@@ -75,19 +75,23 @@ def test_windows_that_were_cut_anyway_are_parts_and_so_are_parts_of_them() -> No
     corpus = Corpus.of([(10, 11), (12, 13, END), (14, 15)])
     begun, places = np.array([True, False, False]), np.ones((3, PLACES), dtype=np.int32)
     everything = np.arange(3)
-    cuts = Cuts(begun, np.zeros(3), places)
-    found = parts(corpus, cuts, everything, 9, seed=0)
+    cuts = WindowCuts(begun, np.zeros(3), places)
+    found = sample_partial_windows(corpus, cuts, everything, 9, seed=0)
     assert found == {"head": [(10, 11)], "tail": [(12, 13, END)], "middle": [(14, 15)]}
-    assert not whole(corpus, cuts, everything).any()
-    cut = parts(corpus, Cuts(begun, np.array([0.0, 1.0, 0.0]), places), everything, 9, seed=0)
+    assert not are_whole(corpus, cuts, everything).any()
+    cut = sample_partial_windows(
+        corpus, WindowCuts(begun, np.array([0.0, 1.0, 0.0]), places), everything, 9, seed=0
+    )
     assert Counter(cut["middle"]) == {(14, 15): 1, (12,): 9}
     assert Counter(cut["tail"]) == {(12, 13, END): 1, (13, END): 9}
 
 
 def test_longer_sessions_are_cut_more_often() -> None:
     corpus = Corpus.of([(10, 11, END), (12, 13, END)])
-    cuts = Cuts(np.ones(2, dtype=bool), np.array([10.0, 90.0]), np.ones((2, PLACES), np.int32))
-    heads = Counter(parts(corpus, cuts, np.arange(2), 2000, seed=0)["head"])
+    cuts = WindowCuts(
+        np.ones(2, dtype=bool), np.array([10.0, 90.0]), np.ones((2, PLACES), np.int32)
+    )
+    heads = Counter(sample_partial_windows(corpus, cuts, np.arange(2), 2000, seed=0)["head"])
     assert heads[(12,)] / 2000 == pytest.approx(0.9, abs=0.03)
 
 
@@ -151,7 +155,7 @@ def test_odd_sessions_are_found_in_their_parts_too(cut_model, tmp_path) -> None:
 def test_a_model_without_parts_judges_all_windows_as_one_kind(cut_model) -> None:
     assert set(load_parts(cut_model)) == set(KINDS)
     detector = Detector.load(cut_model, "cpu")
-    old = Detector(detector.manifest, detector.templates, detector.vocabulary, detector._ladder)
+    old = Detector(detector.manifest, detector.templates, detector.vocabulary, detector._cascade)
     session = service_log(0.1, 1, seed=4)
     lines = [
         LogLine(f"2026-03-02T00:00:00.000Z INFO {text}", "p", n, n + 1, time)

@@ -52,7 +52,7 @@ def test_an_object_holds_the_window_and_each_event():
 
 def test_what_was_not_scored_exactly_says_so():
     for rung, exact in (("screened", False), ("exact", True), ("checked", False), ("missed", True)):
-        assert window_object(replace(CUT, rung=rung), "w")["exact"] is exact
+        assert window_object(replace(CUT, stage=rung), "w")["exact"] is exact
 
 
 def test_json_lines_are_one_window_each():

@@ -39,7 +39,7 @@ def windows(exact, trained):
 
 @pytest.fixture(autouse=True)
 def nobody_is_checked(monkeypatch):
-    monkeypatch.setattr(windowid, "CHECKED_OF", 10**12)
+    monkeypatch.setattr(windowid, "AUDIT_ONE_IN", 10**12)
 
 
 def test_training_says_what_the_screen_is_worth(trained):
@@ -52,9 +52,9 @@ def test_training_says_what_the_screen_is_worth(trained):
 
 def test_the_alerts_are_those_of_exact_scoring_and_the_rest_says_so(detector, exact, windows):
     found, expected = detector.score(windows), exact.score(windows)
-    assert {score.rung for score in expected} == {"exact"}
+    assert {score.stage for score in expected} == {"exact"}
     assert (
-        {"screened", "exact"} <= {score.rung for score in found} <= {"screened", "known", "exact"}
+        {"screened", "exact"} <= {score.stage for score in found} <= {"screened", "known", "exact"}
     )
     assert sum(score.is_anomaly for score in expected) > 2
     for one, other in zip(expected, found, strict=True):
@@ -69,42 +69,42 @@ def test_the_alerts_are_those_of_exact_scoring_and_the_rest_says_so(detector, ex
 def test_one_of_so_many_is_checked_by_its_place_and_by_every_detector_alike(
     trained, detector, windows, monkeypatch
 ):
-    let_pass = [score.window for score in detector.score(windows) if score.rung == "screened"]
+    let_pass = [score.window for score in detector.score(windows) if score.stage == "screened"]
     assert len(let_pass) > 5
-    monkeypatch.setattr(windowid, "CHECKED_OF", 2)
+    monkeypatch.setattr(windowid, "AUDIT_ONE_IN", 2)
     found = detector.score(let_pass)
     again = Detector.load(trained.model, "cpu").score(let_pass)
-    assert [score.rung for score in again] == [score.rung for score in found]
-    checked = [score for score in found if score.rung == "checked"]
+    assert [score.stage for score in again] == [score.stage for score in found]
+    checked = [score for score in found if score.stage == "checked"]
     assert 0 < len(checked) < len(let_pass)
-    monkeypatch.setattr(windowid, "CHECKED_OF", 1_000_000_000)
+    monkeypatch.setattr(windowid, "AUDIT_ONE_IN", 1_000_000_000)
     plain = detector.score(let_pass)
-    assert [replace(score, rung="screened") for score in found] == plain
+    assert [replace(score, stage="screened") for score in found] == plain
 
 
 def test_what_is_checked_is_counted(detector, windows, monkeypatch):
-    monkeypatch.setattr(windowid, "CHECKED_OF", 1)
+    monkeypatch.setattr(windowid, "AUDIT_ONE_IN", 1)
     metrics = Metrics("0")
-    found = detector.judge(metrics.timed(detector.score)).judge(windows)
-    checked = sum(score.rung == "checked" for score in found)
+    found = detector.surge_monitor(metrics.timed(detector.score)).score(windows)
+    checked = sum(score.stage == "checked" for score in found)
     assert checked > 5
     assert metrics.value("windows_checked_total") == checked
     assert metrics.value("windows_missed_total") == 0
 
 
 def test_an_alert_of_a_surge_has_exact_numbers(detector, exact, windows):
-    let_pass = next(score for score in detector.score(windows) if score.rung == "screened")
+    let_pass = next(score for score in detector.score(windows) if score.stage == "screened")
     rise = SurgeState(3.0, let_pass.window.end, 2, 1)
-    found = detector.exactly(replace(let_pass, value=1.5, surge=rise))
+    found = detector.rescore_exact(replace(let_pass, value=1.5, surge=rise))
     (one,) = exact.score([let_pass.window])
-    assert (found.rung, found.surge, found.value) == ("exact", rise, 1.5)
+    assert (found.stage, found.surge, found.value) == ("exact", rise, 1.5)
     assert found.surprisals == pytest.approx(one.surprisals, abs=1e-4)
 
 
 def test_surges_are_watched_for_by_the_p_values_that_they_have(trained, detector, exact):
     calibration, screen = load_calibration(trained.model)
-    assert exact.judge()._rule == calibration.surge
-    assert detector.judge()._rule == screen.surge
+    assert exact.surge_monitor()._rule == calibration.surge
+    assert detector.surge_monitor()._rule == screen.surge
     assert screen.surge.threshold >= calibration.surge.threshold
 
 

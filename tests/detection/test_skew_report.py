@@ -10,8 +10,8 @@ from daemon_process import PATIENCE_S, Process, stop
 from window_parts import event
 
 from logmlm.config.types import WindowConfig
-from logmlm.detection.skew_report import EVERY_S, SkewReport
-from logmlm.detection.watermark import Outliers
+from logmlm.detection.skew_report import REPORT_EVERY_S, ClockSkewReporter
+from logmlm.detection.watermark import ClockOutliers
 
 WRONG = event(7, "k", 4.1e9, host="web\n1")
 RIGHT = event(8, "k", 1.7e9)
@@ -19,19 +19,19 @@ RIGHT = event(8, "k", 1.7e9)
 
 def found(outliers, times=1):
     for _ in range(times):
-        outliers.counted_at([WRONG, RIGHT], 1.7e9, is_last=False)
+        outliers.watermark_after([WRONG, RIGHT], 1.7e9, is_last=False)
 
 
 def test_a_wrong_clock_is_told_of_once_an_hour_with_its_host(caplog):
-    now, outliers = [0.0], Outliers(WindowConfig(kind="time"))
-    report = SkewReport(lambda: now[0], lambda partition: f"/var/log/{partition}")
+    now, outliers = [0.0], ClockOutliers(WindowConfig(kind="time"))
+    report = ClockSkewReporter(lambda: now[0], lambda partition: f"/var/log/{partition}")
     with caplog.at_level(logging.WARNING):
-        report.tell(outliers)
+        report.report(outliers)
         assert caplog.messages == []
-        for at in (0.0, 10.0, EVERY_S - 1, EVERY_S):
+        for at in (0.0, 10.0, REPORT_EVERY_S - 1, REPORT_EVERY_S):
             now[0] = at
             found(outliers)
-            report.tell(outliers)
+            report.report(outliers)
     first, second = caplog.messages
     assert first.startswith("1 lines have a time far ahead of the lines around them")
     assert "2099-12-03T16:53:20Z, in /var/log/p of host 'web\\n1';" in first
@@ -39,14 +39,14 @@ def test_a_wrong_clock_is_told_of_once_an_hour_with_its_host(caplog):
 
 
 def test_another_models_are_counted_anew(caplog):
-    report = SkewReport(lambda: 0.0, str)
-    old, new = (Outliers(WindowConfig(kind="time")) for _ in range(2))
+    report = ClockSkewReporter(lambda: 0.0, str)
+    old, new = (ClockOutliers(WindowConfig(kind="time")) for _ in range(2))
     found(old, 3)
     found(new, 1)
     with caplog.at_level(logging.WARNING):
-        report.tell(old)
-        report = SkewReport(lambda: EVERY_S, str)
-        report.tell(new)
+        report.report(old)
+        report = ClockSkewReporter(lambda: REPORT_EVERY_S, str)
+        report.report(new)
     assert [text.split()[0] for text in caplog.messages] == ["3", "1"]
 
 

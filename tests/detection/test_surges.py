@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.detection.calibration import Calibration
-from logmlm.detection.surges import RATE_SHARE, Judge, SurgeRule
+from logmlm.detection.surges import RATE_SHARE, SurgeMonitor, SurgeRule
 from logmlm.records import SurgeState
 
 RULE = SurgeRule(math.log(1000), 0.001)
@@ -26,21 +26,21 @@ def windows(*p_values, partition="p", value=0.5):
 
 
 def judged(scores, rule=RULE, rise=None):
-    judge = Judge(list, rule)
+    judge = SurgeMonitor(list, rule)
     judge.resume("p", rise)
-    return judge.judge(scores), judge
+    return judge.score(scores), judge
 
 
 def test_a_bet_on_normal_windows_gains_nothing_on_average():
     evidence = np.linspace(0, 60, 60_001)
-    bets = np.array([math.exp(SurgeRule(1.0, 1e-26).bet(math.exp(-e))) for e in evidence])
+    bets = np.array([math.exp(SurgeRule(1.0, 1e-26).log_e_value(math.exp(-e))) for e in evidence])
     assert np.trapezoid(bets * np.exp(-evidence), evidence) == pytest.approx(1.0, abs=1e-4)
-    assert math.exp(RULE.bet(1.0)) == pytest.approx(0.8 + 0.2 * 0.2)
+    assert math.exp(RULE.log_e_value(1.0)) == pytest.approx(0.8 + 0.2 * 0.2)
 
 
 def test_a_window_counts_no_more_than_one_at_the_threshold():
-    assert RULE.bet(1e-9) == RULE.bet(0.001)
-    assert RULE.bet(0.002) < RULE.bet(0.001)
+    assert RULE.log_e_value(1e-9) == RULE.log_e_value(0.001)
+    assert RULE.log_e_value(0.002) < RULE.log_e_value(0.001)
 
 
 def test_independent_normal_windows_wait_for_one_over_the_rate_and_keep_it():
@@ -64,7 +64,7 @@ def test_where_normal_windows_are_odd_in_bunches_more_is_asked():
 def test_with_fewer_windows_than_one_alarm_needs_the_level_is_above_all_that_was_seen():
     p_values = np.where(np.arange(400) < 12, 0.001, 0.6)
     few = SurgeRule.fit(p_values, np.zeros(400, dtype=bool), 0.0005)
-    top = sum(few.bet(0.001) for _ in range(12))
+    top = sum(few.log_e_value(0.001) for _ in range(12))
     assert few.threshold == pytest.approx(top - math.log(0.0005 * 400), abs=0.02)
 
 
@@ -76,15 +76,15 @@ def test_windows_that_alarm_by_themselves_do_not_raise_the_level():
 
 def test_the_window_at_which_the_level_is_reached_alarms_and_counting_begins_anew():
     scores, judge = judged(windows(*[0.9, 0.9] + [0.01] * 9))
-    assert RULE.bet(0.01) == pytest.approx(math.log(0.8 + 0.2 * 0.2 * 0.01**-0.8))  # 0.872
+    assert RULE.log_e_value(0.01) == pytest.approx(math.log(0.8 + 0.2 * 0.2 * 0.01**-0.8))  # 0.872
     assert [place for place, score in enumerate(scores) if score.is_anomaly] == [9]
     first = scores[9]
-    assert first.value == pytest.approx(8 * RULE.bet(0.01) / RULE.threshold)
+    assert first.value == pytest.approx(8 * RULE.log_e_value(0.01) / RULE.threshold)
     assert first.surge == SurgeState(
-        pytest.approx(8 * RULE.bet(0.01)), scores[2].window.start, 8, 8
+        pytest.approx(8 * RULE.log_e_value(0.01)), scores[2].window.start, 8, 8
     )
-    assert judge.rise("p") == SurgeState(
-        pytest.approx(RULE.bet(0.01)), scores[10].window.start, 1, 1
+    assert judge.state("p") == SurgeState(
+        pytest.approx(RULE.log_e_value(0.01)), scores[10].window.start, 1, 1
     )
     assert all(score.surge is None for score in scores if score is not first)
 
@@ -96,14 +96,14 @@ def test_ordinary_windows_between_take_the_level_down_and_are_counted():
     assert (first.surge.windows, first.surge.odd) == (19, 10)
     calm, judge = judged(windows(*[0.01, *[0.9] * 12] * 30))
     assert not any(score.is_anomaly for score in calm)
-    assert judge.rise("p") is None
+    assert judge.state("p") is None
 
 
 def test_a_surge_is_told_from_the_first_odd_window_not_from_an_old_one_that_is_nearly_forgotten():
     old_and_calm = [0.01] + [0.9] * 4
     scores, _ = judged(windows(*old_and_calm, *[0.01] * 9))
     (first,) = [score for score in scores if score.is_anomaly][:1]
-    assert RULE.bet(0.01) + 4 * RULE.bet(0.9) > 0  # so the level did not begin anew
+    assert RULE.log_e_value(0.01) + 4 * RULE.log_e_value(0.9) > 0  # so the level did not begin anew
     assert first.surge.since == scores[5].window.start
     assert first.surge.windows == first.surge.odd
 
@@ -112,36 +112,36 @@ def test_a_window_that_alarms_by_itself_neither_counts_nor_changes():
     odd = windows(*[0.0005] * 20, value=1.5)
     scores, judge = judged(odd)
     assert scores == odd
-    assert judge.rise("p") is None
+    assert judge.state("p") is None
 
 
 def test_partitions_are_counted_apart_and_forgotten_apart():
-    judge = Judge(list, RULE)
-    judge.judge(windows(*[0.01] * 4) + windows(*[0.01] * 4, partition="q"))
-    assert judge.rise("p") is not None
+    judge = SurgeMonitor(list, RULE)
+    judge.score(windows(*[0.01] * 4) + windows(*[0.01] * 4, partition="q"))
+    assert judge.state("p") is not None
     judge.drop("p")
-    assert judge.rise("p") is None
-    assert judge.rise("q") is not None
+    assert judge.state("p") is None
+    assert judge.state("q") is not None
 
 
 def test_without_a_rule_scores_stay_as_they_are():
     plain = windows(*[0.001] * 50)
-    assert Judge(list).judge(plain) == plain
-    assert not any(map(Judge(list).may_alarm, plain))
-    assert all(map(Judge(list).may_alarm, windows(0.9, value=1.0)))
+    assert SurgeMonitor(list).score(plain) == plain
+    assert not any(map(SurgeMonitor(list).can_contribute, plain))
+    assert all(map(SurgeMonitor(list).can_contribute, windows(0.9, value=1.0)))
 
 
 @given(st.lists(st.sampled_from([0.0005, 0.004, 0.02, 0.3, 0.9]), max_size=60))
 def test_windows_scored_elsewhere_need_no_lines_where_they_can_not_alarm(p_values):
     scores = windows(*p_values)
     whole, judge = judged(scores)
-    again = Judge(list, RULE)
-    found = list(again.watch(s if again.may_alarm(s) else bare(s) for s in scores))
+    again = SurgeMonitor(list, RULE)
+    found = list(again.monitor(s if again.can_contribute(s) else bare(s) for s in scores))
     assert [s if s.window.events else None for s in found] == [
-        s if judge.may_alarm(s) else None for s in whole
+        s if judge.can_contribute(s) else None for s in whole
     ]
     assert not any(s.is_anomaly for s in found if not s.window.events)
-    assert again.rise("p") == judge.rise("p")
+    assert again.state("p") == judge.state("p")
 
 
 def bare(score):
@@ -154,9 +154,9 @@ def test_a_replay_from_any_checkpoint_finds_the_same_surges(p_values, data):
     whole, end = judged(scores)
     cut = data.draw(st.integers(0, len(scores)))
     before, judge = judged(scores[:cut])
-    after, again = judged(scores[cut:], rise=judge.rise("p"))
+    after, again = judged(scores[cut:], rise=judge.state("p"))
     assert before + after == whole
-    assert again.rise("p") == end.rise("p")
+    assert again.state("p") == end.state("p")
 
 
 def test_a_calibration_shares_the_rate_between_windows_alone_and_surges():

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from window_parts import event, summaries, undisturbed
 
 from logmlm.config.types import WindowConfig
-from logmlm.detection.watermark import LOOK_AHEAD, Outliers, counted, host_of, tolerance_of
+from logmlm.detection.watermark import (
+    LOOKAHEAD_EVENTS,
+    ClockOutliers,
+    host_of,
+    tolerance_of,
+    with_watermarks,
+)
 from logmlm.detection.windows import Windower
 from logmlm.records import Checkpoint, Event, Window
 
@@ -95,7 +101,7 @@ def test_it_is_scored_in_the_session_that_it_stands_in() -> None:
     assert Y2100 in [each.timestamp for each in one.events]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, LOOK_AHEAD])
+@pytest.mark.parametrize("count", [1, 2, 3, LOOKAHEAD_EVENTS])
 def test_several_lines_from_the_future_in_a_row_are_the_same(count: int) -> None:
     right = written(busy(100))
     future = [event(0, f"future{n}", Y2100 + n * 1000) for n in range(count)]
@@ -128,7 +134,7 @@ def test_a_log_of_another_time_zone_is_counted_and_one_that_is_a_little_ahead_is
 
 def test_after_a_pause_of_the_whole_log_time_goes_on() -> None:
     before = [(BEGIN + n, "a", "") for n in range(5)]
-    after = [(BEGIN + 9000 + n, "a", "") for n in range(2 + LOOK_AHEAD)]
+    after = [(BEGIN + 9000 + n, "a", "") for n in range(2 + LOOKAHEAD_EVENTS)]
     windower = Windower(SESSION)
     events = written([*before, *after])
     assert windower.add(events[:-2]) == []  # not enough is known
@@ -221,22 +227,22 @@ def test_what_is_told_of_a_part_is_what_a_windower_finds(steps: list[tuple[float
         events.append(event(number, "k", time + ahead))
     tolerance = tolerance_of(SESSION)
     for place in range(len(events)):
-        told = list(counted(events[:place], None, tolerance, events[place:]))
+        told = list(with_watermarks(events[:place], None, tolerance, events[place:]))
         last = told[-1][1] if told else None
-        told += list(counted(events[place:], last, tolerance))
-        assert told == list(counted(events, None, tolerance))
+        told += list(with_watermarks(events[place:], last, tolerance))
+        assert told == list(with_watermarks(events, None, tolerance))
         assert all(one <= two for (_, one), (_, two) in pairwise(told))
 
 
 def test_an_outlier_is_counted_and_what_may_be_a_pause_is_not() -> None:
-    outliers = Outliers(SESSION)
+    outliers = ClockOutliers(SESSION)
     lines = [(BEGIN + n, "a", "") for n in range(30)]
     right = written(lines)
-    assert outliers.counted_at(right, None, is_last=False) == BEGIN
+    assert outliers.watermark_after(right, None, is_last=False) == BEGIN
     wrong = event(0, "a", BEGIN + 3600)
-    assert outliers.counted_at([wrong], BEGIN, is_last=False) is None
+    assert outliers.watermark_after([wrong], BEGIN, is_last=False) is None
     assert outliers.count == 0
-    assert outliers.counted_at([wrong, *right], BEGIN, is_last=False) == BEGIN
+    assert outliers.watermark_after([wrong, *right], BEGIN, is_last=False) == BEGIN
     assert (outliers.count, outliers.last) == (1, wrong)
 
 

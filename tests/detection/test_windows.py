@@ -573,10 +573,10 @@ def test_a_key_is_an_attribute_by_name_or_the_first_group_of_an_expression(
 
 def test_time_that_passes_elsewhere_closes_windows_and_counts_for_late_lines() -> None:
     windower = Windower(WindowConfig(kind="session", key="host", gap=10.0))
-    assert windower.pass_time("p", 100.0) == []
+    assert windower.advance_watermark("p", 100.0) == []
     assert windower.add([event(0, "a", 50.0)]) == []
-    assert windower.pass_time("p", 110.0) == []  # the late line counted at 100, not at 50
-    (closed,) = windower.pass_time("p", 110.5)
+    assert windower.advance_watermark("p", 110.0) == []  # the late line counted at 100, not at 50
+    (closed,) = windower.advance_watermark("p", 110.5)
     assert (closed.closed_by, closed.complete) == ("idle", True)
     assert windower.open_windows == 0
 
@@ -586,8 +586,8 @@ def test_time_that_passes_elsewhere_closes_windows_and_counts_for_late_lines() -
 
 def test_sessions_open_at_the_end_of_a_rotated_log_are_cut_where_its_successor_goes_on() -> None:
     windower = Windower(SESSION)
-    windower.adjoin("old", None, 105.0)
-    windower.adjoin("new", 105.0, None)
+    windower.join_partitions("old", None, 105.0)
+    windower.join_partitions("new", 105.0, None)
     old = [("a", 96), ("c", 94), ("d", 101)]
     windower.add([event(n, key, time, "old") for n, (key, time) in enumerate(old)])
     windows = windower.close_all("old")
@@ -604,7 +604,7 @@ def test_sessions_open_at_the_end_of_a_rotated_log_are_cut_where_its_successor_g
 
 def test_a_session_that_was_over_before_the_successor_begins_is_complete() -> None:
     windower = Windower(SESSION)
-    windower.adjoin("old", None, 105.0)
+    windower.join_partitions("old", None, 105.0)
     windower.add([event(0, "a", 94, "old"), event(1, "b", 95, "old")])
     windows = windower.close_all("old")
     assert [(window.key, window.complete) for window in windows] == [("a", True), ("b", False)]
@@ -635,7 +635,7 @@ def test_a_replay_of_a_log_that_goes_on_knows_of_its_beginning() -> None:
 def test_count_and_time_windows_know_of_no_seams() -> None:
     for config in (COUNT, TIME):
         windower = Windower(config)
-        windower.adjoin("p", 0.0, 1.0)
+        windower.join_partitions("p", 0.0, 1.0)
         windower.add(stream(("a", 0)))
         (window,) = windower.close_all()
         assert window.begun

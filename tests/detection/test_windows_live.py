@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from logmlm.config.types import WindowConfig
 from logmlm.daemon.pipeline import LOOK_EVERY_S, Pipeline
-from logmlm.detection.surges import Judge
+from logmlm.detection.surges import SurgeMonitor
 from logmlm.detection.windows import Windower
 from logmlm.records import Checkpoint, Event, Fields, LogLine
 from logmlm.sources.base import NoRebalance
@@ -157,7 +157,7 @@ class Loop:
 
     def start(self):
         self.source.start()
-        parts = Reader(), Windower(self.rule), Judge(score), self.kept
+        parts = Reader(), Windower(self.rule), SurgeMonitor(score), self.kept
         source = self.source
         clock = lambda: source.now + source.wall_step  # noqa: E731  a clock in a line
         self.pipeline = Pipeline(source, *parts, clock, monotonic=lambda: source.now)

@@ -45,7 +45,7 @@ def surging(tmp_path_factory):
 def by_one_process(model, logs, keep_going=False):
     detector = Detector.load(model, "cpu")
     lines = read_lines(logs, 0.0, keep_going=keep_going)
-    return told(detector.judge().judge(list(detector.windows(lines))))
+    return told(detector.surge_monitor().score(list(detector.windows(lines))))
 
 
 @pytest.fixture(scope="module")

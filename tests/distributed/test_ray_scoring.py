@@ -48,7 +48,9 @@ def model(surging, tmp_path, request):
 def in_one(work):
     """As the command does it without Ray."""
     detector = Detector.load(work.model, "cpu", work.stride, work.exact)
-    found = detector.judge().judge(list(detector.windows(read_lines(work.logs, 0.0), workers=0)))
+    found = detector.surge_monitor().score(
+        list(detector.windows(read_lines(work.logs, 0.0), workers=0))
+    )
     return [score for score in found if score.is_anomaly or not work.only_anomalies]
 
 
@@ -56,7 +58,7 @@ def in_shards(work, buckets, luck):
     """What `scores` gives, with the rows made, and sorted, here rather than on Ray."""
     rows = rows_of(work, buckets, luck)
     rows.sort(key=itemgetter("log", *Turn._fields))
-    judge = clusterscores._detector(work, "cpu").judge()
+    judge = clusterscores._detector(work, "cpu").surge_monitor()
     return list(clusterscores._judged(rows, judge, work.only_anomalies)), rows
 
 
@@ -94,7 +96,7 @@ def placed(score):
     window, rise = score.window, score.surge
     lines = [(event.line.number, event.line.text, event.template_id) for event in window.events]
     surge = None if rise is None else (rise.since, rise.windows, rise.odd)
-    return (window.partition, window.key, window.closed_by, lines, surge, score.rung)
+    return (window.partition, window.key, window.closed_by, lines, surge, score.stage)
 
 
 def numbers(score):
@@ -117,7 +119,7 @@ def test_scores_and_surges_are_those_of_one_process_and_in_its_order(
     assert_same(found, alone)
     assert len(rows) == len(alone)
     if buckets > 1:  # the order matters to what is found
-        judge = Detector.load(model, "cpu").judge()
+        judge = Detector.load(model, "cpu").surge_monitor()
         luck.shuffle(rows)
         other = clusterscores._judged(rows, judge, True)
         surges = sorted(placed(score) for score in alone if score.surge)
@@ -134,12 +136,12 @@ def test_alone_what_may_alarm_brings_its_lines_where_nothing_else_is_asked_for(
     alone = in_one(work)
     assert {score.is_anomaly for score in alone} == {True}
     assert any(score.surge for score in alone)
-    assert {score.rung for score in alone} <= {"exact", "strided"}
+    assert {score.stage for score in alone} <= {"exact", "strided"}
     assert_same(found, alone)
     scores = [pickle.loads(row["score"]) for row in rows]  # noqa: S301  our own
     bare = [score for score in scores if not score.window.events]
-    judge = Detector.load(model, "cpu", work.stride, work.exact).judge()
-    assert len(bare) == sum(not judge.may_alarm(score) for score in scores) > 80
+    judge = Detector.load(model, "cpu", work.stride, work.exact).surge_monitor()
+    assert len(bare) == sum(not judge.can_contribute(score) for score in scores) > 80
     assert max(len(row["score"]) for row in rows if not pickle.loads(row["score"]).surprisals) < 400  # noqa: S301  our own
 
 
@@ -148,7 +150,7 @@ def test_a_window_that_tells_of_a_surge_has_exact_numbers(surging, model):
     work = Work(model, surging[1], "cpu", stride=2, only_anomalies=True)
     found, _ = in_shards(work, 2, random.Random(2))  # noqa: S311  as above
     surges = [score for score in found if score.surge]
-    assert {score.rung for score in surges} == {"exact"}
+    assert {score.stage for score in surges} == {"exact"}
     exact = Detector.load(model, "cpu", exact=True).score([score.window for score in surges])
     for one, other in zip(surges, exact, strict=True):
         assert one.surprisals == pytest.approx(other.surprisals, abs=1e-4)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config.types import WindowConfig
-from logmlm.detection.watermark import counted, tolerance_of
+from logmlm.detection.watermark import tolerance_of, with_watermarks
 from logmlm.detection.window_policies import rule_of
 from logmlm.detection.windows import Windower
 from logmlm.distributed.window_order import Turn, Turns
@@ -66,11 +66,11 @@ def in_one(config: WindowConfig, events: Sequence[Event]) -> list[Window]:
 
 def apart(config: WindowConfig, events: Sequence[Event], buckets: int) -> list[Found]:
     """The windows of each bucket, with their turns; which units are in which hangs on chance."""
-    unit_of, place = rule_of(config).unit, count()
+    unit_of, place = rule_of(config).shard_key, count()
     bucket_of: dict[tuple[str, float], int] = defaultdict(lambda: next(place) % buckets)
     parts: list[list[tuple[Event, float]]] = [[] for _ in range(buckets)]
     final = 0.0
-    for index, (event, final) in enumerate(counted(events, None, tolerance_of(config))):
+    for index, (event, final) in enumerate(with_watermarks(events, None, tolerance_of(config))):
         parts[bucket_of[unit_of(event, index)]].append((event, final))
     return [_of_part(config, part, final) for part in parts]
 
@@ -78,10 +78,10 @@ def apart(config: WindowConfig, events: Sequence[Event], buckets: int) -> list[F
 def _of_part(config: WindowConfig, part: list[tuple[Event, float]], final: float) -> Found:
     windower, turns, found = Windower(config, is_part=True), Turns(config), []
     for event, watermark in part:
-        found += turns.over(windower.pass_time("p", watermark))
+        found += turns.over(windower.advance_watermark("p", watermark))
         turns.count(event, watermark)
         found += turns.cut(windower.add([event]), event)
-    return [*found, *turns.over(windower.pass_time("p", final) + windower.close_all())]
+    return [*found, *turns.over(windower.advance_watermark("p", final) + windower.close_all())]
 
 
 @settings(max_examples=600, deadline=None)

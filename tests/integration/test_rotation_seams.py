@@ -11,7 +11,7 @@ from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.daemon.pipeline import Pipeline
 from logmlm.detection.seams import seams_of
-from logmlm.detection.surges import Judge
+from logmlm.detection.surges import SurgeMonitor
 from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
@@ -73,7 +73,7 @@ def finished(paths: list[Path]) -> set[Seen]:
     names = [str(path) for path in paths]
     windower, reader = Windower(WINDOWS), EventParser(ISO, KEY, lambda _: "t", finished=True)
     for log, seam in seams_of(names, ISO).items():
-        windower.adjoin(log, seam.begins, seam.goes_on)
+        windower.join_partitions(log, seam.begins, seam.goes_on)
     windows = []
     for name in names:
         windows += windower.add(reader.feed(read_lines([name], 0.0)) + reader.flush())
@@ -102,7 +102,7 @@ def test_windows_at_a_seam_are_parts_followed_or_finished(
             monotonic=lambda: clock.now,
         )
         reader = EventParser(ISO, KEY, lambda _: "t")
-        parts = Windower(WINDOWS), Judge(score), kept, lambda: clock.now
+        parts = Windower(WINDOWS), SurgeMonitor(score), kept, lambda: clock.now
         return Pipeline(source, reader, *parts, monotonic=lambda: clock.now)  # type: ignore[arg-type]
 
     running = pipeline()

@@ -14,7 +14,7 @@ from logmlm.config.loader import read_run_config
 from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.daemon import app as daemon
 from logmlm.daemon.log_setup import logging_to
-from logmlm.detection.surges import Judge
+from logmlm.detection.surges import SurgeMonitor
 from logmlm.detection.windows import Windower
 from logmlm.errors import LogmlmError
 from logmlm.parsing.event_parser import EventParser
@@ -121,14 +121,14 @@ class FakeDetector:
         self.notes = notes
         self.digest = digest
 
-    def reader(self):
+    def event_parser(self):
         return PlainReader()
 
     def windower(self):
         return Windower(WindowConfig(kind="count", size=self.size))
 
-    def judge(self, score=None):
-        return Judge(score or self.score)
+    def surge_monitor(self, score=None):
+        return SurgeMonitor(score or self.score)
 
     def score(self, windows):
         if self.notes is not None:
@@ -156,7 +156,7 @@ class SessionDetector(FakeDetector):
     def __init__(self, size, notes=None):
         super().__init__(size, notes, f"s{size}")
 
-    def reader(self):
+    def event_parser(self):
         return EventParser(get_format(FormatConfig(name="iso8601")), session_parts.KEY, _template)
 
     def windower(self):

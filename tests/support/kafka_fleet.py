@@ -40,7 +40,7 @@ class Plan:
     def __init__(self, topic, number, detector):
         self._closed = []
         for partition in range(PARTITIONS):
-            reader, windower = detector.reader(), detector.windower()
+            reader, windower = detector.event_parser(), detector.windower()
             written = [*lines(partition, number), *session_parts.last_lines(number)]
             for i, text in enumerate(written):
                 events = reader.feed([LogLine(text, f"{topic}/{partition}", i, i + 1, 1.0)])

@@ -9,7 +9,7 @@ from daemon_parts import FakeDetector, Notes, PlainReader
 from logmlm.config.sources import FileSourceConfig
 from logmlm.daemon.pipeline import Pipeline
 from logmlm.daemon.signals import Stop
-from logmlm.detection.surges import Judge
+from logmlm.detection.surges import SurgeMonitor
 from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.source import FileSource
 
@@ -63,7 +63,7 @@ def read(directory, idle):
             monotonic=lambda: time.monotonic() * 20,
         )
         notes = Noting(directory / "windows.jsonl")
-        parts = detector.windower(), Judge(detector.score), notes, lambda: time.time() * 20
+        parts = detector.windower(), SurgeMonitor(detector.score), notes, lambda: time.time() * 20
         faster = {"monotonic": lambda: time.monotonic() * 20}
         Pipeline(source, PlainReader(), *parts, **faster).run(stop.is_set, idle)
 

@@ -9,7 +9,7 @@ import zlib
 from datetime import UTC, datetime
 
 from logmlm.config.types import WindowConfig
-from logmlm.detection.watermark import LOOK_AHEAD
+from logmlm.detection.watermark import LOOKAHEAD_EVENTS
 
 BEGIN = datetime(2024, 5, 6, tzinfo=UTC).timestamp()
 STEP_S = 150
@@ -38,7 +38,7 @@ def last_lines(i):
     Each is in an open session itself.
     """
     stamp = _stamp(BEGIN + i * STEP_S + FAR_S)
-    return [f"{stamp} INFO s{i + more} the end" for more in range(2 + LOOK_AHEAD)]
+    return [f"{stamp} INFO s{i + more} the end" for more in range(2 + LOOKAHEAD_EVENTS)]
 
 
 def windows(size):

@@ -12,7 +12,7 @@ import pytest
 from mlm_parts import VOCABULARY, WINDOW_SIZE, ids, trained
 
 from logmlm.config.types import ModelConfig, ThresholdConfig
-from logmlm.detection.calibration import STATISTICS, Calibration, statistics
+from logmlm.detection.calibration import STATISTICS, Calibration, window_statistics
 from logmlm.detection.tail_model import Array
 from logmlm.errors import DataError
 from logmlm.mlm.corpus import Corpus
@@ -44,7 +44,9 @@ def windows_of(task: Task, indices: np.ndarray) -> list[tuple[int, ...]]:
 def scored(scorer: Scorer, windows: list[tuple[int, ...]]) -> tuple[Array, list[PositionScores]]:
     readings = scorer.score_ordered(windows)
     pairs = zip(readings, scorer.score_bag(windows), strict=True)
-    return np.array([statistics(reading.surprisals, bag) for reading, bag in pairs]), readings
+    return np.array(
+        [window_statistics(reading.surprisals, bag) for reading, bag in pairs]
+    ), readings
 
 
 def check_metrics(fitted: Fitted, readings: list[PositionScores]) -> None:

@@ -10,7 +10,7 @@ from logmlm.alerting.alert_builder import make_alert
 from logmlm.alerting.grouping import single
 from logmlm.alerting.sinks.stdout import StdoutSink
 from logmlm.config.sinks import StdoutConfig
-from logmlm.detection.explanation import render
+from logmlm.detection.explanation import format_explanation
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult
 from logmlm.system.rfc3339 import format_rfc3339
@@ -30,7 +30,7 @@ def alert():
         digest="d",
         labels={"source": "file", "model": "m"},
         origin="/var/log/a.log",
-        description=render(found, explain(found)),
+        description=format_explanation(found, explain(found)),
     )
 
 

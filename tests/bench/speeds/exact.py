@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from transformers import BertForMaskedLM
 
-from logmlm.detection.calibration import Calibration, statistics
+from logmlm.detection.calibration import Calibration, window_statistics
 from logmlm.detection.detector import Detector
 from logmlm.detection.model_dir import load_calibration
 from logmlm.records import Score, Window
@@ -133,7 +133,7 @@ def compared(model: Trained, windows: list[Window]) -> str:
     both = list(zip(ours, exact, strict=True))
     alike = [(a, b) for a, b in both if alarms_alone(a) and alarms_alone(b)]
     worst = max((abs(a.value - b.value) for a, b in alike), default=0.0)
-    share = sum(score.rung == "exact" for score in ours) / len(ours)
+    share = sum(score.stage == "exact" for score in ours) / len(ours)
     return (
         f"by value {_differences(both, alarms_alone)}, values differ by {worst:.1e} at most;"
         f" surges {_differences(both, surges)}; {share:.1%} of {len(ours)} windows scored exactly"
@@ -164,7 +164,7 @@ def _difference(task: Task, bert: BertForMaskedLM) -> float:
 
 
 def _values(calibration: Calibration, pairs: list) -> list[float]:
-    return calibration.values(np.array([statistics(a, b) for a, b in pairs]))[0].tolist()
+    return calibration.values(np.array([window_statistics(a, b) for a, b in pairs]))[0].tolist()
 
 
 def minicons(directory: Path, chosen: list[tuple[int, ...]], bert: BertForMaskedLM) -> str:

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from logmlm.detection.detector import Detector
-from logmlm.detection.known_windows import Known
+from logmlm.detection.known_windows import PrecomputedScores
 from logmlm.evaluation.labels import Labels
 from logmlm.records import Window
 from speeds.exact import Task, compared, parsed, tokens_of
@@ -69,7 +69,7 @@ def _measured(model: Trained, sample: Path) -> Figure:
 
 def _never_repeating(model: Trained, detector: Detector, labels: Labels) -> list[Window]:
     """The first window of each content, in the order of closing."""
-    known = Known.read(model.directory).readings
+    known = PrecomputedScores.read(model.directory).readings
     found: dict[tuple[int, ...], Window] = {}
     for window in parsed(model, detector):
         if not labels.is_anomaly(window):

@@ -101,9 +101,9 @@ class Worker:
 
     def __init__(self, model: Path, keys: int) -> None:
         detector = Detector.load(model, "cpu")
-        self._reader = detector.reader()
+        self._reader = detector.event_parser()
         self._windower = Windower(window_config(keys))
-        self._judge = detector.judge()
+        self._judge = detector.surge_monitor()
         self._lines = made(keys, seed=1)
         self.windows = 0
 
@@ -119,7 +119,7 @@ class Worker:
             batch = list(islice(self._lines, min(at_once, lines - start)))
             began = time.process_time()
             windows = self._windower.add(self._reader.feed(batch))
-            self._judge.judge(windows)
+            self._judge.score(windows)
             spent += time.process_time() - began
             self.windows += len(windows)
         return spent

@@ -98,9 +98,9 @@ def trained(options: Options) -> Iterator[Trained]:
 
 def judged(detector: Detector, windows: Iterable[Window]) -> Iterator[Score]:
     """Scores in batches, with surges, as `logmlm score` makes them; one run of a log."""
-    judge, windows = detector.judge(), iter(windows)
+    judge, windows = detector.surge_monitor(), iter(windows)
     while batch := list(islice(windows, BATCH_WINDOWS)):
-        yield from judge.judge(batch)
+        yield from judge.score(batch)
 
 
 def _quiet(*_: object) -> None:
