@@ -83,14 +83,16 @@ def evaluate(
         ensure_writable_dir(report)
     logs = _checked(model, logs)
     known = Labels.in_line() if labels == "in-line" else Labels.read(Path(labels))
-    from logmlm.evaluation.evaluate import assess
+    from logmlm.evaluation.evaluate import evaluate_detector
 
     detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
     with Progress(rest["quiet"]) as progress:
         read = read_logs(logs, rest["kafka_config"], rest["keep_going"], progress.warn)
         windows = list(detector.windows(progress.reading(read)))
         shown = partial(progress.scoring, total=len(windows))
-        found = assess(detector, model, windows, known, oracle=rest["oracle"], show=shown)
+        found = evaluate_detector(
+            detector, model, windows, known, oracle=rest["oracle"], show=shown
+        )
     click.echo(
         json.dumps(found.evaluation.as_json(), indent=1)
         if output == "json"

@@ -24,7 +24,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Ids = Sequence[str]
 """A window as the template ids of its events, in order."""
-Scorer = Callable[[Sequence[Ids]], FloatArray]
+BaselineScorer = Callable[[Sequence[Ids]], FloatArray]
 """Scores windows, one number each, high = odd."""
 
 _MAX_REFERENCES = 1000
@@ -38,19 +38,19 @@ _KEPT_VARIANCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Baseline:
     """A simple rule: `fit` takes normal windows and a seed and returns the scorer.
 
     `natural_threshold` is None where only held-out windows can say how odd is too odd.
     """
 
     name: str
-    fit: Callable[[Sequence[Ids], int], Scorer]
+    fit: Callable[[Sequence[Ids], int], BaselineScorer]
     natural_threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verdict:
+class Predictions:
     """What one detector says of a list of windows.
 
     `scores` (float64) and `flagged` have the shape (windows,); `threshold_from` says in a few
@@ -64,9 +64,9 @@ class Verdict:
     threshold_from: str
 
 
-def rule_table(
+def run_baselines(
     train: Sequence[Ids], folds: Sequence[int], test: Sequence[Ids], rate: float, seed: int
-) -> list[Verdict]:
+) -> list[Predictions]:
     """Fit every rule on `train` and judge `test`, at thresholds that saw only `train`.
 
     `folds` gives each training window its fold for cross-fitting: a fold is scored by a rule
@@ -84,12 +84,12 @@ def rule_table(
 
 
 def _judge(
-    rule: Rule,
+    rule: Baseline,
     train: Sequence[Ids],
     folds: npt.NDArray[np.int_],
     test: Sequence[Ids],
     rate_and_seed: tuple[float, int],
-) -> Verdict:
+) -> Predictions:
     rate, seed = rate_and_seed
     scores = rule.fit(train, seed)(test)
     threshold, origin = rule.natural_threshold, "by definition, whatever the asked rate"
@@ -97,11 +97,11 @@ def _judge(
         held_out = cross_fitted(rule, train, folds, seed)
         threshold = float(np.quantile(held_out, 1 - rate, method="inverted_cdf"))
         origin = f"{1 - rate:.5g} quantile of held-out normal windows"
-    return Verdict(rule.name, scores, scores > threshold, threshold, origin)
+    return Predictions(rule.name, scores, scores > threshold, threshold, origin)
 
 
 def cross_fitted(
-    rule: Rule, train: Sequence[Ids], folds: npt.NDArray[np.int_], seed: int
+    rule: Baseline, train: Sequence[Ids], folds: npt.NDArray[np.int_], seed: int
 ) -> FloatArray:
     """Scores of the training windows, fold after fold, each by a rule that never saw its fold.
 
@@ -143,7 +143,7 @@ def _bag(window: Ids) -> tuple[str, ...]:
     return tuple(sorted(window))
 
 
-def _fit_unseen_template(train: Sequence[Ids], _seed: int) -> Scorer:
+def _fit_unseen_template(train: Sequence[Ids], _seed: int) -> BaselineScorer:
     """Count the events whose template training never saw."""
     seen = {template for window in train for template in window}
     return lambda windows: np.array(
@@ -151,7 +151,7 @@ def _fit_unseen_template(train: Sequence[Ids], _seed: int) -> Scorer:
     )
 
 
-def _fit_two_gram(train: Sequence[Ids], _seed: int) -> Scorer:
+def _fit_two_gram(train: Sequence[Ids], _seed: int) -> BaselineScorer:
     """Count the pairs of neighbours, begin and end included, that training never saw."""
     seen = {pair for window in train for pair in _pairs(window)}
 
@@ -165,7 +165,7 @@ def _pairs(window: Ids) -> list[tuple[str | None, str | None]]:
     return list(pairwise((None, *window, None)))
 
 
-def _fit_count_vector(train: Sequence[Ids], _seed: int) -> Scorer:
+def _fit_count_vector(train: Sequence[Ids], _seed: int) -> BaselineScorer:
     """0 where training saw the count vector, else the smallest distance to one, up to 1.
 
     The distance of two count vectors is their L1 distance over the sum of their lengths
@@ -191,7 +191,7 @@ def _fit_count_vector(train: Sequence[Ids], _seed: int) -> Scorer:
     return lambda windows: _once_each(_bag, distance, windows)
 
 
-def _fit_length(train: Sequence[Ids], _seed: int) -> Scorer:
+def _fit_length(train: Sequence[Ids], _seed: int) -> BaselineScorer:
     """How far the length lies outside training's range, then (below 1) from its median."""
     lengths = [len(window) for window in train]
     shortest, longest, usual = min(lengths), max(lengths), median_low(lengths)
@@ -226,7 +226,7 @@ class _Counts:
                 row[self._column.get(template, -1)] += number
         return matrix
 
-    def scorer(self, score: Callable[[FloatArray], FloatArray]) -> Scorer:
+    def scorer(self, score: Callable[[FloatArray], FloatArray]) -> BaselineScorer:
         """Score windows by their counts: equal ones once, and not too many at a time."""
 
         def scores(windows: Sequence[Ids]) -> FloatArray:
@@ -240,7 +240,7 @@ class _Counts:
         return scores
 
 
-def _fit_isolation_forest(train: Sequence[Ids], seed: int) -> Scorer:
+def _fit_isolation_forest(train: Sequence[Ids], seed: int) -> BaselineScorer:
     """Isolation forest on counts (Liu et al., ICDM 2008): minus scikit-learn's score.
 
     By its nature it never looks at templates that training did not hold.
@@ -252,7 +252,7 @@ def _fit_isolation_forest(train: Sequence[Ids], seed: int) -> Scorer:
     return counts.scorer(lambda rows: -forest.score_samples(rows))
 
 
-def _fit_pca(train: Sequence[Ids], seed: int) -> Scorer:
+def _fit_pca(train: Sequence[Ids], seed: int) -> BaselineScorer:
     """Squared error of a reconstruction from the main components of the counts.
 
     Without any variance there is no component, and the mean stands for the reconstruction.
@@ -274,11 +274,11 @@ def _fit_pca(train: Sequence[Ids], seed: int) -> Scorer:
 
 
 RULES = (
-    Rule("unseen_template", _fit_unseen_template, natural_threshold=0.0),
-    Rule("count_vector", _fit_count_vector, natural_threshold=0.0),
-    Rule("two_gram", _fit_two_gram, natural_threshold=0.0),
-    Rule("length", _fit_length),
-    Rule("isolation_forest", _fit_isolation_forest),
-    Rule("pca", _fit_pca),
+    Baseline("unseen_template", _fit_unseen_template, natural_threshold=0.0),
+    Baseline("count_vector", _fit_count_vector, natural_threshold=0.0),
+    Baseline("two_gram", _fit_two_gram, natural_threshold=0.0),
+    Baseline("length", _fit_length),
+    Baseline("isolation_forest", _fit_isolation_forest),
+    Baseline("pca", _fit_pca),
 )
 """All simple rules, in the order of the table."""

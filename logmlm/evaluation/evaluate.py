@@ -12,10 +12,10 @@ import numpy as np
 from logmlm.detection.detector import Detector
 from logmlm.detection.model_dir import TrainingWindows
 from logmlm.errors import DataError
-from logmlm.evaluation.baselines import Verdict, rule_table
+from logmlm.evaluation.baselines import Predictions, run_baselines
 from logmlm.evaluation.labels import Labels
 from logmlm.evaluation.report import write_report
-from logmlm.evaluation.results import Evaluation, Truth, evaluate, model_verdict
+from logmlm.evaluation.results import GroundTruth, ResultTable, build_results, model_verdict
 from logmlm.records import END_TOKEN, UNKNOWN_TEMPLATE, Score, Window
 
 Show = Callable[[Iterable[Score]], Iterable[Score]]
@@ -23,15 +23,15 @@ Show = Callable[[Iterable[Score]], Iterable[Score]]
 
 
 @dataclass(frozen=True, slots=True)
-class Assessment:
+class EvaluationRun:
     """The table, and what it was made of: the model's verdict first, then the rules'.
 
     `scores` are those of the windows; `verdicts` and `truth` are of what the labels speak of.
     """
 
-    evaluation: Evaluation
-    verdicts: tuple[Verdict, ...]
-    truth: Truth
+    evaluation: ResultTable
+    verdicts: tuple[Predictions, ...]
+    truth: GroundTruth
     scores: tuple[Score, ...]
 
     def write(self, directory: Path) -> None:
@@ -43,7 +43,7 @@ class Assessment:
         write_report(self.evaluation, self.verdicts, self.truth, directory)
 
 
-def assess(
+def evaluate_detector(
     detector: Detector,
     model: Path,
     windows: Sequence[Window],
@@ -51,7 +51,7 @@ def assess(
     *,
     oracle: bool,
     show: Show = iter,
-) -> Assessment:
+) -> EvaluationRun:
     """Measure the model in the directory `model` on labelled windows, beside the simple rules.
 
     Where labels go by key, each key counts once, judged by its oddest window: a label speaks
@@ -66,13 +66,13 @@ def assess(
     if not windows:
         raise DataError("the logs make no windows to evaluate")
     judged = _by_key(windows) if labels.keys is not None else [[i] for i in range(len(windows))]
-    truth = Truth.of([_whole([windows[i] for i in group]) for group in judged], labels)
+    truth = GroundTruth.of([_concatenate([windows[i] for i in group]) for group in judged], labels)
     scores = tuple(show(detector.scores(windows)))
     verdicts = [model_verdict([score.value for score in scores])]
     verdicts += _rules(detector, model, windows)
     quality = detector.quality([w for w in windows if not labels.is_anomaly(w)] or windows)
-    verdicts = [_judged(verdict, judged) for verdict in verdicts]
-    evaluation = evaluate(
+    verdicts = [_worst_of_groups(verdict, judged) for verdict in verdicts]
+    evaluation = build_results(
         verdicts,
         truth,
         perplexity=quality.perplexity,
@@ -80,10 +80,10 @@ def assess(
         oracle=oracle,
         unit="windows" if labels.keys is None else "keys",
     )
-    return Assessment(_counted(evaluation, scores, labels), tuple(verdicts), truth, scores)
+    return EvaluationRun(_with_counts(evaluation, scores, labels), tuple(verdicts), truth, scores)
 
 
-def _counted(evaluation: Evaluation, scores: Sequence[Score], labels: Labels) -> Evaluation:
+def _with_counts(evaluation: ResultTable, scores: Sequence[Score], labels: Labels) -> ResultTable:
     """Add how many windows were screened, and how many no label by key can speak of."""
     without = [s for s in scores if not s.window.key] if labels.keys is not None else []
     return replace(
@@ -94,13 +94,13 @@ def _counted(evaluation: Evaluation, scores: Sequence[Score], labels: Labels) ->
     )
 
 
-def _rules(detector: Detector, model: Path, windows: Sequence[Window]) -> list[Verdict]:
+def _rules(detector: Detector, model: Path, windows: Sequence[Window]) -> list[Predictions]:
     """The simple rules on the same words that the model reads, the end token left out."""
     training = TrainingWindows.read(model)
     known = [tuple(word for word in words if word != END_TOKEN) for words in training.words]
     tested = [tuple(_word(detector, event.template_id) for event in w.events) for w in windows]
     rate = detector.calibration.promise.rate
-    return rule_table(known, training.folds, tested, rate, detector.manifest.model.seed)
+    return run_baselines(known, training.folds, tested, rate, detector.manifest.model.seed)
 
 
 def _word(detector: Detector, template_id: str) -> str:
@@ -117,14 +117,14 @@ def _by_key(windows: Sequence[Window]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _judged(verdict: Verdict, groups: Sequence[Sequence[int]]) -> Verdict:
+def _worst_of_groups(verdict: Predictions, groups: Sequence[Sequence[int]]) -> Predictions:
     """Of each group what is said of its oddest window."""
     scores = np.array([verdict.scores[list(group)].max() for group in groups])
     flagged = np.array([bool(verdict.flagged[list(group)].any()) for group in groups])
     return replace(verdict, scores=scores, flagged=flagged)
 
 
-def _whole(windows: Sequence[Window]) -> Window:
+def _concatenate(windows: Sequence[Window]) -> Window:
     """All that the windows hold, as one."""
     events = tuple(event for window in windows for event in window.events)
     return replace(windows[0], events=events, complete=windows[-1].complete)

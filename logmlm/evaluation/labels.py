@@ -53,10 +53,10 @@ class Labels:
     source: str
     intervals: tuple[Interval, ...] = ()
     keys: Mapping[str, bool] | None = None
-    _spans: _Spans = field(init=False, repr=False, compare=False)
+    _spans: _IntervalIndex = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        spans = _Spans((interval.start, interval.end) for interval in self.intervals)
+        spans = _IntervalIndex((interval.start, interval.end) for interval in self.intervals)
         object.__setattr__(self, "_spans", spans)
 
     @classmethod
@@ -105,7 +105,7 @@ class Labels:
             return self.keys.get(window.key, False)
         return any(event.fields.label not in (None, "-") for event in window.events)
 
-    def tell_of(self, window: Window) -> bool:
+    def overlaps_any(self, window: Window) -> bool:
         """Whether the labels say something of the window, be it that it is normal.
 
         By time: it overlaps an interval. By key: its key is listed. In line: a line of it has a
@@ -117,9 +117,9 @@ class Labels:
             return window.key in self.keys
         return any(event.fields.label is not None for event in window.events)
 
-    def caught(self, windows: Iterable[Window]) -> tuple[Interval, ...]:
+    def matched_intervals(self, windows: Iterable[Window]) -> tuple[Interval, ...]:
         """Return the intervals that at least one of `windows` overlaps, in order of start."""
-        spans = _Spans(map(_span, windows))
+        spans = _IntervalIndex(map(_span, windows))
         return tuple(i for i in self.intervals if spans.overlap(i.start, i.end))
 
     def check(self, windows: Sequence[Window]) -> None:
@@ -132,7 +132,7 @@ class Labels:
         """
         if not windows:
             raise DataError(f"no windows to label with {self.source}: the logs make none")
-        if any(map(self.tell_of, windows)):
+        if any(map(self.overlaps_any, windows)):
             return
         if self.intervals:
             raise DataError(self._no_interval_matches(windows))
@@ -161,7 +161,7 @@ class Labels:
         )
 
 
-class _Spans:
+class _IntervalIndex:
     """Closed spans of time, ready to be asked what overlaps them in O(log n)."""
 
     def __init__(self, spans: Iterable[tuple[float, float]]) -> None:

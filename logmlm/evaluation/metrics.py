@@ -15,7 +15,7 @@ from logmlm.evaluation.baselines import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class DetectionMetrics:
     """What flags and scores are worth against labels; counts are sums of weights.
 
     `pr_auc` is the average precision; both areas need windows of both kinds. `precision`
@@ -35,9 +35,9 @@ class Metrics:
     false_negatives: float
 
 
-def metrics(
+def compute(
     flagged: BoolArray, scores: FloatArray, labels: BoolArray, weights: FloatArray | None = None
-) -> Metrics:
+) -> DetectionMetrics:
     """Compare flags and scores with labels, all of shape (windows,), high score = odd.
 
     A weight, at least 0, says how many windows a window stands for; NaN is a DataError.
@@ -48,7 +48,7 @@ def metrics(
     precision, recall = _ratio(tp, tp + fp), _ratio(tp, tp + fn)
     f1 = _ratio(2 * tp, 2 * tp + fp + fn) if tp + fn else None
     areas = _areas(scores, labels, weights)
-    return Metrics(precision, recall, f1, *areas, _ratio(fp, fp + tn), *counts)
+    return DetectionMetrics(precision, recall, f1, *areas, _ratio(fp, fp + tn), *counts)
 
 
 def oracle_f1(
@@ -56,7 +56,7 @@ def oracle_f1(
 ) -> float | None:
     """Find the best F1 of any threshold, chosen on the labels: a ceiling, never a result.
 
-    None without an anomalous window; a NaN is a DataError as in `metrics`.
+    None without an anomalous window; a NaN is a DataError as in `compute`.
     """
     weights = np.ones(len(labels)) if weights is None else weights
     if not (anomalous := weights[labels].sum()):

@@ -12,8 +12,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from logmlm.errors import StorageError
-from logmlm.evaluation.baselines import FloatArray, Verdict
-from logmlm.evaluation.results import Evaluation, Truth
+from logmlm.evaluation.baselines import FloatArray, Predictions
+from logmlm.evaluation.results import GroundTruth, ResultTable
 from logmlm.system.atomic_files import ORDINARY, atomic_path, write_json, write_text
 
 _NORMAL, _LABELLED = "tab:blue", "tab:red"
@@ -23,7 +23,7 @@ _BINS = 40
 
 
 def write_report(
-    evaluation: Evaluation, verdicts: Sequence[Verdict], truth: Truth, out: Path
+    evaluation: ResultTable, verdicts: Sequence[Predictions], truth: GroundTruth, out: Path
 ) -> None:
     """Write the report into the folder `out`, which is made if it is not there.
 
@@ -63,7 +63,9 @@ def _axes(title: str, x_label: str, y_label: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _pr_curve(evaluation: Evaluation, verdicts: Sequence[Verdict], truth: Truth) -> Figure:
+def _pr_curve(
+    evaluation: ResultTable, verdicts: Sequence[Predictions], truth: GroundTruth
+) -> Figure:
     figure, axes = _axes("Precision and recall (dot: at the threshold)", "recall", "precision")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     if not truth.anomalous.any():
@@ -79,7 +81,7 @@ def _pr_curve(evaluation: Evaluation, verdicts: Sequence[Verdict], truth: Truth)
     return figure
 
 
-def _curve(scores: FloatArray, truth: Truth) -> tuple[FloatArray, FloatArray]:
+def _curve(scores: FloatArray, truth: GroundTruth) -> tuple[FloatArray, FloatArray]:
     from sklearn.metrics import precision_recall_curve
 
     ranks = np.unique(scores, return_inverse=True)[1]
@@ -87,7 +89,7 @@ def _curve(scores: FloatArray, truth: Truth) -> tuple[FloatArray, FloatArray]:
     return found[0], found[1]
 
 
-def _histogram(model: Verdict, truth: Truth) -> Figure:
+def _histogram(model: Predictions, truth: GroundTruth) -> Figure:
     figure, axes = _axes("Values of the windows", "value (1.0 = threshold)", "windows")
     axes.set_xscale("symlog", linthresh=model.threshold)  # even below the threshold, log above
     axes.set_yscale("log")
@@ -102,7 +104,7 @@ def _histogram(model: Verdict, truth: Truth) -> Figure:
     return figure
 
 
-def _timeline(model: Verdict, truth: Truth) -> Figure:
+def _timeline(model: Predictions, truth: GroundTruth) -> Figure:
     figure, axes = _axes("Value of each window over time", "time (UTC)", "value (1.0 = threshold)")
     axes.set_yscale("symlog", linthresh=model.threshold)
     starts = _dates([window.start for window in truth.windows])
@@ -119,7 +121,7 @@ def _timeline(model: Verdict, truth: Truth) -> Figure:
     return figure
 
 
-def _kinds(truth: Truth) -> list[tuple[npt.NDArray[np.bool_], str, str]]:
+def _kinds(truth: GroundTruth) -> list[tuple[npt.NDArray[np.bool_], str, str]]:
     """Masks of the normal and the labelled windows, with name and colour; none is empty."""
     kinds = [(~truth.anomalous, "normal", _NORMAL), (truth.anomalous, "labelled", _LABELLED)]
     return [kind for kind in kinds if kind[0].any()]
@@ -135,7 +137,7 @@ def _drawn(scores: FloatArray) -> FloatArray:
     return np.asarray(np.clip(scores, 0.0, largest))
 
 
-def _markdown(evaluation: Evaluation) -> str:
+def _markdown(evaluation: ResultTable) -> str:
     header, *rows = (f"| {' | '.join(cells)} |" for cells in evaluation.as_cells())
     rule = "|" + "---|" * len(evaluation.as_cells()[0])
     return "\n".join([header, rule, *rows, "", *evaluation.notes(), ""])

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logmlm.evaluation.baselines import BoolArray, FloatArray, Verdict
+from logmlm.evaluation.baselines import BoolArray, FloatArray, Predictions
 from logmlm.evaluation.labels import Labels
-from logmlm.evaluation.metrics import Metrics, metrics, oracle_f1
+from logmlm.evaluation.metrics import DetectionMetrics, compute, oracle_f1
 from logmlm.records import Window
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _NORMAL = "the windows that are not labelled anomalous"
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class GroundTruth:
     """Which of the tested windows are anomalous, and how many windows each stands for.
 
     `anomalous` and `weights` have the shape (windows,); without `weights` each counts once.
@@ -41,7 +41,7 @@ class Truth:
     labels: Labels | None = None
 
     @classmethod
-    def of(cls, windows: Sequence[Window], labels: Labels) -> Truth:
+    def of(cls, windows: Sequence[Window], labels: Labels) -> GroundTruth:
         """Label `windows`; that the labels match none of them is a DataError."""
         labels.check(windows)
         anomalous = np.array([labels.is_anomaly(window) for window in windows], dtype=np.bool_)
@@ -64,11 +64,11 @@ class Truth:
         if self.labels is None or not self.labels.intervals:
             return None
         windows = (w for w, yes in zip(self.windows, chosen, strict=True) if yes)
-        return len(self.labels.caught(windows))
+        return len(self.labels.matched_intervals(windows))
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResultRow:
     """One detector's line of the table.
 
     `false_alarms_per_day` counts windows, before alerts are grouped. `incidents` are the
@@ -77,7 +77,7 @@ class Row:
     """
 
     name: str
-    metrics: Metrics
+    metrics: DetectionMetrics
     threshold: float
     threshold_from: str
     false_alarms_per_day: float | None = None
@@ -93,7 +93,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class ResultTable:
     """The table: the model's row first, then the rules', over the same windows.
 
     `unit` says what was counted: windows, or keys, each judged by its oddest window. `screened` is
@@ -101,7 +101,7 @@ class Evaluation:
     without a key where labels go by key: no label speaks of them, so they are in no row.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     windows: int
     anomalies: int
     perplexity: float | None = None
@@ -167,21 +167,21 @@ class Evaluation:
         return notes
 
 
-def model_verdict(values: Sequence[float] | FloatArray) -> Verdict:
+def model_verdict(values: Sequence[float] | FloatArray) -> Predictions:
     """Give the model's verdict on windows by their calibrated values (1.0 = threshold)."""
     scores = np.asarray(values, dtype=np.float64)
-    return Verdict(MODEL, scores, scores >= 1.0, 1.0, "calibration")
+    return Predictions(MODEL, scores, scores >= 1.0, 1.0, "calibration")
 
 
-def evaluate(
-    verdicts: Sequence[Verdict],
-    truth: Truth,
+def build_results(
+    verdicts: Sequence[Predictions],
+    truth: GroundTruth,
     *,
     perplexity: float | None = None,
     masked_accuracy: float | None = None,
     oracle: bool = False,
     unit: str = "windows",
-) -> Evaluation:
+) -> ResultTable:
     """Measure verdicts on the same windows; the rows keep their order: the model's first.
 
     `perplexity` and `masked_accuracy` are the model's, on the windows that are not labelled
@@ -192,7 +192,7 @@ def evaluate(
 
     """
     rows = [_row(verdict, truth, oracle) for verdict in verdicts]
-    return Evaluation(
+    return ResultTable(
         tuple(rows),
         len(truth.anomalous),
         int(truth.anomalous.sum()),
@@ -202,9 +202,9 @@ def evaluate(
     )
 
 
-def _row(verdict: Verdict, truth: Truth, oracle: bool) -> Row:
-    found = metrics(verdict.flagged, verdict.scores, truth.anomalous, truth.weights)
-    return Row(
+def _row(verdict: Predictions, truth: GroundTruth, oracle: bool) -> ResultRow:
+    found = compute(verdict.flagged, verdict.scores, truth.anomalous, truth.weights)
+    return ResultRow(
         verdict.name,
         found,
         verdict.threshold,
@@ -221,7 +221,7 @@ def false_alarms_per_day(number: float, span_s: float | None) -> float | None:
     return number / span_s * 86400 if span_s else None
 
 
-def _cells(row: Row) -> dict[str, str]:
+def _cells(row: ResultRow) -> dict[str, str]:
     """Texts of a row by column title."""
     found = row.metrics
     cells = {

@@ -181,7 +181,7 @@ class Learner:
     def _is_left_out(self, window: Window, labels: Labels) -> bool:
         """Whether it is labelled anomalous; until one is labelled at all, the last is kept too."""
         if not self._labels_fit:
-            self._labels_fit = labels.tell_of(window)
+            self._labels_fit = labels.overlaps_any(window)
             self._shown[SHOWN_WINDOWS:] = [window]
         return labels.is_anomaly(window)
 

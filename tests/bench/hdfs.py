@@ -39,9 +39,9 @@ from logmlm.config.types import (
     WindowConfig,
 )
 from logmlm.detection.detector import Detector
-from logmlm.evaluation.evaluate import assess
+from logmlm.evaluation.evaluate import evaluate_detector
 from logmlm.evaluation.labels import Labels
-from logmlm.evaluation.metrics import metrics
+from logmlm.evaluation.metrics import compute
 from logmlm.records import Score
 from logmlm.sources.archive.reader import read_lines
 from logmlm.training.train import Session, train
@@ -109,7 +109,7 @@ def _raw(options: argparse.Namespace, folder: Path, kind: str) -> Any:
     train(config, read_lines(config.logs, time.time()), Session(_say, _report))
     detector = Detector.load(config.out, "auto")
     windows = list(detector.windows(read_lines([str(folder / "test.log")], time.time())))
-    found = assess(detector, config.out, windows, labels, oracle=options.oracle)
+    found = evaluate_detector(detector, config.out, windows, labels, oracle=options.oracle)
     _say(f"{kind}, asked {rate} ({time.monotonic() - began:.0f} s)\n{found.evaluation.as_text()}")
     rates = _by_rate(found.scores, labels)
     _say("\n".join(f"p at most {rate}: {line}" for rate, line in rates.items()))
@@ -132,7 +132,7 @@ def _by_rate(scores: Sequence[Score], labels: Labels) -> dict[str, dict[str, flo
         least[key] = min(score.p_value, least.get(key, 1.0))
     anomalous = {score.window.key: labels.is_anomaly(score.window) for score in scores}
     p_values, truth = np.array(list(least.values())), np.array([anomalous[key] for key in least])
-    found = {rate: metrics(p_values <= rate, -p_values, truth) for rate in RATES}
+    found = {rate: compute(p_values <= rate, -p_values, truth) for rate in RATES}
     return {
         str(rate): {
             name: getattr(each, name) for name in ("precision", "recall", "f1", "false_alarm_rate")

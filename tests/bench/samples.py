@@ -25,9 +25,9 @@ from typing import Any
 
 from logmlm.config.loader import read_training_config
 from logmlm.detection.detector import Detector
-from logmlm.evaluation.evaluate import Assessment, assess
+from logmlm.evaluation.evaluate import EvaluationRun, evaluate_detector
 from logmlm.evaluation.labels import Labels
-from logmlm.evaluation.results import Evaluation
+from logmlm.evaluation.results import ResultTable
 from logmlm.records import Window
 from logmlm.sources.archive.reader import read_lines
 from logmlm.training.train import Session, train
@@ -63,16 +63,16 @@ def _measure(system: str, seed: int, epochs: int | None) -> Any:
     return quick | {"logmlm --exact": exact["logmlm"]}
 
 
-def _evaluation(system: str, model: Path, exact: bool) -> Evaluation:
+def _evaluation(system: str, model: Path, exact: bool) -> ResultTable:
     detector = Detector.load(model, "auto", exact=exact)
     windows = later_windows(detector, system)
     labels = Labels.read(SAMPLES / system / "incidents.csv")
-    found = assess(detector, model, windows, labels, oracle=False)
+    found = evaluate_detector(detector, model, windows, labels, oracle=False)
     _say("\n".join(_by_fault(found, windows, labels)))
     return found.evaluation
 
 
-def _by_fault(found: Assessment, windows: Sequence[Window], labels: Labels) -> Iterator[str]:
+def _by_fault(found: EvaluationRun, windows: Sequence[Window], labels: Labels) -> Iterator[str]:
     """Of each fault, how many windows overlap it, and how many of these each detector flags."""
     for fault in labels.intervals:
         alone = Labels(labels.source, (fault,))

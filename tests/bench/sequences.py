@@ -23,8 +23,8 @@ import numpy as np
 
 from logmlm.config.types import ModelConfig, ThresholdConfig, WindowConfig
 from logmlm.detection.calibration import window_statistics
-from logmlm.evaluation.baselines import Verdict, rule_table
-from logmlm.evaluation.results import Evaluation, Truth, evaluate, model_verdict
+from logmlm.evaluation.baselines import Predictions, run_baselines
+from logmlm.evaluation.results import GroundTruth, ResultTable, build_results, model_verdict
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
@@ -48,9 +48,9 @@ class Data:
         return [*self.normal, *self.abnormal]
 
     @property
-    def truth(self) -> Truth:
+    def truth(self) -> GroundTruth:
         anomalous = np.repeat([False, True], [len(self.normal), len(self.abnormal)])
-        return Truth(anomalous, np.where(anomalous, 1.0, self.weight))
+        return GroundTruth(anomalous, np.where(anomalous, 1.0, self.weight))
 
 
 class Encoder:
@@ -83,7 +83,7 @@ def main() -> None:
     print(json.dumps(result, indent=None if options.json else 1))
 
 
-def _one_seed(data: Data, options: argparse.Namespace, seed: int) -> Evaluation:
+def _one_seed(data: Data, options: argparse.Namespace, seed: int) -> ResultTable:
     began = time.monotonic()
     config = ModelConfig(
         preset=options.preset,
@@ -96,7 +96,7 @@ def _one_seed(data: Data, options: argparse.Namespace, seed: int) -> Evaluation:
     _say(f"seed {seed}: fitted in {time.monotonic() - began:.0f} s, {fitted.calibration.promise}")
     verdicts = [model_verdict(_values(fitted, encoder, data.tested))]
     verdicts += _rules(data, folds, options.false_alarm_rate, seed)
-    return evaluate(verdicts, data.truth, oracle=options.oracle)
+    return build_results(verdicts, data.truth, oracle=options.oracle)
 
 
 def _fit(
@@ -130,8 +130,8 @@ def _values(fitted: Fitted, encoder: Encoder, sessions: Sequence[Session]) -> li
     return [float(values[a:b].max()) for a, b in zip(starts, ends, strict=True)]
 
 
-def _rules(data: Data, folds: list[int], rate: float, seed: int) -> list[Verdict]:
-    return rule_table(data.train, folds, data.tested, rate, seed)
+def _rules(data: Data, folds: list[int], rate: float, seed: int) -> list[Predictions]:
+    return run_baselines(data.train, folds, data.tested, rate, seed)
 
 
 def _spread(values: list[float | None]) -> dict[str, object]:

@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 
 from logmlm.errors import DataError
 from logmlm.evaluation import baselines as rules
-from logmlm.evaluation.baselines import RULES, Ids, Rule, Scorer, Verdict, cross_fitted, rule_table
-from logmlm.evaluation.results import Truth, evaluate
+from logmlm.evaluation.baselines import (
+    RULES,
+    Baseline,
+    BaselineScorer,
+    Ids,
+    Predictions,
+    cross_fitted,
+    run_baselines,
+)
+from logmlm.evaluation.results import GroundTruth, build_results
 
 HDFS = Path(os.environ.get("LOGMLM_DATA", Path(__file__).parents[3] / "shared/data")) / "hdfs"
 RULE = {rule.name: rule for rule in RULES}
@@ -124,29 +132,29 @@ def test_no_rule_depends_on_what_else_is_scored(train: list[Ids], test: list[Ids
         assert together == pytest.approx([scores(name, [w], train)[0] for w in test], abs=1e-9)
 
 
-def fit_share_of_seen(train: object, _seed: int) -> Scorer:
+def fit_share_of_seen(train: object, _seed: int) -> BaselineScorer:
     """Score a window by how many windows the rule was fitted on that are equal to it."""
     seen = list(train)  # type: ignore[call-overload]  # a sequence of windows
     return lambda windows: np.array([float(seen.count(window)) for window in windows])
 
 
 def test_each_fold_is_scored_by_a_rule_fitted_on_all_others() -> None:
-    rule = Rule("seen", fit_share_of_seen)
+    rule = Baseline("seen", fit_share_of_seen)
     train: list[Ids] = ["a", "a", "b", "b", "b", "c"]
     folds = np.array([0, 1, 0, 0, 1, -1])
     # fold 0 holds a, b, b and is scored by a, b, c; fold 1 holds a, b and is scored by the rest
     assert cross_fitted(rule, train, folds, 0).tolist() == [1, 1, 1, 1, 2]
 
 
-def verdict(name: str, **given: object) -> Verdict:
-    table = rule_table(**given)  # type: ignore[arg-type]  # the tests' own keywords
+def verdict(name: str, **given: object) -> Predictions:
+    table = run_baselines(**given)  # type: ignore[arg-type]  # the tests' own keywords
     return next(found for found in table if found.name == name)
 
 
 def test_a_threshold_is_the_quantile_of_held_out_windows_and_membership_needs_none() -> None:
     train: list[Ids] = ["a" * n for n in range(1, 11)]
     folds = [n % 2 for n in range(10)]
-    table = rule_table(train, folds, ["aaaaa", "ab", "a" * 40], rate=0.1, seed=0)
+    table = run_baselines(train, folds, ["aaaaa", "ab", "a" * 40], rate=0.1, seed=0)
     assert [found.name for found in table] == [rule.name for rule in RULES]
     for found in table:
         assert found.flagged.tolist() == (found.scores > found.threshold).tolist()
@@ -184,7 +192,7 @@ def test_without_held_out_windows_there_is_no_table(
     train: list[Ids], folds: list[int], complaint: str
 ) -> None:
     with pytest.raises(DataError, match=complaint):
-        rule_table(train, folds, ["a"], 0.1, 0)
+        run_baselines(train, folds, ["a"], 0.1, 0)
 
 
 def sessions(name: str) -> list[Ids]:
@@ -217,8 +225,8 @@ def test_the_table_of_the_rules_on_hdfs_is_the_published_one() -> None:
     test: list[Ids] = [*normal, *odd]
     anomalous = np.arange(len(test)) >= len(normal)
     weights = np.where(anomalous, 1.0, 553_366 / len(normal))
-    verdicts = rule_table(train, np.arange(len(train)) % 4, test, rate=0.001, seed=0)
-    found = evaluate(verdicts, Truth(anomalous, weights)).as_json()
+    verdicts = run_baselines(train, np.arange(len(train)) % 4, test, rate=0.001, seed=0)
+    found = build_results(verdicts, GroundTruth(anomalous, weights)).as_json()
     assert found["unseen_template"]["f1"] == pytest.approx(0.630, abs=5e-4)
     assert found["count_vector"]["f1"] == pytest.approx(0.947, abs=5e-4)
     assert found["count_vector"]["roc_auc"] > 0.999

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from logmlm.errors import DataError
-from logmlm.evaluation.evaluate import _word, assess
+from logmlm.evaluation.evaluate import _word, evaluate_detector
 from logmlm.evaluation.labels import Labels
 from logmlm.records import UNKNOWN_TEMPLATE
 
@@ -14,7 +14,7 @@ from logmlm.records import UNKNOWN_TEMPLATE
 @pytest.fixture(scope="module")
 def assessment(detector, trained, windows):
     labels = Labels.read(trained.labels)
-    return assess(detector, trained.model, windows, labels, oracle=True)
+    return evaluate_detector(detector, trained.model, windows, labels, oracle=True)
 
 
 def test_the_model_stands_first_and_finds_what_is_labelled(assessment):
@@ -54,7 +54,7 @@ def test_the_models_language_is_measured_on_windows_that_are_not_labelled(
 
 def test_where_everything_is_labelled_the_language_is_measured_on_all(detector, trained, windows):
     labels = Labels("all", keys={window.key: True for window in windows})
-    found = assess(detector, trained.model, windows, labels, oracle=False)
+    found = evaluate_detector(detector, trained.model, windows, labels, oracle=False)
     assert found.evaluation.perplexity == detector.quality(windows).perplexity
     assert found.evaluation.rows[0].metrics.false_alarm_rate is None
 
@@ -64,7 +64,7 @@ def test_a_key_counts_once_and_is_judged_by_its_oddest_window(detector, trained,
     calm = next(window for window in windows if window not in odd)
     halves = [replace(calm, key=odd[0].key), odd[0], calm, replace(calm, key="")]
     labels = Labels("keys", keys={odd[0].key: True})
-    found = assess(detector, trained.model, halves, labels, oracle=False)
+    found = evaluate_detector(detector, trained.model, halves, labels, oracle=False)
     assert found.evaluation.windows == 2  # two of one key, one of another; one has none
     assert (found.evaluation.keyless, found.evaluation.keyless_flagged) == (1, 0)
     assert found.evaluation.as_json()["logmlm"]["keyless"] == 1
@@ -88,6 +88,6 @@ def test_a_report_is_written(assessment, tmp_path):
 
 def test_no_windows_and_labels_of_other_logs_are_errors(detector, trained, windows):
     with pytest.raises(DataError, match="the logs make no windows to evaluate"):
-        assess(detector, trained.model, [], Labels.in_line(), oracle=False)
+        evaluate_detector(detector, trained.model, [], Labels.in_line(), oracle=False)
     with pytest.raises(DataError, match="no line has a label column"):
-        assess(detector, trained.model, windows, Labels.in_line(), oracle=False)
+        evaluate_detector(detector, trained.model, windows, Labels.in_line(), oracle=False)

@@ -97,7 +97,7 @@ def test_a_time_without_a_fraction_stands_for_its_whole_second(tmp_path: Path) -
     for (start, end), expected in spans.items():
         window = a_window(start, end)
         assert labels.is_anomaly(window) == bool(expected), (start, end)
-        assert len(labels.caught([window])) == expected
+        assert len(labels.matched_intervals([window])) == expected
 
 
 spans = st.tuples(st.integers(0, 50), st.integers(0, 10)).map(lambda s: (s[0], s[0] + s[1]))
@@ -112,7 +112,7 @@ def test_overlaps_are_those_of_a_comparison_of_every_pair(
     assert [labels.is_anomaly(w) for w in made] == [
         any(a <= d and c <= b for a, b in intervals) for c, d in windows
     ]
-    assert [(i.start, i.end) for i in labels.caught(made)] == [
+    assert [(i.start, i.end) for i in labels.matched_intervals(made)] == [
         (a, b) for a, b in sorted(intervals) if any(a <= d and c <= b for c, d in windows)
     ]
 

@@ -13,10 +13,10 @@ import pytest
 from matplotlib.image import imread
 
 from logmlm.errors import StorageError
-from logmlm.evaluation.baselines import Verdict
+from logmlm.evaluation.baselines import Predictions
 from logmlm.evaluation.labels import Interval, Labels
 from logmlm.evaluation.report import write_report
-from logmlm.evaluation.results import Evaluation, Truth, evaluate, model_verdict
+from logmlm.evaluation.results import GroundTruth, ResultTable, build_results, model_verdict
 from logmlm.records import Event, Fields, LogLine, Window
 
 PLOTS = ("pr_curve.png", "histogram.png", "timeline.png")
@@ -30,19 +30,19 @@ def a_window(start: float) -> Window:
 
 def a_case(
     values: list[float], intervals: list[tuple[float, float]]
-) -> tuple[list[Verdict], Truth]:
+) -> tuple[list[Predictions], GroundTruth]:
     windows = [a_window(1_714_953_600 + 600 * number) for number in range(len(values))]
     spans = tuple(Interval(windows[0].start + a, windows[0].start + b, "") for a, b in intervals)
     verdict = model_verdict(values)
     quiet = np.zeros(len(values))
-    rule = Verdict("length", quiet, quiet > 0, 0.0, "by definition")
-    return [verdict, rule], Truth.of(windows, Labels("x", spans))
+    rule = Predictions("length", quiet, quiet > 0, 0.0, "by definition")
+    return [verdict, rule], GroundTruth.of(windows, Labels("x", spans))
 
 
 def written(
-    out: Path, verdicts: list[Verdict], truth: Truth, **numbers: float
-) -> tuple[Evaluation, set[str]]:
-    evaluation = evaluate(verdicts, truth, **numbers)
+    out: Path, verdicts: list[Predictions], truth: GroundTruth, **numbers: float
+) -> tuple[ResultTable, set[str]]:
+    evaluation = build_results(verdicts, truth, **numbers)
     write_report(evaluation, verdicts, truth, out)
     return evaluation, {path.name for path in out.iterdir()}
 
@@ -58,7 +58,7 @@ RED, BLUE, SHADE = (6, 1, 1), (0, 3, 5), (7, 6, 6)
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation, set[str]]:
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ResultTable, set[str]]:
     """A report of six windows: a false alarm, a missed window, and an infinite value."""
     values = [0.2, 1.0, 0.9, 40.0, 0.1, math.inf]
     verdicts, truth = a_case(values, [(1000, 2000), (3000, 3100), (90_000, 90_001)])
@@ -67,7 +67,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation, 
 
 
 def test_a_report_is_three_plots_and_the_table_three_times(
-    report: tuple[Path, Evaluation, set[str]],
+    report: tuple[Path, ResultTable, set[str]],
 ) -> None:
     out, evaluation, files = report
     assert files == {*PLOTS, *TABLES}
@@ -81,7 +81,7 @@ def test_a_report_is_three_plots_and_the_table_three_times(
 
 
 def test_the_markdown_table_has_the_cells_of_the_text_and_its_notes(
-    report: tuple[Path, Evaluation, set[str]],
+    report: tuple[Path, ResultTable, set[str]],
 ) -> None:
     out, evaluation, _ = report
     lines = (out / "table.md").read_text().splitlines()
@@ -93,7 +93,7 @@ def test_the_markdown_table_has_the_cells_of_the_text_and_its_notes(
 
 
 def test_the_timeline_draws_normal_and_labelled_windows_apart(
-    report: tuple[Path, Evaluation, set[str]],
+    report: tuple[Path, ResultTable, set[str]],
 ) -> None:
     assert {RED, BLUE, SHADE} <= colours(report[0] / "timeline.png")
 
@@ -103,7 +103,7 @@ def test_a_single_normal_window_makes_a_report_in_the_place_of_an_older_one(
 ) -> None:
     before = dict(mpl.rcParams)
     (tmp_path / "table.csv").write_text("old")
-    truth = Truth.of([a_window(0)], Labels("x", keys={"": False}))
+    truth = GroundTruth.of([a_window(0)], Labels("x", keys={"": False}))
     _, files = written(tmp_path, [model_verdict([0.5])], truth)
     assert files == {*PLOTS, *TABLES}
     assert pd.read_csv(tmp_path / "table.csv")["detector"].tolist() == ["logmlm"]
@@ -114,7 +114,7 @@ def test_a_single_normal_window_makes_a_report_in_the_place_of_an_older_one(
 
 
 def test_windows_without_times_have_no_timeline(tmp_path: Path) -> None:
-    truth = Truth(np.array([True, False, False]), np.array([1.0, 50.0, 50.0]))
+    truth = GroundTruth(np.array([True, False, False]), np.array([1.0, 50.0, 50.0]))
     _, files = written(tmp_path, [model_verdict([3.0, 0.5, 1.2])], truth)
     assert files == {*PLOTS, *TABLES} - {"timeline.png"}
 
@@ -124,7 +124,7 @@ def test_a_report_that_fails_leaves_no_half_file(tmp_path: Path) -> None:
     (tmp_path / "histogram.png").mkdir()
     (tmp_path / "histogram.png" / "kept").write_text("x")
     with pytest.raises(StorageError, match=r"can't write .*histogram\.png"):
-        write_report(evaluate(verdicts, truth), verdicts, truth, tmp_path)
+        write_report(build_results(verdicts, truth), verdicts, truth, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"pr_curve.png", "histogram.png"}
 
 
@@ -132,4 +132,4 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
     verdicts, truth = a_case([0.4, 2.0], [(0, 1)])
     (tmp_path / "report").write_text("in the way")
     with pytest.raises(StorageError, match=r"can't make .*report: File exists"):
-        write_report(evaluate(verdicts, truth), verdicts, truth, tmp_path / "report")
+        write_report(build_results(verdicts, truth), verdicts, truth, tmp_path / "report")
