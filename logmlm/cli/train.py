@@ -94,16 +94,16 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
 def _lead(config: TrainingConfig, told: dict[str, Any], quiet: bool) -> None:
     """All of it but the other processes' parts of the batches, where there are others."""
     from logmlm.cli.progress import Progress
-    from logmlm.training.train import Session, in_processes
+    from logmlm.training.train import Reporter, parse_locally
     from logmlm.training.train import train as train_model
 
     with Progress(quiet) as progress, ExitStack() as ray:
-        session = Session(progress.say, progress.report)
+        session = Reporter(progress.say, progress.report)
         if told["engine"] == "ray":
             lines, parse = _on_ray(config.logs, told, progress, ray)
         else:
             read = read_logs(config.logs, told["kafka_config"], told["keep_going"], progress.warn)
-            lines, parse = progress.reading(read), in_processes
+            lines, parse = progress.reading(read), parse_locally
         manifest = train_model(config, lines, session, parse)
     if not quiet:
         click.echo(_summary(config.out, manifest.metrics), err=True)

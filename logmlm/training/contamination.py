@@ -21,7 +21,7 @@ from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.trainer import EpochReport, TrainingJob, train_model
 from logmlm.mlm.training_pool import max_parallel, run_in_processes
-from logmlm.training.fit import Indices, Report, Task
+from logmlm.training.fit import FitCallback, FitTask, Indices
 
 FOLDS = 4
 BRIEF_WINDOWS = 50_000
@@ -29,7 +29,9 @@ BRIEF_WINDOWS = 50_000
 anomaly that is one window in two hundred is not known yet (`tests/bench/RESULTS.md`)."""
 
 
-def sifted(task: Task, work: Path | None, report: Report, say: Callable[[str], None]) -> Task:
+def remove_contamination(
+    task: FitTask, work: Path | None, report: FitCallback, say: Callable[[str], None]
+) -> FitTask:
     """The task without the oddest of its windows, as many as its `threshold.contamination` asks.
 
     The brief trainings take no longer for many windows than for `BRIEF_WINDOWS`.
@@ -45,9 +47,9 @@ def sifted(task: Task, work: Path | None, report: Report, say: Callable[[str], N
     return replace(task, corpus=task.corpus.take(kept), cuts=cuts)
 
 
-def _values(task: Task, work: Path | None, report: Report) -> Array:
+def _values(task: FitTask, work: Path | None, report: FitCallback) -> Array:
     """How odd each window is [N] for a brief model that did not see it."""
-    parts = [_part(task, work, fold) for fold in range(FOLDS)]
+    parts = [_fold(task, work, fold) for fold in range(FOLDS)]
     workers = max_parallel(task.model.device, len(parts))
     found = run_in_processes(_statistics, parts, lambda told: report(*told), workers)
     in_order = np.argsort(np.concatenate([part.scored for part in parts]))
@@ -58,7 +60,7 @@ def _values(task: Task, work: Path | None, report: Report) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Fold:
     """A brief training, and the windows that it does not see."""
 
     name: str
@@ -68,7 +70,7 @@ class _Part:
     identity: str
 
 
-def _part(task: Task, work: Path | None, fold: int) -> _Part:
+def _fold(task: FitTask, work: Path | None, fold: int) -> _Fold:
     folds = fold_numbers(len(task.corpus), FOLDS, task.model.seed)
     seen = np.flatnonzero(folds != fold)
     if len(seen) > BRIEF_WINDOWS:
@@ -86,10 +88,10 @@ def _part(task: Task, work: Path | None, fold: int) -> _Part:
     name = f"sift {fold + 1} of {FOLDS}"
     slug = name.replace(" ", "-")
     directory = work / slug if work else None
-    return _Part(name, job, np.flatnonzero(folds == fold), directory, f"{task.identity()}-{slug}")
+    return _Fold(name, job, np.flatnonzero(folds == fold), directory, f"{task.identity()}-{slug}")
 
 
-def _statistics(part: _Part, report: Callable[[tuple[str, EpochReport]], None]) -> Array:
+def _statistics(part: _Fold, report: Callable[[tuple[str, EpochReport]], None]) -> Array:
     """Exact statistics [N, 5] of the part's windows."""
     checkpoint = TrainingCheckpoint(part.directory, part.identity)
     model = train_model(part.job, checkpoint, lambda epoch: report((part.name, epoch)))

@@ -43,10 +43,11 @@ SHOWN_WINDOWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingData:
     """What one pass over normal logs gave; windows are in order of their last event's time.
 
-    `keyless` counts the events of sessions without a key; `cuts` tells where sessions would be cut.
+    `lines_without_key` counts the events of sessions without a key; `cuts` tells where sessions
+    would be cut.
     """
 
     templates: TemplateMiner
@@ -57,10 +58,10 @@ class Lesson:
     left_out: int
     first_event: float
     last_event: float
-    keyless: int
-    doubts: tuple[str, ...] = ()
+    lines_without_key: int
+    warnings: tuple[str, ...] = ()
     """Signs that lines were misread."""
-    foreign: int = 0
+    is_foreign: int = 0
     """Lines that are events by their date alone, and not of the line format."""
     cuts: WindowCuts | None = None
     overruns: int = 0
@@ -73,7 +74,7 @@ class Lesson:
         return max(1.0, len(self.corpus) * 86_400 / seconds)
 
 
-class Learner:
+class CorpusBuilder:
     """Reads normal logs once; message numbers of all windows go to a file in `work`."""
 
     def __init__(
@@ -84,7 +85,7 @@ class Learner:
         labels: Labels | None,
         work: Path,
     ) -> None:
-        self._messages = _Messages(templates)
+        self._messages = _MessageTable(templates)
         self._templates = templates
         self._line_format = line_format
         known = self._messages
@@ -102,12 +103,12 @@ class Learner:
         self._cuts = CutSampler() if window.kind == "session" else None
         self._first_event = float("inf")
         self._left_out = 0
-        self._keyless = 0
+        self._lines_without_key = 0
         self._overruns = 0
         self._labels_fit = False
         self._shown: list[Window] = []
 
-    def adjoin(self, logs: Sequence[str]) -> None:
+    def join_partitions(self, logs: Sequence[str]) -> None:
         """Cut windows at the seams of logs that were rotated, before lines are learned."""
         for log, seam in seams_of(logs, self._line_format).items():
             self._windower.join_partitions(log, seam.begins, seam.goes_on)
@@ -138,7 +139,7 @@ class Learner:
         if self._labels is not None and not self._labels_fit:
             self._labels.check(self._shown)
 
-    def lesson(self, min_count: int) -> Lesson:
+    def training_data(self, min_count: int) -> TrainingData:
         """Templates, words and corpus of all that was read."""
         ids = self._messages.template_ids()
         numbers = _mapped(self._numbers_path)
@@ -146,18 +147,18 @@ class Learner:
         index = vocabulary.index()
         table = np.array([*(index.get(name, UNK) for name in ids), END], dtype=np.int32)
         tokens = self._translated(numbers, table)
-        return Lesson(
+        return TrainingData(
             templates=self._templates,
             vocabulary=vocabulary,
             corpus=self._corpus(tokens),
             lines=self._reader.lines,
             discarded=self._reader.discarded,
-            foreign=self._reader.foreign,
+            is_foreign=self._reader.foreign,
             left_out=self._left_out,
             first_event=self._first_event,
             last_event=max(self._ends, default=0.0),
-            keyless=self._keyless,
-            doubts=tuple(self._reader.find_warnings()),
+            lines_without_key=self._lines_without_key,
+            warnings=tuple(self._reader.find_warnings()),
             overruns=self._overruns + self._reader.overruns["key"] + self._templates.overruns,
             cuts=None if self._cuts is None else self._cuts.cuts().take(self._in_time()),
         )
@@ -175,7 +176,7 @@ class Learner:
             self._ends.append(window.end)
             if self._cuts is not None:
                 self._cuts.add(window)
-            self._keyless += 0 if window.key else len(window.events)
+            self._lines_without_key += 0 if window.key else len(window.events)
             self._first_event = min(self._first_event, window.start)
 
     def _is_left_out(self, window: Window, labels: Labels) -> bool:
@@ -204,7 +205,7 @@ class Learner:
         return np.argsort(np.array(self._ends), kind="stable")
 
 
-class _Messages:
+class _MessageTable:
     """Numbers for distinct masked messages; each is learned as it comes."""
 
     def __init__(self, templates: TemplateMiner) -> None:

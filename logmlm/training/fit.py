@@ -42,21 +42,21 @@ from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END
 from logmlm.mlm.trainer import EpochReport, TrainingJob, train_model
 from logmlm.mlm.training_pool import max_parallel, run_in_processes
-from logmlm.training.perturbations import edited
+from logmlm.training.perturbations import perturb
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
 HELD_OUT_SHARE = 0.10
 VALIDATION_SHARE = 0.05
-LEAST_WHOLE = 0.5
+MIN_WHOLE_WINDOWS = 0.5
 """With a smaller share of windows that were not cut, those that were are what is usual."""
 RECENT_WINDOWS = 200_000
 """Among so many of the latest, those that come again are looked for."""
-LEAST_GAIN = 0.05  # of a guess's errors; a model that avoids less has learned next to nothing
+MIN_GAIN = 0.05  # of a guess's errors; a model that avoids less has learned next to nothing
 KEPT = "model"
 """The name of the training whose model is kept."""
-EDITS = (1, 2, 4, 8)
+MAX_EDITS = (1, 2, 4, 8)
 """How many edits the windows have that tell what a screen misses."""
 EDITED_SHARE = 2
 """So many windows for each of these and for each window that is held out, ..."""
@@ -64,16 +64,16 @@ EDITED_TOKENS = 2_000_000
 """... as long as scoring them exactly takes no more tokens through the model, ..."""
 PART_TOKENS = 4_000_000
 """Of each kind of cut windows there are as many as of held-out ones, or as this allows."""
-LEAST_EDITED = 80
+MIN_EDITED = 80
 """... but of long windows, for which this is little, so many."""
 
 Indices = npt.NDArray[np.int64]
-Report = Callable[[str, EpochReport], None]
+FitCallback = Callable[[str, EpochReport], None]
 """Called after each epoch with the name of the training (`model`, `fold 1 of 4`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class FitTask:
     """What is to be fitted: windows in order of time, and how."""
 
     corpus: Corpus
@@ -111,7 +111,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FitResult:
     """A trained model with its calibration.
 
     `folds[i]` tells which part window i was held out with; -1 where it never was. `metrics`
@@ -131,7 +131,7 @@ class Fitted:
         """Sentences for the user where the data can't carry what was asked, or taught nothing."""
         found = [self.calibration.warning()]
         accuracy, majority = self.metrics["masked_accuracy"], self.metrics["majority_accuracy"]
-        if accuracy - majority < LEAST_GAIN * (1 - majority):
+        if accuracy - majority < MIN_GAIN * (1 - majority):
             found.append(
                 f"the model knows {accuracy:.1%} of hidden lines, always saying the commonest knows"
                 f" {majority:.1%}: it found next to no order in these windows; keep lines together"
@@ -140,7 +140,7 @@ class Fitted:
         return [each for each in found if each]
 
 
-def fit(task: Task, work: Path | None, report: Report) -> Fitted:
+def fit(task: FitTask, work: Path | None, report: FitCallback) -> FitResult:
     """Train and calibrate; with a `work` directory a killed run goes on where it was.
 
     Where the latest part carries the asked rate it is held out: the last windows calibrate,
@@ -164,13 +164,17 @@ def fit(task: Task, work: Path | None, report: Report) -> Fitted:
     )
 
 
-def _without_cuts_of_all(task: Task) -> Task:
+def _without_cuts_of_all(task: FitTask) -> FitTask:
     """Take windows of which most were cut, such as sessions without an end, for one kind."""
     if task.cuts is None:
         return task
     is_whole = are_whole(task.corpus, task.cuts, np.arange(len(task.corpus)))
     latest = is_whole[-max(1, round(len(is_whole) * HELD_OUT_SHARE)) :]
-    return task if min(is_whole.mean(), latest.mean()) >= LEAST_WHOLE else replace(task, cuts=None)
+    return (
+        task
+        if min(is_whole.mean(), latest.mean()) >= MIN_WHOLE_WINDOWS
+        else replace(task, cuts=None)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +211,15 @@ def _train_and_score(
     checkpoint = TrainingCheckpoint(request.directory, request.identity)
     model = train_model(request.job, checkpoint, lambda epoch: report((request.name, epoch)))
     tokens = [tuple(request.job.corpus[i].tolist()) for i in request.scored]
-    whole = [tokens[i] for i in np.flatnonzero(_judged(request))]
+    whole = [tokens[i] for i in np.flatnonzero(_calibrates_threshold(request))]
     scorer = Scorer(model)
     readings = scorer.score_ordered(tokens)
     return _Result(
         weights=weights_of(model),
         held_out=compute_statistics(scorer, whole),
-        edited=tuple(compute_statistics(scorer, _edited(whole, request, edits)) for edits in EDITS),
+        edited=tuple(
+            compute_statistics(scorer, _edited(whole, request, edits)) for edits in MAX_EDITS
+        ),
         known=PrecomputedScores.of(scorer, _recent(request)),
         parts=_parts(scorer, request),
         surprisal=sum(float(reading.surprisals.sum()) for reading in readings),
@@ -222,7 +228,7 @@ def _train_and_score(
     )
 
 
-def _judged(request: _Request) -> npt.NDArray[np.bool_]:
+def _calibrates_threshold(request: _Request) -> npt.NDArray[np.bool_]:
     """Tell which of the windows that are scored calibrate the threshold: all but parts."""
     windows = request.scored
     if request.cuts is None:
@@ -258,20 +264,20 @@ def _edited(
 ) -> list[tuple[int, ...]]:
     """As many as `EDITED_SHARE` asks for and `EDITED_TOKENS` allow, of windows held out."""
     tokens = sum(2 * (len(window) + 2) ** 2 for window in windows) / max(1, len(windows))
-    allowed = max(EDITED_TOKENS / max(1.0, tokens), LEAST_EDITED) / request.scorings
+    allowed = max(EDITED_TOKENS / max(1.0, tokens), MIN_EDITED) / request.scorings
     count = int(min(EDITED_SHARE * len(windows), allowed))
     rng = np.random.default_rng(request.job.config.seed)
-    return edited(windows, count, END, request.job.window_size, rng, edits)
+    return perturb(windows, count, END, request.job.window_size, rng, edits)
 
 
-def _hold_out(task: Task, work: Path | None, count: int) -> list[_Request]:
+def _hold_out(task: FitTask, work: Path | None, count: int) -> list[_Request]:
     everything = np.arange(len(task.corpus))
     rest, calibrating = everything[:-count], everything[-count:]
     validating = max(1, round(len(everything) * VALIDATION_SHARE))
     return [_request(task, work, KEPT, (rest[:-validating], rest[-validating:]), calibrating)]
 
 
-def _cross_fit(task: Task, work: Path | None, count: int) -> list[_Request]:
+def _cross_fit(task: FitTask, work: Path | None, count: int) -> list[_Request]:
     """The model that is kept first, as it takes longest; then one for each fold."""
     total = len(task.corpus)
     nothing = np.empty(0, dtype=np.int64)
@@ -284,7 +290,7 @@ def _cross_fit(task: Task, work: Path | None, count: int) -> list[_Request]:
     return requests
 
 
-def _split(task: Task, windows: Indices) -> tuple[Indices, Indices]:
+def _split(task: FitTask, windows: Indices) -> tuple[Indices, Indices]:
     """What a cross-fit's training learns from, and what it validates on.
 
     Everything is learned from, unless `patience` asks for the latest part to decide when to stop;
@@ -296,7 +302,7 @@ def _split(task: Task, windows: Indices) -> tuple[Indices, Indices]:
 
 
 def _request(
-    task: Task,
+    task: FitTask,
     work: Path | None,
     name: str,
     split: tuple[Indices, Indices],
@@ -316,7 +322,7 @@ def _request(
     return _Request(name, job, scored, directory, identity, scorings, task.cuts)
 
 
-def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]) -> Fitted:
+def _fitted(task: FitTask, requests: Sequence[_Request], results: Sequence[_Result]) -> FitResult:
     folds = np.full(len(task.corpus), -1)
     for fold, request in enumerate(requests):
         folds[request.scored] = fold
@@ -329,11 +335,11 @@ def _fitted(task: Task, requests: Sequence[_Request], results: Sequence[_Result]
         "majority_accuracy": task.corpus.majority_share(),
     }
     model, known = _model(task, results[0]), results[0].known
-    return Fitted(model, calibration, screen, known, folds, metrics, parts)
+    return FitResult(model, calibration, screen, known, folds, metrics, parts)
 
 
 def _part_calibrations(
-    task: Task, exact: Calibration, results: Sequence[_Result]
+    task: FitTask, exact: Calibration, results: Sequence[_Result]
 ) -> dict[Kind, Calibration]:
     """Of each kind of parts, which have the share of the rate that whole windows have."""
     rate = task.rate * (1 - RATE_SHARE) if exact.surge else task.rate
@@ -347,9 +353,9 @@ def _part_calibrations(
 
 
 def _calibrated(
-    task: Task, requests: Sequence[_Request], results: Sequence[_Result]
+    task: FitTask, requests: Sequence[_Request], results: Sequence[_Result]
 ) -> tuple[Calibration, Screen | None]:
-    judged = [request.scored[_judged(request)] for request in requests]
+    judged = [request.scored[_calibrates_threshold(request)] for request in requests]
     in_time = np.argsort(np.concatenate(judged))
     held_out = StatisticsTable.concat([result.held_out for result in results]).take(in_time)
     calibration = Calibration.fit(
@@ -370,7 +376,7 @@ def _calibrated(
     return calibration, screen.with_surges(calibration, held_out, is_known)
 
 
-def _model(task: Task, result: _Result) -> BertForMaskedLM:
+def _model(task: FitTask, result: _Result) -> BertForMaskedLM:
     config = task.model
     model = build_model(config.preset, task.vocabulary_size, task.window_size, config.seed)
     set_weights(model, result.weights)

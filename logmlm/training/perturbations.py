@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-Window = tuple[int, ...]
+TokenIds = tuple[int, ...]
 Edit = Callable[[list[int], Sequence[int], np.random.Generator], list[int]]
 
 
-def edited(
-    windows: Sequence[Window],
+def perturb(
+    windows: Sequence[TokenIds],
     count: int,
     end: int,
     size: int,
     rng: np.random.Generator,
     edits: int = 1,
-) -> list[Window]:
+) -> list[TokenIds]:
     """`count` of the windows, drawn with repetition, with so many edits each; no content twice.
 
     An event is replaced or joined by one of another window, dropped, doubled or moved, or the
@@ -31,20 +31,20 @@ def edited(
     words = [token for window in windows for token in window if token != end]
     if not words:
         return []
-    found: dict[Window, None] = {}
+    found: dict[TokenIds, None] = {}
     for place in rng.integers(len(windows), size=count).tolist():
         window = windows[place]
         events, ends = _split(window, end)
         changed = events
         for _ in range(edits if events else 0):
-            edit = EDITS[rng.integers(len(EDITS))]
+            edit = ALL_EDITS[rng.integers(len(ALL_EDITS))]
             changed = edit(list(changed), words, rng)[:size] or changed
         if changed != events:
             found[(*changed, *ends)] = None
     return list(found)
 
 
-def _split(window: Window, end: int) -> tuple[list[int], Window]:
+def _split(window: TokenIds, end: int) -> tuple[list[int], TokenIds]:
     if window and window[-1] == end:
         return list(window[:-1]), (end,)
     return list(window), ()
@@ -65,7 +65,7 @@ def _drop(events: list[int], _: Sequence[int], rng: np.random.Generator) -> list
     return events
 
 
-def _double(events: list[int], _: Sequence[int], rng: np.random.Generator) -> list[int]:
+def _duplicate(events: list[int], _: Sequence[int], rng: np.random.Generator) -> list[int]:
     place = int(rng.integers(len(events)))
     return [*events[:place], events[place], *events[place:]]
 
@@ -80,4 +80,4 @@ def _cut(events: list[int], _: Sequence[int], rng: np.random.Generator) -> list[
     return events[: int(rng.integers(1, len(events) + 1))]
 
 
-EDITS: tuple[Edit, ...] = (_replace, _insert, _drop, _double, _move, _cut)
+ALL_EDITS: tuple[Edit, ...] = (_replace, _insert, _drop, _duplicate, _move, _cut)

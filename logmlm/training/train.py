@@ -39,12 +39,12 @@ from logmlm.records import BlankLines, LogLine
 from logmlm.sources.archive.reader import verify_archives
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, recover_directory
 from logmlm.system.processes import gc_frozen
-from logmlm.training.corpus_builder import Learner, Lesson
-from logmlm.training.diagnostics import is_foreign, problems, too_few
+from logmlm.training.corpus_builder import CorpusBuilder, TrainingData
+from logmlm.training.diagnostics import explain_too_few_windows, find_problems, is_foreign
 
 if TYPE_CHECKING:
     from logmlm.mlm.trainer import EpochReport
-    from logmlm.training.fit import Fitted, Report, Task
+    from logmlm.training.fit import FitCallback, FitResult, FitTask
 
 DETECTION_LINES = 1_000
 RULE_WINDOWS = 50_000
@@ -58,14 +58,14 @@ Parse = Callable[[Iterable[LogLine], ParserSpec], Iterator[tuple[LineBatch, Pars
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class Reporter:
     """How a training talks: `say` gets sentences, `report` each epoch."""
 
     say: Say
-    report: Report
+    report: FitCallback
 
 
-def in_processes(
+def parse_locally(
     lines: Iterable[LogLine], parsing: ParserSpec
 ) -> Iterator[tuple[LineBatch, ParsedBatch]]:
     """Parse lines here and, where they are many, in processes of this machine."""
@@ -75,8 +75,8 @@ def in_processes(
 def train(
     config: TrainingConfig,
     lines: Iterable[LogLine],
-    session: Session,
-    parse: Parse = in_processes,
+    session: Reporter,
+    parse: Parse = parse_locally,
 ) -> Manifest:
     """Learn from `lines` (those of `config.logs`) and write the model directory `config.out`.
 
@@ -103,13 +103,13 @@ def train(
     line_format, lines = choose_format(config.format, lines, session.say)
     window, lines = choose_skew(config.window, line_format, lines, session.say)
     config = config.model_copy(update={"window": window})
-    with _workplace(config.out) as work:
-        learner = Learner(line_format, config.window, templates, labels, work)
-        learner.adjoin(config.logs)
+    with _work_directory(config.out) as work:
+        learner = CorpusBuilder(line_format, config.window, templates, labels, work)
+        learner.join_partitions(config.logs)
         named = config.format.named(line_format.name)
         parsed = parse(lines, ParserSpec(named, config.window.key, templates.masks))
-        lesson = learned(config, learner, parsed, named.name)
-        _say_learned(lesson, problems(lesson, config.window, named.name), session.say)
+        lesson = build_corpus(config, learner, parsed, named.name)
+        _say_learned(lesson, find_problems(lesson, config.window, named.name), session.say)
         lesson, fitted, log = _fitted(config, lesson, work, session)
         with replacing(config.out) as directory:
             _copy_log(log, directory / LOG_FILE)
@@ -119,16 +119,16 @@ def train(
 
 
 def _fitted(
-    config: TrainingConfig, lesson: Lesson, work: Path, session: Session
-) -> tuple[Lesson, Fitted, Path]:
+    config: TrainingConfig, lesson: TrainingData, work: Path, session: Reporter
+) -> tuple[TrainingData, FitResult, Path]:
     """Sift and fit; return what was learned from, the fit, and the log of its epochs."""
-    from logmlm.training.contamination import sifted
+    from logmlm.training.contamination import remove_contamination
     from logmlm.training.fit import fit
 
     task = _task(config, lesson)
     # Logged too, so that what was sifted stays when it is stopped.
     report = _logged(work / f"{task.identity()}.jsonl", session.report)
-    task = sifted(task, work, report, session.say)
+    task = remove_contamination(task, work, report, session.say)
     lesson, log = replace(lesson, corpus=task.corpus), work / f"{task.identity()}.jsonl"
     fitted = fit(task, work, _logged(log, session.report))
     _say_fitted(fitted, session.say)
@@ -213,12 +213,12 @@ def choose_format(
     return found.format, chain(first, rest)
 
 
-def learned(
+def build_corpus(
     config: TrainingConfig,
-    learner: Learner,
+    learner: CorpusBuilder,
     parsed: Iterable[tuple[LineBatch, ParsedBatch]],
     line_format: str,
-) -> Lesson:
+) -> TrainingData:
     """What the learner makes of all lines.
 
     Raises:
@@ -227,9 +227,9 @@ def learned(
     """
     with gc_frozen():
         learner.learn(parsed)
-    lesson = learner.lesson(config.model.min_count)
+    lesson = learner.training_data(config.model.min_count)
     if len(lesson.corpus) < MIN_WINDOWS or is_foreign(lesson):
-        raise DataError(too_few(lesson, config.window, line_format))
+        raise DataError(explain_too_few_windows(lesson, config.window, line_format))
     return lesson
 
 
@@ -246,10 +246,10 @@ def read_labels(path: Path | None) -> Labels | None:
     return Labels.in_line() if str(path) == "in-line" else Labels.read(path)
 
 
-def _task(config: TrainingConfig, lesson: Lesson) -> Task:
-    from logmlm.training.fit import Task
+def _task(config: TrainingConfig, lesson: TrainingData) -> FitTask:
+    from logmlm.training.fit import FitTask
 
-    return Task(
+    return FitTask(
         corpus=lesson.corpus,
         vocabulary_size=len(lesson.vocabulary),
         window_size=config.window.size,
@@ -262,7 +262,11 @@ def _task(config: TrainingConfig, lesson: Lesson) -> Task:
 
 
 def _save(
-    directory: Path, config: TrainingConfig, line_format: LineFormat, lesson: Lesson, fitted: Fitted
+    directory: Path,
+    config: TrainingConfig,
+    line_format: LineFormat,
+    lesson: TrainingData,
+    fitted: FitResult,
 ) -> Manifest:
     from logmlm.mlm.pretrained import save_model
 
@@ -288,7 +292,7 @@ def _save(
     return manifest
 
 
-def _summary(config: TrainingConfig, lesson: Lesson) -> DataSummary:
+def _summary(config: TrainingConfig, lesson: TrainingData) -> DataSummary:
     return DataSummary(
         files=config.logs,
         lines=lesson.lines,
@@ -301,7 +305,7 @@ def _summary(config: TrainingConfig, lesson: Lesson) -> DataSummary:
     )
 
 
-def _rule_windows(lesson: Lesson, fitted: Fitted, seed: int) -> TrainingWindows:
+def _rule_windows(lesson: TrainingData, fitted: FitResult, seed: int) -> TrainingWindows:
     chosen = sample(len(lesson.corpus), RULE_WINDOWS, seed)
     words = lesson.vocabulary.words
     return TrainingWindows(
@@ -310,7 +314,7 @@ def _rule_windows(lesson: Lesson, fitted: Fitted, seed: int) -> TrainingWindows:
     )
 
 
-def _say_learned(lesson: Lesson, doubts: Iterable[str], say: Say) -> None:
+def _say_learned(lesson: TrainingData, doubts: Iterable[str], say: Say) -> None:
     for problem in doubts:
         say(f"warning: {problem}")
     lines = f"learned {len(lesson.templates)} templates from {lesson.lines:,} lines"
@@ -321,14 +325,14 @@ def _say_learned(lesson: Lesson, doubts: Iterable[str], say: Say) -> None:
     say(f"{lines}: {windows}{left_out}{skipped}")
 
 
-def _say_fitted(fitted: Fitted, say: Say) -> None:
+def _say_fitted(fitted: FitResult, say: Say) -> None:
     for warning in fitted.warnings():
         say(f"warning: {warning}")
     say(f"screen: {fitted.screen.measured if fitted.screen else NO_SCREEN}")
 
 
 @contextmanager
-def _workplace(out: Path) -> Iterator[Path]:
+def _work_directory(out: Path) -> Iterator[Path]:
     """A directory to train in; it stays after an error if a training can go on there."""
     work = out.with_name(f"{out.name}.training")
     is_new = not work.exists()
@@ -345,7 +349,7 @@ def _workplace(out: Path) -> Iterator[Path]:
         raise
 
 
-def _logged(path: Path, report: Report) -> Report:
+def _logged(path: Path, report: FitCallback) -> FitCallback:
     """Report each epoch, and add it to the JSON-lines log of this training alone."""
 
     def both(name: str, epoch: EpochReport) -> None:

@@ -44,7 +44,7 @@ from logmlm.evaluation.labels import Labels
 from logmlm.evaluation.metrics import compute
 from logmlm.records import Score
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training.train import Session, train
+from logmlm.training.train import Reporter, train
 
 BLOCK = re.compile(r"(blk_-?\d+)")
 TRAINING_SHARE = 0.6
@@ -106,7 +106,7 @@ def _raw(options: argparse.Namespace, folder: Path, kind: str) -> Any:
         model=ModelConfig(seed=options.first_seed, epochs=options.epochs or "auto"),
         threshold=ThresholdConfig(false_alarm_rate=rate, contamination=contamination),
     )
-    train(config, read_lines(config.logs, time.time()), Session(_say, _report))
+    train(config, read_lines(config.logs, time.time()), Reporter(_say, _report))
     detector = Detector.load(config.out, "auto")
     windows = list(detector.windows(read_lines([str(folder / "test.log")], time.time())))
     found = evaluate_detector(detector, config.out, windows, labels, oracle=options.oracle)

@@ -30,7 +30,7 @@ from logmlm.evaluation.labels import Labels
 from logmlm.evaluation.results import ResultTable
 from logmlm.records import Window
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training.train import Session, train
+from logmlm.training.train import Reporter, train
 
 SYSTEMS = ("postgresql", "nginx", "redis")
 SAMPLES = Path("sample_logs")
@@ -54,7 +54,7 @@ def _measure(system: str, seed: int, epochs: int | None) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "model"
         config = config.model_copy(update={"model": model, "out": out})
-        train(config, read_lines(config.logs, time.time()), Session(_say, _report))
+        train(config, read_lines(config.logs, time.time()), Reporter(_say, _report))
         trained = time.monotonic() - began
         evaluations = [_evaluation(system, out, exact) for exact in (False, True)]
     tables = "\nwith --exact:\n".join(each.as_text() for each in evaluations)

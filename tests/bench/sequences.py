@@ -28,7 +28,7 @@ from logmlm.evaluation.results import GroundTruth, ResultTable, build_results, m
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END, UNK, Vocabulary
-from logmlm.training.fit import Fitted, Task, fit
+from logmlm.training.fit import FitResult, FitTask, fit
 
 FIGURES = ("f1", "precision", "recall", "roc_auc", "pr_auc", "false_alarm_rate")
 Session = tuple[str, ...]
@@ -101,10 +101,10 @@ def _one_seed(data: Data, options: argparse.Namespace, seed: int) -> ResultTable
 
 def _fit(
     data: Data, encoder: Encoder, config: ModelConfig, options: argparse.Namespace
-) -> tuple[Fitted, list[int]]:
+) -> tuple[FitResult, list[int]]:
     """The model, and the fold of each training session (that of its last window)."""
     windows = [encoder.windows(session) for session in data.train]
-    task = Task(
+    task = FitTask(
         corpus=Corpus.of(window for cut in windows for window in cut),
         vocabulary_size=len(encoder.vocabulary),
         window_size=options.size,
@@ -117,7 +117,7 @@ def _fit(
     return fitted, fitted.folds[last].tolist()
 
 
-def _values(fitted: Fitted, encoder: Encoder, sessions: Sequence[Session]) -> list[float]:
+def _values(fitted: FitResult, encoder: Encoder, sessions: Sequence[Session]) -> list[float]:
     """The largest value among each session's windows."""
     cut = [encoder.windows(session) for session in sessions]
     flat = [window for windows in cut for window in windows]

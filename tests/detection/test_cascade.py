@@ -20,7 +20,7 @@ from logmlm.detection.known_windows import PrecomputedScores
 from logmlm.detection.screening import Screen, ScreenStage
 from logmlm.mlm.scorer import BothSurprisals, Scorer
 from logmlm.mlm.tokenizer import BAG, END, MASK, SEP
-from logmlm.training.perturbations import edited
+from logmlm.training.perturbations import perturb
 
 NORMAL = [ids("ABCDEFGH"[a : a + n]) for a in range(5) for n in (3, 4, 5) if a + n <= 8]
 HELD_OUT = [*NORMAL, *[ids("ABCDEF")] * 60] * 8
@@ -33,7 +33,7 @@ def model() -> BertForMaskedLM:
 
 @pytest.fixture(scope="module")
 def odd() -> list[tuple[int, ...]]:
-    return edited(HELD_OUT, 400, END, 8, np.random.default_rng(0))
+    return perturb(HELD_OUT, 400, END, 8, np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")

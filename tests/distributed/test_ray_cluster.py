@@ -19,7 +19,7 @@ from logmlm.distributed import ray_parsing as clusterparsing
 from logmlm.errors import DataError, LogmlmError, UnreachableError, UsageError
 from logmlm.records import SurgeState
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training.train import Session, train
+from logmlm.training.train import Reporter, train
 
 pytest.importorskip("ray", reason="there is no ray; pip install 'logmlm[ray]' brings it")
 from ray_parts import Killer, two_nodes
@@ -93,7 +93,7 @@ def to_learn(tmp_path_factory):
             "threshold": {"folds": 0, "false_alarm_rate": 0.1},
         }
     )
-    return config, train(config, read_lines(config.logs, 0.0), Session(print, print))
+    return config, train(config, read_lines(config.logs, 0.0), Reporter(print, print))
 
 
 def test_training_on_ray_writes_what_one_process_writes_though_a_worker_dies(
@@ -109,7 +109,7 @@ def test_training_on_ray_writes_what_one_process_writes_though_a_worker_dies(
     on_ray = config.model_copy(update={"out": tmp_path / "model"})
     with running(cluster.address):
         killer.start()
-        found = train(on_ray, read_lines(config.logs, 0.0), Session(print, print), parse)
+        found = train(on_ray, read_lines(config.logs, 0.0), Reporter(print, print), parse)
     killer.stop()
     assert (killer.killed, warnings) == (["_parse"], [])
     assert (found.data, found.metrics) == (alone.data, alone.metrics)

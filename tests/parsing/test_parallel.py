@@ -23,7 +23,7 @@ from logmlm.parsing.shape_parser import to_columns
 from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training.corpus_builder import Learner
+from logmlm.training.corpus_builder import CorpusBuilder
 
 SAMPLES = Path(__file__).parents[2] / "sample_logs"
 MASKS = TemplateMiner(TemplateConfig()).masks
@@ -113,9 +113,9 @@ def learned(place, found, workers):
     templates = TemplateMiner(TemplateConfig())
     line_format = FormatConfig(name="postgresql")
     window = WindowConfig(kind="session", key=r"\[(\d+)\]", gap="5s")
-    learner = Learner(get_format(line_format), window, templates, None, place)
+    learner = CorpusBuilder(get_format(line_format), window, templates, None, place)
     learner.learn(crew(line_format, window.key, workers, small=500).read(found))
-    lesson = learner.lesson(1)
+    lesson = learner.training_data(1)
     templates.save(place / "templates.json")
     written = tuple((place / name).read_bytes() for name in ("templates.json", "messages.i32"))
     corpus = lesson.corpus.digest(), tuple(lesson.vocabulary.words), lesson.lines

@@ -12,8 +12,8 @@ from logmlm.config.types import ModelConfig, ThresholdConfig
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.trainer import EpochReport
 from logmlm.training import contamination as sifting
-from logmlm.training.contamination import sifted
-from logmlm.training.fit import Task
+from logmlm.training.contamination import remove_contamination
+from logmlm.training.fit import FitTask
 
 pytestmark = pytest.mark.usefixtures("one_cpu")
 
@@ -21,9 +21,9 @@ COMMON, ODD = ("ABCD", "ABC", "BCDE"), "HGF"
 EVERY = 25
 
 
-def task_of(windows: list[str], contamination: float, **model: object) -> Task:
+def task_of(windows: list[str], contamination: float, **model: object) -> FitTask:
     settings = {"preset": "tiny", "epochs": 50, "batch_size": 8, "device": "cpu"} | model
-    return Task(
+    return FitTask(
         corpus=Corpus.of([ids(window) for window in windows]),
         vocabulary_size=len(VOCABULARY),
         window_size=WINDOW_SIZE,
@@ -44,17 +44,19 @@ def windows() -> list[str]:
     return [COMMON[i * i % 3] if i % EVERY else ODD for i in range(200)]
 
 
-def run(task: Task, work: Path | None = None) -> tuple[Task, list[str], list[tuple[str, int]]]:
+def run(
+    task: FitTask, work: Path | None = None
+) -> tuple[FitTask, list[str], list[tuple[str, int]]]:
     said: list[str] = []
     reports: list[tuple[str, int]] = []
 
     def report(name: str, epoch: EpochReport) -> None:
         reports.append((name, epoch.epochs))
 
-    return sifted(task, work, report, said.append), said, reports
+    return remove_contamination(task, work, report, said.append), said, reports
 
 
-def texts(task: Task) -> list[list[int]]:
+def texts(task: FitTask) -> list[list[int]]:
     return [task.corpus[i].tolist() for i in range(len(task.corpus))]
 
 
@@ -78,7 +80,7 @@ def test_of_many_windows_the_brief_models_see_no_more_than_they_need(
     windows: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sifting, "BRIEF_WINDOWS", 80)
-    parts = [sifting._part(task_of(windows, 0.1), None, fold) for fold in range(4)]
+    parts = [sifting._fold(task_of(windows, 0.1), None, fold) for fold in range(4)]
     assert [len(part.job.training) for part in parts] == [80] * 4
     assert all(part.job.config.epochs == 1 for part in parts)
     assert sorted(np.concatenate([part.scored for part in parts])) == list(range(200))

@@ -16,7 +16,7 @@ from logmlm.parsing.parallel import ParallelParser
 from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import LogLine
 from logmlm.training import corpus_builder as learning
-from logmlm.training.corpus_builder import Learner
+from logmlm.training.corpus_builder import CorpusBuilder
 
 ISO = get_format(FormatConfig(name="iso8601"))
 SESSIONS = WindowConfig(kind="session", key=KEY, gap="30s")
@@ -31,9 +31,9 @@ def lines(texts, partition="a.log"):
 
 def lesson_of(texts, place, *, window=SESSIONS, labels=None, min_count=1, **settings):
     templates = TemplateMiner(TemplateConfig(**settings))
-    learner = Learner(ISO, window, templates, labels, place)
+    learner = CorpusBuilder(ISO, window, templates, labels, place)
     learner.learn(crew(window, templates).read(texts))
-    return learner.lesson(min_count)
+    return learner.training_data(min_count)
 
 
 def crew(window, templates, workers=0, small=0):
@@ -177,9 +177,9 @@ def test_lines_refused_by_a_full_set_of_templates_are_unknown_words(tmp_path, mo
 
 def test_no_windows_make_an_empty_lesson(tmp_path):
     templates = TemplateMiner(TemplateConfig())
-    learner = Learner(ISO, SESSIONS, templates, None, tmp_path)
+    learner = CorpusBuilder(ISO, SESSIONS, templates, None, tmp_path)
     learner.learn([])
-    lesson = learner.lesson(1)
+    lesson = learner.training_data(1)
     assert (len(lesson.corpus), lesson.lines, len(lesson.templates)) == (0, 0, 0)
 
 

@@ -20,14 +20,14 @@ from logmlm.mlm.model import weights_of
 from logmlm.mlm.scorer import PositionScores, Scorer
 from logmlm.mlm.trainer import EpochReport
 from logmlm.training import fit as fitting
-from logmlm.training.fit import Fitted, Task, fit
+from logmlm.training.fit import FitResult, FitTask, fit
 
 KINDS = ("ABCD", "ABC", "BCDE", "CDE", "ABD", "HGF")
 
 
-def task_of(count: int, folds: int | str = 0, rate: float = 0.1, **settings: object) -> Task:
+def task_of(count: int, folds: int | str = 0, rate: float = 0.1, **settings: object) -> FitTask:
     model = {"preset": "tiny", "epochs": 2, "batch_size": 8, "device": "cpu"} | settings
-    return Task(
+    return FitTask(
         corpus=Corpus.of([ids(KINDS[i * i % len(KINDS)]) for i in range(count)]),
         vocabulary_size=len(VOCABULARY),
         window_size=WINDOW_SIZE,
@@ -37,7 +37,7 @@ def task_of(count: int, folds: int | str = 0, rate: float = 0.1, **settings: obj
     )
 
 
-def windows_of(task: Task, indices: np.ndarray) -> list[tuple[int, ...]]:
+def windows_of(task: FitTask, indices: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(task.corpus[int(i)].tolist()) for i in indices]
 
 
@@ -49,7 +49,7 @@ def scored(scorer: Scorer, windows: list[tuple[int, ...]]) -> tuple[Array, list[
     ), readings
 
 
-def check_metrics(fitted: Fitted, readings: list[PositionScores]) -> None:
+def check_metrics(fitted: FitResult, readings: list[PositionScores]) -> None:
     surprisals = np.concatenate([reading.surprisals for reading in readings])
     guessed = np.concatenate([reading.guessed for reading in readings])
     assert fitted.metrics["perplexity"] == pytest.approx(np.exp(surprisals.mean()), rel=1e-5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.training.perturbations import EDITS, edited
+from logmlm.training.perturbations import ALL_EDITS, perturb
 
 END, SIZE = 6, 8
 WINDOWS = st.lists(
@@ -24,7 +24,7 @@ WINDOWS = st.lists(
 @given(WINDOWS, st.integers(0, 2**32 - 1))
 def test_an_edit_keeps_the_end_the_size_and_some_event(windows, seed) -> None:
     words = {token for window in windows for token in window}
-    found = edited(windows, 30, END, SIZE, np.random.default_rng(seed))
+    found = perturb(windows, 30, END, SIZE, np.random.default_rng(seed))
     assert len(found) <= 30
     for window in found:
         assert window not in windows or len(windows) > 1
@@ -38,7 +38,7 @@ def test_more_edits_take_a_window_further_from_what_it_was() -> None:
     window = tuple(range(7, 7 + SIZE))
 
     def changed(edits: int) -> float:
-        found = edited([window], 200, END, SIZE, np.random.default_rng(1), edits)
+        found = perturb([window], 200, END, SIZE, np.random.default_rng(1), edits)
         return float(np.mean([sum((Counter(window) - Counter(each)).values()) for each in found]))
 
     assert changed(1) < changed(2) < changed(4) < changed(8)
@@ -46,12 +46,12 @@ def test_more_edits_take_a_window_further_from_what_it_was() -> None:
 
 def test_the_same_seed_gives_the_same_edits() -> None:
     windows = [(7, 8, 9, 10, END), (9, 9, 8)]
-    first, again = (edited(windows, 50, END, SIZE, np.random.default_rng(3)) for _ in range(2))
+    first, again = (perturb(windows, 50, END, SIZE, np.random.default_rng(3)) for _ in range(2))
     assert first == again
     assert len(set(first)) > 20
 
 
-@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("edit", ALL_EDITS)
 def test_each_edit_changes_one_thing(edit) -> None:
     events, rng = [7, 8, 9, 10], np.random.default_rng(0)
     for _ in range(50):
@@ -67,7 +67,7 @@ def test_each_edit_changes_one_thing(edit) -> None:
 
 def test_of_nothing_there_is_nothing_to_edit() -> None:
     rng = np.random.default_rng(0)
-    assert edited([(END,)], 5, END, SIZE, rng) == []
-    assert edited([], 5, END, SIZE, rng) == []
-    assert edited([(END,), (7, END)], 0, END, SIZE, rng) == []
-    assert all(len(window) > 1 for window in edited([(END,), (7, 8, END)], 50, END, SIZE, rng))
+    assert perturb([(END,)], 5, END, SIZE, rng) == []
+    assert perturb([], 5, END, SIZE, rng) == []
+    assert perturb([(END,), (7, END)], 0, END, SIZE, rng) == []
+    assert all(len(window) > 1 for window in perturb([(END,), (7, 8, END)], 50, END, SIZE, rng))

@@ -20,7 +20,7 @@ from logmlm.evaluation.labels import Labels
 from logmlm.parsing.formats import get_format
 from logmlm.records import LogLine
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training.train import Session, choose_format, choose_skew, read_labels, train
+from logmlm.training.train import Reporter, choose_format, choose_skew, read_labels, train
 
 WEIGHTS = "model.safetensors"
 SAVE_ALWAYS = (
@@ -53,7 +53,7 @@ def config_of(log, out, **parts):
 
 def run(config, said=None, epochs=None):
     said, epochs = [] if said is None else said, [] if epochs is None else epochs
-    session = Session(said.append, lambda name, epoch: epochs.append((name, epoch.epoch)))
+    session = Reporter(said.append, lambda name, epoch: epochs.append((name, epoch.epoch)))
     return train(config, read_lines(config.logs, 0.0), session)
 
 
@@ -285,7 +285,7 @@ def test_a_training_that_is_interrupted_before_its_first_epoch_leaves_nothing(lo
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config_of(log, tmp_path / "m"), interrupted(), Session(print, print))
+        train(config_of(log, tmp_path / "m"), interrupted(), Reporter(print, print))
     assert names(tmp_path) == []
 
 
@@ -294,7 +294,7 @@ def test_what_can_not_work_is_found_before_the_logs_are_read(log, tmp_path):
         pytest.fail("a line was read")
         yield
 
-    session = Session(print, print)
+    session = Reporter(print, print)
     with pytest.raises(UsageError, match="device 'abacus' can't be used"):
         train(config_of(log, tmp_path / "m", model={"device": "abacus"}), never(), session)
     with pytest.raises(StorageError, match="exists and is no model directory"):
@@ -406,7 +406,7 @@ def stop_after(config, epochs):
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(config, read_lines(config.logs, 0.0), Session(print, report))
+        train(config, read_lines(config.logs, 0.0), Reporter(print, report))
 
 
 def test_other_settings_begin_anew_and_leave_no_trace_of_the_first(log, tmp_path):

@@ -35,7 +35,7 @@ from logmlm.detection.detector import Detector
 from logmlm.detection.windows import Windower
 from logmlm.records import LogLine
 from logmlm.system.processes import freeze_gc
-from logmlm.training.train import Session, train
+from logmlm.training.train import Reporter, train
 from speeds.figure import ROUNDS, Figure, Options, one_core
 
 LINES = (10**4, 10**5, 10**6, 10**7)
@@ -192,7 +192,7 @@ def trained(out: Path) -> Path:
         threshold=ThresholdConfig(false_alarm_rate=RATE, folds=0),
     )
     lines = islice(made(FEW_KEYS, seed=0), TRAINING_LINES)
-    train(config, lines, Session(_quiet, _quiet))
+    train(config, lines, Reporter(_quiet, _quiet))
     return out
 
 

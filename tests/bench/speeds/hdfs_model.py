@@ -25,7 +25,7 @@ from logmlm.detection.model_dir import load_calibration
 from logmlm.records import LogLine, Score, Window
 from logmlm.sources.archive.reader import read_lines
 from logmlm.system.processes import freeze_gc
-from logmlm.training.train import Session, train
+from logmlm.training.train import Reporter, train
 from speeds.figure import Options, one_core
 
 TRAINING_LINES = 100_000
@@ -90,7 +90,7 @@ def trained(options: Options) -> Iterator[Trained]:
             model=ModelConfig(epochs=EPOCHS, device="cpu"),
             threshold=ThresholdConfig(false_alarm_rate=RATE, folds=0),
         )
-        train(config, read_lines(config.logs, time.time()), Session(_quiet, _quiet))
+        train(config, read_lines(config.logs, time.time()), Reporter(_quiet, _quiet))
         freeze_gc()  # as `logmlm score` does once a model is there
         with one_core():
             yield Trained(config.out, log)

@@ -38,7 +38,7 @@ from logmlm.parsing.batches import ParserSpec
 from logmlm.parsing.parallel import ParallelParser
 from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.sources.archive.reader import read_lines
-from logmlm.training.corpus_builder import Learner
+from logmlm.training.corpus_builder import CorpusBuilder
 from logmlm.training.train import choose_format
 from speeds.figure import ROUNDS, Figure, Options, SkippedError, by_turns
 
@@ -190,11 +190,11 @@ def _recorded() -> tuple[Windows, Vocabulary]:
         lines = read_lines(logs, time.time())
         line_format, lines = choose_format(config.format, lines, lambda _: None)
         templates = TemplateMiner(config.templates)
-        learner = Learner(line_format, config.window, templates, None, Path(folder))
+        learner = CorpusBuilder(line_format, config.window, templates, None, Path(folder))
         named = config.format.model_copy(update={"name": line_format.name})
         parsing = ParserSpec(named, config.window.key, templates.masks)
         learner.learn(ParallelParser(parsing, workers=0).read(lines))
-        lesson = learner.lesson(config.model.min_count)
+        lesson = learner.training_data(config.model.min_count)
         corpus = lesson.corpus
         return [tuple(corpus[i].tolist()) for i in range(len(corpus))], lesson.vocabulary
 

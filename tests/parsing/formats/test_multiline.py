@@ -15,7 +15,7 @@ from logmlm.parsing.formats import MultilineJoiner, get_format, join_all
 from logmlm.parsing.parallel import ParallelParser
 from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import LogLine
-from logmlm.training.corpus_builder import Learner
+from logmlm.training.corpus_builder import CorpusBuilder
 from logmlm.training.train import choose_format
 
 TRACE = ["usual", "first", "  second", "  last", "other", "  its part"]
@@ -161,10 +161,10 @@ def test_training_learns_messages_and_detects_the_format_by_them(tmp_path):
     chosen, again = choose_format(FormatConfig(multiline=how), lines(texts), lambda _: None)
     window = WindowConfig(kind="count", size=2)
     templates = TemplateMiner(TemplateConfig())
-    learner = Learner(chosen, window, templates, None, tmp_path)
+    learner = CorpusBuilder(chosen, window, templates, None, tmp_path)
     named = FormatConfig(name="iso8601", multiline=how)
     learner.learn(ParallelParser(ParserSpec(named, None, templates.masks), workers=0).read(again))
-    lesson = learner.lesson(1)
+    lesson = learner.training_data(1)
     assert len(lesson.templates) == 1
     assert len(lesson.corpus) == 20
     assert lesson.discarded.total() == 0
