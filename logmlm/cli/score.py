@@ -237,16 +237,16 @@ def _on_ray(
     model: Path, logs: tuple[str, ...], told: dict[str, Any]
 ) -> tuple[Callable[[Window], str], Iterator[Score]]:
     from logmlm.detection.manifest import Manifest
-    from logmlm.distributed.ray_cluster import running
-    from logmlm.distributed.ray_scoring import Work, scores
+    from logmlm.distributed.ray_cluster import ray_session
+    from logmlm.distributed.ray_scoring import ScoreJob, score_on_ray
 
     refuse_streams(logs)
     names = ("device", "exact", "stride", "keep_going", "only_anomalies")
-    work = Work(model.absolute(), logs, **{name: told[name] for name in names})
+    work = ScoreJob(model.absolute(), logs, **{name: told[name] for name in names})
 
     def found() -> Iterator[Score]:
-        with running(told["ray_address"]):
-            yield from scores(work, _warn)
+        with ray_session(told["ray_address"]):
+            yield from score_on_ray(work, _warn)
 
     return _identify(Manifest.read(model).digest, logs), found()
 

@@ -116,17 +116,17 @@ def _on_ray(
 
     It starts now: what is wrong with it is said before anything is read.
     """
-    from logmlm.distributed.ray_cluster import running
-    from logmlm.distributed.ray_parsing import Work, parsed
+    from logmlm.distributed.ray_cluster import ray_session
+    from logmlm.distributed.ray_parsing import ParseJob, parse_on_ray
     from logmlm.records import one_by_one
     from logmlm.sources.archive.reader import read_lines
     from logmlm.training.train import DETECTION_LINES
 
     refuse_streams(logs)
-    ray.enter_context(running(told["ray_address"], progress.is_quiet))
+    ray.enter_context(ray_session(told["ray_address"], progress.is_quiet))
 
     def parse(_: Iterable[LogLine], parsing: ParserSpec) -> Iterator[tuple[LineBatch, ParsedBatch]]:
-        yield from parsed(Work(logs, parsing, told["keep_going"]), progress.warn)
+        yield from parse_on_ray(ParseJob(logs, parsing, told["keep_going"]), progress.warn)
         ray.close()
 
     # What they warn of is told again when all is read.

@@ -19,7 +19,7 @@ from logmlm.detection.known_windows import PrecomputedScores
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.model_dir import load_calibration, load_parts
 from logmlm.detection.model_watch import file_marks
-from logmlm.detection.seams import seams_of
+from logmlm.detection.seams import find_rotation_seams
 from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.surges import ScoreAll, SurgeMonitor
 from logmlm.detection.window_id import is_audited, window_id
@@ -141,7 +141,7 @@ class Detector:
 
         """
         reader, windower = self.event_parser(finished=True), self.windower()
-        for log, seam in seams_of(logs, get_format(self.manifest.format)).items():
+        for log, seam in find_rotation_seams(logs, get_format(self.manifest.format)).items():
             windower.join_partitions(log, seam.begins, seam.goes_on)
         key, masks = self.manifest.window.key, self.templates.masks
         crew = ParallelParser(ParserSpec(self.manifest.format, key, masks), workers)

@@ -30,13 +30,13 @@ KNOCK_TIMEOUT_S = 10.0
 LEAST_CPUS = 2
 """An actor that scores has one while others still read."""
 
-Row = dict[str, Any]
+RayRow = dict[str, Any]
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def running(address: str | None, quiet: bool = False) -> Iterator[None]:
+def ray_session(address: str | None, quiet: bool = False) -> Iterator[None]:
     """A Ray of our own on this machine, or the cluster at `address`, while the block lasts.
 
     Its progress is shown on a terminal, unless `quiet`.
@@ -62,14 +62,14 @@ def running(address: str | None, quiet: bool = False) -> Iterator[None]:
             with _files_of_our_own():
                 ray.init(**own, include_dashboard=False, **silent)
         else:
-            _knock(address)
+            _require_reachable(address)
             ray.init(address, **silent)
     except (OSError, RuntimeError, ValueError) as error:  # a ConnectionError is an OSError
         where = "on this machine" if address is None else f"at {address}"
         reason = str(error).partition("\n")[0]
         raise UnreachableError(f"can't use Ray {where}: {reason}") from error
     try:
-        _settle(quiet)
+        _configure(quiet)
         # Ray prints there what befalls its workers; standard output is for data.
         with redirect_stdout(sys.stderr):
             yield
@@ -77,7 +77,7 @@ def running(address: str | None, quiet: bool = False) -> Iterator[None]:
         ray.shutdown()
 
 
-def numbers(count: int, in_order: bool = False) -> Dataset:
+def indexed_dataset(count: int, in_order: bool = False) -> Dataset:
     """A row for each number below `count`, each a task of its own.
 
     What is made of them comes as it is done, or `in_order`.
@@ -90,7 +90,7 @@ def numbers(count: int, in_order: bool = False) -> Dataset:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def unwrap_ray_errors() -> Iterator[None]:
     """Errors that Ray hands over, as what they were in the worker."""
     from ray.exceptions import RayError
 
@@ -105,7 +105,7 @@ def translated() -> Iterator[None]:
         raise LogmlmError(f"Ray gave up: {str(error).strip().splitlines()[-1]}") from error
 
 
-def pool(device: str) -> dict[str, Any]:
+def actor_pool(device: str) -> dict[str, Any]:
     """How many score: one on each GPU if there are GPUs and they are wanted, else on each CPU."""
     import ray
     from ray.data import ActorPoolStrategy
@@ -164,7 +164,7 @@ def _files_of_our_own() -> Iterator[None]:
         os.umask(before)
 
 
-def _settle(quiet: bool) -> None:
+def _configure(quiet: bool) -> None:
     """Say nothing but errors; bars on a terminal alone."""
     import ray.data
 
@@ -175,7 +175,7 @@ def _settle(quiet: bool) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
-def _knock(address: str) -> None:
+def _require_reachable(address: str) -> None:
     """See that something listens at `host:port`: Ray itself would try for minutes.
 
     Raises:

@@ -15,8 +15,8 @@ from functools import partial
 from itertools import chain, groupby, pairwise
 from pathlib import Path
 
-from logmlm.distributed.ray_cluster import SHARD_BYTES, Row, numbers, translated
-from logmlm.distributed.shards import Shard, ShardLines, cut_anywhere
+from logmlm.distributed.ray_cluster import SHARD_BYTES, RayRow, indexed_dataset, unwrap_ray_errors
+from logmlm.distributed.shards import Shard, ShardLines, split_at_lines
 from logmlm.errors import LogmlmError
 from logmlm.parsing.batches import (
     LineBatch,
@@ -36,7 +36,7 @@ WarnFunction = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ParseJob:
     """What is parsed, and how: logs which each machine finds at the same paths."""
 
     logs: tuple[str, ...]
@@ -46,7 +46,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _ParsedBlock:
     """A batch of a shard's lines, as columns of what can't be worked out again."""
 
     texts: list[str]
@@ -75,12 +75,12 @@ class _Part:
         return Batch(lines, False, self.read, self.discarded, self.overruns)
 
 
-_Outcome = _Part | LogmlmError | str
+_Outcome = _ParsedBlock | LogmlmError | str
 """What a row holds; a string is a warning of a damaged archive of which the beginning is used."""
 
 
-def parsed(work: Work, warn: WarnFunction) -> Iterator[tuple[LineBatch, ParsedBatch]]:
-    """All lines with what was found in them, as `ParallelParser.read` gives them; see `cluster.running`.
+def parse_on_ray(work: ParseJob, warn: WarnFunction) -> Iterator[tuple[LineBatch, ParsedBatch]]:
+    """Parse all lines on Ray; the result is that of `ParallelParser.read`.
 
     Raises:
         DataError: all logs are empty, or one is binary or damaged.
@@ -90,29 +90,29 @@ def parsed(work: Work, warn: WarnFunction) -> Iterator[tuple[LineBatch, ParsedBa
     require_nonempty(work.logs, warn)
     shards = [pair for log in work.logs for pair in _cut(log, work)]
     parse = partial(_parse, [shard for _, shard in shards], work)
-    rows = numbers(len(shards), in_order=True).flat_map(parse).iter_rows()
-    with translated():
+    rows = indexed_dataset(len(shards), in_order=True).flat_map(parse).iter_rows()
+    with unwrap_ray_errors():
         yield from _with_ends(_unpacked(rows, [log for log, _ in shards], work, warn))
 
 
-def _cut(log: str, work: Work) -> list[tuple[str, Shard]]:
+def _cut(log: str, work: ParseJob) -> list[tuple[str, Shard]]:
     """Shards of a log, which goes by the name it was given, while workers may be elsewhere.
 
     It is one where messages go on from line to line.
     """
     path, is_whole = str(Path(log).absolute()), work.parsing.format.multiline
-    shards = [Shard(path)] if is_whole else cut_anywhere(path, work.shard_bytes)
+    shards = [Shard(path)] if is_whole else split_at_lines(path, work.shard_bytes)
     return [(log, shard) for shard in shards]
 
 
-def _parse(shards: Sequence[Shard], work: Work, row: Row) -> Iterator[Row]:
+def _parse(shards: Sequence[Shard], work: ParseJob, row: RayRow) -> Iterator[RayRow]:
     """On Ray: read a shard, and give what was found in its lines, a row a batch."""
     number = row["id"]
     for outcome in _outcomes(shards[number], work):
         yield {"shard": number, "outcome": pickle.dumps(outcome)}
 
 
-def _outcomes(shard: Shard, work: Work) -> Iterator[_Outcome]:
+def _outcomes(shard: Shard, work: ParseJob) -> Iterator[_Outcome]:
     lines, pack = ShardLines(shard, work.keep_going), work.parsing.packer()
     try:
         for batch in work.parsing.batched(lines):
@@ -123,7 +123,7 @@ def _outcomes(shard: Shard, work: Work) -> Iterator[_Outcome]:
         yield lines.warning
 
 
-def _part(batch: LineBatch, pack: Packer) -> _Part:
+def _part(batch: LineBatch, pack: Packer) -> _ParsedBlock:
     texts, times = to_columns(batch.lines)
     places = [(line.start, line.end, line.number) for line in batch.lines]
     packed = pack(texts, times)
@@ -135,7 +135,7 @@ def _part(batch: LineBatch, pack: Packer) -> _Part:
 
 
 def _unpacked(
-    rows: Iterable[Row], logs: Sequence[str], work: Work, warn: WarnFunction
+    rows: Iterable[RayRow], logs: Sequence[str], work: ParseJob, warn: WarnFunction
 ) -> Iterator[tuple[str, LineBatch, ParsedBatch]]:
     """Each part as a batch, with what was found in its lines and the log that it is of."""
     again, before = ReparseOnDemand(get_format(work.parsing.format)), Counter[str]()
@@ -148,7 +148,7 @@ def _unpacked(
         before[log] += read
 
 
-def _parts(rows: Iterable[Row], warn: WarnFunction) -> Iterator[_Part]:
+def _parts(rows: Iterable[RayRow], warn: WarnFunction) -> Iterator[_ParsedBlock]:
     for row in rows:
         outcome: _Outcome = pickle.loads(row["outcome"])  # noqa: S301  made by our own code, on Ray
         if isinstance(outcome, LogmlmError):

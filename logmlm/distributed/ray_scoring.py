@@ -18,21 +18,28 @@ import numpy as np
 
 from logmlm.detection.event_parsing import event_parser_for
 from logmlm.detection.manifest import Manifest
-from logmlm.detection.seams import seams_of
+from logmlm.detection.seams import find_rotation_seams
 from logmlm.detection.surges import SurgeMonitor
-from logmlm.distributed.ray_cluster import SHARD_BYTES, Row, cpus, numbers, pool, translated
-from logmlm.distributed.shards import (
-    Carry,
-    Part,
-    Shard,
-    Summary,
-    carried,
-    cut,
-    gathered,
-    scattered,
-    summarised,
+from logmlm.distributed.ray_cluster import (
+    SHARD_BYTES,
+    RayRow,
+    actor_pool,
+    cpus,
+    indexed_dataset,
+    unwrap_ray_errors,
 )
-from logmlm.distributed.window_order import Turn
+from logmlm.distributed.shards import (
+    Shard,
+    ShardContext,
+    ShuffleBlock,
+    Summary,
+    shard_contexts,
+    shuffle_map,
+    shuffle_reduce,
+    split_at_events,
+    summarize,
+)
+from logmlm.distributed.window_order import WindowOrder
 from logmlm.errors import LogmlmError
 from logmlm.parsing.event_parser import EventParser, require_matching_format, warn_if_unmatched
 from logmlm.parsing.formats import get_format
@@ -51,7 +58,7 @@ WarnFunction = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ScoreJob:
     """What is scored: logs by a model, which each machine finds at the same paths."""
 
     model: Path
@@ -65,7 +72,7 @@ class Work:
     bucket_bytes: int = BUCKET_BYTES
 
 
-def scores(work: Work, warn: WarnFunction) -> Iterator[Score]:
+def score_on_ray(work: ScoreJob, warn: WarnFunction) -> Iterator[Score]:
     """Every window of the logs with its score, in the order of one process; see `running`.
 
     The lines of a window have their text and place, but no fields. Here is held what is being
@@ -85,32 +92,32 @@ def scores(work: Work, warn: WarnFunction) -> Iterator[Score]:
     buckets = -(-sum(each.size for each in summaries) // work.bucket_bytes)
     buckets = max(buckets, cpus())
     read = partial(_first_reader, manifest)
-    beside = seams_of(work.logs, get_format(manifest.format))
-    carries = carried(shards, summaries, read, manifest.window, beside)
+    beside = find_rotation_seams(work.logs, get_format(manifest.format))
+    carries = shard_contexts(shards, summaries, read, manifest.window, beside)
     scatter = partial(_scatter, work.model, shards, carries, buckets)
     found = (
-        numbers(len(shards))
+        indexed_dataset(len(shards))
         .flat_map(scatter)
         .groupby("bucket", num_partitions=buckets)
         .map_groups(partial(_gather, manifest), batch_format="numpy")
-        .flat_map(_Scoring, fn_constructor_args=(work,), **pool(work.device))
+        .flat_map(_ScoringActor, fn_constructor_args=(work,), **actor_pool(work.device))
     )
-    with translated():
+    with unwrap_ray_errors():
         # Sorted as a whole: beside a sort, Ray would score bucket by bucket, each after a start.
-        in_order = found.materialize().sort(["log", *Turn._fields])
+        in_order = found.materialize().sort(["log", *WindowOrder._fields])
         yield from _judged(in_order.iter_rows(), judge, work.only_anomalies)
 
 
-class _Scoring:
+class _ScoringActor:
     """An actor that has the model, and scores batches of windows."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: ScoreJob) -> None:
         self._detector = _detector(work, work.device)
-        self._judge = self._detector.surge_monitor()
+        self._surge_monitor = self._detector.surge_monitor()
         self._only_anomalies = work.only_anomalies
         self._places = {log: place for place, log in enumerate(work.logs)}
 
-    def __call__(self, row: Row) -> Iterator[Row]:
+    def __call__(self, row: RayRow) -> Iterator[RayRow]:
         turns, windows = zip(*pickle.loads(row["windows"]), strict=True)  # noqa: S301  as above
         for turn, score in zip(turns, self._detector.score(windows), strict=True):
             place = self._places[score.window.partition]
@@ -118,13 +125,13 @@ class _Scoring:
 
     def _kept(self, score: Score) -> Score:
         """The score, without lines where nobody will see them."""
-        if not self._only_anomalies or self._judge.can_contribute(score):
+        if not self._only_anomalies or self._surge_monitor.can_contribute(score):
             return score
         window = replace(score.window, events=())
         return replace(score, window=window, surprisals=(), bag_surprisals=())
 
 
-def _judged(rows: Iterable[Row], judge: SurgeMonitor, only_anomalies: bool) -> Iterator[Score]:
+def _judged(rows: Iterable[RayRow], judge: SurgeMonitor, only_anomalies: bool) -> Iterator[Score]:
     """The scores in rows, which are in the order of one process, with surges told."""
     found = (pickle.loads(row["score"]) for row in rows)  # noqa: S301  made by our own code, on Ray
     for score in judge.monitor(found):
@@ -132,22 +139,24 @@ def _judged(rows: Iterable[Row], judge: SurgeMonitor, only_anomalies: bool) -> I
             yield score
 
 
-def _detector(work: Work, device: str) -> Detector:
+def _detector(work: ScoreJob, device: str) -> Detector:
     from logmlm.detection.detector import Detector
 
     return Detector.load(work.model, device, work.stride, work.exact)
 
 
-def _shards(work: Work, manifest: Manifest, warn: WarnFunction) -> list[Shard]:
+def _shards(work: ScoreJob, manifest: Manifest, warn: WarnFunction) -> list[Shard]:
     require_nonempty(work.logs, warn)
     line_format = None if manifest.format.multiline else get_format(manifest.format)
-    return [shard for log in work.logs for shard in cut(log, work.shard_bytes, line_format)]
+    return [
+        shard for log in work.logs for shard in split_at_events(log, work.shard_bytes, line_format)
+    ]
 
 
 def _summaries(shards: Sequence[Shard], manifest: Manifest, keep_going: bool) -> list[Summary]:
     found: dict[int, Summary] = {}
-    with translated():
-        rows = numbers(len(shards)).map(partial(_summarise, shards, manifest, keep_going))
+    with unwrap_ray_errors():
+        rows = indexed_dataset(len(shards)).map(partial(_summarize, shards, manifest, keep_going))
         for row in rows.iter_rows():
             outcome = pickle.loads(row["summary"])  # noqa: S301  as above
             if isinstance(outcome, LogmlmError):
@@ -167,25 +176,27 @@ def _judge(summaries: Sequence[Summary], manifest: Manifest, warn: WarnFunction)
     warn_if_unmatched(misfits, lines, manifest.format.name)
 
 
-def _summarise(shards: Sequence[Shard], manifest: Manifest, keep_going: bool, row: Row) -> Row:
+def _summarize(
+    shards: Sequence[Shard], manifest: Manifest, keep_going: bool, row: RayRow
+) -> RayRow:
     read = partial(_first_reader, manifest)
     outcome: Summary | LogmlmError
     try:
-        outcome = summarised(shards[row["id"]], read, manifest.window, keep_going)
+        outcome = summarize(shards[row["id"]], read, manifest.window, keep_going)
     except LogmlmError as error:  # an answer, not a failure that Ray would try again
         outcome = error
     return {"shard": row["id"], "summary": pickle.dumps(outcome)}
 
 
 def _scatter(
-    model: Path, shards: Sequence[Shard], carries: Sequence[Carry], buckets: int, row: Row
-) -> Iterator[Row]:
+    model: Path, shards: Sequence[Shard], carries: Sequence[ShardContext], buckets: int, row: RayRow
+) -> Iterator[RayRow]:
     manifest = Manifest.read(model)
     templates = TemplateMiner.read(model / "templates.json")
     read = partial(event_parser_for, manifest, templates, finished=True)
     shard, carry = shards[row["id"]], carries[row["id"]]
-    nothing = 0, Part(shard.path, shard.start, carry.final, (), carry.seam)
-    parts = scattered(shard, carry, read, manifest.window, buckets)
+    nothing = 0, ShuffleBlock(shard.path, shard.start, carry.final, (), carry.seam)
+    parts = shuffle_map(shard, carry, read, manifest.window, buckets)
     # Ray's shuffle fails on a block without rows, as that has no columns to sort by.
     for bucket, part in chain([nothing], parts):
         yield {"bucket": bucket, "part": pickle.dumps(part)}
@@ -193,8 +204,8 @@ def _scatter(
 
 def _gather(manifest: Manifest, group: dict[str, Any]) -> Iterator[dict[str, Any]]:
     parts = [pickle.loads(part) for part in group["part"]]  # noqa: S301  as above
-    batch: list[tuple[Turn, Window]] = []
-    for each in gathered(parts, manifest.window):
+    batch: list[tuple[WindowOrder, Window]] = []
+    for each in shuffle_reduce(parts, manifest.window):
         batch.append(each)
         if len(batch) == BATCH_WINDOWS:
             yield _batch(batch)
@@ -203,7 +214,7 @@ def _gather(manifest: Manifest, group: dict[str, Any]) -> Iterator[dict[str, Any
         yield _batch(batch)
 
 
-def _batch(windows: list[tuple[Turn, Window]]) -> dict[str, Any]:
+def _batch(windows: list[tuple[WindowOrder, Window]]) -> dict[str, Any]:
     return {"windows": np.array([pickle.dumps(windows)], dtype=object)}
 
 

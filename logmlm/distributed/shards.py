@@ -1,12 +1,12 @@
 """Parts of finished logs, read side by side and put together again to the very same windows.
 
 A large plain file is cut where no event goes on, so that nothing before a shard matters to it but
-how many lines and events there were and how far event time had come (`Carry`); a first pass finds
-these, and reads a shard once more where what was before it changes which of its clocks are wrong.
-The second pass matches the lines, and sends each event, with the watermark as it stood then, to the
-bucket of what it can't be parted from (`Rule.unit`). There a `Windower` takes them in the order of
-their lines: the same windows, whatever the shards and buckets (Akidau et al., "The Dataflow Model",
-VLDB 2015, on why event time makes that possible), each with its `Turn`.
+how many lines and events there were and how far event time had come (`ShardContext`); a first pass
+finds these, and reads a shard once more where what was before it changes which of its clocks are
+wrong. The second pass matches the lines, and sends each event, with the watermark as it stood then,
+to the bucket of what it can't be parted from (`Rule.unit`). There a `Windower` takes them in the
+order of their lines: the same windows, whatever the shards and buckets (Akidau et al., "The
+Dataflow Model", VLDB 2015, on why event time makes that possible), each with its `WindowOrder`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from logmlm.config.types import WindowConfig
-from logmlm.detection.seams import BORDER_LINES, Seam, first_time
+from logmlm.detection.seams import BOUNDARY_LINES, RotationSeam, first_time
 from logmlm.detection.watermark import (
     LOOKAHEAD_EVENTS,
     host_of,
@@ -31,7 +31,7 @@ from logmlm.detection.watermark import (
 )
 from logmlm.detection.window_policies import rule_of
 from logmlm.detection.windows import Windower
-from logmlm.distributed.window_order import Turn, Turns
+from logmlm.distributed.window_order import WindowOrder, WindowOrderTracker
 from logmlm.errors import DataError, StorageError
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import LineFormat
@@ -40,14 +40,14 @@ from logmlm.parsing.formats.timestamps import DAY_S
 from logmlm.records import NO_ATTRIBUTES, BlankLines, Event, Fields, LogLine, Window, one_by_one
 from logmlm.sources.archive.reader import is_compressed, line_start_after, read_range
 
-LOOK_BACK_BYTES = 2 << 20
+LOOKBACK_BYTES = 2 << 20
 """So much is read before a place where a file of a container runtime may be cut."""
-BATCH_LINES = 4_096
-PART_EVENTS = 100_000
+MATCH_BATCH_LINES = 4_096
+BLOCK_EVENTS = 100_000
 
 Read = Callable[[], EventParser]
 """Makes a reader of lines; of the first pass one that need not match templates."""
-Row = tuple[str, int, int, int, float, str, float, str, str, float]
+EventRow = tuple[str, int, int, int, float, str, float, str, str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Carry:
+class ShardContext:
     """What lies before a shard in its file: lines, events, and the watermark there.
 
     `final` is the watermark at the end of the file; `seam` is what lies beside it.
@@ -110,21 +110,21 @@ class Carry:
     events: int = 0
     watermark: float | None = None
     final: float = 0.0
-    seam: Seam | None = None
+    seam: RotationSeam | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ShuffleBlock:
     """Events of one shard for one bucket, in the order of their lines, the first at `start`."""
 
     path: str
     start: int
     final: float
-    rows: tuple[Row, ...]
-    seam: Seam | None = None
+    rows: tuple[EventRow, ...]
+    seam: RotationSeam | None = None
 
 
-def cut(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Shard]:
+def split_at_events(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Shard]:
     """Cut a file into shards of about `shard_bytes`; into one if it is packed.
 
     A shard begins with a line that starts an event with a time of its own, below another one
@@ -142,7 +142,7 @@ def cut(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Sha
     borders, times = [0], first_time(path, line_format)
     for position in range(shard_bytes, size, shard_bytes):
         if position > borders[-1]:
-            for start, time in _border(path, position, line_format):
+            for start, time in _boundary(path, position, line_format):
                 borders.append(start)
                 times.append(time)
     if any(later < earlier - DAY_S for earlier, later in pairwise(times)):
@@ -150,7 +150,7 @@ def cut(path: str, shard_bytes: int, line_format: LineFormat | None) -> list[Sha
     return _between(path, borders, size)
 
 
-def cut_anywhere(path: str, shard_bytes: int) -> list[Shard]:
+def split_at_lines(path: str, shard_bytes: int) -> list[Shard]:
     """Cut a file into shards of about `shard_bytes`, each of whole lines; into one if it is packed.
 
     Raises:
@@ -164,7 +164,7 @@ def cut_anywhere(path: str, shard_bytes: int) -> list[Shard]:
     return _between(path, sorted({0, *(start for start in starts if start < size)}), size)
 
 
-def summarised(
+def summarize(
     shard: Shard,
     read: Read,
     window: WindowConfig,
@@ -193,38 +193,38 @@ def summarised(
     return Summary(*size, before, misfits, lines.warning, start)
 
 
-def carried(
+def shard_contexts(
     shards: Sequence[Shard],
     summaries: Sequence[Summary],
     read: Read,
     window: WindowConfig,
-    beside: Mapping[str, Seam] = MappingProxyType({}),
-) -> list[Carry]:
+    beside: Mapping[str, RotationSeam] = MappingProxyType({}),
+) -> list[ShardContext]:
     """What each shard must know, of shards in the order of their lines in each file.
 
     Where what comes before a shard makes a difference to which of its clocks are wrong, it is
     summarised once more, by a reader of `read`.
     """
     tolerance = tolerance_of(window)
-    found: list[Carry] = []
+    found: list[ShardContext] = []
     for path, group in groupby(zip(shards, summaries, strict=True), lambda pair: pair[0].path):
-        here, carry = [], Carry()
+        here, carry = [], ShardContext()
         for shard, alone in group:
             here.append(carry)
             before, summary = carry.watermark, alone
             if not alone.holds_after(before, tolerance):
-                summary = summarised(shard, read, window, keep_going=True, watermark=before)
+                summary = summarize(shard, read, window, keep_going=True, watermark=before)
             times = [time for time in (before, summary.latest) if time is not None]
             lines, events = carry.lines + summary.lines, carry.events + summary.events
-            carry = Carry(lines, events, max(times, default=None))
+            carry = ShardContext(lines, events, max(times, default=None))
         final, seam = carry.watermark or 0.0, beside.get(path)
         found += [replace(each, final=final, seam=seam) for each in here]
     return found
 
 
-def scattered(
-    shard: Shard, carry: Carry, read: Read, window: WindowConfig, buckets: int
-) -> Iterator[tuple[int, Part]]:
+def shuffle_map(
+    shard: Shard, carry: ShardContext, read: Read, window: WindowConfig, buckets: int
+) -> Iterator[tuple[int, ShuffleBlock]]:
     """Read and match a shard, and give out its events in parts, each for one bucket of `buckets`.
 
     Raises:
@@ -233,7 +233,7 @@ def scattered(
     """
     unit_of = rule_of(window).shard_key
     index, held = carry.events, 0
-    rows: dict[int, list[Row]] = defaultdict(list)
+    rows: dict[int, list[EventRow]] = defaultdict(list)
     events = _events(ShardLines(shard, keep_going=True), read())
     after, tolerance = _after(shard, read), tolerance_of(window)
     for event, watermark in with_watermarks(events, carry.watermark, tolerance, after):
@@ -241,30 +241,32 @@ def scattered(
         host = host_of(event) if window.host_skew_s else ""
         rows[bucket].append(_row(event, carry.lines, host, watermark))
         index, held = index + 1, held + 1
-        if held == PART_EVENTS:
+        if held == BLOCK_EVENTS:
             yield from _parts(shard, carry, rows)
             rows, held = defaultdict(list), 0
     yield from _parts(shard, carry, rows)
 
 
-def gathered(parts: Iterable[Part], window: WindowConfig) -> Iterator[tuple[Turn, Window]]:
+def shuffle_reduce(
+    parts: Iterable[ShuffleBlock], window: WindowConfig
+) -> Iterator[tuple[WindowOrder, Window]]:
     """The windows of all parts of one bucket, each with its turn among those of its file.
 
     Of their lines' fields nothing is known here but the host, where it counts.
     """
     in_order = sorted(parts, key=lambda part: (part.path, part.start))
     for path, group in groupby(in_order, lambda part: part.path):
-        windower, turns, final = Windower(window, is_part=True), Turns(window), 0.0
+        windower, turns, final = Windower(window, is_part=True), WindowOrderTracker(window), 0.0
         for part in group:
             if part.seam is not None and not windower.partitions:
                 windower.join_partitions(path, part.seam.begins, part.seam.goes_on)
             final = part.final
             for row in part.rows:
-                yield from turns.over(windower.advance_watermark(path, row[-1]))
+                yield from turns.flush(windower.advance_watermark(path, row[-1]))
                 event = _event(path, row)
                 turns.count(event, row[-1])
                 yield from turns.cut(windower.add([event]), event)
-        yield from turns.over(windower.advance_watermark(path, final) + windower.close_all())
+        yield from turns.flush(windower.advance_watermark(path, final) + windower.close_all())
 
 
 class ShardLines:
@@ -292,7 +294,7 @@ class ShardLines:
 
 def _events(lines: Iterable[LogLine], reader: EventParser) -> Iterator[Event]:
     iterator = iter(lines)
-    while batch := list(islice(iterator, BATCH_LINES)):
+    while batch := list(islice(iterator, MATCH_BATCH_LINES)):
         yield from reader.feed(batch)
     yield from reader.flush()
 
@@ -327,13 +329,13 @@ def _between(path: str, borders: Sequence[int], size: int) -> list[Shard]:
     return [Shard(path, *ends) for ends in zip(borders, [*borders[1:], size], strict=True)]
 
 
-def _border(path: str, position: int, line_format: LineFormat) -> list[tuple[int, float]]:
+def _boundary(path: str, position: int, line_format: LineFormat) -> list[tuple[int, float]]:
     """The first place at `position` or later where the file can be cut, and the time there.
 
-    There is none where the next `BORDER_LINES` lines have none. No line that was cut, of whatever
+    There is none where the next `BOUNDARY_LINES` lines have none. No line that was cut, of whatever
     stream, goes on behind it: those before `position` are looked at too.
     """
-    back = LOOK_BACK_BYTES if isinstance(line_format, ContainerFormat) else 0
+    back = LOOKBACK_BYTES if isinstance(line_format, ContainerFormat) else 0
     begin = line_start_after(path, position - back) if position > back else 0
     is_start, cut, lines = False, dict[str | None, bool](), 0
     for line in one_by_one(read_range(path, begin)):
@@ -343,7 +345,7 @@ def _border(path: str, position: int, line_format: LineFormat) -> list[tuple[int
             if time is not None and is_start and not any(cut.values()):
                 return [(line.start, time)]
             lines += 1
-            if lines == BORDER_LINES:
+            if lines == BOUNDARY_LINES:
                 break
         is_start = fields is not None
         if fields is not None:
@@ -356,19 +358,21 @@ def _bucket(path: str, unit: tuple[str, float], buckets: int) -> int:
     return zlib.crc32(repr((path, unit)).encode("utf-8", "backslashreplace")) % buckets
 
 
-def _parts(shard: Shard, carry: Carry, rows: dict[int, list[Row]]) -> Iterator[tuple[int, Part]]:
+def _parts(
+    shard: Shard, carry: ShardContext, rows: dict[int, list[EventRow]]
+) -> Iterator[tuple[int, ShuffleBlock]]:
     for bucket, own in rows.items():
-        yield bucket, Part(shard.path, own[0][1], carry.final, tuple(own), carry.seam)
+        yield bucket, ShuffleBlock(shard.path, own[0][1], carry.final, tuple(own), carry.seam)
 
 
-def _row(event: Event, lines_before: int, host: str, watermark: float) -> Row:
+def _row(event: Event, lines_before: int, host: str, watermark: float) -> EventRow:
     line = event.line
     number = lines_before + line.number
     place = (line.text, line.start, line.end, number, line.received_at, host)
     return (*place, event.timestamp, event.key, event.template_id, watermark)
 
 
-def _event(path: str, row: Row) -> Event:
+def _event(path: str, row: EventRow) -> Event:
     text, start, end, number, received_at, host, timestamp, key, template_id, _ = row
     line = LogLine(text, path, start, end, received_at, number)
     attributes = {"host.name": host} if host else NO_ATTRIBUTES

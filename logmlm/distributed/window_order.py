@@ -16,7 +16,7 @@ from logmlm.detection.window_policies import rule_of
 from logmlm.records import Event, Window
 
 
-class Turn(NamedTuple):
+class WindowOrder(NamedTuple):
     """A window's place among those of its partition: they sort as a `Windower` returns them.
 
     `clock` is what event time passed or reached (`Rule.clock`) when the window was closed: it was
@@ -29,7 +29,7 @@ class Turn(NamedTuple):
     position: int
 
 
-class Turns:
+class WindowOrderTracker:
     """Tells the turns of one partition's windows, of which a part of the lines is known.
 
     Its lines are counted with the watermark as it stood with each; those of open windows are held.
@@ -44,19 +44,21 @@ class Turns:
         """Count the next line, before what it cuts."""
         self._counted[event.line.start] = watermark
 
-    def cut(self, windows: Iterable[Window], event: Event) -> Iterator[tuple[Turn, Window]]:
+    def cut(self, windows: Iterable[Window], event: Event) -> Iterator[tuple[WindowOrder, Window]]:
         """Windows that the line which was counted last, of `event`, closed by being added."""
         position = event.line.start
         for window in windows:
-            turn = Turn(self._rule.clock(self._counted[position]), False, position)
+            turn = WindowOrder(self._rule.clock(self._counted[position]), False, position)
             self._forget(window)
             yield turn, window
 
-    def over(self, windows: Iterable[Window]) -> Iterator[tuple[Turn, Window]]:
+    def flush(self, windows: Iterable[Window]) -> Iterator[tuple[WindowOrder, Window]]:
         """Windows that were closed as event time had passed, or the input had ended."""
         for window in windows:
             yield (
-                Turn(self._rule.closes_at(self._forget(window)), True, window.first_position),
+                WindowOrder(
+                    self._rule.closes_at(self._forget(window)), True, window.first_position
+                ),
                 window,
             )
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from logmlm.config.types import WindowConfig
 from logmlm.detection.parts import CutSampler, WindowCuts
-from logmlm.detection.seams import seams_of
+from logmlm.detection.seams import find_rotation_seams
 from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.windows import Windower
 from logmlm.errors import StorageError
@@ -110,7 +110,7 @@ class CorpusBuilder:
 
     def join_partitions(self, logs: Sequence[str]) -> None:
         """Cut windows at the seams of logs that were rotated, before lines are learned."""
-        for log, seam in seams_of(logs, self._line_format).items():
+        for log, seam in find_rotation_seams(logs, self._line_format).items():
             self._windower.join_partitions(log, seam.begins, seam.goes_on)
 
     def learn(self, parsed: Iterable[tuple[LineBatch, ParsedBatch]]) -> None:

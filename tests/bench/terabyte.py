@@ -19,7 +19,13 @@ from typing import TypeVar
 from logmlm.detection.detector import Detector
 from logmlm.distributed.ray_cluster import SHARD_BYTES
 from logmlm.distributed.ray_scoring import BATCH_WINDOWS
-from logmlm.distributed.shards import carried, cut, gathered, scattered, summarised
+from logmlm.distributed.shards import (
+    shard_contexts,
+    shuffle_map,
+    shuffle_reduce,
+    split_at_events,
+    summarize,
+)
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 
@@ -37,19 +43,23 @@ def main() -> None:
     def first() -> EventParser:
         return EventParser(line_format, told.window.key, lambda _: "", told.format.multiline)
 
-    shards = [shard for log in options.logs for shard in cut(log, SHARD_BYTES, line_format)]
+    shards = [
+        shard for log in options.logs for shard in split_at_events(log, SHARD_BYTES, line_format)
+    ]
     spent: dict[str, float] = {}
     summaries = _timed(
-        spent, "first pass: read", lambda: [summarised(s, first, told.window) for s in shards]
+        spent, "first pass: read", lambda: [summarize(s, first, told.window) for s in shards]
     )
 
     def scatter() -> list[tuple[int, bytes]]:
         return [
             (bucket, pickle.dumps(part))
             for shard, carry in zip(
-                shards, carried(shards, summaries, first, told.window), strict=True
+                shards, shard_contexts(shards, summaries, first, told.window), strict=True
             )
-            for bucket, part in scattered(shard, carry, detector.event_parser, told.window, BUCKETS)
+            for bucket, part in shuffle_map(
+                shard, carry, detector.event_parser, told.window, BUCKETS
+            )
         ]
 
     parts = _timed(spent, "second pass: read, match", scatter)
@@ -59,7 +69,7 @@ def main() -> None:
         lambda: [
             window
             for bucket in range(BUCKETS)
-            for _, window in gathered(
+            for _, window in shuffle_reduce(
                 (pickle.loads(raw) for number, raw in parts if number == bucket),  # noqa: S301  made above
                 told.window,
             )

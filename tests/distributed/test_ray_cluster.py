@@ -25,8 +25,8 @@ pytest.importorskip("ray", reason="there is no ray; pip install 'logmlm[ray]' br
 from ray_parts import Killer, two_nodes
 
 from logmlm.distributed import ray_cluster as cluster_module
-from logmlm.distributed.ray_cluster import running
-from logmlm.distributed.ray_scoring import Work, scores
+from logmlm.distributed.ray_cluster import ray_session
+from logmlm.distributed.ray_scoring import ScoreJob, score_on_ray
 
 # Ray's own sockets, files and child processes at its end, and what it calls of others.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -103,11 +103,11 @@ def test_training_on_ray_writes_what_one_process_writes_though_a_worker_dies(
     killer, warnings = Killer(cluster, ["_parse"]), []
 
     def parse(_, parsing):
-        work = clusterparsing.Work(config.logs, parsing, shard_bytes=20_000)
-        return clusterparsing.parsed(work, warnings.append)
+        work = clusterparsing.ParseJob(config.logs, parsing, shard_bytes=20_000)
+        return clusterparsing.parse_on_ray(work, warnings.append)
 
     on_ray = config.model_copy(update={"out": tmp_path / "model"})
-    with running(cluster.address):
+    with ray_session(cluster.address):
         killer.start()
         found = train(on_ray, read_lines(config.logs, 0.0), Reporter(print, print), parse)
     killer.stop()
@@ -136,13 +136,13 @@ def test_processes_that_train_together_have_the_first_one_use_ray(to_learn, clus
 
 def test_windows_values_surges_and_order_are_those_of_one_process_whoever_dies(surging, cluster):
     model, logs = surging
-    work = Work(model, logs, "cpu", shard_bytes=7_000, bucket_bytes=20_000)
+    work = ScoreJob(model, logs, "cpu", shard_bytes=7_000, bucket_bytes=20_000)
     # By then all is scored, and what lay on the node has to be scored again.
     (node,), stages = cluster.worker_nodes, ["_scatter", "_Scoring", "SortShuffleReduce"]
     killer, warnings = Killer(cluster, stages, node), []
-    with running(cluster.address):
+    with ray_session(cluster.address):
         killer.start()
-        whole = told(scores(work, warnings.append))
+        whole = told(score_on_ray(work, warnings.append))
     killer.stop()
     assert sorted(killer.killed) == sorted(stages)
     assert warnings == []
@@ -156,13 +156,13 @@ def test_errors_and_warnings_are_those_of_one_process(trained, cluster, tmp_path
     cut_off = tmp_path / "cut.log.gz"
     whole = gzip.compress(trained.odd_log.read_bytes())
     cut_off.write_bytes(whole[: len(whole) // 2])
-    work, warnings = Work(trained.model, (str(cut_off),), "cpu"), []
-    with running(cluster.address):
+    work, warnings = ScoreJob(trained.model, (str(cut_off),), "cpu"), []
+    with ray_session(cluster.address):
         with pytest.raises(DataError, match="its first line holds a NUL byte"):
-            list(scores(replace(work, logs=(str(binary), str(trained.log))), print))
-        found = list(scores(replace(work, keep_going=True), warnings.append))
-        assert "num_gpus" not in cluster_module.pool("cpu")
-        assert cluster_module.pool("auto")["num_gpus"] == 1
+            list(score_on_ray(replace(work, logs=(str(binary), str(trained.log))), print))
+        found = list(score_on_ray(replace(work, keep_going=True), warnings.append))
+        assert "num_gpus" not in cluster_module.actor_pool("cpu")
+        assert cluster_module.actor_pool("auto")["num_gpus"] == 1
     assert [f"{cut_off} is damaged" in sentence for sentence in warnings] == [True]
     assert_same(told(found), by_one_process(trained.model, [str(cut_off)], keep_going=True))
 
@@ -170,8 +170,8 @@ def test_errors_and_warnings_are_those_of_one_process(trained, cluster, tmp_path
 def test_a_log_without_an_event_is_no_trouble_beside_others(trained, cluster, tmp_path):
     blank = write_log(tmp_path / "blank.log", ["", "   "])
     logs = (str(blank), str(trained.odd_log))
-    with running(cluster.address):
-        found = list(scores(Work(trained.model, logs, "cpu"), print))
+    with ray_session(cluster.address):
+        found = list(score_on_ray(ScoreJob(trained.model, logs, "cpu"), print))
     assert_same(told(found), by_one_process(trained.model, logs))
 
 
@@ -216,7 +216,7 @@ def test_what_can_not_be_done_on_ray_is_said(trained):
     assert (piped.code, "which can be read twice; not -" in piped.err) == (64, True)
     folder = logmlm("score", trained.model, trained.model, "--engine", "ray")
     assert (folder.code, f"{trained.model} is a directory" in folder.err) == (74, True)
-    nowhere = running("127.0.0.1:1")
+    nowhere = ray_session("127.0.0.1:1")
     with pytest.raises(UnreachableError, match=r"can't use Ray at 127\.0\.0\.1:1"), nowhere:
         pass
 
@@ -251,9 +251,12 @@ def test_what_a_worker_raised_is_raised_here_and_what_ray_says_is_a_sentence():
     from ray.exceptions import RayError, RayTaskError
 
     inner = RayTaskError("f", "traceback", DataError("a.log is damaged"))
-    with pytest.raises(DataError, match=r"a\.log is damaged"), cluster_module.translated():
+    with pytest.raises(DataError, match=r"a\.log is damaged"), cluster_module.unwrap_ray_errors():
         raise inner
-    with pytest.raises(LogmlmError, match="Ray gave up: no room"), cluster_module.translated():
+    with (
+        pytest.raises(LogmlmError, match="Ray gave up: no room"),
+        cluster_module.unwrap_ray_errors(),
+    ):
         raise RayError("first\nno room")
 
 
@@ -276,8 +279,8 @@ def test_the_token_that_guards_ray_and_all_that_ray_writes_is_its_owners(tmp_pat
 
 OWN_RAY = """
 import os
-from logmlm.distributed.ray_cluster import running
-with running(None, quiet=True):
+from logmlm.distributed.ray_cluster import ray_session
+with ray_session(None, quiet=True):
     pass
 print(oct(os.umask(0)))
 """

@@ -9,7 +9,7 @@ from offline_parts import KEY, service_log, write_log
 
 from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig
 from logmlm.distributed import ray_parsing as clusterparsing
-from logmlm.distributed.ray_parsing import Work
+from logmlm.distributed.ray_parsing import ParseJob
 from logmlm.errors import DataError, StorageError
 from logmlm.parsing import batches as parsing
 from logmlm.parsing.batches import ParserSpec
@@ -45,7 +45,7 @@ def logs(tmp_path):
 
 def work_of(logs, multiline=None, **settings):
     how = ParserSpec(FormatConfig(name="iso8601", multiline=multiline), KEY, MASKS)
-    return Work(logs, how, **settings)
+    return ParseJob(logs, how, **settings)
 
 
 def in_shards(work, warn=print):

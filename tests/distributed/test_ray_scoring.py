@@ -14,9 +14,9 @@ from logmlm.detection.detector import Detector
 from logmlm.detection.manifest import Manifest
 from logmlm.distributed import ray_scoring as clusterscores
 from logmlm.distributed.ray_cluster import SHARD_BYTES
-from logmlm.distributed.ray_scoring import Work
-from logmlm.distributed.shards import carried
-from logmlm.distributed.window_order import Turn
+from logmlm.distributed.ray_scoring import ScoreJob
+from logmlm.distributed.shards import shard_contexts
+from logmlm.distributed.window_order import WindowOrder
 from logmlm.sources.archive.reader import read_lines
 
 WINDOWS = {
@@ -57,7 +57,7 @@ def in_one(work):
 def in_shards(work, buckets, luck):
     """What `scores` gives, with the rows made, and sorted, here rather than on Ray."""
     rows = rows_of(work, buckets, luck)
-    rows.sort(key=itemgetter("log", *Turn._fields))
+    rows.sort(key=itemgetter("log", *WindowOrder._fields))
     judge = clusterscores._detector(work, "cpu").surge_monitor()
     return list(clusterscores._judged(rows, judge, work.only_anomalies)), rows
 
@@ -65,15 +65,15 @@ def in_shards(work, buckets, luck):
 def rows_of(work, buckets, luck):
     manifest = Manifest.read(work.model)
     shards = clusterscores._shards(work, manifest, print)
-    told = [clusterscores._summarise(shards, manifest, False, n_(n)) for n in range(len(shards))]
+    told = [clusterscores._summarize(shards, manifest, False, n_(n)) for n in range(len(shards))]
     summaries = [pickle.loads(row["summary"]) for row in told]  # noqa: S301  our own
     read = partial(clusterscores._first_reader, manifest)
-    carries, parts = carried(shards, summaries, read, manifest.window), defaultdict(list)
+    carries, parts = shard_contexts(shards, summaries, read, manifest.window), defaultdict(list)
     for number in range(len(shards)):
         scatter = clusterscores._scatter(work.model, shards, carries, buckets, n_(number))
         for row in scatter:
             parts[row["bucket"]].append(row["part"])
-    score, rows = clusterscores._Scoring(work), []
+    score, rows = clusterscores._ScoringActor(work), []
     for group in parts.values():
         luck.shuffle(group)
         for batch in clusterscores._gather(manifest, {"part": group}):
@@ -110,7 +110,7 @@ def test_scores_and_surges_are_those_of_one_process_and_in_its_order(
     surging, model, shard_bytes, buckets, monkeypatch
 ):
     monkeypatch.setattr(clusterscores, "BATCH_WINDOWS", 13)
-    work = Work(model, surging[1], "cpu", shard_bytes=shard_bytes)
+    work = ScoreJob(model, surging[1], "cpu", shard_bytes=shard_bytes)
     luck = random.Random(buckets)  # noqa: S311  an order, no secret
     found, rows = in_shards(work, buckets, luck)
     alone = in_one(work)
@@ -131,7 +131,7 @@ def test_scores_and_surges_are_those_of_one_process_and_in_its_order(
 def test_alone_what_may_alarm_brings_its_lines_where_nothing_else_is_asked_for(
     surging, model, settings
 ):
-    work = Work(model, surging[1], "cpu", only_anomalies=True, shard_bytes=4_000, **settings)
+    work = ScoreJob(model, surging[1], "cpu", only_anomalies=True, shard_bytes=4_000, **settings)
     found, rows = in_shards(work, 3, random.Random(1))  # noqa: S311  as above
     alone = in_one(work)
     assert {score.is_anomaly for score in alone} == {True}
@@ -147,7 +147,7 @@ def test_alone_what_may_alarm_brings_its_lines_where_nothing_else_is_asked_for(
 
 @pytest.mark.parametrize("model", ["session"], indirect=True)
 def test_a_window_that_tells_of_a_surge_has_exact_numbers(surging, model):
-    work = Work(model, surging[1], "cpu", stride=2, only_anomalies=True)
+    work = ScoreJob(model, surging[1], "cpu", stride=2, only_anomalies=True)
     found, _ = in_shards(work, 2, random.Random(2))  # noqa: S311  as above
     surges = [score for score in found if score.surge]
     assert {score.stage for score in surges} == {"exact"}

@@ -16,12 +16,12 @@ from logmlm.detection.windows import Windower
 from logmlm.distributed.shards import (
     Shard,
     ShardLines,
-    carried,
-    cut,
-    cut_anywhere,
-    gathered,
-    scattered,
-    summarised,
+    shard_contexts,
+    shuffle_map,
+    shuffle_reduce,
+    split_at_events,
+    split_at_lines,
+    summarize,
 )
 from logmlm.errors import DataError, StorageError
 from logmlm.parsing.event_parser import EventParser
@@ -108,15 +108,15 @@ def in_one(paths, read, config):
 
 
 def in_shards(shards, read, config, buckets, luck):
-    summaries = [summarised(shard, read, config) for shard in shards]
+    summaries = [summarize(shard, read, config) for shard in shards]
     parts = {}
-    for shard, carry in zip(shards, carried(shards, summaries, read, config), strict=True):
-        for bucket, part in scattered(shard, carry, read, config, buckets):
+    for shard, carry in zip(shards, shard_contexts(shards, summaries, read, config), strict=True):
+        for bucket, part in shuffle_map(shard, carry, read, config, buckets):
             parts.setdefault(bucket, []).append(part)
     found = []
     for bucket in parts.values():
         luck.shuffle(bucket)
-        found += gathered(bucket, config)
+        found += shuffle_reduce(bucket, config)
     files = [shard.path for shard in shards]
     found.sort(key=lambda each: (files.index(each[1].partition), each[0]))
     misfits = tuple(map(sum, zip(*(summary.misfits for summary in summaries), strict=True)))
@@ -151,7 +151,9 @@ def test_the_windows_are_those_of_one_process_and_in_its_order_by_their_turns(
         for path in paths:
             Path(path).write_text("\n".join(lines(luck, luck.randrange(1, 90))))
             os.utime(path, (0, END.timestamp() - luck.randrange(730) * 86_400))
-        shards = [shard for path in paths for shard in cut(path, shard_bytes, line_format)]
+        shards = [
+            shard for path in paths for shard in split_at_events(path, shard_bytes, line_format)
+        ]
         read = reading(line_format, window)
         assert in_shards(shards, read, window, buckets, luck) == in_one(paths, read, window)
 
@@ -161,7 +163,7 @@ def test_a_file_is_cut_near_where_it_was_asked(tmp_path):
     stamped = [f"2024-05-06T07:00:{i:02}Z INFO did {i}" for i in range(60)]
     path.write_text("\n".join(stamped))
     line_format = get_format(FormatConfig(name="iso8601"))
-    shards = cut(str(path), 500, line_format)
+    shards = split_at_events(str(path), 500, line_format)
     size = path.stat().st_size
     assert len(shards) == 1 + size // 500
     assert (shards[0].start, shards[-1].end) == (0, size)
@@ -174,10 +176,10 @@ def test_where_lines_cannot_be_told_apart_there_is_one_shard(tmp_path):
     path = tmp_path / "a.log"
     path.write_text("no time\n" * 3000)
     size = path.stat().st_size
-    assert cut(str(path), 100, get_format(FormatConfig(name="plain"))) == [
+    assert split_at_events(str(path), 100, get_format(FormatConfig(name="plain"))) == [
         Shard(str(path), 0, size)
     ]
-    assert cut(str(path), 100, None) == [Shard(str(path), 0, size)]
+    assert split_at_events(str(path), 100, None) == [Shard(str(path), 0, size)]
 
 
 def test_messages_of_several_lines_are_joined_in_a_shard_of_the_whole_file(tmp_path):
@@ -189,7 +191,7 @@ def test_messages_of_several_lines_are_joined_in_a_shard_of_the_whole_file(tmp_p
     window = WindowConfig(kind="count", size=2)
     read = reading(get_format(FormatConfig(name="plain")), window, multiline)
     luck = random.Random(0)  # noqa: S311  an order, no secret
-    found = in_shards(cut(str(path), 10, None), read, window, 3, luck)
+    found = in_shards(split_at_events(str(path), 10, None), read, window, 3, luck)
     assert found == in_one([str(path)], read, window)
     assert r"start 1\n more" in found[0][0]
 
@@ -201,19 +203,19 @@ def test_a_packed_file_is_one_shard_and_a_damaged_one_is_said(tmp_path):
     path.write_bytes(whole)
     window = WINDOWS[0]
     read = reading(get_format(FormatConfig(name="iso8601")), window)
-    shards = cut(str(path), 100, get_format(FormatConfig(name="iso8601")))
+    shards = split_at_events(str(path), 100, get_format(FormatConfig(name="iso8601")))
     assert shards == [Shard(str(path))]
     assert in_shards(shards, read, window, 4, luck) == in_one([str(path)], read, window)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="damaged"):
-        summarised(shards[0], read, window)
-    kept = summarised(shards[0], read, window, keep_going=True)
+        summarize(shards[0], read, window)
+    kept = summarize(shards[0], read, window, keep_going=True)
     assert (kept.lines > 100, "is damaged" in kept.warning) == (True, True)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(StorageError, match=r"can't read .*none\.log: No such file"):
-        cut(str(tmp_path / "none.log"), 10, None)
+        split_at_events(str(tmp_path / "none.log"), 10, None)
 
 
 @pytest.mark.parametrize("shard_bytes", [1, 7, 100, 1000])
@@ -221,7 +223,7 @@ def test_files_cut_anywhere_hold_each_line_once(tmp_path, shard_bytes):
     texts = ["", "a" * 50, "b", "", "", "c" * 400, "d"]
     path = tmp_path / "a.log"
     path.write_text("\n".join(texts))
-    shards = cut_anywhere(str(path), shard_bytes)
+    shards = split_at_lines(str(path), shard_bytes)
     parts = [[line.text for line in ShardLines(shard, keep_going=False)] for shard in shards]
     assert [text for part in parts for text in part] == texts
     assert all(parts)
@@ -231,4 +233,4 @@ def test_files_cut_anywhere_hold_each_line_once(tmp_path, shard_bytes):
 def test_a_packed_file_is_one_shard_and_so_is_an_empty_one(tmp_path):
     for name in ("a.log", "a.log.gz"):
         (tmp_path / name).touch()
-        assert len(cut_anywhere(str(tmp_path / name), 1)) == 1
+        assert len(split_at_lines(str(tmp_path / name), 1)) == 1

@@ -13,13 +13,13 @@ from logmlm.config.types import WindowConfig
 from logmlm.detection.watermark import tolerance_of, with_watermarks
 from logmlm.detection.window_policies import rule_of
 from logmlm.detection.windows import Windower
-from logmlm.distributed.window_order import Turn, Turns
+from logmlm.distributed.window_order import WindowOrder, WindowOrderTracker
 from logmlm.records import Event, Fields, LogLine, Window
 
 SESSION = WindowConfig(kind="session", key="host", gap=10, size=3, max_age=100)
 COUNT = WindowConfig(kind="count", size=2)
 TIME = WindowConfig(kind="time", span=10, size=3, key="host")
-Found = list[tuple[Turn, Window]]
+Found = list[tuple[WindowOrder, Window]]
 
 rules = st.one_of(
     st.builds(
@@ -76,12 +76,12 @@ def apart(config: WindowConfig, events: Sequence[Event], buckets: int) -> list[F
 
 
 def _of_part(config: WindowConfig, part: list[tuple[Event, float]], final: float) -> Found:
-    windower, turns, found = Windower(config, is_part=True), Turns(config), []
+    windower, turns, found = Windower(config, is_part=True), WindowOrderTracker(config), []
     for event, watermark in part:
-        found += turns.over(windower.advance_watermark("p", watermark))
+        found += turns.flush(windower.advance_watermark("p", watermark))
         turns.count(event, watermark)
         found += turns.cut(windower.add([event]), event)
-    return [*found, *turns.over(windower.advance_watermark("p", final) + windower.close_all())]
+    return [*found, *turns.flush(windower.advance_watermark("p", final) + windower.close_all())]
 
 
 @settings(max_examples=600, deadline=None)
@@ -104,7 +104,7 @@ def test_windows_found_apart_are_in_that_order_once_they_are_sorted(
     assert [window for _, window in found] == in_one(config, events)
 
 
-def turns_of(config: WindowConfig, *lines: tuple[str, float]) -> list[tuple[str, Turn]]:
+def turns_of(config: WindowConfig, *lines: tuple[str, float]) -> list[tuple[str, WindowOrder]]:
     (found,) = apart(config, stream(*lines), buckets=1)
     return [(window.closed_by, turn) for turn, window in found]
 
@@ -112,20 +112,20 @@ def turns_of(config: WindowConfig, *lines: tuple[str, float]) -> list[tuple[str,
 def test_a_session_is_due_a_gap_after_its_newest_line_and_a_cut_comes_with_a_line() -> None:
     lines = (("a", 134), ("b", 139), ("a", 94), ("b", 145), ("c", 145), ("c", 145), ("c", 145))
     assert turns_of(SESSION, *lines) == [
-        ("age", Turn(145, False, 30)),
-        ("length", Turn(145, False, 60)),
-        ("end", Turn(149, True, 0)),
-        ("end", Turn(155, True, 30)),
+        ("age", WindowOrder(145, False, 30)),
+        ("length", WindowOrder(145, False, 60)),
+        ("end", WindowOrder(149, True, 0)),
+        ("end", WindowOrder(155, True, 30)),
     ]
 
 
 def test_a_span_is_due_with_its_number_and_counted_windows_at_the_end_with_nothing() -> None:
     assert turns_of(TIME, ("a", 1), ("a", 2), ("b", 3), ("a", 4), ("c", 12)) == [
-        ("length", Turn(0, False, 30)),
-        ("span", Turn(0, True, 20)),
-        ("end", Turn(1, True, 40)),
+        ("length", WindowOrder(0, False, 30)),
+        ("span", WindowOrder(0, True, 20)),
+        ("end", WindowOrder(1, True, 40)),
     ]
     assert turns_of(COUNT, ("a", 9), ("b", 3), ("a", 4)) == [
-        ("length", Turn(9, False, 10)),
-        ("end", Turn(float("inf"), True, 20)),
+        ("length", WindowOrder(9, False, 10)),
+        ("end", WindowOrder(float("inf"), True, 20)),
     ]

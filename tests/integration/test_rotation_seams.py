@@ -10,7 +10,7 @@ from cut_parts import BEGIN, KEY, stamp
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.daemon.pipeline import Pipeline
-from logmlm.detection.seams import seams_of
+from logmlm.detection.seams import find_rotation_seams
 from logmlm.detection.surges import SurgeMonitor
 from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventParser
@@ -72,7 +72,7 @@ def seen(windows: list[Window]) -> set[Seen]:
 def finished(paths: list[Path]) -> set[Seen]:
     names = [str(path) for path in paths]
     windower, reader = Windower(WINDOWS), EventParser(ISO, KEY, lambda _: "t", finished=True)
-    for log, seam in seams_of(names, ISO).items():
+    for log, seam in find_rotation_seams(names, ISO).items():
         windower.join_partitions(log, seam.begins, seam.goes_on)
     windows = []
     for name in names:

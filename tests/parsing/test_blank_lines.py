@@ -275,7 +275,7 @@ def test_a_border_of_shards_is_where_it_is_without_runs(tmp_path, monkeypatch):
     log = write_log(tmp_path / "a.log", texts)
     path, size = str(log), log.stat().st_size // 5
     line_format = get_format(FormatConfig(name="iso8601"))
-    found = shards.cut(path, size, line_format)
+    found = shards.split_at_events(path, size, line_format)
     monkeypatch.setattr(blocks, "pieces", lambda content: [(content, 0)])
-    assert found == shards.cut(path, size, line_format)
+    assert found == shards.split_at_events(path, size, line_format)
     assert len(found) > 2
