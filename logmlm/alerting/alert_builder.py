@@ -16,29 +16,29 @@ from logmlm.system.rfc3339 import format_rfc3339
 
 ALERT_NAME = "LogAnomaly"
 MAX_LINES = 20
-MAX_ODD = 5
+MAX_ANOMALOUS = 5
 MAX_EXPECTED = 3
 MAX_CHARACTERS = 240
 MAX_DESCRIPTION = 8000
-SEVERE_VALUE = 2.0
-SEVERE_LEVELS = frozenset(
+ERROR_VALUE = 2.0
+ERROR_LEVELS = frozenset(
     {
         *("ERROR", "ERR", "SEVERE", "FAILURE", "CRITICAL", "CRIT", "FATAL", "ALERT"),
         *("EMERGENCY", "EMERG", "PANIC"),
     }
 )
-SEVERE_STATUS = 500
+ERROR_STATUS = 500
 STATUS_NAMES = ("status", "status_code", "statusCode", "DownstreamStatus", "sc-status")
 """Attributes that hold an HTTP status code: OpenTelemetry's (by its alias) and common loggers'."""
 SURGE = "[SURGE]"
 """Stands in a pattern beside the odd places of a window that alarms with those before it."""
-PLACES = (("host", ("host",)), ("service", ("service", "unit")))
+LOCATION_LABELS = (("host", ("host",)), ("service", ("service", "unit")))
 """Labels of the lines themselves, and the attributes that say them, the first that is there."""
 _MASK = 2**64 - 1
 _VARIABLE = re.compile(r"\w*\d\w*")
 
 
-def make_alert(  # noqa: PLR0913  each is given by its name
+def build_alert(  # noqa: PLR0913  each is given by its name
     score: Score,
     expectations: Sequence[Expectation],
     *,
@@ -52,7 +52,7 @@ def make_alert(  # noqa: PLR0913  each is given by its name
     """Make the alert of a window that reaches the threshold; the same score makes the same alert.
 
     `digest` is the model's. `labels` are those that all alerts of this process share (`model`,
-    `source`, and the user's own), and go before what the lines say themselves (`place`).
+    `source`, and the user's own), and go before what the lines say themselves (`location_labels`).
     `defaults` holds the `host` of lines that name none, and the `file` they were read from.
     `origin` says where the lines come from, `description` explains the score at length. All
     annotations are bounded in length. What lines say goes through `redact`, `description` apart,
@@ -60,10 +60,14 @@ def make_alert(  # noqa: PLR0913  each is given by its name
     """
     own = {"alertname": ALERT_NAME, "severity": severity(score, expectations)}
     identity = window_id(digest, score.window)
-    said = {name: redact(value) for name, value in place(score, defaults).items()}
+    said = {name: redact(value) for name, value in location_labels(score, defaults).items()}
     every = {**own, **said, **labels}
     shown, told = redacted(score, expectations, redact)
-    more = {"origin": redact(origin), "pattern": pattern(score, expectations), "window": identity}
+    more = {
+        "origin": redact(origin),
+        "pattern": anomaly_pattern(score, expectations),
+        "window": identity,
+    }
     return Alert(
         id=identity,
         fingerprint=fingerprint(every),
@@ -120,22 +124,26 @@ def severity(score: Score, expectations: Sequence[Expectation]) -> str:
     """
     events = score.window.events
     is_error = any(
-        _is_error(events[odd.index].fields) for odd in _odd(expectations) if odd.index < len(events)
+        _is_error(events[odd.index].fields)
+        for odd in _anomalous(expectations)
+        if odd.index < len(events)
     )
-    return ("info", "warning", "critical")[(score.value >= SEVERE_VALUE) + is_error]
+    return ("info", "warning", "critical")[(score.value >= ERROR_VALUE) + is_error]
 
 
 def _is_error(fields: Fields) -> bool:
-    if fields.level.upper() in SEVERE_LEVELS:
+    if fields.level.upper() in ERROR_LEVELS:
         return True
     statuses = (attribute(fields, name) or "" for name in STATUS_NAMES)
     return any(
-        len(status) == 3 and status.isascii() and status.isdigit() and int(status) >= SEVERE_STATUS
+        len(status) == 3 and status.isascii() and status.isdigit() and int(status) >= ERROR_STATUS
         for status in statuses
     )
 
 
-def place(score: Score, defaults: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+def location_labels(
+    score: Score, defaults: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """Return the labels `host`, `service` and `file` as far as they are known.
 
     `host` and `service` are there where all lines of the window say the same; a line's service is
@@ -144,7 +152,7 @@ def place(score: Score, defaults: Mapping[str, str] = MappingProxyType({})) -> d
     default one. `file` is the default one.
     """
     events = score.window.events
-    said = {name: _values(events, asked) for name, asked in PLACES}
+    said = {name: _values(events, asked) for name, asked in LOCATION_LABELS}
     found = dict(defaults)
     if any(said["host"]):
         found.pop("host", None)
@@ -156,18 +164,18 @@ def place(score: Score, defaults: Mapping[str, str] = MappingProxyType({})) -> d
 
 def _values(events: Sequence[Event], attributes: Sequence[str]) -> set[str]:
     """Return the distinct values of the first of `attributes` that each event has; "" for none."""
-    return {next(filter(None, _said(event, attributes)), "") for event in events}
+    return {next(filter(None, _text_of(event, attributes)), "") for event in events}
 
 
 def _agree(values: set[str]) -> bool:
     return len(values) == 1 and "" not in values
 
 
-def _said(event: Event, attributes: Sequence[str]) -> Iterator[str]:
+def _text_of(event: Event, attributes: Sequence[str]) -> Iterator[str]:
     return ((attribute(event.fields, name) or "").strip() for name in attributes)
 
 
-def pattern(score: Score, expectations: Sequence[Expectation]) -> str:
+def anomaly_pattern(score: Score, expectations: Sequence[Expectation]) -> str:
     """What kind of oddity it is: 16 hex digits of the SHA-256 of the set of odd places.
 
     A place is its line's template, or the end; a line without a template is its text with
@@ -176,15 +184,15 @@ def pattern(score: Score, expectations: Sequence[Expectation]) -> str:
     """
     events = score.window.events
     places = {
-        _kind(events[odd.index]) if odd.index < len(events) else END_TOKEN
-        for odd in _odd(expectations)
+        _event_kind(events[odd.index]) if odd.index < len(events) else END_TOKEN
+        for odd in _anomalous(expectations)
     }
     places |= {SURGE} if score.surge else set()
     text = "\0".join(sorted(places))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def _kind(event: Event) -> str:
+def _event_kind(event: Event) -> str:
     if event.template_id != UNKNOWN_TEMPLATE:
         return event.template_id
     return "?" + _VARIABLE.sub("#", event.fields.message[:MAX_CHARACTERS])
@@ -205,12 +213,12 @@ def fingerprint(labels: Mapping[str, str]) -> str:
     return f"{number:016x}"
 
 
-def _odd(expectations: Sequence[Expectation]) -> list[Expectation]:
+def _anomalous(expectations: Sequence[Expectation]) -> list[Expectation]:
     return [expectation for expectation in expectations if expectation.odd]
 
 
 def _summary(score: Score, expectations: Sequence[Expectation]) -> str:
-    odd = _odd(expectations)
+    odd = _anomalous(expectations)
     first = f": {_place(score, odd[0].index)}" if odd else ""
     if score.surge:
         return f"{surge_text(score)}{first}"
@@ -226,7 +234,7 @@ def _place(score: Score, index: int) -> str:
 
 def _lines(score: Score, expectations: Sequence[Expectation]) -> list[str]:
     """Lines around the odd ones, in order; `>` marks an odd one, `…` what was left out."""
-    odd = {expectation.index for expectation in _odd(expectations)}
+    odd = {expectation.index for expectation in _anomalous(expectations)}
     count = max(len(score.window.events), *(index + 1 for index in odd), 0)
     near = sorted(range(count), key=lambda i: min((abs(i - j) for j in odd), default=i))
     rows, previous = [], -1
@@ -246,7 +254,7 @@ def _expected(expectations: Sequence[Expectation]) -> list[str]:
             f"{_cut(printable(text), MAX_CHARACTERS)} ({share:.1%})"
             for text, share in odd.expected[:MAX_EXPECTED]
         )
-        for odd in _odd(expectations)[:MAX_ODD]
+        for odd in _anomalous(expectations)[:MAX_ANOMALOUS]
     ]
 
 

@@ -21,7 +21,7 @@ def plain(alert: Alert) -> dict[str, Any]:
     }
 
 
-def from_plain(values: Mapping[str, Any]) -> Alert:
+def from_dict(values: Mapping[str, Any]) -> Alert:
     """Make the alert again of what `plain` made of it."""
     return Alert(**values)
 
@@ -33,4 +33,4 @@ def dump_alert(alert: Alert) -> str:
 
 def load_alert(text: str) -> Alert:
     """Read what `dump_alert` wrote."""
-    return from_plain(json.loads(text))
+    return from_dict(json.loads(text))

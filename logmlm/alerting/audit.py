@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from logmlm.alerting.queries import STATE
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.alerting.store.schema import TABLES
 from logmlm.config.redaction import Redactor
 from logmlm.detection.manifest import FILE_NAME
@@ -32,7 +32,7 @@ class Finding:
     field: str
 
 
-def audit(place: Path, redactor: Redactor) -> Iterator[Finding]:
+def find_secrets(place: Path, redactor: Redactor) -> Iterator[Finding]:
     """Search a model directory or a state directory; findings come file by file.
 
     Raises:
@@ -66,7 +66,7 @@ def _documents(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _in_state(path: Path, redactor: Redactor) -> Iterator[Finding]:
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         for table, columns in TABLES.items():
             for row in state.select(table):
                 of = f"{table} {row[columns[0]]}"

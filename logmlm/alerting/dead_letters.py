@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Iterable
 
 from logmlm.alerting.alert_json import dump_alert, load_alert
-from logmlm.alerting.grouping import Group, unheard
-from logmlm.alerting.store.database import Row, State
+from logmlm.alerting.grouping import AlertGroup, pending_counts
+from logmlm.alerting.store.database import DatabaseRow, StateDatabase
 
 logger = logging.getLogger(__name__)
 
 
-def bury(state: State, sink: str, rows: Iterable[Row], reason: str, now: float) -> Counter[str]:
+def move_to_dead_letters(
+    state: StateDatabase, sink: str, rows: Iterable[DatabaseRow], reason: str, now: float
+) -> Counter[str]:
     """Put rows of a sink's queue into the dead letters; how many there are of each label set."""
     buried: list[str] = []
     label_sets: Counter[str] = Counter()
@@ -31,15 +33,20 @@ def bury(state: State, sink: str, rows: Iterable[Row], reason: str, now: float) 
     return label_sets
 
 
-def bury_unheard(
-    state: State, sink: str, group: Group, buried: Counter[str], reason: str, now: float
+def dead_letter_counts(
+    state: StateDatabase,
+    sink: str,
+    group: AlertGroup,
+    buried: Counter[str],
+    reason: str,
+    now: float,
 ) -> None:
     """Put a letter for those alerts that are in a group's counts alone, and in no queue.
 
     It is that of the oddest alert of their label set; `buried` of them lie there already.
     """
     letters = []
-    for name, count in unheard(group).items():
+    for name, count in pending_counts(group).items():
         if (left := count - buried[name]) > 0:
             alert = group.incidents[name].oddest
             why = f"{reason}; stands for {left} alerts like it"
@@ -48,10 +55,10 @@ def bury_unheard(
     _say(sink, letters, reason)
 
 
-class DeadLetters:
+class DeadLetterCounts:
     """How many dead letters there are of each sink; cheap to ask often."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: StateDatabase) -> None:
         self._state = state
         self._seen = (0, 1)
         self._counts: dict[str, int] = {}
@@ -66,7 +73,7 @@ class DeadLetters:
         return dict(self._counts)
 
 
-def _put(state: State, sink: str, alert: str, body: str, reason: str, now: float) -> None:
+def _put(state: StateDatabase, sink: str, alert: str, body: str, reason: str, now: float) -> None:
     seq = state.next_seq("dead")
     state.put("dead", seq=seq, sink=sink, alert=alert, at=now, reason=reason, body=body)
 

@@ -11,24 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from logmlm.alerting.grouping import Grouping
-from logmlm.alerting.notification_builder import Parcel
+from logmlm.alerting.grouping import GroupingPolicy
+from logmlm.alerting.notification_builder import PendingNotification
 from logmlm.alerting.outbox import Outbox
-from logmlm.alerting.store.database import Row, State
+from logmlm.alerting.store.database import DatabaseRow, StateDatabase
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult, Notification
 
-FIRST_RETRY_S = 1.0
-LAST_RETRY_S = 300.0
+MIN_RETRY_S = 1.0
+MAX_RETRY_S = 300.0
 MAX_RETRY_AFTER_S = 3600.0
 """The longest that a receiver's Retry-After is honoured."""
-LOOK_EVERY_S = 2.0
+POLL_EVERY_S = 2.0
 """How soon a courier sees what another process queued (`logmlm alerts retry`)."""
 DRAIN_S = 4.0
 """How long a stop waits for what is due; without a signal, for a receiver that takes nothing."""
-MOMENT_S = 0.3
+IN_FLIGHT_GRACE_S = 0.3
 """How long it is waited for what is on its way, where nothing more is sent."""
-AFTERWARDS_S = 2.5
+COMMIT_RESERVE_S = 2.5
 """What such a wait leaves of the time for the stop: positions are committed after it."""
 
 logger = logging.getLogger(__name__)
@@ -44,29 +44,29 @@ class Receiver:
     name: str
     send: Callable[[Notification], DeliveryResult]
     max_retries: int = 100
-    grouping: Grouping | None = None
+    grouping: GroupingPolicy | None = None
     close: Callable[[], None] = lambda: None
 
 
-class Courier:
-    """Brings one receiver what is due; a failure is a later time (back-off with jitter).
+class DeliveryWorker:
+    """Delivers one receiver's due notifications; failures are retried with back-off and jitter.
 
     While a receiver fails, nothing else is tried with it before that time. What it was told by
     when stands in the database, so that a restart changes nothing.
     """
 
     def __init__(
-        self, receiver: Receiver, outbox: Outbox, state: State, random: Callable[[], float]
+        self, receiver: Receiver, outbox: Outbox, state: StateDatabase, random: Callable[[], float]
     ) -> None:
         self.name = receiver.name
-        self.turn = state.turn(f"sink {receiver.name}")
+        self.lock = state.named_lock(f"sink {receiver.name}")
         """For who brings this sink its notifications in a thread: one at a time."""
         self._receiver = receiver
         self._outbox = outbox
         self._state = state
         self._random = random
 
-    def step(self, now: float, flush: bool = False) -> float | None:
+    def deliver_one(self, now: float, flush: bool = False) -> float | None:
         """Send one notification, if one is due; when to come again (None: nothing waits).
 
         With `flush`, groups that wait for more alerts are due.
@@ -81,7 +81,7 @@ class Courier:
         if now < sink["due"] <= now + MAX_RETRY_AFTER_S:
             return float(sink["due"])
         parcel = self._outbox.next(self.name, now, flush)
-        if not isinstance(parcel, Parcel):
+        if not isinstance(parcel, PendingNotification):
             return parcel
         delivery = self._try(parcel.notification)
         with self._state.transaction():
@@ -102,11 +102,13 @@ class Courier:
             logger.error("sink %s failed unexpectedly: %s at %s:%s", self.name, kind, *at[:2])
             return DeliveryResult("later", kind)
 
-    def _note(self, sink: Row, parcel: Parcel, delivery: DeliveryResult, now: float) -> float:
+    def _note(
+        self, sink: DatabaseRow, parcel: PendingNotification, delivery: DeliveryResult, now: float
+    ) -> float:
         if delivery.outcome == "later" and parcel.attempts < self._receiver.max_retries:
             delay = backoff(sink["attempts"], self._random())
             due = now + max(delay, min(delivery.retry_after, MAX_RETRY_AFTER_S))
-            self._outbox.put_off(parcel, now)
+            self._outbox.retry_later(parcel, now)
             failed = {"attempts": sink["attempts"] + 1, "due": due, "reason": delivery.reason}
             self._state.put("sinks", **{**sink, **failed})
             self._warn(delivery.reason, due - now)
@@ -116,11 +118,11 @@ class Courier:
             self._outbox.accepted(parcel, now)
             well["accepted_at"] = now
         else:
-            self._outbox.bury(parcel, delivery.reason, now)
+            self._outbox.dead_letter(parcel, delivery.reason, now)
         self._state.put("sinks", **{**sink, **well})
         return now
 
-    def _sink(self) -> Row:
+    def _sink(self) -> DatabaseRow:
         fresh = {"name": self.name, "attempts": 0, "due": 0.0, "reason": "", "accepted_at": 0.0}
         return self._state.get("sinks", self.name) or fresh
 
@@ -133,15 +135,15 @@ class Courier:
         )
 
 
-class Rounds:
-    """All couriers in turn, in the caller's own thread."""
+class InlineDelivery:
+    """Run all delivery workers in turn, in the caller's thread."""
 
-    def __init__(self, couriers: Sequence[Courier]) -> None:
-        self._couriers = couriers
+    def __init__(self, couriers: Sequence[DeliveryWorker]) -> None:
+        self._workers = couriers
 
     def deliver(self, now: float) -> None:
         """Send all that is due."""
-        self._go(now, flush=False)
+        self._run_round(now, flush=False)
 
     def settle(self, seconds: float) -> None:
         """Do nothing: `deliver` returns when all was tried."""
@@ -152,18 +154,18 @@ class Rounds:
 
     def close(self, now: float, flush: bool) -> None:
         """Send all that is due, or waits, and end."""
-        self._go(now, flush)
-        for courier in self._couriers:
+        self._run_round(now, flush)
+        for courier in self._workers:
             courier.close()
 
-    def _go(self, now: float, flush: bool) -> None:
-        for courier in self._couriers:
-            while (due := courier.step(now, flush)) is not None and due <= now:
+    def _run_round(self, now: float, flush: bool) -> None:
+        for courier in self._workers:
+            while (due := courier.deliver_one(now, flush)) is not None and due <= now:
                 pass
 
 
-class Threads:
-    """A thread for each courier; `clock` tells UTC epoch seconds.
+class ThreadedDelivery:
+    """Run each delivery worker in a thread of its own; `clock` returns UTC epoch seconds.
 
     It begins when no earlier one sends to the same sink any more, so that no two send the same.
     An error that ends a courier is raised by the next `deliver`. A `close` takes `drain_s` true
@@ -174,7 +176,7 @@ class Threads:
 
     def __init__(
         self,
-        couriers: Sequence[Courier],
+        couriers: Sequence[DeliveryWorker],
         clock: Callable[[], float],
         drain_s: float = DRAIN_S,
         left: Callable[[], float] = lambda: math.inf,
@@ -258,52 +260,55 @@ class Threads:
     def _wait(self, flush: bool) -> None:
         began = time.monotonic()
         for thread in self._threads:
-            while thread.is_alive() and (seconds := self._patience(thread.name, began, flush)) > 0:
-                thread.join(min(seconds, MOMENT_S))
+            while (
+                thread.is_alive()
+                and (seconds := self._remaining_wait(thread.name, began, flush)) > 0
+            ):
+                thread.join(min(seconds, IN_FLIGHT_GRACE_S))
         self._over.set()
         late = [thread.name for thread in self._threads if thread.is_alive()]
         if late and flush:
             logger.warning("%s: not done in time; it goes on at the next start", ", ".join(late))
 
-    def _patience(self, name: str, began: float, flush: bool) -> float:
+    def _remaining_wait(self, name: str, began: float, flush: bool) -> float:
         """How many more seconds are waited for a courier; a signal to stop may end them."""
         left = self._left()
         since = began if left < math.inf else max(began, self._answered_at.get(name, began))
-        wait_s = self._drain_s if flush else min(self._drain_s, MOMENT_S)
-        return min(since + wait_s - time.monotonic(), left - AFTERWARDS_S)
+        wait_s = self._drain_s if flush else min(self._drain_s, IN_FLIGHT_GRACE_S)
+        return min(since + wait_s - time.monotonic(), left - COMMIT_RESERVE_S)
 
     def _wake(self) -> None:
         for waker in self._wakers:
             waker.set()
 
-    def _run(self, courier: Courier, waker: threading.Event) -> None:
+    def _run(self, courier: DeliveryWorker, waker: threading.Event) -> None:
         try:
-            with courier.turn:
-                self._go_round(courier, waker)
+            with courier.lock:
+                self._run_round(courier, waker)
         except Exception as error:  # whatever ends it: the main thread has to know
             self._errors.append(error)
         finally:
             self._rest(courier, math.inf)
             courier.close()
 
-    def _rest(self, courier: Courier, asked: float) -> None:
+    def _rest(self, courier: DeliveryWorker, asked: float) -> None:
         with self._rested:
             self._rested_at[f"sink {courier.name}"] = asked
             self._rested.notify_all()
 
-    def _step(self, courier: Courier, now: float, flush: bool = False) -> float | None:
+    def _step(self, courier: DeliveryWorker, now: float, flush: bool = False) -> float | None:
         self._goes_on.wait()
         with self._at_work[f"sink {courier.name}"]:
-            return courier.step(now, flush)
+            return courier.deliver_one(now, flush)
 
-    def _go_round(self, courier: Courier, waker: threading.Event) -> None:
+    def _run_round(self, courier: DeliveryWorker, waker: threading.Event) -> None:
         while not self._stopping.is_set():
             waker.clear()
             asked, now = self._asked, self._clock()
             due = self._step(courier, now)
             if due is None or due > now:
                 self._rest(courier, asked)
-                waker.wait(LOOK_EVERY_S if due is None else min(due - now, LOOK_EVERY_S))
+                waker.wait(POLL_EVERY_S if due is None else min(due - now, POLL_EVERY_S))
         while not self._over.is_set():
             due = self._step(courier, self._clock(), flush=True)
             self._answered_at[f"sink {courier.name}"] = time.monotonic()
@@ -313,4 +318,4 @@ class Threads:
 
 def backoff(attempts: int, jitter: float) -> float:
     """Seconds until the next try after `attempts` retries; `jitter` 0 to 1 takes half to all."""
-    return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts, 16)) * (0.5 + jitter / 2)
+    return min(MAX_RETRY_S, MIN_RETRY_S * 2.0 ** min(attempts, 16)) * (0.5 + jitter / 2)

@@ -6,19 +6,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from logmlm.alerting.dead_letters import DeadLetters
-from logmlm.alerting.delivery import Courier, Receiver, Rounds
-from logmlm.alerting.muting import Mutes
+from logmlm.alerting.dead_letters import DeadLetterCounts
+from logmlm.alerting.delivery import DeliveryWorker, InlineDelivery, Receiver
+from logmlm.alerting.muting import Muter
 from logmlm.alerting.outbox import Outbox
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.records import Alert, Score
 
-ADOPT_EVERY_S = 10.0
+RECONCILE_EVERY_S = 10.0
 """How soon a dead letter of a sink that is gone, queued again from outside, is dead again."""
 
 
-class Post(Protocol):
-    """Brings what waits to the receivers: `Rounds`, or `Threads`."""
+class DeliveryStrategy(Protocol):
+    """Brings what waits to the receivers: `InlineDelivery`, or `ThreadedDelivery`."""
 
     def deliver(self, now: float) -> None:
         """Send what is due, or have it sent."""
@@ -37,26 +37,26 @@ class Post(Protocol):
         ...
 
 
-class Alerting:
+class AlertDispatcher:
     """Makes alerts of odd scores, and delivers each to every receiver at least once.
 
     An alert is durable when `update` returns, before any position is committed; one whose id
     was stored before is not stored, and not sent, again. What a receiver accepted is sent to it
     again only if the process died before that was noted. `make` turns a score that reaches the
-    threshold into an alert; `random` gives numbers from 0 to 1 for the jitter; `post` makes what
-    delivers of the couriers (None: `Rounds`, in the caller's own thread); `began` is told of each
-    alert that was not stored before.
+    threshold into an alert; `random` gives numbers from 0 to 1 for the jitter; `delivery` makes
+    what delivers of the couriers (None: `InlineDelivery`, in the caller's own thread);
+    `on_new_alert` is told of each alert that was not stored before.
     """
 
     def __init__(  # noqa: PLR0913  what it makes, draws, posts and tells of is handed in by name
         self,
-        state: State,
+        state: StateDatabase,
         receivers: Sequence[Receiver],
         *,
         make: Callable[[Score], Alert],
         random: Callable[[], float],
-        post: Callable[[Sequence[Courier]], Post] = Rounds,
-        began: Callable[[Alert], None] = lambda _: None,
+        delivery: Callable[[Sequence[DeliveryWorker]], DeliveryStrategy] = InlineDelivery,
+        on_new_alert: Callable[[Alert], None] = lambda _: None,
         now: float = 0.0,
     ) -> None:
         """Take over what an earlier run left; `now` is the time of that.
@@ -67,12 +67,14 @@ class Alerting:
         """
         self._state = state
         self._make = make
-        self._began = began
+        self._on_new_alert = on_new_alert
         self._outbox = Outbox(state, {r.name: r.grouping for r in receivers})
-        self._outbox.adopt(now)
-        self._adopted_at = now
-        self._letters = DeadLetters(state)
-        self._post = post([Courier(r, self._outbox, state, random) for r in receivers])
+        self._outbox.reconcile_sinks(now)
+        self._reconciled_at = now
+        self._dead_letters = DeadLetterCounts(state)
+        self._delivery = delivery(
+            [DeliveryWorker(r, self._outbox, state, random) for r in receivers]
+        )
 
     def update(self, scores: Sequence[Score], now: float) -> list[Alert]:
         """Store the alerts of those scores that reach the threshold, for every receiver.
@@ -87,11 +89,11 @@ class Alerting:
         if not made:
             return []
         with self._state.transaction():
-            mutes = Mutes.at(self._state, now)
+            mutes = Muter.at(self._state, now)
             judged = [(alert, mutes.verdict(alert)) for alert in made.values()]
             new = self._outbox.store(judged, now)
         for alert in new:
-            self._began(alert)
+            self._on_new_alert(alert)
         return list(made.values())
 
     def is_settled(self, alert_id: str) -> bool:
@@ -115,17 +117,17 @@ class Alerting:
             StorageError: the state can't be read or written.
 
         """
-        self._post.settle(seconds / 2)
-        with self._post.held(seconds / 2), self._state.transaction():
+        self._delivery.settle(seconds / 2)
+        with self._delivery.held(seconds / 2), self._state.transaction():
             yield
 
     def withdraw(self, alert_ids: Sequence[str]) -> None:
         """Forget alerts that are not settled: another process makes them again, and sends them."""
         self._outbox.withdraw(alert_ids)
 
-    def know(self, alert_ids: Collection[str], now: float) -> None:
+    def mark_known(self, alert_ids: Collection[str], now: float) -> None:
         """Take alerts for such as were stored and settled before: another process sent them."""
-        self._outbox.know(alert_ids, now)
+        self._outbox.mark_known(alert_ids, now)
 
     def is_behind(self, now: float) -> bool:
         """Whether too much is due that no receiver accepts, or too much waits, to make more."""
@@ -137,7 +139,7 @@ class Alerting:
 
     def dead(self) -> dict[str, int]:
         """How many dead letters lie here, of each sink that has some, or had."""
-        return self._letters.counts()
+        return self._dead_letters.counts()
 
     def dropped(self) -> Mapping[str, int]:
         """How many alerts of each sink were lost since the start: the dead letters were full."""
@@ -155,19 +157,20 @@ class Alerting:
             StorageError: what became of an alert can't be stored.
 
         """
-        if not 0 <= now - self._adopted_at < ADOPT_EVERY_S:
-            self._outbox.adopt(now)
-            self._adopted_at = now
-        self._post.deliver(now)
+        if not 0 <= now - self._reconciled_at < RECONCILE_EVERY_S:
+            self._outbox.reconcile_sinks(now)
+            self._reconciled_at = now
+        self._delivery.deliver(now)
 
     def close(self, now: float, flush: bool = True) -> None:
-        """Send what waits, as far as receivers take it in the time that `post` gives, and end.
+        """Send what waits, as far as receivers take it in the time that `delivery` gives, and end.
 
-        Groups do not wait for more alerts any longer. Without `flush`, `Threads` send nothing
-        more, and another `Alerting` over the same state goes on. What fails stays in the outbox.
+        Groups do not wait for more alerts any longer. Without `flush`, `ThreadedDelivery` send
+        nothing more, and another `AlertDispatcher` over the same state goes on. What fails stays in
+        the outbox.
 
         Raises:
             StorageError: what became of an alert can't be stored.
 
         """
-        self._post.close(now, flush)
+        self._delivery.close(now, flush)

@@ -13,7 +13,7 @@ REASONS: tuple[Reason, ...] = (
 )
 
 
-def failure(delivery: DeliveryResult) -> Reason:
+def failure_reason(delivery: DeliveryResult) -> Reason:
     """Which of the fixed reasons a delivery failed for; its own words may hold anything."""
     status = re.match(r"HTTP (\d)(\d\d)", delivery.reason)
     if status is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TextIO
 
 from logmlm.alerting.alert_json import dump_alert, load_alert
-from logmlm.alerting.store.database import Row, State
+from logmlm.alerting.store.database import DatabaseRow, StateDatabase
 from logmlm.records import Alert
 from logmlm.system.rfc3339 import format_rfc3339
 
@@ -32,7 +32,7 @@ class Feedback:
 
 
 def give_feedback(
-    state: State, alert: Alert, verdict: Judgement, now: float, until: float
+    state: StateDatabase, alert: Alert, verdict: Judgement, now: float, until: float
 ) -> Feedback:
     """Keep what was said of an alert, in place of what was said before.
 
@@ -53,12 +53,12 @@ def give_feedback(
     return said
 
 
-def false_alarms(state: State, now: float) -> set[str]:
+def muted_patterns(state: StateDatabase, now: float) -> set[str]:
     """Patterns of which nobody is to hear now.
 
     What was said last of a pattern counts: an alert called true takes back the false ones.
     """
-    latest: dict[str, Row] = {}
+    latest: dict[str, DatabaseRow] = {}
     for row in state.select("feedback", "pattern != '' ORDER BY at"):
         latest[row["pattern"]] = row
     return {
@@ -68,7 +68,7 @@ def false_alarms(state: State, now: float) -> set[str]:
     }
 
 
-def feedback(state: State) -> Iterator[Feedback]:
+def list_feedback(state: StateDatabase) -> Iterator[Feedback]:
     """All that was said, the oldest first."""
     for row in state.select("feedback", "1 ORDER BY at"):
         yield Feedback(load_alert(row["body"]), row["verdict"], row["at"], row["until"])

@@ -19,14 +19,14 @@ ALL_LABELS = "..."
 MAX_INCIDENTS = 50
 """Label sets that are kept of one group; further ones are counted."""
 MAX_EXAMPLES = 5
-MAX_TOLD = 500
+MAX_NOTIFIED = 500
 """Novelties that are remembered of one group."""
 MAX_FLAPS = 20
-CAME_MEANWHILE = "came meanwhile"
+ARRIVED_MEANWHILE = "came meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
-class Grouping:
+class GroupingPolicy:
     """How one sink's alerts are grouped; times in seconds, as in `AlertingConfig`.
 
     For `resolved_for` seconds a resolved group is sent again every `repeat_interval` seconds.
@@ -54,7 +54,7 @@ class Grouping:
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
+class AggregatedAlert:
     """The alerts of one label set in a group that fires.
 
     `oddest` is the one with the highest score, `examples` tell of the others in one row each,
@@ -71,7 +71,7 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class AlertGroup:
     """What one receiver is to be told of one group, and what it was told.
 
     `status` is what it was told last (`new`: nothing yet) at `notified_at`. `untold` are the
@@ -87,18 +87,18 @@ class Group:
     notified_at: float = 0.0
     resolved_at: float = 0.0
     flaps: int = 0
-    incidents: Mapping[str, Incident] = field(default_factory=dict)
+    incidents: Mapping[str, AggregatedAlert] = field(default_factory=dict)
     truncated: int = 0
     told: tuple[str, ...] = ()
     untold: tuple[str, ...] = ()
 
     def knows(self, alert: Alert) -> bool:
         """Whether the receiver was told that such an alert fires, and not of its end."""
-        return self.status == "firing" and novelty(alert) in self.told
+        return self.status == "firing" and dedup_key(alert) in self.told
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class NextNotification:
     """What a receiver is told next of a group, when, and why; `forget` tells nothing."""
 
     what: Literal["firing", "resolved", "forget"]
@@ -106,7 +106,7 @@ class Decision:
     reason: str
 
 
-def decide(group: Group, timers: Grouping, now: float) -> Decision:
+def next_notification(group: AlertGroup, timers: GroupingPolicy, now: float) -> NextNotification:
     """Say what the receiver is told next.
 
     - A group that it does not know fires: `group_wait` after its first alert, and
@@ -123,83 +123,91 @@ def decide(group: Group, timers: Grouping, now: float) -> Decision:
     interval = _after(group.notified_at, timers.group_interval, now)
     if group.untold:
         if group.status == "firing":
-            return Decision("firing", interval, "something new in a group that fires")
+            return NextNotification("firing", interval, "something new in a group that fires")
         wait = _after(group.since, timers.group_wait, now)
         if group.status == "resolved":
-            return Decision("firing", max(wait, interval), "a group fires again")
-        return Decision("firing", wait, "a new group")
+            return NextNotification("firing", max(wait, interval), "a group fires again")
+        return NextNotification("firing", wait, "a new group")
     return _nothing_new(group, timers, interval, now)
 
 
-def _nothing_new(group: Group, timers: Grouping, interval: float, now: float) -> Decision:
+def _nothing_new(
+    group: AlertGroup, timers: GroupingPolicy, interval: float, now: float
+) -> NextNotification:
     repeat = _after(group.notified_at, timers.repeat_interval, now)
     if group.status == "firing":
         quiet = max(_after(group.last, resolve_after(group, timers), now), interval)
         again = max(repeat, interval)
         if quiet <= again:
-            return Decision("resolved", quiet, "nothing new came")
-        return Decision("firing", again, "a group still fires")
+            return NextNotification("resolved", quiet, "nothing new came")
+        return NextNotification("firing", again, "a group still fires")
     if repeat <= group.resolved_at + timers.resolved_for:
-        return Decision("resolved", repeat, "a group is still resolved")
-    return Decision("forget", _after(group.resolved_at, timers.flap_window, now), "long resolved")
+        return NextNotification("resolved", repeat, "a group is still resolved")
+    return NextNotification(
+        "forget", _after(group.resolved_at, timers.flap_window, now), "long resolved"
+    )
 
 
-def resolve_after(group: Group, timers: Grouping) -> float:
+def resolve_after(group: AlertGroup, timers: GroupingPolicy) -> float:
     """Seconds without an alert after which a group is resolved; longer where it flaps."""
     longest = max(timers.resolve_after, timers.flap_window)
     return min(timers.resolve_after * 2.0**group.flaps, longest)
 
 
-def add(group: Group | None, alert: Alert, timers: Grouping, now: float) -> Group:
+def with_new_alert(
+    group: AlertGroup | None, alert: Alert, timers: GroupingPolicy, now: float
+) -> AlertGroup:
     """Add an alert to its group (None: a new one)."""
     if group is None:
         labels = timers.labels(alert)
-        group = Group(group_key(labels), labels, since=now, last=now)
+        group = AlertGroup(group_key(labels), labels, since=now, last=now)
     elif group.status == "resolved" and not group.untold:
         again = 0 <= now - group.resolved_at < timers.flap_window
         flaps = min(group.flaps + 1, MAX_FLAPS) if again else 0
         group = replace(group, since=now, flaps=flaps, incidents={}, truncated=0, told=())
-    group = counted(group, alert)
-    new = novelty(alert)
+    group = with_alert(group, alert)
+    new = dedup_key(alert)
     if new in group.untold or group.knows(alert):
         return replace(group, last=now)
     since = now if group.status == "firing" and not group.untold else group.since
-    return replace(group, last=now, since=since, untold=(*group.untold, new)[-MAX_TOLD:])
+    return replace(group, last=now, since=since, untold=(*group.untold, new)[-MAX_NOTIFIED:])
 
 
-def told(group: Group, sent: Group, status: Status, now: float) -> Group:
+def mark_notified(group: AlertGroup, sent: AlertGroup, status: Status, now: float) -> AlertGroup:
     """Note that the receiver accepted what `sent`, an earlier state of the group, says."""
-    group = replace(group, incidents=_heard(group.incidents, sent.incidents))
+    group = replace(group, incidents=_without_notified(group.incidents, sent.incidents))
     if status == "resolved":
         at = group.resolved_at if group.status == "resolved" else now
         group = replace(group, status="resolved", notified_at=now, resolved_at=at)
         # What came while its end was on the way has to be told anew.
-        came = (CAME_MEANWHILE,) if unheard(group) else ()
+        came = (ARRIVED_MEANWHILE,) if pending_counts(group) else ()
         return replace(group, since=now, untold=(*group.untold, *came)) if came else group
     untold = tuple(new for new in group.untold if new not in sent.untold)
-    known = (*group.told, *sent.untold)[-MAX_TOLD:]
+    known = (*group.told, *sent.untold)[-MAX_NOTIFIED:]
     return replace(group, status="firing", notified_at=now, told=known, untold=untold)
 
 
-def unheard(group: Group) -> dict[str, int]:
+def pending_counts(group: AlertGroup) -> dict[str, int]:
     """How many alerts of a label set the receiver was told nothing of, if any."""
     counts = {name: each.count - each.told for name, each in group.incidents.items()}
     return {name: count for name, count in counts.items() if count > 0}
 
 
-def _heard(incidents: Mapping[str, Incident], sent: Mapping[str, Incident]) -> dict[str, Incident]:
+def _without_notified(
+    incidents: Mapping[str, AggregatedAlert], sent: Mapping[str, AggregatedAlert]
+) -> dict[str, AggregatedAlert]:
     heard = {name: each.count for name, each in sent.items()}
     return {n: replace(each, told=heard.get(n, each.told)) for n, each in incidents.items()}
 
 
-def notification(group: Group, status: Status, now: float) -> Notification:
+def build_notification(group: AlertGroup, status: Status, now: float) -> Notification:
     """Make what a sink sends of a group: an alert for each label set, with its count."""
     ended = group.resolved_at if group.status == "resolved" else now
     return Notification(
         group.key,
         status,
         tuple(
-            _summed(incident, ended if status == "resolved" else None)
+            _aggregate(incident, ended if status == "resolved" else None)
             for incident in group.incidents.values()
         ),
         dict(group.labels),
@@ -207,7 +215,7 @@ def notification(group: Group, status: Status, now: float) -> Notification:
     )
 
 
-def single(alert: Alert) -> Notification:
+def for_single_alert(alert: Alert) -> Notification:
     """Make what a sink sends of one alert: each label set is a group of its own."""
     return Notification(group_key(alert.labels), "firing", (alert,), dict(alert.labels))
 
@@ -218,7 +226,7 @@ def group_key(labels: Mapping[str, str]) -> str:
     return "{}:{" + ", ".join(quoted) + "}"
 
 
-def novelty(alert: Alert) -> str:
+def dedup_key(alert: Alert) -> str:
     """What makes an alert new to somebody: its labels, and the pattern of its odd lines."""
     return f"{alert.fingerprint}/{alert.annotations.get('pattern', '')}"
 
@@ -227,20 +235,20 @@ def _after(moment: float, wait: float, now: float) -> float:
     return moment + wait if moment <= now else now
 
 
-def counted(group: Group, alert: Alert) -> Group:
+def with_alert(group: AlertGroup, alert: Alert) -> AlertGroup:
     """Count an alert among those of its label set."""
     known = group.incidents.get(alert.fingerprint)
     if known is None and len(group.incidents) >= MAX_INCIDENTS:
         return replace(group, truncated=group.truncated + 1)
-    incident = _begun(alert) if known is None else _joined(known, alert)
+    incident = _new_incident(alert) if known is None else _joined(known, alert)
     return replace(group, incidents={**group.incidents, alert.fingerprint: incident})
 
 
-def _begun(alert: Alert) -> Incident:
-    return Incident(alert.id, alert, 1, alert.starts_at, alert.starts_at, (_example(alert),))
+def _new_incident(alert: Alert) -> AggregatedAlert:
+    return AggregatedAlert(alert.id, alert, 1, alert.starts_at, alert.starts_at, (_example(alert),))
 
 
-def _joined(incident: Incident, alert: Alert) -> Incident:
+def _joined(incident: AggregatedAlert, alert: Alert) -> AggregatedAlert:
     oddest = max(incident.oddest, alert, key=_value)
     # Rows begin with the score in a fixed width, so that their order is that of the scores.
     examples = sorted((*incident.examples, _example(alert)), reverse=True)[:MAX_EXAMPLES]
@@ -254,7 +262,7 @@ def _joined(incident: Incident, alert: Alert) -> Incident:
     )
 
 
-def _summed(incident: Incident, ends_at: float | None) -> Alert:
+def _aggregate(incident: AggregatedAlert, ends_at: float | None) -> Alert:
     """The oddest alert, which tells how many others there were."""
     annotations = {
         **incident.oddest.annotations,

@@ -19,7 +19,7 @@ MAX_PATTERN = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Matcher:
+class LabelMatcher:
     """One condition on a label; a label that is missing is empty. Regexes match the whole value."""
 
     name: str
@@ -27,7 +27,7 @@ class Matcher:
     value: str
 
     @classmethod
-    def parse(cls, text: str) -> Matcher:
+    def parse(cls, text: str) -> LabelMatcher:
         """Read a matcher; its value may stand in double quotes.
 
         Raises:

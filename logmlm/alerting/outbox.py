@@ -7,12 +7,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from logmlm.alerting.alert_json import dump_alert
-from logmlm.alerting.dead_letters import bury, bury_unheard
+from logmlm.alerting.dead_letters import dead_letter_counts, move_to_dead_letters
 from logmlm.alerting.group_json import dump_group, load_group
-from logmlm.alerting.grouping import Group, Grouping, add, decide, group_key, told
-from logmlm.alerting.muting import Mutes, Verdict, audible
-from logmlm.alerting.notification_builder import Parcel, Parcels, covered
-from logmlm.alerting.store.database import Row, State
+from logmlm.alerting.grouping import (
+    AlertGroup,
+    GroupingPolicy,
+    group_key,
+    mark_notified,
+    next_notification,
+    with_new_alert,
+)
+from logmlm.alerting.muting import Muter, MuteStatus, visible_part
+from logmlm.alerting.notification_builder import (
+    NotificationBuilder,
+    PendingNotification,
+    queue_rows,
+)
+from logmlm.alerting.store.database import DatabaseRow, StateDatabase
 from logmlm.records import Alert
 
 MAX_WAITING = 20_000
@@ -33,41 +44,41 @@ logger = logging.getLogger(__name__)
 
 
 class Outbox:
-    """A queue for each sink. A sink with a `Grouping` gets groups, one without each alert.
+    """A queue for each sink. A sink with a `GroupingPolicy` gets groups, one without each alert.
 
     An alert *waits* until a receiver accepted it, or all refused it for good.
     """
 
-    def __init__(self, state: State, sinks: Mapping[str, Grouping | None]) -> None:
+    def __init__(self, state: StateDatabase, sinks: Mapping[str, GroupingPolicy | None]) -> None:
         self._state = state
         self._sinks = sinks
-        self._parcels = Parcels(state)
+        self._builder = NotificationBuilder(state)
         self.dropped: Counter[str] = Counter()
         """Dead letters that were deleted because too many lay here, by sink."""
         self._said_dropped = 0
         self._said_dropped_at = float("-inf")
 
-    def adopt(self, now: float) -> None:
+    def reconcile_sinks(self, now: float) -> None:
         """Fit what an earlier run left to the sinks of today."""
         with self._state.transaction():
             names = {*self._state.distinct("queue", "sink")}
             names |= {*self._state.distinct("bundles", "sink")}
             for sink in sorted(names - set(self._sinks)):
-                bury(self._state, sink, self._rows("sink = ?", sink), NO_SINK, now)
+                move_to_dead_letters(self._state, sink, self._rows("sink = ?", sink), NO_SINK, now)
             for sink in names:
                 if self._sinks.get(sink) is None:
                     self._state.delete("bundles", "sink = ?", sink)
                     for row in self._state.select("queue", "sink = ? AND bundle != ''", sink):
                         self._state.put("queue", **{**row, "bundle": ""})
 
-    def store(self, alerts: Iterable[tuple[Alert, Verdict]], now: float) -> list[Alert]:
+    def store(self, alerts: Iterable[tuple[Alert, MuteStatus]], now: float) -> list[Alert]:
         """Keep alerts, and queue those to be sent for every sink; those that are new.
 
         An id that was stored before is left alone. An alert that a receiver knows to fire
         already is not queued for it and does not wait: it is in the count that is told next.
         """
         new: list[Alert] = []
-        groups: dict[tuple[str, str], Group] = {}
+        groups: dict[tuple[str, str], AlertGroup] = {}
         with self._state.transaction():
             for alert, verdict in alerts:
                 if self._state.get("seen", alert.id) is not None:
@@ -83,7 +94,7 @@ class Outbox:
             self._prune(now)
         return new
 
-    def know(self, alert_ids: Iterable[str], now: float) -> None:
+    def mark_known(self, alert_ids: Iterable[str], now: float) -> None:
         """Take alerts for such as were stored before, and are settled."""
         with self._state.transaction():
             for alert_id in alert_ids:
@@ -94,7 +105,7 @@ class Outbox:
         """Forget alerts, as if they had never been stored."""
         with self._state.transaction():
             for alert_id in alert_ids:
-                self._parcels.withdraw(alert_id)
+                self._builder.withdraw(alert_id)
                 for table in ("waiting", "seen", "alerts"):
                     self._state.delete(table, "id = ?", alert_id)
 
@@ -121,34 +132,36 @@ class Outbox:
         overdue = f"id IN (SELECT alert FROM queue EXCEPT {early})"  # noqa: S608  SQL of our own
         return self._state.count("waiting", overdue, now) >= MAX_OVERDUE
 
-    def next(self, sink: str, now: float, flush: bool = False) -> Parcel | float | None:
+    def next(
+        self, sink: str, now: float, flush: bool = False
+    ) -> PendingNotification | float | None:
         """Return what is due for a sink, or when something will be (None: nothing waits).
 
         What failed before comes after what did not. With `flush`, groups don't wait for more.
         What was silenced, or called a false alarm, while it waited is not told.
         """
         with self._state.transaction():
-            grouping, parcels = self._sinks.get(sink), self._parcels
+            grouping, parcels = self._sinks.get(sink), self._builder
             grouped = parcels.next_group(sink, grouping, now, flush) if grouping else None
             alone = parcels.next_single(sink, now)
-        if isinstance(grouped, Parcel) and alone is not None:
+        if isinstance(grouped, PendingNotification) and alone is not None:
             return min(alone, grouped, key=lambda parcel: parcel.attempts)
         return alone or grouped
 
-    def accepted(self, parcel: Parcel, now: float) -> None:
+    def accepted(self, parcel: PendingNotification, now: float) -> None:
         """Note that the receiver took a parcel: its alerts wait no longer."""
-        rows, of = covered(parcel)
+        rows, of = queue_rows(parcel)
         with self._state.transaction():
             in_them = f"id IN (SELECT alert FROM queue WHERE {rows})"  # noqa: S608  SQL of our own
             self._state.delete("waiting", in_them, *of)
             self._state.delete("queue", rows, *of)
             if parcel.group is not None:
                 group = self._group(parcel.sink, parcel.bundle) or parcel.group
-                group = told(group, parcel.group, parcel.notification.status, now)
+                group = mark_notified(group, parcel.group, parcel.notification.status, now)
                 self._keep_group(parcel.sink, parcel.bundle, group, now, attempts=0)
-                self._parcels.settle_known(parcel.sink, group)
+                self._builder.settle_known(parcel.sink, group)
 
-    def put_off(self, parcel: Parcel, now: float) -> None:
+    def retry_later(self, parcel: PendingNotification, now: float) -> None:
         """Note that a parcel failed, and is to be tried again after the others."""
         with self._state.transaction():
             if parcel.group is not None:
@@ -156,26 +169,26 @@ class Outbox:
                 attempts = parcel.attempts + 1
                 self._keep_group(parcel.sink, parcel.bundle, group, now, attempts=attempts)
                 return
-            rows, of = covered(parcel)
+            rows, of = queue_rows(parcel)
             for row in self._rows(rows, *of):
                 self._state.put("queue", **{**row, "attempts": parcel.attempts + 1})
 
-    def bury(self, parcel: Parcel, reason: str, now: float) -> None:
+    def dead_letter(self, parcel: PendingNotification, reason: str, now: float) -> None:
         """Put a parcel's alerts into the dead letters; its group begins anew."""
         sink, key = parcel.sink, parcel.bundle
         with self._state.transaction():
             if parcel.group is None:
-                where, of = covered(parcel)
-                bury(self._state, sink, self._rows(where, *of), reason, now)
+                where, of = queue_rows(parcel)
+                move_to_dead_letters(self._state, sink, self._rows(where, *of), reason, now)
                 return
             group = self._group(sink, key) or parcel.group
             rows = self._rows("sink = ? AND bundle = ?", sink, key)
-            buried = bury(self._state, sink, rows, reason, now)
-            group = audible(group, (), Mutes.at(self._state, now))
-            bury_unheard(self._state, sink, group, buried, reason, now)
+            buried = move_to_dead_letters(self._state, sink, rows, reason, now)
+            group = visible_part(group, (), Muter.at(self._state, now))
+            dead_letter_counts(self._state, sink, group, buried, reason, now)
             self._state.delete("bundles", "id = ?", _bundle_id(sink, key))
 
-    def _queue(self, alert: Alert, groups: dict[tuple[str, str], Group], now: float) -> bool:
+    def _queue(self, alert: Alert, groups: dict[tuple[str, str], AlertGroup], now: float) -> bool:
         """Queue an alert for every sink; whether some receiver knows that such a one fires."""
         known = False
         for sink, grouping in self._sinks.items():
@@ -183,7 +196,7 @@ class Outbox:
             if grouping is not None:
                 key = group_key(grouping.labels(alert))
                 group = groups.get((sink, key)) or self._group(sink, key)
-                groups[sink, key] = add(group, alert, grouping, now)
+                groups[sink, key] = with_new_alert(group, alert, grouping, now)
                 if group is not None and group.knows(alert):
                     known = True
                     continue
@@ -191,15 +204,15 @@ class Outbox:
             self._state.put("queue", seq=seq, sink=sink, alert=alert.id, bundle=key, attempts=0)
         return known
 
-    def _rows(self, where: str, *values: object) -> list[Row]:
+    def _rows(self, where: str, *values: object) -> list[DatabaseRow]:
         return self._state.select("queue", where, *values)
 
-    def _group(self, sink: str, key: str) -> Group | None:
+    def _group(self, sink: str, key: str) -> AlertGroup | None:
         row = self._state.get("bundles", _bundle_id(sink, key))
         return None if row is None else load_group(row["body"])
 
     def _keep_group(
-        self, sink: str, key: str, group: Group, now: float, attempts: int | None = None
+        self, sink: str, key: str, group: AlertGroup, now: float, attempts: int | None = None
     ) -> None:
         """Keep a group as it is now; `attempts` None are as many as before."""
         grouping = self._sinks[sink]
@@ -212,7 +225,7 @@ class Outbox:
             "bundles",
             id=_bundle_id(sink, key),
             sink=sink,
-            due=decide(group, grouping, now).due,
+            due=next_notification(group, grouping, now).due,
             attempts=attempts,
             body=dump_group(group),
         )
@@ -225,7 +238,7 @@ class Outbox:
                 excess = state.count("queue", "sink = ?", sink) - MAX_WAITING
                 if excess > 0:
                     oldest = self._rows("sink = ? ORDER BY seq LIMIT ?", sink, excess)
-                    bury(state, sink, oldest, TOO_MANY, now)
+                    move_to_dead_letters(state, sink, oldest, TOO_MANY, now)
         if (excess := state.count("seen") - MAX_SEEN) > 0:
             state.delete("seen", "id IN (SELECT id FROM seen ORDER BY at LIMIT ?)", excess)
         if (excess := state.count("dead") - MAX_DEAD) > 0:

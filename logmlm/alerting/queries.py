@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logmlm.alerting.alert_json import load_alert
-from logmlm.alerting.store.database import Row, State
+from logmlm.alerting.store.database import DatabaseRow, StateDatabase
 from logmlm.errors import StorageError, UsageError
 from logmlm.records import Alert
 
@@ -15,7 +15,7 @@ STATE = "state.db"
 
 
 @dataclass(frozen=True, slots=True)
-class KnownAlert:
+class AlertStatus:
     """An alert and what became of it.
 
     `at` is when it was made. `status` is `sent`, `silenced` or `false alarm`, or, where a sink
@@ -30,7 +30,7 @@ class KnownAlert:
     dead: tuple[tuple[str, str], ...]
 
 
-def open_state(directory: Path) -> State:
+def open_state(directory: Path) -> StateDatabase:
     """Open the state of a daemon that has run.
 
     Raises:
@@ -42,10 +42,10 @@ def open_state(directory: Path) -> State:
         raise StorageError(
             f"there is no {path}; give the daemon's --state-dir or --config, and run it once"
         )
-    return State(path)
+    return StateDatabase(path)
 
 
-def known_alerts(state: State, limit: int | None = None) -> Iterator[KnownAlert]:
+def list_alerts(state: StateDatabase, limit: int | None = None) -> Iterator[AlertStatus]:
     """Alerts that are kept, the latest first, then dead letters older than these."""
     rows = state.select("alerts", "1 ORDER BY at DESC, rowid DESC LIMIT ?", limit or -1)
     for row in rows:
@@ -58,7 +58,7 @@ def known_alerts(state: State, limit: int | None = None) -> Iterator[KnownAlert]
             yield _known(state, {**row, "id": row["alert"], "verdict": "sent"})
 
 
-def find_alert(state: State, alert_id: str) -> KnownAlert:
+def find_alert(state: StateDatabase, alert_id: str) -> AlertStatus:
     """Return the alert whose id begins so.
 
     Raises:
@@ -77,7 +77,7 @@ def find_alert(state: State, alert_id: str) -> KnownAlert:
     return _known(state, rows[0])
 
 
-def retry(state: State, ids: Sequence[str] | None = None) -> int:
+def retry_dead_letters(state: StateDatabase, ids: Sequence[str] | None = None) -> int:
     """Put dead letters (None: all) back into the queues of their sinks; how many.
 
     Raises:
@@ -91,11 +91,11 @@ def retry(state: State, ids: Sequence[str] | None = None) -> int:
             rows = [row for alert_id in ids for row in _letters(state, alert_id)]
         letters = {row["seq"]: row for row in rows if row["body"]}
         for row in letters.values():
-            _put_back(state, row)
+            _requeue(state, row)
     return len(letters)
 
 
-def _letters(state: State, alert_id: str) -> list[Row]:
+def _letters(state: StateDatabase, alert_id: str) -> list[DatabaseRow]:
     alert = find_alert(state, alert_id).alert
     rows = state.select("dead", "alert = ?", alert.id)
     if not rows:
@@ -105,7 +105,7 @@ def _letters(state: State, alert_id: str) -> list[Row]:
     return rows
 
 
-def _put_back(state: State, row: Row) -> None:
+def _requeue(state: StateDatabase, row: DatabaseRow) -> None:
     if state.get("alerts", row["alert"]) is None:
         state.put("alerts", id=row["alert"], at=row["at"], verdict="sent", body=row["body"])
     seq = state.next_seq("queue")
@@ -113,11 +113,11 @@ def _put_back(state: State, row: Row) -> None:
     state.delete("dead", "seq = ?", row["seq"])
 
 
-def _known(state: State, row: Row) -> KnownAlert:
+def _known(state: StateDatabase, row: DatabaseRow) -> AlertStatus:
     waiting = tuple(found["sink"] for found in state.select("queue", "alert = ?", row["id"]))
     letters = state.select("dead", "alert = ?", row["id"])
     dead = tuple((found["sink"], found["reason"]) for found in letters)
     status = row["verdict"]
     if status == "sent" and (waiting or dead):
         status = "dead" if dead else "waiting"
-    return KnownAlert(load_alert(row["body"]), row["at"], status, waiting, dead)
+    return AlertStatus(load_alert(row["body"]), row["at"], status, waiting, dead)

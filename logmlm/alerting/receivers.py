@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, TextIO
 
 from logmlm.alerting.delivery import Receiver
-from logmlm.alerting.grouping import ALL_LABELS, Grouping
+from logmlm.alerting.grouping import ALL_LABELS, GroupingPolicy
 from logmlm.alerting.sinks.alertmanager import RESOLVED_FOR_S, AlertmanagerSink
 from logmlm.alerting.sinks.base import Sink
 from logmlm.alerting.sinks.file import FileSink
@@ -22,7 +22,7 @@ from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult, Notification
 
 Clock = Callable[[], float]
-Send = Callable[[Notification], DeliveryResult]
+SendNotification = Callable[[Notification], DeliveryResult]
 SINKS: Mapping[str, Callable[[Any, Clock, TextIO], Sink]] = MappingProxyType(
     {
         "stdout": lambda config, _, out: StdoutSink(config, out),
@@ -41,7 +41,7 @@ def _kafka(config: KafkaSinkConfig) -> Sink:
     return KafkaSink(config)
 
 
-def receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiver]:
+def build_receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiver]:
     """Make every sink of the configuration; `out` is standard output.
 
     Raises:
@@ -52,13 +52,17 @@ def receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiver]:
     for one in config.sinks:
         section = one.section
         sink = SINKS[one.kind](section, clock, out)
-        send = _patient(sink.send) if one.kind == "stdout" and len(config.sinks) > 1 else sink.send
-        groups = grouping(section, config.alerting)
+        send = (
+            _retry_closed_stdout(sink.send)
+            if one.kind == "stdout" and len(config.sinks) > 1
+            else sink.send
+        )
+        groups = grouping_policy(section, config.alerting)
         found.append(Receiver(section.name, send, section.max_retries, groups, close=sink.close))
     return found
 
 
-def _patient(send: Send) -> Send:
+def _retry_closed_stdout(send: SendNotification) -> SendNotification:
     """Hold up no other receiver where standard output is closed: what waits for it waits."""
 
     def sent(notification: Notification) -> DeliveryResult:
@@ -70,12 +74,12 @@ def _patient(send: Send) -> Send:
     return sent
 
 
-def grouping(sink: BaseSinkConfig, config: AlertingConfig) -> Grouping | None:
+def grouping_policy(sink: BaseSinkConfig, config: AlertingConfig) -> GroupingPolicy | None:
     """How alerts are grouped for a sink; an Alertmanager groups them itself."""
     if not sink.grouped:
         return None
     if isinstance(sink, AlertmanagerConfig):
-        return Grouping(
+        return GroupingPolicy(
             (ALL_LABELS,),
             group_wait=0.0,
             group_interval=0.0,
@@ -84,7 +88,7 @@ def grouping(sink: BaseSinkConfig, config: AlertingConfig) -> Grouping | None:
             flap_window=config.flap_window,
             resolved_for=RESOLVED_FOR_S,
         )
-    return Grouping(
+    return GroupingPolicy(
         config.group_by,
         group_wait=config.group_wait,
         group_interval=config.group_interval,

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from logmlm.alerting.label_matchers import Matcher
-from logmlm.alerting.store.database import State
+from logmlm.alerting.label_matchers import LabelMatcher
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.errors import UsageError
 
 KEEP_S = 7 * 86400.0
@@ -23,7 +23,7 @@ class Silence:
     id: str
     starts_at: float
     ends_at: float
-    matchers: tuple[Matcher, ...]
+    matchers: tuple[LabelMatcher, ...]
     comment: str
     created_by: str
 
@@ -37,8 +37,8 @@ class Silence:
 
 
 def add_silence(
-    state: State,
-    matchers: Sequence[Matcher],
+    state: StateDatabase,
+    matchers: Sequence[LabelMatcher],
     now: float,
     span: tuple[float, float],
     **words: str,
@@ -65,18 +65,18 @@ def add_silence(
     return silence
 
 
-def silences(state: State) -> list[Silence]:
+def list_silences(state: StateDatabase) -> list[Silence]:
     """All silences that are kept, those that end last first."""
     return [_silence(row) for row in state.select("silences", "1 ORDER BY ends_at DESC, id")]
 
 
-def active_silences(state: State, now: float) -> list[Silence]:
+def active_silences(state: StateDatabase, now: float) -> list[Silence]:
     """Those that count now."""
     where = "starts_at <= ? AND ends_at > ?"
     return [_silence(row) for row in state.select("silences", where, now, now)]
 
 
-def expire_silence(state: State, silence_id: str, now: float) -> Silence:
+def expire_silence(state: StateDatabase, silence_id: str, now: float) -> Silence:
     """End a silence now; its id may be cut short.
 
     Raises:
@@ -84,7 +84,9 @@ def expire_silence(state: State, silence_id: str, now: float) -> Silence:
 
     """
     with state.transaction():
-        found = [one for one in silences(state) if silence_id and one.id.startswith(silence_id)]
+        found = [
+            one for one in list_silences(state) if silence_id and one.id.startswith(silence_id)
+        ]
         if len(found) != 1:
             many = "several silences' ids begin" if found else "no silence's id begins"
             raise UsageError(f"{many} with '{silence_id}'; logmlm silence list shows them")
@@ -96,7 +98,7 @@ def expire_silence(state: State, silence_id: str, now: float) -> Silence:
     return ended
 
 
-def _put(state: State, silence: Silence) -> None:
+def _put(state: StateDatabase, silence: Silence) -> None:
     matchers = [[m.name, m.operator, m.value] for m in silence.matchers]
     body = {"matchers": matchers, "comment": silence.comment, "created_by": silence.created_by}
     state.put(
@@ -110,7 +112,7 @@ def _put(state: State, silence: Silence) -> None:
 
 def _silence(row: Mapping[str, object]) -> Silence:
     body = json.loads(str(row["body"]))
-    matchers = tuple(Matcher(*three) for three in body["matchers"])
+    matchers = tuple(LabelMatcher(*three) for three in body["matchers"])
     starts_at, ends_at = float(str(row["starts_at"])), float(str(row["ends_at"]))
     return Silence(
         str(row["id"]), starts_at, ends_at, matchers, body["comment"], body["created_by"]

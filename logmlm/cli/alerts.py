@@ -13,7 +13,7 @@ from logmlm.errors import UsageError
 from logmlm.system.json_text import dump_json
 
 if TYPE_CHECKING:
-    from logmlm.alerting.queries import KnownAlert
+    from logmlm.alerting.queries import AlertStatus
 
 
 @click.group(short_help="List alerts and dead letters, and send these again.")
@@ -33,11 +33,11 @@ def list_(
     """List alerts, the latest first: id, time, what became of it, severity, summary."""
     from itertools import islice
 
-    from logmlm.alerting.queries import known_alerts
+    from logmlm.alerting.queries import list_alerts
 
     wanted = [status for status, given in only.items() if given]
     with opened(state_dir, config) as state:
-        every = known_alerts(state, None if wanted else limit + 1)
+        every = list_alerts(state, None if wanted else limit + 1)
         found = (known for known in every if _is_one_of(known, wanted))
         for known in islice(found, limit):
             click.echo(as_json(known) if output == "json" else as_row(known))
@@ -66,7 +66,7 @@ def retry(
     ids: tuple[str, ...], everything: bool, state_dir: Path | None, config: Path | None
 ) -> None:
     """Send dead letters again: those of some ALERTs, or all."""
-    from logmlm.alerting.queries import retry as put_back
+    from logmlm.alerting.queries import retry_dead_letters as put_back
 
     if everything == bool(ids):
         raise UsageError("name alerts, or give --all")
@@ -79,19 +79,19 @@ def retry(
 @state_options
 def export(state_dir: Path | None, config: Path | None) -> None:
     """Write all alerts that are kept, one JSON object a line."""
-    from logmlm.alerting.queries import known_alerts
+    from logmlm.alerting.queries import list_alerts
 
     with opened(state_dir, config) as state:
-        for known in known_alerts(state):
+        for known in list_alerts(state):
             click.echo(as_json(known))
 
 
-def _is_one_of(known: KnownAlert, wanted: list[str]) -> bool:
+def _is_one_of(known: AlertStatus, wanted: list[str]) -> bool:
     here = {"dead": bool(known.dead), "waiting": bool(known.waiting)}
     return not wanted or any(here[status] for status in wanted)
 
 
-def as_json(known: KnownAlert) -> str:
+def as_json(known: AlertStatus) -> str:
     """An alert, and what became of it, as a JSON object."""
     from logmlm.alerting.sinks.base import json_line
     from logmlm.system.rfc3339 import format_rfc3339
@@ -105,7 +105,7 @@ def as_json(known: KnownAlert) -> str:
     return dump_json(json.loads(json_line(known.alert)) | more)
 
 
-def as_row(known: KnownAlert) -> str:
+def as_row(known: AlertStatus) -> str:
     """An alert on one row: id, time, what became of it, severity, summary."""
     from logmlm.system.rfc3339 import format_rfc3339
 
@@ -115,7 +115,7 @@ def as_row(known: KnownAlert) -> str:
     return f"{alert.id}  {at}  {known.status:<11}  {words[0]:<8}  {words[1]}"
 
 
-def _block(known: KnownAlert) -> str:
+def _block(known: AlertStatus) -> str:
     from logmlm.detection.explanation import printable
 
     notes = known.alert.annotations

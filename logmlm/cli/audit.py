@@ -31,7 +31,7 @@ def audit(place: Path, config: Path | None, output: str) -> None:
     Each finding names the rule, the file, the template or the row, and the field; never the secret
     itself. The exit code is 1 if there is one.
     """
-    from logmlm.alerting.audit import audit as search
+    from logmlm.alerting.audit import find_secrets as search
 
     count = 0
     for found in dict.fromkeys(search(place, _rules(config).redactor())):

@@ -74,7 +74,7 @@ def _say(
 
 
 def _export(state_dir: Path | None, config: Path | None) -> None:
-    from logmlm.alerting.feedback import feedback as all_feedback
+    from logmlm.alerting.feedback import list_feedback as all_feedback
     from logmlm.alerting.feedback import write_labels
 
     with opened(state_dir, config) as state:
@@ -84,12 +84,12 @@ def _export(state_dir: Path | None, config: Path | None) -> None:
 
 
 def _list(state_dir: Path | None, config: Path | None, output: str) -> None:
-    from logmlm.alerting.feedback import false_alarms
-    from logmlm.alerting.feedback import feedback as all_feedback
+    from logmlm.alerting.feedback import list_feedback as all_feedback
+    from logmlm.alerting.feedback import muted_patterns
 
     now = time.time()
     with opened(state_dir, config) as state:
-        muted = false_alarms(state, now)
+        muted = muted_patterns(state, now)
         for said in all_feedback(state):
             mutes = now < said.until and said.alert.annotations.get("pattern") in muted
             _show(said, mutes, output)

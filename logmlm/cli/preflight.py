@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from logmlm.alerting.receivers import receivers
+from logmlm.alerting.receivers import build_receivers
 from logmlm.config.globs import is_excluded, matches
 from logmlm.config.loader import read_config
 from logmlm.config.run import RunConfig
@@ -184,7 +184,7 @@ def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]
     with _named(path, "model.device"):
         check_device(config.model.device)
     with _named(path, "sinks"):
-        receivers(config, sys.stdout, clock=lambda: 0.0)
+        build_receivers(config, sys.stdout, clock=lambda: 0.0)
     for sink in config.sinks:
         if sink.file is not None:
             _need_folder(path, "sinks.file.path", sink.file.path)

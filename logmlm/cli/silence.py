@@ -40,14 +40,14 @@ def add(
     """Mute new alerts that all MATCHERs match, such as severity=info or 'host=~web.*'."""
     import getpass
 
-    from logmlm.alerting.label_matchers import Matcher
+    from logmlm.alerting.label_matchers import LabelMatcher
     from logmlm.alerting.silences import add_silence
 
     if (for_ is None) == (until is None):
         raise UsageError("give either --for or --until; a silence has an end")
     now = time.time()
     end = now + seconds("--for", for_) if for_ else moment("--until", until or "")
-    parsed = [Matcher.parse(text) for text in matchers]
+    parsed = [LabelMatcher.parse(text) for text in matchers]
     words = {"comment": rest["comment"], "created_by": rest["author"] or getpass.getuser()}
     with opened(state_dir, config) as state:
         _show(add_silence(state, parsed, now, (now, end), **words), rest["output"], now)
@@ -59,11 +59,11 @@ def add(
 @output_option
 def list_(expired: bool, state_dir: Path | None, config: Path | None, output: str) -> None:
     """List silences: id, end, matchers, author, comment."""
-    from logmlm.alerting.silences import silences
+    from logmlm.alerting.silences import list_silences
 
     now = time.time()
     with opened(state_dir, config) as state:
-        for found in silences(state):
+        for found in list_silences(state):
             if expired or found.ends_at > now:
                 _show(found, output, now)
 

@@ -12,7 +12,7 @@ import click
 from logmlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from logmlm.alerting.store.database import State
+    from logmlm.alerting.store.database import StateDatabase
     from logmlm.config.run import RunConfig
 
 CENTURY_S = 100 * 365.25 * 86400.0
@@ -31,7 +31,7 @@ def state_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def opened(state_dir: Path | None, config: Path | None) -> AbstractContextManager[State]:
+def opened(state_dir: Path | None, config: Path | None) -> AbstractContextManager[StateDatabase]:
     """Open the state that the options mean, to be closed in the end."""
     import os
 

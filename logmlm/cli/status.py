@@ -16,7 +16,7 @@ from logmlm.errors import ConfigError, StorageError, UsageError
 from logmlm.system.json_text import dump_json
 
 if TYPE_CHECKING:
-    from logmlm.alerting.queries import KnownAlert
+    from logmlm.alerting.queries import AlertStatus
 
 DEFAULT_URL = "http://127.0.0.1:9464"
 LAST_ALERTS = 5
@@ -67,13 +67,13 @@ def status(
         click.echo("\n".join([title, *(f"  {as_row(known)}" for known in latest)]))
 
 
-def _latest(state_dir: Path | None, config: Path | None) -> list[KnownAlert]:
+def _latest(state_dir: Path | None, config: Path | None) -> list[AlertStatus]:
     """The alerts that were made last; none where no daemon of this machine keeps any."""
-    from logmlm.alerting.queries import known_alerts
+    from logmlm.alerting.queries import list_alerts
 
     try:
         with opened(state_dir, config if state_dir is None else None) as state:
-            return list(islice(known_alerts(state, LAST_ALERTS), LAST_ALERTS))
+            return list(islice(list_alerts(state, LAST_ALERTS), LAST_ALERTS))
     except StorageError:
         if state_dir is not None:
             raise

@@ -26,12 +26,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from logmlm.alerting.alert_builder import make_alert, redacted
-from logmlm.alerting.delivery import Receiver, Threads
-from logmlm.alerting.dispatcher import Alerting
+from logmlm.alerting.alert_builder import build_alert, redacted
+from logmlm.alerting.delivery import Receiver, ThreadedDelivery
+from logmlm.alerting.dispatcher import AlertDispatcher
 from logmlm.alerting.queries import STATE
-from logmlm.alerting.receivers import receivers
-from logmlm.alerting.store.database import State
+from logmlm.alerting.receivers import build_receivers
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.config.run import RunConfig, RunModelConfig
 from logmlm.daemon.control import Outside
 from logmlm.daemon.metrics import Metrics
@@ -115,7 +115,7 @@ def run(
         Stop(world.grace_s) as stop,
         _ended_in_time(),
         Outside(config.http, environment, measured, wishes=stop, silences=silences) as outside,
-        closing(State(directory / STATE)) as state,
+        closing(StateDatabase(directory / STATE)) as state,
     ):
         maker = Workshop(
             state, out, world, load or _load, measured, reread or (lambda: config), stop.left
@@ -172,7 +172,7 @@ def _run(running: Running, stop: Stop, stop_when_idle: float | None, outside: Ou
 class Workshop:
     """Makes the parts that a configuration names; see `Maker` in reloading.py."""
 
-    state: State
+    state: StateDatabase
     out: TextIO
     world: World
     open_model: Callable[[RunModelConfig], Detector]
@@ -187,18 +187,20 @@ class Workshop:
 
     def load(self, config: RunConfig) -> Loaded:
         """Read the receivers' secrets, and open the model."""
-        found = [self._counted(each) for each in receivers(config, self.out, self.world.clock)]
+        found = [
+            self._counted(each) for each in build_receivers(config, self.out, self.world.clock)
+        ]
         return Loaded(config, found, self.open_model(config.model))
 
-    def alerting(self, loaded: Loaded, source: Source) -> Alerting:
+    def alerting(self, loaded: Loaded, source: Source) -> AlertDispatcher:
         """Make the alerting over what the state holds."""
-        return Alerting(
+        return AlertDispatcher(
             self.state,
             loaded.receivers,
             make=self._alert_maker(loaded, source),
             random=self.world.random,
-            post=lambda couriers: Threads(couriers, self.world.clock, left=self.left),
-            began=lambda _: self.measured.alert("firing"),
+            delivery=lambda couriers: ThreadedDelivery(couriers, self.world.clock, left=self.left),
+            on_new_alert=lambda _: self.measured.alert("firing"),
             now=self.world.clock(),
         )
 
@@ -218,7 +220,7 @@ class Workshop:
         def make(score: Score) -> Alert:
             expectations = detector.explain(score)
             identity = window_id(detector.digest, score.window)
-            return make_alert(
+            return build_alert(
                 score,
                 expectations,
                 digest=detector.digest,

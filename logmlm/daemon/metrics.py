@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
-from logmlm.alerting.failures import REASONS, failure
+from logmlm.alerting.failures import REASONS, failure_reason
 from logmlm.daemon.mirrored_counter import Follower
 from logmlm.records import UNKNOWN_TEMPLATE, DeliveryResult, Notification, Score, Status, Window
 
@@ -27,8 +27,8 @@ UNKNOWN_OVER = 10_000
 """The share of unknown lines is over about so many of the last ones."""
 STATUSES: tuple[Status, ...] = ("firing", "resolved")
 
-Judge = Callable[[Sequence[Window]], list[Score]]
-Send = Callable[[Notification], DeliveryResult]
+ScoreFunction = Callable[[Sequence[Window]], list[Score]]
+SendFunction = Callable[[Notification], DeliveryResult]
 
 
 @runtime_checkable
@@ -127,11 +127,11 @@ class Metrics:
         """Note whether the model directory holds something else than the model in use."""
         self._model_changed.set(have_changed)
 
-    def timed(self, judge: Judge) -> Judge:
+    def timed(self, judge: ScoreFunction) -> ScoreFunction:
         """The same scoring, measured."""
         return lambda windows: self._scoring.measure(judge, windows)
 
-    def counted(self, receiver: str, send: Send) -> Send:
+    def counted(self, receiver: str, send: SendFunction) -> SendFunction:
         """The same sending, with its outcomes counted."""
         self._paging.begin(receiver)
         return lambda notice: self._paging.count(receiver, notice, send)
@@ -221,7 +221,7 @@ class _Scoring:
         )
         self._unknown = self._events = 0.0
 
-    def measure(self, judge: Judge, windows: Sequence[Window]) -> list[Score]:
+    def measure(self, judge: ScoreFunction, windows: Sequence[Window]) -> list[Score]:
         began = time.perf_counter()
         scores = judge(windows)
         self._seconds.observe(time.perf_counter() - began)
@@ -287,7 +287,9 @@ class _Paging:
         for receiver in self._lying:
             self._dead.labels(receiver).set(letters.get(receiver, 0))
 
-    def count(self, receiver: str, notification: Notification, send: Send) -> DeliveryResult:
+    def count(
+        self, receiver: str, notification: Notification, send: SendFunction
+    ) -> DeliveryResult:
         delivery = None
         try:
             delivery = send(notification)
@@ -297,7 +299,7 @@ class _Paging:
                 self._failed.labels(receiver, "other").inc()
             self.begin(receiver)  # or series of one that went meanwhile would stay
         if delivery.outcome != "accepted":
-            self._failed.labels(receiver, failure(delivery)).inc()
+            self._failed.labels(receiver, failure_reason(delivery)).inc()
         elif notification.status == "resolved":
             self.alerts.labels("resolved").inc(len(notification.alerts))
         return delivery

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from logmlm.alerting.dispatcher import Alerting
+from logmlm.alerting.dispatcher import AlertDispatcher
 from logmlm.daemon.commit_tracker import SafePoints
 from logmlm.daemon.model_swap import hand_over
 from logmlm.detection.surges import SurgeMonitor
@@ -52,7 +52,7 @@ class Pipeline:
         reader: EventParser,
         windower: Windower,
         judge: SurgeMonitor,
-        alerting: Alerting,
+        alerting: AlertDispatcher,
         clock: Callable[[], float],
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -139,7 +139,7 @@ class Pipeline:
         """Which lines had wrong clocks; those of another model are counted anew."""
         return self._windower.outliers
 
-    def change_alerting(self, alerting: Alerting) -> None:
+    def change_alerting(self, alerting: AlertDispatcher) -> None:
         """Go on with other receivers or rules; what waits for delivery is in the outbox."""
         self._alerting = alerting
 
@@ -208,7 +208,7 @@ class Pipeline:
         self._ending |= changes.ended
         if changes.delivered:
             self._inherited |= changes.delivered
-            self._alerting.know(changes.delivered, self._clock())
+            self._alerting.mark_known(changes.delivered, self._clock())
 
     def _close_ended(self) -> list[Window]:
         """Close the windows of partitions that ended, once nothing of them is held back."""

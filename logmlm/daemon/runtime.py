@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from logmlm.alerting.delivery import Receiver
-from logmlm.alerting.dispatcher import Alerting
+from logmlm.alerting.dispatcher import AlertDispatcher
 from logmlm.config.run import RunConfig
 from logmlm.daemon.control import Outside
 from logmlm.daemon.pipeline import Pipeline, Turn
@@ -48,7 +48,7 @@ class Maker(Protocol):
         """Open the receivers' secrets and the model; nothing that runs is touched."""
         ...
 
-    def alerting(self, loaded: Loaded, source: Source) -> Alerting:
+    def alerting(self, loaded: Loaded, source: Source) -> AlertDispatcher:
         """Make the alerting that sends to the loaded receivers."""
         ...
 
@@ -69,7 +69,7 @@ class Running:
         maker: Maker,
         loaded: Loaded,
         source: Source,
-        alerting: Alerting,
+        alerting: AlertDispatcher,
         outside: Outside,
         clock: Callable[[], float],
         *,

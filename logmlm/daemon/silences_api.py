@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from logmlm.alerting.label_matchers import Matcher
-from logmlm.alerting.silences import Silence, add_silence, expire_silence, silences
-from logmlm.alerting.store.database import State
+from logmlm.alerting.label_matchers import LabelMatcher
+from logmlm.alerting.silences import Silence, add_silence, expire_silence, list_silences
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.errors import StorageError, UsageError
 from logmlm.system.rfc3339 import format_rfc3339
 
@@ -43,8 +43,8 @@ class _Matcher(_Asked):
     is_regex: bool = Field(alias="isRegex")
     is_equal: bool = Field(True, alias="isEqual")
 
-    def matcher(self) -> Matcher:
-        made = Matcher(self.name, _OPERATORS[self.is_regex, self.is_equal], self.value)
+    def matcher(self) -> LabelMatcher:
+        made = LabelMatcher(self.name, _OPERATORS[self.is_regex, self.is_equal], self.value)
         if self.is_regex:
             made.check()
         return made
@@ -71,9 +71,9 @@ class SilenceApi:
         path = urlsplit(target).path
         silence_id = path.removeprefix(ONE) if path.startswith(ONE) else ""
         try:
-            with closing(State(self._path)) as state:
+            with closing(StateDatabase(self._path)) as state:
                 if path == ALL and method == "GET":
-                    return HTTPStatus.OK, [self._shown(one) for one in silences(state)]
+                    return HTTPStatus.OK, [self._shown(one) for one in list_silences(state)]
                 if path == ALL and method == "POST":
                     return self._add(state, body)
                 if silence_id and method in ("GET", "DELETE"):
@@ -85,7 +85,7 @@ class SilenceApi:
         known = path == ALL or bool(silence_id)
         return (HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND), "no such request"
 
-    def _add(self, state: State, body: bytes) -> Reply:
+    def _add(self, state: StateDatabase, body: bytes) -> Reply:
         try:
             asked = _Silence.model_validate_json(body)
         except ValidationError as error:
@@ -96,15 +96,15 @@ class SilenceApi:
         matchers = [each.matcher() for each in asked.matchers]
         words = {"created_by": asked.created_by, "comment": asked.comment}
         span = asked.starts_at.timestamp(), asked.ends_at.timestamp()
-        if asked.id and not any(one.id == asked.id for one in silences(state)):
+        if asked.id and not any(one.id == asked.id for one in list_silences(state)):
             return HTTPStatus.NOT_FOUND, f"there is no silence {asked.id}"
         made = add_silence(state, matchers, now, span, **words)
-        if any(one.id == asked.id and one.ends_at > now for one in silences(state)):
+        if any(one.id == asked.id and one.ends_at > now for one in list_silences(state)):
             expire_silence(state, asked.id, now)
         return HTTPStatus.OK, {"silenceID": made.id}
 
-    def _one(self, state: State, method: str, silence_id: str) -> Reply:
-        found = [one for one in silences(state) if one.id == silence_id]
+    def _one(self, state: StateDatabase, method: str, silence_id: str) -> Reply:
+        found = [one for one in list_silences(state) if one.id == silence_id]
         if not found:
             return HTTPStatus.NOT_FOUND, f"there is no silence {silence_id}"
         if method == "GET":

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from logmlm.alerting.alert_builder import (
     MAX_CHARACTERS,
     MAX_LINES,
+    build_alert,
     fingerprint,
-    make_alert,
     severity,
 )
 from logmlm.config.types import FormatConfig
@@ -26,7 +26,7 @@ LABELS = {"source": "file", "model": "m", "service": "s"}
 
 def alert(found, expectations=None, **changes):
     parts = {"digest": "d", "labels": LABELS, "origin": "/a.log", "description": "long", **changes}
-    return make_alert(found, explain(found) if expectations is None else expectations, **parts)
+    return build_alert(found, explain(found) if expectations is None else expectations, **parts)
 
 
 def test_an_alert_says_which_lines_are_odd_and_what_was_expected():

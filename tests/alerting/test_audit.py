@@ -166,11 +166,11 @@ def test_audit_says_what_a_model_holds_that_was_trained_without_rules(outcome, t
 
 
 def test_audit_says_which_alert_of_a_state_holds_what(outcome, tmp_path):
-    from logmlm.alerting.store.database import State
+    from logmlm.alerting.store.database import StateDatabase
 
     place, _ = outcome
     state = shutil.copytree(place / "state", tmp_path / "state")
-    opened = State(state / "state.db")
+    opened = StateDatabase(state / "state.db")
     body = json.dumps({"annotations": {"lines": f"> password={PLANTED['password']}"}})
     with opened.transaction():
         opened.put("alerts", id="abcd", at=1.0, verdict="sent", body=body)

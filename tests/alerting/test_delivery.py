@@ -11,16 +11,16 @@ from trials import hostile
 from trials import receiver as trials
 from trials.receiver import ACCEPTED, HOUR, Office, Receiving, wait_until
 
-from logmlm.alerting.delivery import AFTERWARDS_S, Receiver, Rounds, Threads
-from logmlm.alerting.grouping import Grouping
-from logmlm.alerting.store.database import State
+from logmlm.alerting.delivery import COMMIT_RESERVE_S, InlineDelivery, Receiver, ThreadedDelivery
+from logmlm.alerting.grouping import GroupingPolicy
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult
 
 
 @pytest.fixture
 def state(tmp_path):
-    with closing(State(tmp_path / "state.db")) as state:
+    with closing(StateDatabase(tmp_path / "state.db")) as state:
         yield state
 
 
@@ -36,16 +36,16 @@ def test_retries_go_on_after_a_restart_where_they_were(state):
     receiver = Receiving(lambda _: DeliveryResult("later", "HTTP 503", 100.0))
     office = Office(state, Receiver("r", receiver))
     office.store(1, 0.0)
-    assert office.couriers[0].step(0.0) == 100.0
+    assert office.couriers[0].deliver_one(0.0) == 100.0
     again = Office(state, Receiver("r", receiver)).couriers[0]
-    assert again.step(99.0) == 100.0
-    assert again.step(100.0) == 200.0
+    assert again.deliver_one(99.0) == 100.0
+    assert again.deliver_one(100.0) == 200.0
     assert state.get("sinks", "r")["attempts"] == 2
     receiver.answer = lambda _: ACCEPTED
-    assert again.step(200.0) == 200.0
+    assert again.deliver_one(200.0) == 200.0
     row = state.get("sinks", "r")
     assert (row["attempts"], row["reason"], row["accepted_at"]) == (0, "", 200.0)
-    assert again.step(200.0) is None
+    assert again.deliver_one(200.0) is None
 
 
 def test_a_storm_is_one_notification(state):
@@ -55,11 +55,11 @@ def test_a_storm_is_one_notification(state):
         calls.append(notification)
         return ACCEPTED
 
-    office = Office(state, Receiver("r", send, grouping=Grouping(("model",))))
+    office = Office(state, Receiver("r", send, grouping=GroupingPolicy(("model",))))
     for now in range(10):
         office.store(100, float(now))
-        Rounds(office.couriers).deliver(float(now))
-    Rounds(office.couriers).deliver(30.0)
+        InlineDelivery(office.couriers).deliver(float(now))
+    InlineDelivery(office.couriers).deliver(30.0)
     (notification,) = calls
     assert notification.alerts[0].annotations["count"] == "1000"
     assert state.count("queue") == 0
@@ -84,9 +84,9 @@ def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hang
     office = Office(
         state,
         Receiver("hangs", hangs),
-        Receiver("groups", send, grouping=Grouping(("model",), group_wait=HOUR)),
+        Receiver("groups", send, grouping=GroupingPolicy(("model",), group_wait=HOUR)),
     )
-    post = Threads(office.couriers, time.time, drain_s=0.3)
+    post = ThreadedDelivery(office.couriers, time.time, drain_s=0.3)
     office.store(3, time.time())
     began = time.monotonic()
     post.close(time.time(), flush=True)
@@ -101,7 +101,7 @@ def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hang
 
 @pytest.mark.parametrize("answer", [ACCEPTED, DeliveryResult("later", "HTTP 500")])
 def test_no_two_send_to_one_sink_and_the_loop_waits_for_neither(state, answer, monkeypatch):
-    monkeypatch.setattr("logmlm.alerting.delivery.FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr("logmlm.alerting.delivery.MIN_RETRY_S", 0.01)
     release, sent = threading.Event(), []
 
     def hangs(notification):
@@ -115,12 +115,12 @@ def test_no_two_send_to_one_sink_and_the_loop_waits_for_neither(state, answer, m
 
     old = Office(state, Receiver("r", hangs))
     (alert_id,) = old.store(1, time.time())
-    post = Threads(old.couriers, time.time)
+    post = ThreadedDelivery(old.couriers, time.time)
     wait_until(lambda: sent)
     began = time.monotonic()
     for _ in range(3):
         post.close(time.time(), flush=False)
-        post = Threads(Office(state, Receiver("r", send)).couriers, time.time)
+        post = ThreadedDelivery(Office(state, Receiver("r", send)).couriers, time.time)
     assert time.monotonic() - began < 3
     assert sent == [("old", alert_id)]
     release.set()
@@ -134,11 +134,13 @@ def test_a_stop_that_has_little_time_left_waits_for_no_receiver_any_longer(state
     office = Office(state, Receiver("hangs", lambda _: release.wait(20) and ACCEPTED))
     office.store(1, time.time())
     began = time.monotonic()
-    end = began + AFTERWARDS_S + 0.3
-    post = Threads(office.couriers, time.time, drain_s=20, left=lambda: end - time.monotonic())
+    end = began + COMMIT_RESERVE_S + 0.3
+    post = ThreadedDelivery(
+        office.couriers, time.time, drain_s=20, left=lambda: end - time.monotonic()
+    )
     post.close(time.time(), flush=True)
     assert 0.2 < time.monotonic() - began < 5
-    post = Threads([], time.time, left=lambda: 0.0)
+    post = ThreadedDelivery([], time.time, left=lambda: 0.0)
     post.close(time.time(), flush=True)
     assert "sink hangs: not done in time" in caplog.text
     release.set()
@@ -157,7 +159,7 @@ def test_at_the_end_of_the_input_all_is_sent_however_long_it_takes(state, caplog
     hangs = Receiver("hangs", lambda _: release.wait(20) and ACCEPTED)
     office = Office(state, hangs, Receiver("slow", slow))
     office.store(40, time.time())
-    Threads(office.couriers, time.time, drain_s=2.0).close(time.time(), flush=True)
+    ThreadedDelivery(office.couriers, time.time, drain_s=2.0).close(time.time(), flush=True)
     assert len(sent) == 40
     assert state.count("queue", "sink = 'slow'") == 0
     assert "sink hangs: not done in time" in caplog.text
@@ -177,7 +179,7 @@ def test_a_signal_to_stop_ends_the_wait_for_what_is_due(state, caplog):
 
     office = Office(state, Receiver("slow", slow))
     office.store(400, time.time())
-    post = Threads(office.couriers, time.time, drain_s=3.0, left=lambda: left[0])
+    post = ThreadedDelivery(office.couriers, time.time, drain_s=3.0, left=lambda: left[0])
     post.close(time.time(), flush=True)
     assert "sink slow: not done in time" in caplog.text
     wait_until(lambda: not any(t.name == "sink slow" for t in threading.enumerate()))
@@ -187,7 +189,7 @@ def test_a_signal_to_stop_ends_the_wait_for_what_is_due(state, caplog):
 def test_what_fails_at_a_stop_stays_for_the_next_start(state):
     office = Office(state, Receiver("r", lambda _: DeliveryResult("later", "HTTP 500")))
     office.store(2, time.time())
-    Threads(office.couriers, time.time).close(time.time(), flush=True)
+    ThreadedDelivery(office.couriers, time.time).close(time.time(), flush=True)
     assert state.count("queue") == 2
 
 
@@ -197,9 +199,9 @@ def test_what_a_sink_fails_with_unforeseen_is_tried_later_and_not_told(state, ca
 
     office = Office(state, Receiver("r", breaks, max_retries=1))
     office.store(1, 0.0)
-    assert office.couriers[0].step(0.0) == 1.0
+    assert office.couriers[0].deliver_one(0.0) == 1.0
     assert state.get("sinks", "r")["reason"] == "UnicodeDecodeError"
-    assert office.couriers[0].step(1.0) == 1.0
+    assert office.couriers[0].deliver_one(1.0) == 1.0
     (letter,) = state.select("dead")
     assert letter["reason"] == "UnicodeDecodeError"
     assert "UnicodeDecodeError at " in caplog.text
@@ -212,7 +214,7 @@ def test_an_error_of_a_courier_ends_the_loop(state):
 
     office = Office(state, Receiver("stdout", gone))
     office.store(1, 0.0)
-    post = Threads(office.couriers, time.time)
+    post = ThreadedDelivery(office.couriers, time.time)
     wait_until(lambda: not any(t.name == "sink stdout" for t in threading.enumerate()))
     with pytest.raises(StorageError, match="standard output"):
         post.deliver(0.0)
@@ -231,7 +233,7 @@ def test_settle_waits_for_what_is_due_and_not_for_a_receiver_that_refuses(state)
     office = Office(
         state, Receiver("slow", slow), Receiver("no", lambda _: DeliveryResult("later", "x"))
     )
-    post = Threads(office.couriers, time.time)
+    post = ThreadedDelivery(office.couriers, time.time)
     office.store(3, time.time())
     post.deliver(time.time())
     assert entered.wait(60)

@@ -4,11 +4,11 @@ import pytest
 from daemon_parts import explain, score
 
 from logmlm.alerting import outbox
-from logmlm.alerting.alert_builder import make_alert
-from logmlm.alerting.delivery import LAST_RETRY_S, MAX_RETRY_AFTER_S, Receiver, backoff
-from logmlm.alerting.dispatcher import Alerting
-from logmlm.alerting.queries import retry
-from logmlm.alerting.store.database import State
+from logmlm.alerting.alert_builder import build_alert
+from logmlm.alerting.delivery import MAX_RETRY_AFTER_S, MAX_RETRY_S, Receiver, backoff
+from logmlm.alerting.dispatcher import AlertDispatcher
+from logmlm.alerting.queries import retry_dead_letters
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.detection.window_id import window_id
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult
@@ -43,11 +43,11 @@ class Desk:
 
     def start(self, max_retries=3):
         self.close()
-        self.state = State(self.directory / "state.db")
-        self.alerting = Alerting(
+        self.state = StateDatabase(self.directory / "state.db")
+        self.alerting = AlertDispatcher(
             self.state,
             [Receiver(name, hook, max_retries) for name, hook in self.hooks.items()],
-            make=lambda found: make_alert(
+            make=lambda found: build_alert(
                 found,
                 explain(found),
                 digest="d",
@@ -56,7 +56,7 @@ class Desk:
                 description="",
             ),
             random=lambda: self.jitter,
-            began=self.began.append,
+            on_new_alert=self.began.append,
         )
 
     def close(self):
@@ -158,7 +158,7 @@ def test_a_failure_is_a_later_time_and_each_wait_is_longer(desk, hook):
 def test_jitter_halves_the_wait_at_most_and_the_wait_is_bounded():
     assert [backoff(n, 1.0) for n in range(4)] == [1.0, 2.0, 4.0, 8.0]
     assert backoff(3, 0.0) == 4.0
-    assert backoff(10_000, 1.0) == LAST_RETRY_S
+    assert backoff(10_000, 1.0) == MAX_RETRY_S
 
 
 def test_the_receivers_wish_to_be_left_alone_is_honoured_within_bounds(desk, hook):
@@ -207,7 +207,7 @@ def test_dead_letters_are_counted_for_each_sink_as_they_come_and_go(make_desk):
         desk.alerting.update([score("ODD", first=9 * number)], 7.0)
         desk.alerting.deliver(7.0)
         assert desk.alerting.dead() == {"bad": number + 1}
-    retry(desk.state, None)
+    retry_dead_letters(desk.state, None)
     desk.alerting.deliver(8.0)
     assert desk.alerting.dead() == {}
 
@@ -255,7 +255,7 @@ def test_a_dead_letter_of_a_sink_that_is_gone_is_dead_again_though_somebody_queu
     desk.start()
     assert len(desk.dead()) == 3
     assert sum("dead letters for sink hook" in line for line in caplog.messages) == 1
-    assert retry(desk.state, None) == 3
+    assert retry_dead_letters(desk.state, None) == 3
     desk.alerting.deliver(5.0)
     assert desk.dead() == []
     desk.alerting.deliver(10.0)

@@ -11,61 +11,61 @@ from logmlm.alerting.group_json import dump_group, load_group
 from logmlm.alerting.grouping import (
     MAX_EXAMPLES,
     MAX_INCIDENTS,
-    Grouping,
-    add,
-    decide,
-    notification,
-    single,
-    told,
+    GroupingPolicy,
+    build_notification,
+    for_single_alert,
+    mark_notified,
+    next_notification,
+    with_new_alert,
 )
 
-TIMERS = Grouping(("model", "host"))
+TIMERS = GroupingPolicy(("model", "host"))
 WAIT, INTERVAL, REPEAT, QUIET = 30.0, 300.0, 14400.0, 300.0
 
 
 def group_of(*alerts, at=0.0, timers=TIMERS):
     group = None
     for one in alerts:
-        group = add(group, one, timers, at)
+        group = with_new_alert(group, one, timers, at)
     return group
 
 
 def fired(group, at):
-    return told(group, group, "firing", at)
+    return mark_notified(group, group, "firing", at)
 
 
 def ended(group, at):
-    return told(group, group, "resolved", at)
+    return mark_notified(group, group, "resolved", at)
 
 
 def decided(group, now=0.0, timers=TIMERS):
-    found = decide(group, timers, now)
+    found = next_notification(group, timers, now)
     return found.what, found.due
 
 
 def test_a_new_group_waits_for_others_and_then_fires():
     group = group_of(alert(), at=100.0)
-    assert decide(group, TIMERS, 100.0).reason == "a new group"
+    assert next_notification(group, TIMERS, 100.0).reason == "a new group"
     assert decided(group, 100.0) == ("firing", 100.0 + WAIT)
-    assert decided(add(group, alert("ODD b"), TIMERS, 120.0), 120.0) == ("firing", 130.0)
+    assert decided(with_new_alert(group, alert("ODD b"), TIMERS, 120.0), 120.0) == ("firing", 130.0)
 
 
 def test_more_of_the_same_only_adds_to_the_count_until_it_is_repeated_or_ends():
     group = fired(group_of(alert("ODD a")), 30.0)
-    group = add(group, alert("ODD a", first=5), TIMERS, 200.0)
+    group = with_new_alert(group, alert("ODD a", first=5), TIMERS, 200.0)
     assert decided(group, 200.0) == ("resolved", 200.0 + QUIET)
     for now in range(400, 20_000, 200):
-        group = add(group, alert("ODD a", first=now), TIMERS, float(now))
+        group = with_new_alert(group, alert("ODD a", first=now), TIMERS, float(now))
     assert decided(group, now) == ("firing", 30.0 + REPEAT)
-    assert decide(group, TIMERS, now).reason == "a group still fires"
-    (summed,) = notification(group, "firing", now).alerts
+    assert next_notification(group, TIMERS, now).reason == "a group still fires"
+    (summed,) = build_notification(group, "firing", now).alerts
     assert summed.annotations["count"] == "100"
 
 
 @pytest.mark.parametrize("new", [alert("ODD a", level="ERROR"), alert("ODD other")])
 def test_another_label_set_or_pattern_is_told_after_the_interval(new):
     group = fired(group_of(alert("ODD a")), 30.0)
-    group = add(group, new, TIMERS, 40.0)
+    group = with_new_alert(group, new, TIMERS, 40.0)
     assert decided(group, 40.0) == ("firing", 30.0 + INTERVAL)
     group = fired(group, 330.0)
     assert group.untold == ()
@@ -85,7 +85,7 @@ def test_a_quiet_group_is_resolved_but_not_too_soon_after_it_was_told():
     assert decided(fired(group, 30.0), 30.0) == ("resolved", 330.0)
     late = fired(group, 4000.0)
     assert decided(late, 4000.0) == ("resolved", 4000.0 + INTERVAL)
-    (end,) = notification(late, "resolved", 4300.0).alerts
+    (end,) = build_notification(late, "resolved", 4300.0).alerts
     assert end.ends_at == 4300.0
 
 
@@ -97,8 +97,8 @@ def test_a_group_that_fires_again_keeps_the_interval_and_resolves_later_each_tim
         assert what == "resolved"
         waits.append(due - group.last)
         group = ended(group, due)
-        group = add(group, alert(), TIMERS, due + 60)
-        assert decide(group, TIMERS, due + 60).reason == "a group fires again"
+        group = with_new_alert(group, alert(), TIMERS, due + 60)
+        assert next_notification(group, TIMERS, due + 60).reason == "a group fires again"
         what, now = decided(group, due + 60)
         assert (what, now) == ("firing", due + INTERVAL)
     assert waits[0] == 330.0
@@ -108,9 +108,9 @@ def test_a_group_that_fires_again_keeps_the_interval_and_resolves_later_each_tim
 def test_a_group_that_was_quiet_for_long_flaps_no_more_and_is_forgotten():
     group = ended(fired(group_of(alert()), 30.0), 330.0)
     assert decided(group, 330.0) == ("forget", 330.0 + 3600.0)
-    assert add(group, alert(), TIMERS, 400.0).flaps == 1
-    assert add(group, alert(), TIMERS, 330.0 + 3600.0).flaps == 0
-    assert len(add(group, alert("ODD"), TIMERS, 400.0).incidents) == 1
+    assert with_new_alert(group, alert(), TIMERS, 400.0).flaps == 1
+    assert with_new_alert(group, alert(), TIMERS, 330.0 + 3600.0).flaps == 0
+    assert len(with_new_alert(group, alert("ODD"), TIMERS, 400.0).incidents) == 1
 
 
 def test_resolved_is_said_again_for_as_long_as_the_receiver_wants():
@@ -118,19 +118,19 @@ def test_resolved_is_said_again_for_as_long_as_the_receiver_wants():
     group = ended(fired(group_of(alert()), 30.0), 400.0)
     assert decided(group, 400.0, timers) == ("resolved", 460.0)
     group = ended(group, 460.0)
-    assert notification(group, "resolved", 520.0).alerts[0].ends_at == 1000.0  # its start
+    assert build_notification(group, "resolved", 520.0).alerts[0].ends_at == 1000.0  # its start
     assert decided(ended(group, 520.0), 520.0, timers) == ("forget", 400.0 + 3600.0)
 
 
 def test_what_comes_while_a_notification_is_on_its_way_is_told_by_the_next():
     sent = group_of(alert("ODD a"))
-    meanwhile = add(sent, alert("ODD other"), TIMERS, 31.0)
-    group = told(meanwhile, sent, "firing", 32.0)
+    meanwhile = with_new_alert(sent, alert("ODD other"), TIMERS, 31.0)
+    group = mark_notified(meanwhile, sent, "firing", 32.0)
     assert group.untold == meanwhile.untold[1:]
     assert decided(group, 32.0) == ("firing", 32.0 + INTERVAL)
     sent = fired(group, 400.0)
-    meanwhile = add(sent, alert("ODD a", first=3), TIMERS, 800.0)
-    group = told(meanwhile, sent, "resolved", 801.0)
+    meanwhile = with_new_alert(sent, alert("ODD a", first=3), TIMERS, 800.0)
+    group = mark_notified(meanwhile, sent, "resolved", 801.0)
     assert decided(group, 801.0) == ("firing", 801.0 + INTERVAL)
 
 
@@ -143,7 +143,7 @@ def test_times_ahead_of_a_clock_that_was_put_back_are_due_at_once():
 def test_a_groups_alert_is_the_oddest_and_tells_of_the_others():
     alerts = [alert(f"ODD {i}", value=float(v), first=i) for i, v in enumerate([2, 30, 4])]
     group = group_of(*alerts)
-    notice = notification(group, "firing", 40.0)
+    notice = build_notification(group, "firing", 40.0)
     (summed,) = notice.alerts
     assert notice.group_key == '{}:{model="m"}'
     assert notice.group_labels == {"model": "m"}
@@ -154,15 +154,20 @@ def test_a_groups_alert_is_the_oddest_and_tells_of_the_others():
     rows = summed.annotations["examples"].splitlines()
     assert [row.split()[1] for row in rows] == [alerts[i].id for i in (1, 2, 0)]
     assert summed.fingerprint == alerts[0].fingerprint
-    assert "examples" not in notification(group_of(alerts[0]), "firing", 0.0).alerts[0].annotations
+    assert (
+        "examples"
+        not in build_notification(group_of(alerts[0]), "firing", 0.0).alerts[0].annotations
+    )
 
 
 def test_a_storm_stays_bounded():
     group = None
     for number in range(300):
         labels = {"x": str(number % 70)}
-        group = add(group, alert(f"ODD {number}", labels=labels, first=number), TIMERS, 0.0)
-    notice = notification(group, "firing", 0.0)
+        group = with_new_alert(
+            group, alert(f"ODD {number}", labels=labels, first=number), TIMERS, 0.0
+        )
+    notice = build_notification(group, "firing", 0.0)
     assert len(notice.alerts) == MAX_INCIDENTS
     counts = sum(int(one.annotations["count"]) for one in notice.alerts)
     assert counts + notice.truncated == 300
@@ -171,9 +176,9 @@ def test_a_storm_stays_bounded():
 
 
 def test_all_labels_can_make_the_group():
-    every = Grouping(("...",))
+    every = GroupingPolicy(("...",))
     assert every.labels(alert()) == alert().labels
-    assert single(alert()).group_key == group_of(alert(), timers=every).key
+    assert for_single_alert(alert()).group_key == group_of(alert(), timers=every).key
 
 
 @given(
@@ -192,7 +197,7 @@ def test_every_alert_is_in_a_firing_notification_and_every_firing_ends(steps):
         now += pause
         if group is not None:
             group = load_group(dump_group(group))
-            found = decide(group, TIMERS, now)
+            found = next_notification(group, TIMERS, now)
             if found.due <= now:
                 if found.what == "forget":
                     assert not firing
@@ -206,9 +211,9 @@ def test_every_alert_is_in_a_firing_notification_and_every_firing_ends(steps):
                     assert firing
                     assert now - group.last >= TIMERS.resolve_after - 1e-6
                     firing = False
-                last, group = now, told(group, group, found.what, now)
+                last, group = now, mark_notified(group, group, found.what, now)
         if text is not None:
-            group = add(group, alert(text), TIMERS, now)
+            group = with_new_alert(group, alert(text), TIMERS, now)
             untold += bool(group.untold)
     assert not firing
     assert not untold

@@ -2,7 +2,7 @@
 
 import pytest
 
-from logmlm.alerting.label_matchers import MAX_PATTERN, Matcher
+from logmlm.alerting.label_matchers import MAX_PATTERN, LabelMatcher
 from logmlm.errors import UsageError
 
 LABELS = {"severity": "info", "host": "web1"}
@@ -26,18 +26,18 @@ LABELS = {"severity": "info", "host": "web1"}
     ],
 )
 def test_a_matcher_matches_whole_values(text, expected):
-    assert Matcher.parse(text).matches(LABELS) == expected
+    assert LabelMatcher.parse(text).matches(LABELS) == expected
 
 
 @pytest.mark.parametrize("text", ["", "a", "a~b", "1a=b", 'a="b', "a=~(", "=b"])
 def test_what_is_no_matcher_is_told(text):
     with pytest.raises(UsageError):
-        Matcher.parse(text)
+        LabelMatcher.parse(text)
     with pytest.raises(UsageError, match="characters at most"):
-        Matcher.parse("a=~" + "x" * (MAX_PATTERN + 1))
+        LabelMatcher.parse("a=~" + "x" * (MAX_PATTERN + 1))
 
 
 def test_a_matcher_is_shown_as_it_can_be_given():
     for text in ('a="b c"', 'a=~"x|y"', 'a!="\\"q\\""'):
-        assert str(Matcher.parse(text)) == text
-        assert Matcher.parse(str(Matcher.parse(text))) == Matcher.parse(text)
+        assert str(LabelMatcher.parse(text)) == text
+        assert LabelMatcher.parse(str(LabelMatcher.parse(text))) == LabelMatcher.parse(text)

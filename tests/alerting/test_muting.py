@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.alerting.feedback import give_feedback
-from logmlm.alerting.grouping import Grouping
-from logmlm.alerting.label_matchers import Matcher
-from logmlm.alerting.muting import Mutes
-from logmlm.alerting.notification_builder import Parcel
+from logmlm.alerting.grouping import GroupingPolicy
+from logmlm.alerting.label_matchers import LabelMatcher
+from logmlm.alerting.muting import Muter
+from logmlm.alerting.notification_builder import PendingNotification
 from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.silences import add_silence
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 
 HOSTS, TEXTS = ("x", "y", "z"), ("ODD a", "ODD b", "ODD c")
 kinds = st.tuples(st.sampled_from(HOSTS), st.sampled_from(TEXTS))
@@ -24,7 +24,10 @@ kinds = st.tuples(st.sampled_from(HOSTS), st.sampled_from(TEXTS))
 
 @contextmanager
 def kept():
-    with TemporaryDirectory() as directory, closing(State(Path(directory) / "state.db")) as state:
+    with (
+        TemporaryDirectory() as directory,
+        closing(StateDatabase(Path(directory) / "state.db")) as state,
+    ):
         yield state
 
 
@@ -35,7 +38,7 @@ def made(kind, number):
 
 def mute(state, host=None, text=None):
     if host is not None:
-        add_silence(state, [Matcher("host", "=", host)], 0.0, (0.0, 1e9))
+        add_silence(state, [LabelMatcher("host", "=", host)], 0.0, (0.0, 1e9))
     if text is not None:
         give_feedback(state, made((HOSTS[0], text), 0), "false alarm", 0.0, 1e9)
 
@@ -43,7 +46,7 @@ def mute(state, host=None, text=None):
 def told_of(box, now):
     """How many alerts of each host the sink is told of, all of it accepted."""
     counts = Counter()
-    while isinstance(parcel := box.next("g", now), Parcel):
+    while isinstance(parcel := box.next("g", now), PendingNotification):
         for one in parcel.notification.alerts:
             counts[one.labels["host"]] += int(one.annotations["count"])
         box.accepted(parcel, now)
@@ -54,14 +57,14 @@ def told_of(box, now):
 @given(st.lists(kinds, min_size=1, max_size=12), st.sampled_from(HOSTS), st.sampled_from(TEXTS))
 def test_of_a_new_group_exactly_what_is_not_muted_is_told_and_nothing_waits(kinds, host, text):
     with kept() as state:
-        box = Outbox(state, {"g": Grouping(("model",))})
+        box = Outbox(state, {"g": GroupingPolicy(("model",))})
         alerts = [made(kind, number) for number, kind in enumerate(kinds)]
         box.store([(one, "sent") for one in alerts], 0.0)
         mute(state, host, text)
         expected = Counter(kind[0] for kind in kinds if kind[0] != host and kind[1] != text)
         assert told_of(box, 30.0) == expected
         assert all(box.is_settled(one.id) for one in alerts)
-        verdicts = {one.id: Mutes.at(state, 0.0).verdict(one) for one in alerts}
+        verdicts = {one.id: Muter.at(state, 0.0).verdict(one) for one in alerts}
         assert {row["id"]: row["verdict"] for row in state.select("alerts")} == verdicts
 
 
@@ -70,7 +73,7 @@ def test_of_a_new_group_exactly_what_is_not_muted_is_told_and_nothing_waits(kind
 def test_of_a_group_that_fires_what_is_new_and_not_muted_is_told(first, later, data):
     host, text = data.draw(st.sampled_from(HOSTS)), data.draw(st.sampled_from(TEXTS))
     with kept() as state:
-        box = Outbox(state, {"g": Grouping(("model",), resolve_after=1e6)})
+        box = Outbox(state, {"g": GroupingPolicy(("model",), resolve_after=1e6)})
         box.store([(made(kind, number), "sent") for number, kind in enumerate(first)], 0.0)
         told_of(box, 30.0)
         more = [(made(kind, 100 + number), "sent") for number, kind in enumerate(later)]
@@ -89,11 +92,11 @@ def test_of_a_group_that_fires_what_is_new_and_not_muted_is_told(first, later, d
 def test_alerts_of_one_kind_are_muted_alike(kinds):
     with kept() as state:
         mute(state, "x", "ODD a")
-        mutes = Mutes.at(state, 0.0)
+        mutes = Muter.at(state, 0.0)
         assert bool(mutes)
         for number, kind in enumerate(kinds):
             expected = {"x": "silenced"}.get(kind[0], "sent")
             if expected == "sent" and kind[1] == "ODD a":
                 expected = "false alarm"
             assert mutes.verdict(made(kind, number)) == expected
-        assert not Mutes.at(state, 1e10)
+        assert not Muter.at(state, 1e10)

@@ -9,19 +9,19 @@ from http_parts import alert
 from logmlm.alerting import outbox
 from logmlm.alerting.alert_json import load_alert
 from logmlm.alerting.feedback import give_feedback
-from logmlm.alerting.grouping import Grouping
-from logmlm.alerting.label_matchers import Matcher
-from logmlm.alerting.notification_builder import Parcel
+from logmlm.alerting.grouping import GroupingPolicy
+from logmlm.alerting.label_matchers import LabelMatcher
+from logmlm.alerting.notification_builder import PendingNotification
 from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.silences import add_silence
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 
-GROUPS = Grouping(("model",))
+GROUPS = GroupingPolicy(("model",))
 
 
 @pytest.fixture
 def state(tmp_path):
-    with closing(State(tmp_path / "state.db")) as state:
+    with closing(StateDatabase(tmp_path / "state.db")) as state:
         yield state
 
 
@@ -36,7 +36,7 @@ def store(box, *alerts, now=0.0, verdict="sent"):
 def drained(box, sink, now=0.0, flush=False):
     """Ids of all that is due, each accepted."""
     ids = []
-    while isinstance(parcel := box.next(sink, now, flush), Parcel):
+    while isinstance(parcel := box.next(sink, now, flush), PendingNotification):
         ids += [one.id for one in parcel.notification.alerts]
         box.accepted(parcel, now)
     return ids
@@ -126,7 +126,7 @@ def test_what_is_in_a_refused_count_alone_has_a_dead_letter_that_says_so(state):
     drained(box, "g", 30.0)
     store(box, *[numbered(number) for number in range(1, 10)], now=40.0)
     store(box, alert("ODD", labels={"x": "y"}, first=1), now=40.0)
-    box.bury(box.next("g", 1000.0), "HTTP 400", 1000.0)
+    box.dead_letter(box.next("g", 1000.0), "HTTP 400", 1000.0)
     other, counted = state.select("dead")
     assert other["reason"] == "HTTP 400"
     assert counted["reason"] == "HTTP 400; stands for 9 alerts like it"
@@ -138,7 +138,7 @@ def test_a_refused_end_of_what_was_told_whole_is_no_dead_letter(state):
     box = Outbox(state, {"g": GROUPS})
     store(box, numbered(0))
     drained(box, "g", 30.0)
-    box.bury(box.next("g", 1000.0), "HTTP 400", 1000.0)
+    box.dead_letter(box.next("g", 1000.0), "HTTP 400", 1000.0)
     assert state.count("dead") == 0
 
 
@@ -147,7 +147,7 @@ def test_an_alert_that_joins_a_failing_group_does_not_make_it_new(state):
     store(box, numbered(1), alert("ODD", labels={"model": "n"}))
     failing = box.next("g", 30.0)
     for attempts in range(3):
-        box.put_off(replace(failing, attempts=attempts), 30.0)
+        box.retry_later(replace(failing, attempts=attempts), 30.0)
     store(box, alert("ODD new", labels=failing.group.labels), now=31.0)
     other = box.next("g", 31.0)
     assert (other.bundle != failing.bundle, other.attempts) == (True, 0)
@@ -161,10 +161,14 @@ def test_a_place_in_the_queue_that_another_alert_has_by_now_is_left_alone(state)
     store(old, numbered(1))
     parcel = old.next("old", 0.0)
     box = Outbox(state, {"new": None})
-    box.adopt(1.0)
+    box.reconcile_sinks(1.0)
     store(box, numbered(2), now=1.0)
     assert box.next("new", 1.0).last == parcel.last
-    for ended in (old.put_off, old.accepted, lambda p, now: old.bury(p, "HTTP 400", now)):
+    for ended in (
+        old.retry_later,
+        old.accepted,
+        lambda p, now: old.dead_letter(p, "HTTP 400", now),
+    ):
         ended(parcel, 2.0)
         assert box.next("new", 2.0).attempts == 0
     assert drained(box, "new", 2.0) == [numbered(2).id]
@@ -193,7 +197,7 @@ def test_it_is_behind_where_due_alerts_wait_and_not_where_groups_wait_for_their_
 
 
 def silence(state, name, value, now=0.0):
-    add_silence(state, [Matcher(name, "=", value)], now, (now, now + 1e6))
+    add_silence(state, [LabelMatcher(name, "=", value)], now, (now, now + 1e6))
 
 
 def test_what_is_silenced_while_it_waits_is_not_told(state):
@@ -231,7 +235,7 @@ def test_a_group_that_fires_is_not_repeated_while_it_is_silenced_but_its_end_is_
     assert box.next("g", 90.0).notification.status == "firing"
     silence(state, "model", "m", now=91.0)
     for now in (91.0, 151.0, 211.0, 271.0):
-        assert not isinstance(box.next("g", now), Parcel)
+        assert not isinstance(box.next("g", now), PendingNotification)
     assert box.next("g", 271.0) == 300.0
     assert box.next("g", 300.0).notification.status == "resolved"
 
@@ -282,22 +286,22 @@ def test_what_failed_comes_after_the_others(state):
     box = Outbox(state, {"a": None, "g": GROUPS})
     store(box, numbered(1), numbered(2), alert("ODD", labels={"model": "n"}))
     first = box.next("a", 0.0)
-    box.put_off(first, 0.0)
+    box.retry_later(first, 0.0)
     assert box.next("a", 0.0).notification.alerts[0].id == numbered(2).id
     group = box.next("g", 30.0)
-    box.put_off(group, 30.0)
+    box.retry_later(group, 30.0)
     other = box.next("g", 30.0)
     assert other.bundle != group.bundle
-    box.put_off(other, 30.0)
+    box.retry_later(other, 30.0)
     assert box.next("g", 30.0).attempts == 1
 
 
 def test_dead_letters_hold_the_alert_and_settle_it_when_no_sink_is_left(state):
     box = Outbox(state, {"a": None, "g": GROUPS})
     store(box, numbered(1), numbered(2))
-    box.bury(box.next("a", 0.0), "HTTP 400", 5.0)
+    box.dead_letter(box.next("a", 0.0), "HTTP 400", 5.0)
     assert not box.is_settled(numbered(1).id)
-    box.bury(box.next("g", 30.0), "HTTP 401", 6.0)
+    box.dead_letter(box.next("g", 30.0), "HTTP 401", 6.0)
     assert box.is_settled(numbered(1).id)
     assert not box.is_settled(numbered(2).id)
     letters = [(row["sink"], row["alert"], row["reason"]) for row in state.select("dead")]
@@ -310,7 +314,7 @@ def test_dead_letters_hold_the_alert_and_settle_it_when_no_sink_is_left(state):
 def test_sinks_that_are_gone_or_changed_leave_nothing_behind(state):
     store(Outbox(state, {"old": None, "was": GROUPS, "gone": GROUPS}), numbered(1), numbered(2))
     box = Outbox(state, {"was": None})
-    box.adopt(9.0)
+    box.reconcile_sinks(9.0)
     assert {row["sink"] for row in state.select("dead", "reason = ?", outbox.NO_SINK)} == {
         "old",
         "gone",
@@ -375,6 +379,6 @@ def test_a_group_of_withdrawn_alerts_alone_is_told_to_nobody(state):
 
 def test_what_another_process_has_delivered_is_not_stored(state):
     box = Outbox(state, {"a": None})
-    box.know([numbered(1).id], 0.0)
+    box.mark_known([numbered(1).id], 0.0)
     assert store(box, numbered(1), numbered(2)) == [numbered(2)]
     assert box.is_settled(numbered(1).id)

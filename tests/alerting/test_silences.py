@@ -5,36 +5,42 @@ from contextlib import closing
 import pytest
 
 from logmlm.alerting import silences as module
-from logmlm.alerting.label_matchers import Matcher
-from logmlm.alerting.silences import KEEP_S, active_silences, add_silence, expire_silence, silences
-from logmlm.alerting.store.database import State
+from logmlm.alerting.label_matchers import LabelMatcher
+from logmlm.alerting.silences import (
+    KEEP_S,
+    active_silences,
+    add_silence,
+    expire_silence,
+    list_silences,
+)
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.errors import UsageError
 
-HOST = [Matcher("host", "=", "web1")]
+HOST = [LabelMatcher("host", "=", "web1")]
 
 
 @pytest.fixture
 def state(tmp_path):
-    with closing(State(tmp_path / "state.db")) as state:
+    with closing(StateDatabase(tmp_path / "state.db")) as state:
         yield state
 
 
 def test_a_silence_counts_before_its_end_and_is_listed_for_a_while_after_it(state):
     made = add_silence(state, HOST, 100.0, (100.0, 200.0), comment="c", created_by="me")
-    assert silences(state) == active_silences(state, 100.0) == [made]
+    assert list_silences(state) == active_silences(state, 100.0) == [made]
     assert made.mutes({"host": "web1", "x": "y"})
     assert not made.mutes({"host": "web2"})
     assert active_silences(state, 99.0) == active_silences(state, 200.0) == []
     other = add_silence(state, HOST, 201.0 + KEEP_S, (0.0, 1e9))
-    assert silences(state) == [other]
+    assert list_silences(state) == [other]
 
 
 def test_several_that_begin_so_are_not_guessed_at(state):
     for _ in range(17):
         add_silence(state, HOST, 0.0, (0.0, 1.0))
-    starts = {one.id[:1] for one in silences(state)}
+    starts = {one.id[:1] for one in list_silences(state)}
     assert len(starts) < 17
-    ambiguous = next(s for s in starts if sum(x.id.startswith(s) for x in silences(state)) > 1)
+    ambiguous = next(s for s in starts if sum(x.id.startswith(s) for x in list_silences(state)) > 1)
     with pytest.raises(UsageError, match="several silences' ids begin"):
         expire_silence(state, ambiguous, 0.5)
     with pytest.raises(UsageError, match="no silence's id begins"):

@@ -12,9 +12,9 @@ from http_parts import alert
 from offline_parts import logmlm
 
 from logmlm.alerting.delivery import Receiver
-from logmlm.alerting.dispatcher import Alerting
-from logmlm.alerting.grouping import Grouping
-from logmlm.alerting.store.database import State
+from logmlm.alerting.dispatcher import AlertDispatcher
+from logmlm.alerting.grouping import GroupingPolicy
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.evaluation.labels import Labels
 from logmlm.records import DeliveryResult
 
@@ -32,8 +32,8 @@ class Daemon:
 
     def run(self, *alerts, receivers=("good", "bad")):
         by_text = dict(alerts)
-        with closing(State(self.directory / "state.db")) as state:
-            alerting = Alerting(
+        with closing(StateDatabase(self.directory / "state.db")) as state:
+            alerting = AlertDispatcher(
                 state,
                 [Receiver(name, getattr(self, name)) for name in receivers],
                 make=lambda found: by_text[found.text],
@@ -266,7 +266,7 @@ def test_a_grouped_sink_gets_a_dead_letter_on_its_own(daemon, ask, tmp_path):
     first = alert(ODD)
     daemon.run((ODD, first), receivers=("bad",))
     ask("alerts", "retry", "--all")
-    with closing(State(tmp_path / "state.db")) as state:
-        receiver = Receiver("bad", daemon.good, grouping=Grouping(("model",)))
-        Alerting(state, [receiver], make=None, random=lambda: 1.0).deliver(time.time())
+    with closing(StateDatabase(tmp_path / "state.db")) as state:
+        receiver = Receiver("bad", daemon.good, grouping=GroupingPolicy(("model",)))
+        AlertDispatcher(state, [receiver], make=None, random=lambda: 1.0).deliver(time.time())
     assert [each.id for each in daemon.sent] == [first.id]

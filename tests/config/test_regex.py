@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.alerting.label_matchers import Matcher
+from logmlm.alerting.label_matchers import LabelMatcher
 from logmlm.config.redaction import Rule
 from logmlm.config.regex import TimeLimitedPattern, compile_user_pattern, is_limited, overruns
 from logmlm.config.regex_analysis import is_linear_time
@@ -119,7 +119,7 @@ def test_no_pattern_of_a_config_can_hold_the_reader_up():
 
 
 def test_a_silence_that_backtracks_matches_nothing_and_ends():
-    matcher = Matcher.parse("service=~(a+)+")
+    matcher = LabelMatcher.parse("service=~(a+)+")
     assert matcher.matches({"service": "aaa"})
     assert not matcher.matches({"service": LONG})
 

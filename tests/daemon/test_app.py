@@ -19,7 +19,7 @@ import pytest
 from daemon_parts import FakeDetector
 from http_parts import served
 
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.config.run import RunConfig
 from logmlm.daemon import app as daemon
 from logmlm.daemon.signals import Stop
@@ -299,7 +299,7 @@ def test_an_alert_that_no_receiver_takes_waits_for_the_next_start(config, log):
     waits = f"alerts wait in {config.state_dir}: 1 for sink webhook (Conn"
     assert str(caught.value).startswith(waits)
     assert str(caught.value).endswith("; the next start there sends them")
-    with closing(State(config.state_dir / "state.db")) as state:
+    with closing(StateDatabase(config.state_dir / "state.db")) as state:
         assert [row["sink"] for row in state.select("queue")] == ["webhook"]
 
 
@@ -442,7 +442,7 @@ def test_a_receiver_that_hangs_does_not_hold_up_the_others_nor_the_stop(tmp_path
             began = time.monotonic()
         assert child.returncode == 0
         assert time.monotonic() - began < 9
-    with closing(State(tmp_path / "state" / "state.db")) as state:
+    with closing(StateDatabase(tmp_path / "state" / "state.db")) as state:
         assert state.count("queue", "sink = 'webhook'") == 5
         assert state.count("waiting") == 0
 

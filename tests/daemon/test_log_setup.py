@@ -10,7 +10,7 @@ import warnings
 import pytest
 from http_parts import alert
 
-from logmlm.alerting.grouping import single
+from logmlm.alerting.grouping import for_single_alert
 from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.server import LogConfig
 from logmlm.config.sinks import WebhookConfig
@@ -108,7 +108,9 @@ def test_a_receivers_address_is_not_in_the_log_at_any_level(header):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/services/hunter2"
         with logging_to(stream, LogConfig(level="debug")):
             logger.debug("heard")
-            told = WebhookSink(WebhookConfig(url=url), clock=lambda: 0.0).send(single(alert()))
+            told = WebhookSink(WebhookConfig(url=url), clock=lambda: 0.0).send(
+                for_single_alert(alert())
+            )
         thread.join()
     assert told.outcome == "later"
     assert "heard" in stream.getvalue()

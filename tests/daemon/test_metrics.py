@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metrics_parts import Clock, series, worked
 
-from logmlm.alerting.failures import REASONS, failure
+from logmlm.alerting.failures import REASONS, failure_reason
 from logmlm.daemon.metrics import UNKNOWN_OVER, Metrics
 from logmlm.records import DeliveryResult, Event, Notification, Score, Window
 
@@ -262,9 +262,9 @@ def test_what_was_scored_and_delivered_comes_back_as_it_was(metrics):
     ],
 )
 def test_a_failure_has_one_of_the_fixed_reasons(delivery, reason):
-    assert failure(delivery) == reason
+    assert failure_reason(delivery) == reason
 
 
 @given(st.text(), st.sampled_from(["later", "refused"]))
 def test_no_words_of_a_receiver_become_a_label(text, outcome):
-    assert failure(DeliveryResult(outcome, text)) in REASONS
+    assert failure_reason(DeliveryResult(outcome, text)) in REASONS

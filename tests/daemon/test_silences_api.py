@@ -12,7 +12,7 @@ from http_server_parts import LOCAL, TOKEN, Daemon
 from metrics_parts import Clock
 
 from logmlm.alerting.silences import active_silences
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.daemon.http_server import HttpServer
 from logmlm.daemon.silences_api import ALL, ONE, SilenceApi
 
@@ -30,7 +30,7 @@ def clock():
 
 @pytest.fixture
 def state(tmp_path):
-    with closing(State(tmp_path / "state.db")) as opened:
+    with closing(StateDatabase(tmp_path / "state.db")) as opened:
         yield opened
 
 

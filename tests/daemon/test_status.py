@@ -9,7 +9,7 @@ from metrics_parts import worked
 from offline_parts import logmlm
 
 from logmlm.alerting.outbox import Outbox
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.config.server import ServerAddress
 from logmlm.daemon.http_server import HttpServer
 from logmlm.daemon.metrics import CONTENT_TYPE, Metrics
@@ -172,7 +172,7 @@ def test_the_command_asks_where_the_config_says(daemon, tmp_path):
 
 
 def test_the_last_alerts_are_told_where_their_state_is(daemon, tmp_path):
-    with closing(State(tmp_path / "state.db")) as state, state.transaction():
+    with closing(StateDatabase(tmp_path / "state.db")) as state, state.transaction():
         made = [alert(f"ODD {number}", first=100 * number) for number in range(7)]
         outbox = Outbox(state, {"hook": None})
         for number, each in enumerate(made):

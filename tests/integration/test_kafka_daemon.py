@@ -17,7 +17,7 @@ from kafka_fleet import PARTITIONS, Plan, Writer, fleet
 from kafka_parts import Cluster, running_broker
 from trials import kafka
 
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 
 
 def test_killed_ten_times_it_loses_no_window_and_makes_no_other_alert(broker, tmp_path):
@@ -175,7 +175,7 @@ def test_hosts_of_records_are_labels_that_group_and_silence_and_are_the_same_aga
         assert {call.json["groupLabels"].get("host", "") for call in calls} == {"web1", "web2", ""}
         assert alerts_of(two, 3, labels="{}", **told) == first
         (three / "state").mkdir()
-        State(three / "state" / "state.db").close()  # as a first run would
+        StateDatabase(three / "state" / "state.db").close()  # as a first run would
         silence = ["silence", "add", "host=web1", "--for", "1h", "--state-dir", three / "state"]
         subprocess.run([sys.executable, "-m", "logmlm", *map(str, silence)], check=True)
         heard = alerts_of(three, 2, labels="{service: ours}", **told)

@@ -128,11 +128,11 @@ def journal(directory: Path, scale: float) -> str:
 def receiver(directory: Path, scale: float) -> str:
     from daemon_process import Process
 
-    from logmlm.alerting.store.database import State
+    from logmlm.alerting.store.database import StateDatabase
 
-    with closing(State(directory / "hour.db")) as state:
+    with closing(StateDatabase(directory / "hour.db")) as state:
         hour = trial("receiver", "an_hour")(state, every_s=min(30, round(1 / scale)))
-    with closing(State(directory / "slow.db")) as state:
+    with closing(StateDatabase(directory / "slow.db")) as state:
         slow = trial("receiver", "slow")(state, alerts=part(1000, scale, 20))
     told = {"seconds": part(3600, scale, 300), "alerts": part(120, scale, 20)}
     told["speed"] = 10 if scale == 1 else 100

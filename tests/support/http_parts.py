@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from daemon_parts import explain, score
 
-from logmlm.alerting.alert_builder import make_alert
+from logmlm.alerting.alert_builder import build_alert
 from logmlm.records import UNKNOWN_TEMPLATE
 
 
@@ -73,6 +73,6 @@ def alert(*texts, labels=None, **changes):
     events = tuple(each._replace(template_id=UNKNOWN_TEMPLATE) for each in found.window.events)
     found = replace(found, window=replace(found.window, events=events))
     every = {"source": "file", "model": "m"} | (labels or {})
-    return make_alert(
+    return build_alert(
         found, explain(found), digest="d", labels=every, origin="o", description="long"
     )

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from logmlm.alerting.sinks.http import Poster
+from logmlm.alerting.sinks.http import HttpPoster
 from logmlm.config.sinks import AlertmanagerConfig
 from logmlm.records import Alert, DeliveryResult, Notification
 from logmlm.system.rfc3339 import format_rfc3339
@@ -19,7 +19,7 @@ RESOLVED_FOR_S = 300.0
 
 
 class AlertmanagerSink:
-    """Posts the alerts of a notification to `/api/v2/alerts`; see `Poster`.
+    """Posts the alerts of a notification to `/api/v2/alerts`; see `HttpPoster`.
 
     One that fires ends by itself when it was not sent again for five resends, so that nothing
     fires for ever should this process never come back.
@@ -35,7 +35,7 @@ class AlertmanagerSink:
         self.name = config.name
         self._clock = clock
         self._lives_s = 5 * config.resend_interval
-        self._poster = Poster(config, clock=clock, path="/api/v2/alerts")
+        self._poster = HttpPoster(config, clock=clock, path="/api/v2/alerts")
 
     def send(self, notification: Notification) -> DeliveryResult:
         """Post once, in bounded time."""

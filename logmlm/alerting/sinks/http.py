@@ -27,7 +27,7 @@ Signer = Callable[[bytes], Mapping[str, str]]
 """Headers for a body."""
 
 
-class Poster:
+class HttpPoster:
     """Posts JSON; redirects are not followed, and answers not read.
 
     2xx is accepted. 408, 429, 5xx and transport errors are to be tried again, not before what

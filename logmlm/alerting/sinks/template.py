@@ -35,7 +35,7 @@ _PREFIXES = ("labels", "annotations")
 _SEVERITIES = ("info", "warning", "critical")
 
 
-class Template:
+class BodyTemplate:
     """A JSON document with placeholders; `secrets` are the values of `${secret.X}`."""
 
     def __init__(self, path: Path, secrets: Mapping[str, str]) -> None:
@@ -92,7 +92,7 @@ def _fill(match: re.Match[str], values: Mapping[str, str]) -> str:
 
 
 def _values(notification: Notification, receiver: str) -> dict[str, str]:
-    worst = max(notification.alerts, key=_badness)
+    worst = max(notification.alerts, key=_severity_rank)
     notes = worst.annotations
     digest = hashlib.sha256(notification.group_key.encode("utf-8", "backslashreplace"))
     count = sum(int(alert.annotations.get("count", "1")) for alert in notification.alerts)
@@ -113,7 +113,7 @@ def _values(notification: Notification, receiver: str) -> dict[str, str]:
     }
 
 
-def _badness(alert: Alert) -> tuple[int, float]:
+def _severity_rank(alert: Alert) -> tuple[int, float]:
     severity = alert.labels.get("severity", "")
     rank = _SEVERITIES.index(severity) if severity in _SEVERITIES else -1
     return rank, float(alert.annotations.get("score", "0"))

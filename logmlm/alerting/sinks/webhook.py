@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from logmlm.alerting.sinks.http import Poster
-from logmlm.alerting.sinks.template import Template
+from logmlm.alerting.sinks.http import HttpPoster
+from logmlm.alerting.sinks.template import BodyTemplate
 from logmlm.config.sinks import WebhookConfig
 from logmlm.records import Alert, DeliveryResult, Notification
 from logmlm.system.rfc3339 import format_rfc3339
@@ -22,7 +22,7 @@ _STILL_FIRING = "0001-01-01T00:00:00Z"
 
 
 class WebhookSink:
-    """Posts each notification, signed where there is a key; see `Poster`."""
+    """Posts each notification, signed where there is a key; see `HttpPoster`."""
 
     def __init__(self, config: WebhookConfig, *, clock: Callable[[], float]) -> None:
         """Read the files of secrets, certificates and the template.
@@ -36,14 +36,14 @@ class WebhookSink:
         self._key = b""
         if config.hmac_secret_file is not None:
             self._key = read_secret("hmac_secret_file", config.hmac_secret_file).encode()
-        self._template: Template | None = None
+        self._template: BodyTemplate | None = None
         if config.template_file is not None:
             secrets = {
                 name: read_secret(f"template_secrets.{name}", path)
                 for name, path in config.template_secrets.items()
             }
-            self._template = Template(config.template_file, secrets)
-        self._poster = Poster(config, clock=clock, sign=self._sign)
+            self._template = BodyTemplate(config.template_file, secrets)
+        self._poster = HttpPoster(config, clock=clock, sign=self._sign)
 
     def send(self, notification: Notification) -> DeliveryResult:
         """Post once, in bounded time."""

@@ -22,7 +22,7 @@ SUFFIX = "-tally"
 _BYTES = 30
 
 
-class Tally:
+class CommitCounter:
     """The file `NAME-tally` beside the database at `path`, for any number of processes.
 
     It has one line, written over in place: it never needs more room, and one sector of a disk

@@ -4,7 +4,8 @@ Every row carries a checksum of all it holds, and triggers keep each table's num
 the sum of their checksums, as SQLite's pages have no checksums of their own. All of it is checked
 when the database is opened, and each row again whenever it is read: damage is an error, never
 another answer. Each transaction has a number, which is noted beside the database once it is on
-the disk (`Tally`): a cut or flipped write-ahead log would lose its last ones without a word.
+the disk (`CommitCounter`): a cut or flipped write-ahead log would lose its last ones without a
+word.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from logmlm.alerting.store.commit_counter import SUFFIX, Tally
+from logmlm.alerting.store.commit_counter import SUFFIX, CommitCounter
 from logmlm.alerting.store.schema import (
     TABLES,
     TRANSACTIONS,
     VERSION,
     checksum,
-    counted,
+    count_checksum,
     make_tables,
     schema,
 )
@@ -32,10 +33,10 @@ from logmlm.system.atomic_files import PRIVATE, sync
 BUSY_TIMEOUT_S = 10.0
 """How long a transaction waits for one of another process."""
 
-Row = dict[str, Any]
+DatabaseRow = dict[str, Any]
 
 
-class State:
+class StateDatabase:
     """The database `state.db` of a state directory, for any number of threads.
 
     What is read and written within one `transaction` happens whole or not at all, and is on the
@@ -51,18 +52,18 @@ class State:
         """
         self.path = path
         self._lock = threading.RLock()
-        self._turns: dict[str, threading.Lock] = {}
+        self._named_locks: dict[str, threading.Lock] = {}
         self._depth = 0
         if not path.exists():
             _create(path)
         elif path.stat().st_size == 0:
             raise StorageError(_damaged(path, "it is empty"))
-        self._tally = Tally(path)
+        self._tally = CommitCounter(path)
         try:
             noted = self._tally.noted()  # first: another process may go on meanwhile
             self._connection = self._connect()
             try:
-                self._check(noted)
+                self._verify(noted)
             except BaseException:
                 self._connection.close()
                 raise
@@ -76,10 +77,10 @@ class State:
             self._connection.close()
             self._tally.close()
 
-    def turn(self, name: str) -> threading.Lock:
+    def named_lock(self, name: str) -> threading.Lock:
         """Return the lock of what one thread at a time may do over this state, such as sending."""
         with self._lock:
-            return self._turns.setdefault(name, threading.Lock())
+            return self._named_locks.setdefault(name, threading.Lock())
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -122,11 +123,11 @@ class State:
                 [*values, checksum(table, values)],
             )
 
-    def get(self, table: str, key: str | int) -> Row | None:
+    def get(self, table: str, key: str | int) -> DatabaseRow | None:
         """Return the row of a key."""
         return next(iter(self.select(table, f"{TABLES[table][0]} = ?", key)), None)
 
-    def select(self, table: str, where: str = "1", *values: Any) -> list[Row]:
+    def select(self, table: str, where: str = "1", *values: Any) -> list[DatabaseRow]:
         """Return rows; `where` is SQL of our own (with ORDER BY and LIMIT), values apart."""
         columns = TABLES[table]
         names = ", ".join((*columns, "checksum"))
@@ -166,17 +167,17 @@ class State:
         """Number the transaction at hand."""
         number = self._transactions() + 1
         sql = "UPDATE totals SET rows = ?, checksums = ? WHERE name = ?"
-        self._execute(sql, (number, counted(number), TRANSACTIONS))
+        self._execute(sql, (number, count_checksum(number), TRANSACTIONS))
         return number
 
     def _transactions(self) -> int:
         sql = "SELECT rows, checksums FROM totals WHERE name = ?"
         for number, stored in self._execute(sql, (TRANSACTIONS,)):
-            if counted(number) == stored:
+            if count_checksum(number) == stored:
                 return int(number)
         raise StorageError(_damaged(self.path, "its count of transactions is not what was written"))
 
-    def _checked(self, table: str, row: Sequence[Any]) -> Row:
+    def _checked(self, table: str, row: Sequence[Any]) -> DatabaseRow:
         *values, stored = row
         if checksum(table, values) != stored:
             raise StorageError(_damaged(self.path, f"a row of '{table}' is not what was written"))
@@ -193,7 +194,7 @@ class State:
             connection.execute("PRAGMA synchronous = FULL")
             return connection
 
-    def _check(self, noted: int) -> None:
+    def _verify(self, noted: int) -> None:
         """See that the whole database is what was written, at one moment of it."""
         with self._translated():
             ((version,),) = self._execute("PRAGMA user_version", ())

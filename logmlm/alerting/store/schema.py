@@ -56,7 +56,7 @@ def make_tables(connection: sqlite3.Connection) -> None:
                 f" SET rows = rows {rows}, checksums = checksums {checksums}"
                 f" WHERE name = '{table}'; END"
             )
-    connection.execute("INSERT INTO totals VALUES (?, 0, ?)", (TRANSACTIONS, counted(0)))
+    connection.execute("INSERT INTO totals VALUES (?, 0, ?)", (TRANSACTIONS, count_checksum(0)))
     for index in _INDEXES:
         connection.execute(index)
     connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -73,6 +73,6 @@ def checksum(table: str, values: Sequence[Any]) -> int:
     return zlib.crc32(json.dumps([table, *values]).encode())
 
 
-def counted(transactions: int) -> int:
+def count_checksum(transactions: int) -> int:
     """Return the checksum of a count of transactions."""
     return checksum(TRANSACTIONS, [transactions])

@@ -6,8 +6,8 @@ import json
 import pytest
 from daemon_parts import explain, score
 
-from logmlm.alerting.alert_builder import make_alert
-from logmlm.alerting.grouping import single
+from logmlm.alerting.alert_builder import build_alert
+from logmlm.alerting.grouping import for_single_alert
 from logmlm.alerting.sinks.stdout import StdoutSink
 from logmlm.config.sinks import StdoutConfig
 from logmlm.detection.explanation import format_explanation
@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def alert():
     found = score("one", "ODD two", "three")
-    return make_alert(
+    return build_alert(
         found,
         explain(found),
         digest="d",
@@ -37,7 +37,7 @@ def alert():
 def sent(alert, style, out):
     sink = StdoutSink(StdoutConfig(format=style), out)
     assert sink.name == "stdout"
-    assert sink.send(single(alert)) == DeliveryResult("accepted")
+    assert sink.send(for_single_alert(alert)) == DeliveryResult("accepted")
     return out.getvalue()
 
 

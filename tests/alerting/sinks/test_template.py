@@ -8,8 +8,8 @@ from http_parts import alert, served
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.alerting.grouping import single
-from logmlm.alerting.sinks.template import Template
+from logmlm.alerting.grouping import for_single_alert
+from logmlm.alerting.sinks.template import BodyTemplate
 from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.sinks import WebhookConfig
 from logmlm.errors import ConfigError
@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 def filled(tmp_path, document, notice=None, **secrets):
     path = tmp_path / "t.json"
     path.write_text(json.dumps(document))
-    return json.loads(Template(path, secrets).render(notice or single(alert()), "r"))
+    return json.loads(BodyTemplate(path, secrets).render(notice or for_single_alert(alert()), "r"))
 
 
 def test_placeholders_are_filled_wherever_a_text_stands(tmp_path):
@@ -73,13 +73,15 @@ def test_the_worst_alert_speaks_for_all(tmp_path):
 @given(st.text())
 def test_whatever_a_line_holds_the_document_keeps_its_form(tmp_path_factory, text):
     tmp_path = tmp_path_factory.getbasetemp()
-    found = filled(tmp_path, {"a": "<${annotations.lines}>", "b": 1}, single(alert("ODD " + text)))
+    found = filled(
+        tmp_path, {"a": "<${annotations.lines}>", "b": 1}, for_single_alert(alert("ODD " + text))
+    )
     assert list(found) == ["a", "b"]
     assert found["a"].startswith("<> ODD")
 
 
 def test_a_log_line_that_looks_like_a_placeholder_is_not_filled(tmp_path):
-    notice = single(alert("ODD ${secret.key}"))
+    notice = for_single_alert(alert("ODD ${secret.key}"))
     assert "${secret.key}" in filled(tmp_path, "${summary}", notice, key="hunter2")
 
 
@@ -98,12 +100,12 @@ def test_a_template_that_can_not_work_is_a_config_error(tmp_path, text, message)
     path = tmp_path / "t.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        Template(path, {})
+        BodyTemplate(path, {})
 
 
 def test_a_template_that_is_not_there_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="can't read"):
-        Template(tmp_path / "none", {})
+        BodyTemplate(tmp_path / "none", {})
 
 
 def test_pagerduty_gets_an_event_of_its_version_2(tmp_path):
@@ -113,7 +115,10 @@ def test_pagerduty_gets_an_event_of_its_version_2(tmp_path):
         config = WebhookConfig(
             url=url, template_file=CONFIGS / "pagerduty.json", template_secrets={"routing_key": key}
         )
-        assert WebhookSink(config, clock=lambda: 0.0).send(single(alert())).outcome == "accepted"
+        assert (
+            WebhookSink(config, clock=lambda: 0.0).send(for_single_alert(alert())).outcome
+            == "accepted"
+        )
     event = calls[0].json
     assert (event["routing_key"], event["event_action"]) == ("R0UT1NG", "trigger")
     assert event["payload"]["summary"] == "1 of 2 log lines are unusual: ODD"
@@ -122,8 +127,8 @@ def test_pagerduty_gets_an_event_of_its_version_2(tmp_path):
 
 
 def test_slack_gets_plain_text_in_which_a_log_line_can_call_nobody():
-    notice = single(alert("ODD <!channel>"))
-    message = json.loads(Template(CONFIGS / "slack.json", {}).render(notice, "slack"))
+    notice = for_single_alert(alert("ODD <!channel>"))
+    message = json.loads(BodyTemplate(CONFIGS / "slack.json", {}).render(notice, "slack"))
     assert "<!channel>" not in message["text"]
     blocks = message["blocks"]
     assert blocks[1]["text"] == {

@@ -14,12 +14,12 @@ import pytest
 from daemon_parts import explain, score
 from http_parts import alert, served
 
-from logmlm.alerting.alert_builder import make_alert
+from logmlm.alerting.alert_builder import build_alert
 from logmlm.alerting.delivery import Receiver
-from logmlm.alerting.dispatcher import Alerting
-from logmlm.alerting.grouping import single
+from logmlm.alerting.dispatcher import AlertDispatcher
+from logmlm.alerting.grouping import for_single_alert
 from logmlm.alerting.sinks.webhook import WebhookSink, payload, signature
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.config.sinks import WebhookConfig
 from logmlm.errors import ConfigError
 from logmlm.records import DeliveryResult, Notification
@@ -29,7 +29,7 @@ NOW = 1_700_000_000.0
 
 def send(url, **config):
     sink = WebhookSink(WebhookConfig(url=url, **config), clock=lambda: NOW)
-    return sink.send(single(alert()))
+    return sink.send(for_single_alert(alert()))
 
 
 def test_the_json_is_alertmanagers_version_4():
@@ -191,7 +191,7 @@ def test_no_cookie_is_kept():
     with served((200, {"Set-Cookie": "a=b"})) as (url, calls):
         sink = WebhookSink(WebhookConfig(url=url), clock=lambda: NOW)
         for _ in range(2):
-            assert sink.send(single(alert())) == DeliveryResult("accepted")
+            assert sink.send(for_single_alert(alert())) == DeliveryResult("accepted")
     assert all("Cookie" not in call.headers for call in calls)
 
 
@@ -204,7 +204,7 @@ def test_secrets_from_files_are_sent_and_netrc_is_not_asked(tmp_path, monkeypatc
         address.write_text(url + "\n")
         config = WebhookConfig(url_file=address, bearer_token_file=token, headers={"X-Team": "t"})
         sink = WebhookSink(config, clock=lambda: NOW)
-        assert sink.send(single(alert())).outcome == "accepted"
+        assert sink.send(for_single_alert(alert())).outcome == "accepted"
         assert send(url).outcome == "accepted"
         assert send(url.replace("//", "//user:word@")).outcome == "accepted"
     assert calls[0][1]["Authorization"] == "Bearer hunter2"
@@ -300,12 +300,12 @@ def test_certificates_that_can_not_be_used_are_a_config_error(tmp_path):
 
 def test_two_failures_then_success_deliver_once_and_a_400_is_buried(tmp_path):
     answers = (500, {}), (502, {"Retry-After": "9"}), (400, {}), (200, {})
-    with served(*answers) as (url, calls), closing(State(tmp_path / "state.db")) as state:
+    with served(*answers) as (url, calls), closing(StateDatabase(tmp_path / "state.db")) as state:
         sink = WebhookSink(WebhookConfig(url=url), clock=lambda: NOW)
-        alerting = Alerting(
+        alerting = AlertDispatcher(
             state,
             [Receiver("hook", sink.send)],
-            make=lambda found: make_alert(
+            make=lambda found: build_alert(
                 found, explain(found), digest="d", labels={}, origin="", description=""
             ),
             random=lambda: 1.0,

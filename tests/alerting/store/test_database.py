@@ -9,7 +9,7 @@ import pytest
 from trials import state as trials
 from trials.state import put
 
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.alerting.store.schema import VERSION
 from logmlm.errors import StorageError
 
@@ -20,10 +20,10 @@ def path(tmp_path):
 
 
 def test_rows_come_back_as_they_were_put(path):
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         state.put("sinks", name="s", attempts=1, due=2.5, reason="ö", accepted_at=0.0)
         state.put("sinks", name="s", attempts=2, due=2.5, reason="ö", accepted_at=0.0)
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         row = {"name": "s", "attempts": 2, "due": 2.5, "reason": "ö", "accepted_at": 0.0}
         assert state.get("sinks", "s") == row
         assert state.get("sinks", "t") is None
@@ -40,14 +40,14 @@ def test_a_transaction_happens_whole_or_not_at_all(path):
                 put(state, 3)
             raise KeyError
 
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         put(state, 1)
         with pytest.raises(KeyError):
             break_off(state)
         assert [row["id"] for row in state.select("alerts")] == ["a1"]
         with state.transaction():
             put(state, 4)
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         assert state.count("alerts") == 2
 
 
@@ -57,7 +57,7 @@ def test_threads_and_a_second_process_write_in_turn(path):
             with state.transaction():
                 put(state, number)
 
-    with closing(State(path)) as one, closing(State(path)) as other:
+    with closing(StateDatabase(path)) as one, closing(StateDatabase(path)) as other:
         threads = [
             threading.Thread(target=write, args=(state, first))
             for first, state in ((0, one), (100, one), (200, other))
@@ -70,25 +70,25 @@ def test_threads_and_a_second_process_write_in_turn(path):
 
 
 def test_keys_by_number_grow(path):
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         assert state.next_seq("queue") == 1
         state.put("queue", seq=1, sink="s", alert="a", bundle="", attempts=0)
         assert state.next_seq("queue") == 2
 
 
 def test_a_newer_version_is_refused(path):
-    State(path).close()
+    StateDatabase(path).close()
     with closing(sqlite3.connect(path)) as raw:
         raw.execute(f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(StorageError, match="newer logmlm"):
-        State(path)
+        StateDatabase(path)
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"SQLite format 3\0" + b"\0" * 5000])
 def test_a_file_that_is_no_database_is_damage_and_stays(path, text):
     path.write_bytes(text)
     with pytest.raises(StorageError, match="is damaged") as caught:
-        State(path)
+        StateDatabase(path)
     assert f"move {path}" in str(caught.value)
     assert path.read_bytes() == text
 
@@ -97,12 +97,12 @@ def test_a_file_that_is_no_database_is_damage_and_stays(path, text):
 def test_what_is_left_of_a_database_that_is_gone_is_not_mixed_into_a_new_one(path, name):
     path.with_name(name).write_bytes(b"old")
     with pytest.raises(StorageError, match=f"{name} is there"):
-        State(path)
+        StateDatabase(path)
 
 
 def test_a_place_that_can_not_be_used_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="can't make"):
-        State(tmp_path / "none" / "state.db")
+        StateDatabase(tmp_path / "none" / "state.db")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_place_that_can_not_be_used_is_a_storage_error(tmp_path):
     ],
 )
 def test_what_somebody_else_changed_is_found_when_it_is_opened(path, sql):
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         put(state, 1)
         put(state, 2)
     with closing(sqlite3.connect(path)) as raw:
@@ -126,11 +126,11 @@ def test_what_somebody_else_changed_is_found_when_it_is_opened(path, sql):
         raw.execute(sql)
         raw.commit()
     with pytest.raises(StorageError, match="is damaged"):
-        State(path)
+        StateDatabase(path)
 
 
 def test_what_is_changed_while_it_is_open_is_found_when_it_is_read(path):
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         put(state, 1)
         with closing(sqlite3.connect(path)) as raw:
             raw.execute("UPDATE alerts SET body = 'y'")
@@ -140,17 +140,17 @@ def test_what_is_changed_while_it_is_open_is_found_when_it_is_read(path):
 
 
 def test_damage_is_told_without_a_word_of_what_the_rows_hold(path):
-    with closing(State(path)) as state, state.transaction():
+    with closing(StateDatabase(path)) as state, state.transaction():
         state.put("alerts", id="a", at=1.0, verdict="sent", body='{"password": "hunter2"}')
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alerts SET body = CAST(X'7B22FF' || body AS TEXT)")
     with pytest.raises(StorageError, match=r"is damaged .* move .* away") as raised:
-        State(path)
+        StateDatabase(path)
     assert "hunter2" not in str(raised.value)
 
 
 def test_a_closed_database_says_so(path):
-    state = State(path)
+    state = StateDatabase(path)
     state.close()
     with pytest.raises(StorageError, match="is closed"):
         state.select("alerts")
@@ -173,7 +173,7 @@ def test_a_writer_that_is_killed_loses_nothing_and_leaves_nothing_that_looks_dam
 @pytest.fixture
 def crashed(tmp_path, path):
     """What a process leaves that is killed after five transactions."""
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         for number in range(5):
             put(state, number)
         place = tmp_path / "crashed"
@@ -193,9 +193,9 @@ def test_transactions_that_a_damaged_log_lost_are_missed(crashed, spoil):
     lost = 1 if spoil == "cut" else 5
     for _ in range(2):  # opened once, the log is no longer there
         with pytest.raises(StorageError, match=f"transactions are missing, {lost} of them"):
-            State(crashed)
+            StateDatabase(crashed)
     crashed.with_name("state.db-tally").rename(crashed.with_name("away"))
-    with closing(State(crashed)) as state:
+    with closing(StateDatabase(crashed)) as state:
         assert state.count("alerts") == 5 - lost
         put(state, 9)
 
@@ -204,16 +204,16 @@ def test_transactions_that_a_damaged_log_lost_are_missed(crashed, spoil):
 def test_a_tally_that_is_not_what_was_written_is_damage(crashed, text):
     crashed.with_name("state.db-tally").write_text(text)
     with pytest.raises(StorageError, match=r"state\.db-tally is damaged: move it away"):
-        State(crashed)
+        StateDatabase(crashed)
 
 
 def test_a_changed_count_of_transactions_is_damage(path):
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         put(state, 1)
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE totals SET rows = 7 WHERE name = 'transactions'")
     with pytest.raises(StorageError, match="its count of transactions"):
-        State(path)
+        StateDatabase(path)
 
 
 def test_one_who_only_reads_or_gives_up_counts_for_nothing(path):
@@ -222,7 +222,7 @@ def test_one_who_only_reads_or_gives_up_counts_for_nothing(path):
             put(state, 2)
             raise KeyError
 
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         put(state, 1)
         before = path.with_name("state.db-tally").read_text()
         with state.transaction():
@@ -234,11 +234,11 @@ def test_one_who_only_reads_or_gives_up_counts_for_nothing(path):
 
 
 def test_a_tally_that_can_not_be_used_is_a_storage_error(path):
-    State(path).close()
+    StateDatabase(path).close()
     path.with_name("state.db-tally").unlink()
     path.with_name("state.db-tally").mkdir()
     with pytest.raises(StorageError, match=r"can't use .*state\.db-tally"):
-        State(path)
+        StateDatabase(path)
 
 
 def test_a_full_disk_is_a_storage_error_and_what_was_committed_stays(path):

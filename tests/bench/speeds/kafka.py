@@ -68,7 +68,7 @@ class Daemon:
     """What `logmlm run` has at work, one step of its loop at a time."""
 
     def __init__(self, config_file: Path, stack: ExitStack) -> None:
-        from logmlm.alerting.store.database import State
+        from logmlm.alerting.store.database import StateDatabase
         from logmlm.config.loader import read_run_config
         from logmlm.daemon import app as daemon
         from logmlm.daemon.control import Outside
@@ -78,7 +78,7 @@ class Daemon:
         config = read_run_config(config_file)
         directory = daemon.state_directory(config, {})
         directory.mkdir()
-        state, measured = State(directory / "state.db"), Metrics("bench")
+        state, measured = StateDatabase(directory / "state.db"), Metrics("bench")
         world, load = daemon.PROCESS, daemon._load
         maker = daemon.Workshop(
             state, sys.stdout, world, load, measured, lambda: config, lambda: math.inf

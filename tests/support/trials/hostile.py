@@ -11,7 +11,7 @@ from pathlib import Path
 from daemon_process import stop
 from trials.receiver import MAX_MEMORY, wait_until
 
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 
 HANGS_S = 1.0
 """What the daemon gives one that hangs."""
@@ -170,6 +170,6 @@ def _write(process):
 
 
 def _dead(process):
-    with closing(State(process.directory / "state" / "state.db")) as state:
+    with closing(StateDatabase(process.directory / "state" / "state.db")) as state:
         sinks = [row["sink"] for row in state.select("dead")]
     return {name: sinks.count(name) for name in sinks}

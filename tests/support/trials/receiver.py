@@ -6,7 +6,7 @@ from pathlib import Path
 
 from http_parts import alert, served
 
-from logmlm.alerting.delivery import Courier, Receiver, Rounds, Threads
+from logmlm.alerting.delivery import DeliveryWorker, InlineDelivery, Receiver, ThreadedDelivery
 from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.sinks import WebhookConfig
@@ -23,7 +23,7 @@ class Office:
 
     def __init__(self, state, *receivers):
         self.box = Outbox(state, {each.name: each.grouping for each in receivers})
-        self.couriers = [Courier(each, self.box, state, lambda: 1.0) for each in receivers]
+        self.couriers = [DeliveryWorker(each, self.box, state, lambda: 1.0) for each in receivers]
         self.made = 0
 
     def store(self, count, now):
@@ -63,7 +63,7 @@ def an_hour(state, *, every_s):
     good, unauthorized = Receiving(lambda _: ACCEPTED), Receiving(_unauthorized)
     receivers = {**down, "HTTP 401": unauthorized, "good": good}
     office = Office(state, *(Receiver(name, each) for name, each in receivers.items()))
-    rounds, stored = Rounds(office.couriers), {}
+    rounds, stored = InlineDelivery(office.couriers), {}
 
     def turn(now):
         for each in receivers.values():
@@ -119,7 +119,7 @@ def slow(state, *, alerts):
     with served(keep=lambda _: None) as (url, calls):
         hook = WebhookSink(WebhookConfig(url=url), clock=time.time)
         office = Office(state, Receiver("slow", hangs), Receiver("hook", hook.send))
-        post = Threads(office.couriers, time.time)
+        post = ThreadedDelivery(office.couriers, time.time)
         began = time.monotonic()
         office.store(alerts, time.time())
         post.deliver(time.time())

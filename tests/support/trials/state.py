@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from logmlm.alerting.store.database import State
+from logmlm.alerting.store.database import StateDatabase
 from logmlm.alerting.store.schema import TABLES
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
@@ -46,7 +46,7 @@ def damage(directory, *, times, with_log, seed=7):
 
 def _fill_and_copy(directory, copies, luck, with_log):
     """Write in transactions, and copy the files; what stood there last."""
-    state = State(directory / "state.db")
+    state = StateDatabase(directory / "state.db")
     for number in range(60):
         with state.transaction():
             put(state, number, luck.randrange(3000))
@@ -63,7 +63,7 @@ def _fill_and_copy(directory, copies, luck, with_log):
 
 
 def _is_last(place, last):
-    with closing(State(place / "state.db")) as state:
+    with closing(StateDatabase(place / "state.db")) as state:
         return content(state) == last
 
 
@@ -161,7 +161,7 @@ def killed(directory, *, times, seed=9):
             child.kill()
             rest = child.stdout.read().splitlines()
         number = max([number, *(int(line) for line in rest if line)])
-        with closing(State(path)) as state:
+        with closing(StateDatabase(path)) as state:
             found = state.count("alerts")
             assert found in (number, number + 1), f"{found} rows of {number}"
             number = found
@@ -169,7 +169,7 @@ def killed(directory, *, times, seed=9):
 
 
 def _write_until_killed(path, number):
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         while True:
             put(state, number, 500)
             number += 1
@@ -208,7 +208,7 @@ def full_disk(path):
     number, message = answers.get(timeout=30)
     child.join()
     assert "can't use" in message, message
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         assert state.count("alerts") == number > 5, "what was committed is gone"
     return f"a full disk is told; {number} rows of {number} are there"
 
@@ -216,7 +216,7 @@ def full_disk(path):
 def _fill(path, answers):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
-    with closing(State(path)) as state:
+    with closing(StateDatabase(path)) as state:
         for number in range(1000):
             try:
                 put(state, number, 3000)
