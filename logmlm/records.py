@@ -38,7 +38,7 @@ def make_records(kind: type[Row], *columns: Iterable[object]) -> list[Row]:
 
 
 ClosedBy = Literal["idle", "length", "age", "span", "end"]
-Status = Literal["firing", "resolved"]
+GroupStatus = Literal["firing", "resolved"]
 ScoringStage = Literal["known", "screened", "strided", "exact", "checked", "missed"]
 """How a window was scored: its exact numbers came with the model; one look was
 enough; exactly; one look was enough, as an exact score found; or it was not, as that found."""
@@ -320,7 +320,7 @@ class Notification:
     """
 
     group_key: str
-    status: Status
+    status: GroupStatus
     alerts: tuple[Alert, ...]
     group_labels: Mapping[str, str] = field(default_factory=dict)
     truncated: int = 0

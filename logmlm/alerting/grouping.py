@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from logmlm.records import Alert, Notification, Status
+from logmlm.records import Alert, GroupStatus, Notification
 from logmlm.system.rfc3339 import format_rfc3339
 
 ALL_LABELS = "..."
@@ -173,7 +173,9 @@ def with_new_alert(
     return replace(group, last=now, since=since, untold=(*group.untold, new)[-MAX_NOTIFIED:])
 
 
-def mark_notified(group: AlertGroup, sent: AlertGroup, status: Status, now: float) -> AlertGroup:
+def mark_notified(
+    group: AlertGroup, sent: AlertGroup, status: GroupStatus, now: float
+) -> AlertGroup:
     """Note that the receiver accepted what `sent`, an earlier state of the group, says."""
     group = replace(group, incidents=_without_notified(group.incidents, sent.incidents))
     if status == "resolved":
@@ -200,7 +202,7 @@ def _without_notified(
     return {n: replace(each, told=heard.get(n, each.told)) for n, each in incidents.items()}
 
 
-def build_notification(group: AlertGroup, status: Status, now: float) -> Notification:
+def build_notification(group: AlertGroup, status: GroupStatus, now: float) -> Notification:
     """Make what a sink sends of a group: an alert for each label set, with its count."""
     ended = group.resolved_at if group.status == "resolved" else now
     return Notification(

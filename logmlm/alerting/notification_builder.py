@@ -17,7 +17,7 @@ from logmlm.alerting.grouping import (
 )
 from logmlm.alerting.muting import Muter, MuteStatus, drop_muted, visible_part
 from logmlm.alerting.store.database import DatabaseRow, StateDatabase
-from logmlm.records import Alert, Notification, Status
+from logmlm.records import Alert, GroupStatus, Notification
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class NotificationBuilder:
         return load_alert(stored["body"])
 
     def _pending(
-        self, row: DatabaseRow, group: AlertGroup, status: Status, now: float
+        self, row: DatabaseRow, group: AlertGroup, status: GroupStatus, now: float
     ) -> PendingNotification:
         sink = row["sink"]
         newest = "sink = ? AND bundle = ? ORDER BY seq DESC LIMIT 1"

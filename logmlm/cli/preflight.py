@@ -18,7 +18,7 @@ from logmlm.config.loader import read_config
 from logmlm.config.run import RunConfig
 from logmlm.config.sources import SourceConfig
 from logmlm.config.types import TrainingConfig, TrainingFile
-from logmlm.daemon.app import state_directory
+from logmlm.daemon.app import resolve_state_dir
 from logmlm.detection.manifest import FILE_NAME, Manifest
 from logmlm.detection.model_dir import require_replaceable
 from logmlm.errors import ConfigError, LogmlmError, ModelError, StorageError
@@ -193,7 +193,7 @@ def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]
     if config.http.token_file is not None:
         with _named(path, "http.token_file"):
             read_secret("token_file", config.http.token_file)
-    _need_writable(path, "state_dir", state_directory(config, environment))
+    _need_writable(path, "state_dir", resolve_state_dir(config, environment))
     return [*notes, "files can be read, secrets are there, and the state can be written"]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from logmlm.daemon.signals import ending_at_once
+from logmlm.daemon.signals import exit_on_sigterm
 from logmlm.errors import LogmlmError, UsageError
 from logmlm.system.processes import raise_descriptor_limit
 
@@ -63,7 +63,7 @@ def run(
     --webhook URL). A second start goes on where the first stopped. SIGHUP reads the config file,
     the secrets and the model anew.
     """
-    with ending_at_once():
+    with exit_on_sigterm():
         _run(partial(_config, config_file, options), stop_when_idle, log_format)
 
 
@@ -84,11 +84,11 @@ def _run(
 ) -> None:
     config = read()
     raise_descriptor_limit()
-    from logmlm.daemon.app import run as run_daemon
-    from logmlm.daemon.log_setup import logging_to
+    from logmlm.daemon.app import run_daemon
+    from logmlm.daemon.log_setup import logging_configured
 
     own = config.log if log_format is None else config.log.model_copy(update={"format": log_format})
-    with logging_to(sys.stderr, own):
+    with logging_configured(sys.stderr, own):
         try:
             run_daemon(config, out=sys.stdout, stop_when_idle=stop_when_idle, reread=read)
         except LogmlmError as error:

@@ -36,13 +36,13 @@ def opened(state_dir: Path | None, config: Path | None) -> AbstractContextManage
     import os
 
     from logmlm.alerting.queries import open_state
-    from logmlm.daemon.state_dir import default_directory
+    from logmlm.daemon.state_dir import default_state_dir
 
     if state_dir is not None and config is not None:
         raise UsageError("give --state-dir or --config, not both")
     if config is not None:
         state_dir = daemon_config(config).state_dir
-    return closing(open_state(state_dir or default_directory(os.environ)))
+    return closing(open_state(state_dir or default_state_dir(os.environ)))
 
 
 def daemon_config(path: Path) -> RunConfig:

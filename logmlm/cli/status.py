@@ -50,11 +50,11 @@ def status(
 
     It has to listen: `http.listen` in its config, or `run --http ADDRESS`.
     """
-    from logmlm.daemon.status import look, render
+    from logmlm.daemon.status import fetch, format_status
 
     if config_file is not None and url is not None:
         raise UsageError("give either --config or --url")
-    found = look(_url(config_file) if url is None else url.rstrip("/"), interval, time.sleep)
+    found = fetch(_url(config_file) if url is None else url.rstrip("/"), interval, time.sleep)
     # Of a daemon at an address nobody knows where its state is; that of another would mislead.
     is_known = url is None or state_dir is not None
     latest = _latest(state_dir, config_file) if is_known else []
@@ -63,7 +63,7 @@ def status(
         click.echo(dump_json(found.as_dict() | {"last_alerts": last}))
     else:
         title = "last alerts" if is_known else "last alerts are in its state: --state-dir DIR"
-        click.echo(render(found), nl=False)
+        click.echo(format_status(found), nl=False)
         click.echo("\n".join([title, *(f"  {as_row(known)}" for known in latest)]))
 
 

@@ -33,12 +33,12 @@ from logmlm.alerting.queries import STATE
 from logmlm.alerting.receivers import build_receivers
 from logmlm.alerting.store.database import StateDatabase
 from logmlm.config.run import RunConfig, RunModelConfig
-from logmlm.daemon.control import Outside
-from logmlm.daemon.metrics import Metrics
-from logmlm.daemon.runtime import Loaded, Running
-from logmlm.daemon.signals import GRACE_S, OutOfTime, Stop
-from logmlm.daemon.silences_api import SilenceApi
-from logmlm.daemon.state_dir import default_directory
+from logmlm.daemon.control import ControlPlane
+from logmlm.daemon.metrics import DaemonMetrics
+from logmlm.daemon.runtime import DaemonRuntime, LoadedConfig
+from logmlm.daemon.signals import GRACE_S, ShutdownSignal, ShutdownTimeout
+from logmlm.daemon.silences_api import SilencesApi
+from logmlm.daemon.state_dir import default_state_dir
 from logmlm.detection.explanation import format_explanation
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.window_id import window_id
@@ -61,7 +61,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class DaemonContext:
     """What the daemon has from outside: its input, its clocks, its luck, its environment.
 
     `environment` None is the process's own. `grace_s` is how long the work at hand may take
@@ -77,16 +77,16 @@ class World:
     host: str = field(default_factory=socket.gethostname)
 
 
-PROCESS = World()
+DEFAULT_CONTEXT = DaemonContext()
 
 
-def run(
+def run_daemon(
     config: RunConfig,
     *,
     out: TextIO,
     stop_when_idle: float | None = None,
     load: Callable[[RunModelConfig], Detector] | None = None,
-    world: World = PROCESS,
+    world: DaemonContext = DEFAULT_CONTEXT,
     reread: Callable[[], RunConfig] | None = None,
 ) -> None:
     """Follow, score and alert until SIGTERM or SIGINT, or until nothing came for so many seconds.
@@ -106,19 +106,19 @@ def run(
 
     """
     environment = os.environ if world.environment is None else world.environment
-    directory = state_directory(config, environment)
-    _tell_of_lost_state(directory)
-    measured = Metrics(version("logmlm"), world.clock)
-    silences = SilenceApi(directory / STATE, world.clock)
+    directory = resolve_state_dir(config, environment)
+    _warn_lost_state(directory)
+    measured = DaemonMetrics(version("logmlm"), world.clock)
+    silences = SilencesApi(directory / STATE, world.clock)
     with (
-        locked(directory),
-        Stop(world.grace_s) as stop,
+        lock_state_dir(directory),
+        ShutdownSignal(world.grace_s) as stop,
         _ended_in_time(),
-        Outside(config.http, environment, measured, wishes=stop, silences=silences) as outside,
+        ControlPlane(config.http, environment, measured, wishes=stop, silences=silences) as outside,
         closing(StateDatabase(directory / STATE)) as state,
     ):
-        maker = Workshop(
-            state, out, world, load or _load, measured, reread or (lambda: config), stop.left
+        maker = ComponentFactory(
+            state, out, world, load or _load, measured, reread or (lambda: config), stop.time_left
         )
         loaded = maker.load(config)
         with closing(_source(config, directory, world, stop, loaded.detector)) as source:
@@ -129,11 +129,11 @@ def run(
             _run(running, stop, stop_when_idle, outside)
             waiting = running.undelivered()
         if waiting:
-            _tell_what_waits(waiting, directory, told_to_stop=stop.is_set())
+            _warn_undelivered(waiting, directory, told_to_stop=stop.is_set())
     logger.info("stopped")
 
 
-def _tell_what_waits(waiting: str, directory: Path, *, told_to_stop: bool) -> None:
+def _warn_undelivered(waiting: str, directory: Path, *, told_to_stop: bool) -> None:
     """Say that alerts wait; a daemon that was told to stop has ended well all the same."""
     sentence = f"alerts wait in {directory}: {waiting}; the next start there sends them"
     if not told_to_stop:
@@ -141,7 +141,7 @@ def _tell_what_waits(waiting: str, directory: Path, *, told_to_stop: bool) -> No
     logger.warning("%s", sentence)
 
 
-def _tell_of_lost_state(directory: Path) -> None:
+def _warn_lost_state(directory: Path) -> None:
     state = directory / STATE
     if (directory / MODEL_NOTE).exists() and not state.exists():
         logger.warning("%s is gone: alerts that waited, silences and feedback are lost", state)
@@ -149,34 +149,39 @@ def _tell_of_lost_state(directory: Path) -> None:
 
 @contextmanager
 def _ended_in_time() -> Iterator[None]:
-    """Take `OutOfTime` for the end that it is, wherever it came: in the start, say."""
+    """Take `ShutdownTimeout` for the end that it is, wherever it came: in the start, say."""
     try:
         yield
-    except OutOfTime:
+    except ShutdownTimeout:
         logger.warning("stopped in the midst of work, which the next start does again")
 
 
-def _run(running: Running, stop: Stop, stop_when_idle: float | None, outside: Outside) -> None:
+def _run(
+    running: DaemonRuntime,
+    stop: ShutdownSignal,
+    stop_when_idle: float | None,
+    outside: ControlPlane,
+) -> None:
     is_done = False
     try:
         with _ended_in_time():
-            running.pipeline.run(stop.is_set, stop_when_idle, running.after_turn)
+            running.pipeline.run(stop.is_set, stop_when_idle, running.after_step)
             is_done = True
     finally:
-        stop.work_is_over()
+        stop.disarm()
         outside.stopping()
         running.close(flush=is_done)
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
-    """Makes the parts that a configuration names; see `Maker` in reloading.py."""
+class ComponentFactory:
+    """Makes the parts that a configuration names; see `Components` in reloading.py."""
 
     state: StateDatabase
     out: TextIO
-    world: World
+    world: DaemonContext
     open_model: Callable[[RunModelConfig], Detector]
-    measured: Metrics
+    measured: DaemonMetrics
     read: Callable[[], RunConfig]
     left: Callable[[], float]
 
@@ -185,14 +190,14 @@ class Workshop:
         """The file that says which model the positions are of."""
         return self.state.path.parent / MODEL_NOTE
 
-    def load(self, config: RunConfig) -> Loaded:
+    def load(self, config: RunConfig) -> LoadedConfig:
         """Read the receivers' secrets, and open the model."""
         found = [
             self._counted(each) for each in build_receivers(config, self.out, self.world.clock)
         ]
-        return Loaded(config, found, self.open_model(config.model))
+        return LoadedConfig(config, found, self.open_model(config.model))
 
-    def alerting(self, loaded: Loaded, source: Source) -> AlertDispatcher:
+    def alerting(self, loaded: LoadedConfig, source: Source) -> AlertDispatcher:
         """Make the alerting over what the state holds."""
         return AlertDispatcher(
             self.state,
@@ -211,7 +216,7 @@ class Workshop:
     def _counted(self, receiver: Receiver) -> Receiver:
         return replace(receiver, send=self.measured.counted(receiver.name, receiver.send))
 
-    def _alert_maker(self, loaded: Loaded, source: Source) -> Callable[[Score], Alert]:
+    def _alert_maker(self, loaded: LoadedConfig, source: Source) -> Callable[[Score], Alert]:
         detector = loaded.detector
         redact = loaded.config.redact.redactor()
         labels = {**loaded.config.labels, "source": source.name, "model": detector.manifest.name}
@@ -234,7 +239,7 @@ class Workshop:
         return make
 
 
-def state_directory(config: RunConfig, environment: Mapping[str, str]) -> Path:
+def resolve_state_dir(config: RunConfig, environment: Mapping[str, str]) -> Path:
     """The configured directory, or systemd's, or the user's (XDG Base Directory).
 
     Raises:
@@ -243,11 +248,11 @@ def state_directory(config: RunConfig, environment: Mapping[str, str]) -> Path:
     """
     if config.state_dir is not None:
         return config.state_dir
-    return default_directory(environment)
+    return default_state_dir(environment)
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def lock_state_dir(directory: Path) -> Iterator[None]:
     """Make the state directory, and hold it for this process alone.
 
     Raises:
@@ -283,24 +288,34 @@ def _load(model: RunModelConfig) -> Detector:
 
 
 def _source(
-    config: RunConfig, directory: Path, world: World, stop: Stop, detector: Detector
+    config: RunConfig,
+    directory: Path,
+    world: DaemonContext,
+    stop: ShutdownSignal,
+    detector: Detector,
 ) -> Source:
     model = ModelInfo(detector.manifest.name, detector.digest)
     around = SourceContext(
-        directory, world.clock, stop.wait, world.stdin, model, stop.left, world.monotonic
+        directory, world.clock, stop.wait, world.stdin, model, stop.time_left, world.monotonic
     )
     return create_source(config.source, around)
 
 
 def _prepared(
-    maker: Workshop, loaded: Loaded, source: Source, outside: Outside, world: World
-) -> Running:
-    _forget_cuts_of_another_model(source, loaded.detector.digest, maker.model_note)
+    maker: ComponentFactory,
+    loaded: LoadedConfig,
+    source: Source,
+    outside: ControlPlane,
+    world: DaemonContext,
+) -> DaemonRuntime:
+    _rewind_for_new_model(source, loaded.detector.digest, maker.model_note)
     alerting = maker.alerting(loaded, source)
-    return Running(maker, loaded, source, alerting, outside, world.clock, monotonic=world.monotonic)
+    return DaemonRuntime(
+        maker, loaded, source, alerting, outside, world.clock, monotonic=world.monotonic
+    )
 
 
-def _forget_cuts_of_another_model(source: Source, digest: str, path: Path) -> None:
+def _rewind_for_new_model(source: Source, digest: str, path: Path) -> None:
     """Make windows that were open under another model's rules come out whole under this one's.
 
     `reached` says which windows were scored before; it means nothing to other rules.

@@ -19,10 +19,10 @@ class _Step:
     """All alerts made since the step before, the settled ones among them."""
 
 
-class SafePoints:
-    """Holds each partition's checkpoints back until all alerts made before them are settled.
+class CommitTracker:
+    """Hold back each partition's checkpoints until all alerts made before them are delivered.
 
-    A replay from what `settled` gives makes every alert again that is not settled yet, so that
+    A replay from what `committable` gives makes every alert again that is not settled yet, so that
     another machine can go on where this one ends. Checkpoints are held back whole. A partition
     costs one checkpoint, and one more for each step with an alert that is not settled; from the
     first of these on, the ids of all alerts are kept.
@@ -47,8 +47,8 @@ class SafePoints:
         else:
             self._settled[partition] = checkpoint
 
-    def settled(self, partition: str) -> Checkpoint | None:
-        """Newest checkpoint that no alert holds back; None if there is none yet."""
+    def committable(self, partition: str) -> Checkpoint | None:
+        """Return the latest checkpoint of each partition whose alerts are all delivered."""
         steps = self._waiting.get(partition)
         while steps and self._is_over(steps[0]):
             self._settled[partition] = steps.popleft().checkpoint
@@ -57,10 +57,10 @@ class SafePoints:
         return self._settled.get(partition)
 
     def held_back(self, partition: str) -> list[str]:
-        """Alerts made after the checkpoint that `settled` gives: a replay makes them again."""
+        """Alerts made after the checkpoint that `committable` gives: a replay makes them again."""
         return [alert for step in self._waiting.get(partition, ()) for alert in step.made]
 
-    def distrust(self) -> None:
+    def rewind(self) -> None:
         """Forget which windows were made before: another rule makes others from now on."""
         for steps in self._waiting.values():
             for step in steps:

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from logmlm.config.server import ServerAddress, ServerConfig
 from logmlm.daemon.http_server import HttpServer
-from logmlm.daemon.metrics import CONTENT_TYPE, Metrics
-from logmlm.daemon.silences_api import Reply, SilenceApi
-from logmlm.daemon.systemd import Service
+from logmlm.daemon.metrics import CONTENT_TYPE, DaemonMetrics
+from logmlm.daemon.silences_api import Reply, SilencesApi
+from logmlm.daemon.systemd import SystemdNotifier
 from logmlm.system.secret_file import read_secret
 
 HEALTHY_WITHIN_S = 60.0
@@ -25,19 +25,19 @@ RELOAD_TIMEOUT_S = 30.0
 logger = logging.getLogger(__name__)
 
 
-class Wishes(Protocol):
+class ReloadRequests(Protocol):
     """Wishes for a reload."""
 
-    def wish_reload(self) -> None:
+    def request_reload(self) -> None:
         """Wish for one, and wake the loop; any thread may call this."""
         ...
 
-    def take_reload(self) -> bool:
+    def consume_reload(self) -> bool:
         """Whether one was wished for since this was asked last."""
         ...
 
 
-class Outside:
+class ControlPlane:
     """Holds the endpoint open while it is entered, and tells the service manager.
 
     Its `is_healthy`, `is_ready`, `metrics`, `reload` and `silences` may be called by any thread.
@@ -49,26 +49,26 @@ class Outside:
         self,
         config: ServerConfig,
         environment: Mapping[str, str],
-        metrics: Metrics,
+        metrics: DaemonMetrics,
         *,
-        wishes: Wishes,
-        silences: SilenceApi | None = None,
+        wishes: ReloadRequests,
+        silences: SilencesApi | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.measured = metrics
-        self.service = Service(environment, monotonic)
+        self.service = SystemdNotifier(environment, monotonic)
         self._config = config
-        self._wishes = wishes
+        self._requests = wishes
         self._silences = silences
         self._monotonic = monotonic
-        self._went_round_at = monotonic()
+        self._heartbeat_at = monotonic()
         self._sampled_at = -float("inf")
         self._ready = False
         self._asked: list[_Request] = []
         self._lock = threading.Lock()
         self._server: HttpServer | None = None
 
-    def __enter__(self) -> Outside:
+    def __enter__(self) -> ControlPlane:
         """Begin to listen, if the configuration names an address.
 
         Raises:
@@ -101,7 +101,7 @@ class Outside:
     def started(self) -> None:
         """Say that the model is loaded and the sources are open."""
         self._ready = True
-        self._went_round_at = self._monotonic()
+        self._heartbeat_at = self._monotonic()
         self.measured.reloaded(True)
         self.service.ready("at work")
 
@@ -110,17 +110,17 @@ class Outside:
         self._ready = False
         self.service.stopping()
 
-    def went_round(self, look: Callable[[], None]) -> None:
+    def heartbeat(self, look: Callable[[], None]) -> None:
         """Say that the loop went round; `look` brings samples up to date, now and then."""
-        self._went_round_at = now = self._monotonic()
+        self._heartbeat_at = now = self._monotonic()
         if now - self._sampled_at >= SAMPLE_EVERY_S:
             self._sampled_at = now
             look()
-        self.service.beat(self.measured.summary)
+        self.service.heartbeat(self.measured.summary)
 
     def is_healthy(self) -> bool:
         """Whether the loop went round within `HEALTHY_WITHIN_S`, or is about to start."""
-        return self._monotonic() - self._went_round_at < HEALTHY_WITHIN_S
+        return self._monotonic() - self._heartbeat_at < HEALTHY_WITHIN_S
 
     def is_ready(self) -> bool:
         """Whether the model is loaded and the sources are open."""
@@ -135,10 +135,10 @@ class Outside:
         request = _Request()
         with self._lock:
             self._asked.append(request)
-        self._wishes.wish_reload()
+        self._requests.request_reload()
         if not request.done.wait(timeout_s):
             return f"the daemon is busy; the reload was not done within {timeout_s:.0f} s"
-        return request.complaint
+        return request.error
 
     def silences(self, method: str, target: str, body: bytes) -> Reply:
         """Answer a request about silences."""
@@ -148,27 +148,27 @@ class Outside:
 
     def takes_reload(self) -> bool:
         """Whether somebody wished for a reload since this was asked last."""
-        return self._wishes.take_reload()
+        return self._requests.consume_reload()
 
     def reloading(self) -> None:
         """Say that a reload begins; `reloaded` ends it."""
         self.service.reloading()
 
-    def reloaded(self, complaint: str) -> None:
-        """Say how a reload went: `complaint` is empty if it took effect."""
-        self.measured.reloaded(not complaint)
-        self.service.ready("the last reload was refused; see the log" if complaint else "at work")
-        self._answer(complaint)
+    def reloaded(self, error: str) -> None:
+        """Say how a reload went: `error` is empty if it took effect."""
+        self.measured.reloaded(not error)
+        self.service.ready("the last reload was refused; see the log" if error else "at work")
+        self._answer(error)
 
-    def _answer(self, complaint: str) -> None:
+    def _answer(self, error: str) -> None:
         with self._lock:
             asked, self._asked = self._asked, []
         for request in asked:
-            request.complaint = complaint
+            request.error = error
             request.done.set()
 
 
 class _Request:
     def __init__(self) -> None:
         self.done = threading.Event()
-        self.complaint = ""
+        self.error = ""

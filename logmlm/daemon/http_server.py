@@ -34,7 +34,7 @@ SILENCES = "/api/v2/silence"
 THERE_IS = f"there is /metrics, /-/healthy, /-/ready, /-/reload, {SILENCES}s\n"
 
 
-class Subject(Protocol):
+class DaemonHandle(Protocol):
     """The daemon, as it is asked from outside, by other threads than its own."""
 
     def metrics(self) -> tuple[bytes, str]:
@@ -59,7 +59,7 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Response:
     status: HTTPStatus
     body: bytes = b""
     content_type: str = "text/plain; charset=utf-8"
@@ -72,7 +72,7 @@ class HttpServer:
     def __init__(
         self,
         address: ServerAddress,
-        subject: Subject,
+        subject: DaemonHandle,
         token: str | None,
         limits: Limits = USUAL,
     ) -> None:
@@ -96,7 +96,7 @@ class HttpServer:
         """Stop listening, and cut what connections there are."""
         self._server.shutdown()
         self._server.server_close()
-        self._server.cut(older_than_s=0.0)
+        self._server.close_old(older_than_s=0.0)
         self._thread.join()
 
 
@@ -123,7 +123,7 @@ class _Server(ThreadingMixIn, HTTPServer):
     request_queue_size = 16
 
     def __init__(
-        self, address: ServerAddress, subject: Subject, token: str | None, limits: Limits
+        self, address: ServerAddress, subject: DaemonHandle, token: str | None, limits: Limits
     ) -> None:
         self.limits = limits
         self.subject = subject
@@ -166,9 +166,9 @@ class _Server(ThreadingMixIn, HTTPServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        self.cut(older_than_s=self.limits.connection_s)
+        self.close_old(older_than_s=self.limits.connection_s)
 
-    def cut(self, older_than_s: float) -> None:
+    def close_old(self, older_than_s: float) -> None:
         """Shut connections down that were opened so long ago; their threads then end."""
         now = time.monotonic()
         with self._lock:
@@ -225,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  http.server's signature
         logger.debug("%s: " + format.replace("%s", "%r"), self.client_address[0], *args)
 
-    def _get(self) -> _Answer:
+    def _get(self) -> _Response:
         subject = self.server.subject
         if self.path == "/metrics":
             return self._begun() or self._metrics()
@@ -235,28 +235,28 @@ class _Handler(BaseHTTPRequestHandler):
             return _state(subject.is_ready(), "ready", "not ready yet")
         return _not_found(self.path)
 
-    def _metrics(self) -> _Answer:
+    def _metrics(self) -> _Response:
         body, content_type = self.server.subject.metrics()
-        return _Answer(HTTPStatus.OK, body, content_type)
+        return _Response(HTTPStatus.OK, body, content_type)
 
-    def _begun(self) -> _Answer | None:
+    def _begun(self) -> _Response | None:
         """Take one of the places for requests that are no probes; the answer where none is left."""
         if self.server.begins(self.connection):
             return None
         text = b"too many requests at once; try again\n"
-        return _Answer(HTTPStatus.SERVICE_UNAVAILABLE, text, headers={"Retry-After": "1"})
+        return _Response(HTTPStatus.SERVICE_UNAVAILABLE, text, headers={"Retry-After": "1"})
 
-    def _silences(self) -> _Answer:
+    def _silences(self) -> _Response:
         body = self._body()
         if not self.path.startswith(SILENCES):
             return _not_found(self.path)
         return self._begun() or self._refusal() or self._about_silences(body)
 
-    def _about_silences(self, body: bytes) -> _Answer:
+    def _about_silences(self, body: bytes) -> _Response:
         if not self.server.subject.is_ready():
             return _state(False, "", "not ready yet")
         status, found = self.server.subject.silences(self.command, self.path, body)
-        return _Answer(status, json.dumps(found).encode(), "application/json")
+        return _Response(status, json.dumps(found).encode(), "application/json")
 
     def _body(self) -> bytes:
         """Read what was sent along: an answer may not arrive where something is left unread."""
@@ -265,29 +265,29 @@ class _Handler(BaseHTTPRequestHandler):
             return b""
         return self.rfile.read(min(int(length), self._limited.left))
 
-    def _refusal(self) -> _Answer | None:
+    def _refusal(self) -> _Response | None:
         if self.server.token is None:
             text = "this needs 'http.token_file' in the configuration\n"
-            return _Answer(HTTPStatus.FORBIDDEN, text.encode())
+            return _Response(HTTPStatus.FORBIDDEN, text.encode())
         scheme, _, given = self.headers.get("Authorization", "").partition(" ")
         right = hmac.compare_digest(given.strip().encode(), self.server.token.encode())
         if right and scheme.lower() == "bearer":
             return None
-        return _Answer(
+        return _Response(
             HTTPStatus.UNAUTHORIZED,
             b"a bearer token is needed\n",
             headers={"WWW-Authenticate": "Bearer"},
         )
 
-    def _reload(self) -> _Answer:
+    def _reload(self) -> _Response:
         complaint = self.server.subject.reload()
         if complaint:
-            return _Answer(HTTPStatus.BAD_REQUEST, f"{complaint}\n".encode())
-        return _Answer(HTTPStatus.OK, b"reloaded\n")
+            return _Response(HTTPStatus.BAD_REQUEST, f"{complaint}\n".encode())
+        return _Response(HTTPStatus.OK, b"reloaded\n")
 
-    def _answer(self, answer: _Answer) -> None:
+    def _answer(self, answer: _Response) -> None:
         if self._limited.left <= 0:
-            answer = _Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"too long a request\n")
+            answer = _Response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"too long a request\n")
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
@@ -299,14 +299,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
 
-def _state(good: bool, yes: str, no: str) -> _Answer:
+def _state(good: bool, yes: str, no: str) -> _Response:
     if good:
-        return _Answer(HTTPStatus.OK, f"{yes}\n".encode())
-    return _Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{no}\n".encode())
+        return _Response(HTTPStatus.OK, f"{yes}\n".encode())
+    return _Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{no}\n".encode())
 
 
-def _not_found(path: str) -> _Answer:
+def _not_found(path: str) -> _Response:
     known = {"/metrics", "/-/healthy", "/-/ready", "/-/reload"}
     if path in known:
-        return _Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"another method is needed\n")
-    return _Answer(HTTPStatus.NOT_FOUND, THERE_IS.encode())
+        return _Response(HTTPStatus.METHOD_NOT_ALLOWED, b"another method is needed\n")
+    return _Response(HTTPStatus.NOT_FOUND, THERE_IS.encode())

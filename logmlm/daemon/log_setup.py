@@ -11,13 +11,13 @@ from typing import Any, TextIO
 from logmlm.config.server import LogConfig
 from logmlm.system.json_text import dump_json, one_line
 
-TALKATIVE = ("urllib3", "requests")
+NOISY_LOGGERS = ("urllib3", "requests")
 """Libraries whose words below an error hold addresses, which may be secrets."""
 _PLAIN = frozenset({*vars(logging.makeLogRecord({})), "asctime", "message"})
 """What every record has; anything else was given as `extra`."""
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """A record as one JSON object: `time` (RFC 3339, UTC), `level`, `message`, `logger`.
 
     Fields given as `extra` stand beside these; an error's traceback is in `traceback`.
@@ -42,7 +42,7 @@ class JsonLines(logging.Formatter):
         return dump_json(extra | fields)
 
 
-class PlainLines(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """A record as a line for people; what would end the line in a message is shown escaped."""
 
     def __init__(self) -> None:
@@ -54,18 +54,18 @@ class PlainLines(logging.Formatter):
 
 
 @contextmanager
-def logging_to(stream: TextIO, config: LogConfig) -> Iterator[None]:
+def logging_configured(stream: TextIO, config: LogConfig) -> Iterator[None]:
     """Log to `stream` meanwhile, Python's own warnings too."""
     in_json = config.format == "json" or (config.format == "auto" and not stream.isatty())
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLines() if in_json else PlainLines())
+    handler.setFormatter(JsonFormatter() if in_json else TextFormatter())
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
     root.setLevel(config.level.upper())
     logging.captureWarnings(True)
     try:
-        with _hushed():
+        with _quiet_libraries():
             yield
     finally:
         logging.captureWarnings(False)
@@ -74,8 +74,8 @@ def logging_to(stream: TextIO, config: LogConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in TALKATIVE]
+def _quiet_libraries() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
     levels = [each.level for each in loggers]
     for each in loggers:
         each.setLevel(logging.ERROR)

@@ -15,8 +15,15 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from logmlm.alerting.failures import REASONS, failure_reason
-from logmlm.daemon.mirrored_counter import Follower
-from logmlm.records import UNKNOWN_TEMPLATE, DeliveryResult, Notification, Score, Status, Window
+from logmlm.daemon.mirrored_counter import MirroredCounter
+from logmlm.records import (
+    UNKNOWN_TEMPLATE,
+    DeliveryResult,
+    GroupStatus,
+    Notification,
+    Score,
+    Window,
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 VALUE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -25,7 +32,7 @@ SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 THRESHOLD = 1.0
 UNKNOWN_OVER = 10_000
 """The share of unknown lines is over about so many of the last ones."""
-STATUSES: tuple[Status, ...] = ("firing", "resolved")
+STATUSES: tuple[GroupStatus, ...] = ("firing", "resolved")
 
 ScoreFunction = Callable[[Sequence[Window]], list[Score]]
 SendFunction = Callable[[Notification], DeliveryResult]
@@ -40,7 +47,7 @@ class Lagging(Protocol):
         ...
 
 
-class Metrics:
+class DaemonMetrics:
     """The daemon's metrics, in a registry of their own.
 
     The loop writes and a scrape in another thread reads; each value has its lock. Whether a
@@ -52,9 +59,9 @@ class Metrics:
         self._clock = clock
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._scoring = _Scoring(registry)
-        self._paging = _Paging(registry)
-        self._reading = _Reading(registry, clock)
+        self._scoring = _ScoringMetrics(registry)
+        self._paging = _AlertMetrics(registry)
+        self._reading = _InputMetrics(registry, clock)
         _gauge(registry, "build_info", "Always 1; the version.", "version").labels(version).set(1)
         self._reload_ok = _gauge(
             registry,
@@ -136,7 +143,7 @@ class Metrics:
         self._paging.begin(receiver)
         return lambda notice: self._paging.count(receiver, notice, send)
 
-    def alert(self, status: Status) -> None:
+    def alert(self, status: GroupStatus) -> None:
         """Count an alert that fires or is resolved."""
         self._paging.alerts.labels(status).inc()
 
@@ -155,18 +162,18 @@ class Metrics:
         self._paging.lie(letters)
 
 
-class _Reading:
+class _InputMetrics:
     """What comes in."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float]) -> None:
         self.committed_at = clock()
         self.lines = _counter(registry, "lines", "Lines that the source handed over.")
-        self._discarded = Follower(
+        self._discarded = MirroredCounter(
             _counter(registry, "lines_discarded", "Lines in no window, by reason.", "reason")
         )
         about = "Lines that are part of the one before, and records over a line's first, by reason."
-        self._joined = Follower(_counter(registry, "lines_joined", about, "reason"))
-        self._source = Follower(
+        self._joined = MirroredCounter(_counter(registry, "lines_joined", about, "reason"))
+        self._source = MirroredCounter(
             _counter(registry, "source_events", "What a source had to count.", "kind")
         )
         about = "Lines on which a user's pattern took too long, by what the pattern is."
@@ -194,7 +201,7 @@ class _Reading:
         self._outliers = outliers, count
 
 
-class _Scoring:
+class _ScoringMetrics:
     """What becomes of it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -243,7 +250,7 @@ class _Scoring:
         return scores
 
 
-class _Paging:
+class _AlertMetrics:
     """What goes out."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -256,7 +263,7 @@ class _Paging:
         self._dead = _gauge(registry, "dead_letters", "Alerts in the dead letters.", "receiver")
         about = "Alerts lost: too many lay in the dead letters."
         self._dropped = _counter(registry, "alerts_dropped", about, "receiver")
-        self.dropped = Follower(self._dropped)
+        self.dropped = MirroredCounter(self._dropped)
         self._sent = _counter(registry, "notifications", "Notifications tried.", "receiver")
         self._receivers, self._lying = set[str](), set[str]()
         about = "Notifications that a receiver did not take, by reason."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from prometheus_client import Counter
 
 
-class Follower:
+class MirroredCounter:
     """Makes a counter with one label follow totals that someone else counts.
 
     Another owner's totals start anew, and are added to what was counted before.

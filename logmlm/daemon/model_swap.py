@@ -9,7 +9,7 @@ from logmlm.parsing.event_parser import EventParser
 from logmlm.records import Checkpoint, LogLine, Window
 
 
-def hand_over(
+def swap_model(
     old_reader: EventParser, old: Windower, reader: EventParser, windower: Windower
 ) -> list[Window]:
     """Give every line that is in no scored window yet to the new reader and windower.

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from logmlm.alerting.dispatcher import AlertDispatcher
-from logmlm.daemon.commit_tracker import SafePoints
-from logmlm.daemon.model_swap import hand_over
+from logmlm.daemon.commit_tracker import CommitTracker
+from logmlm.daemon.model_swap import swap_model
 from logmlm.detection.surges import SurgeMonitor
 from logmlm.detection.watermark import ClockOutliers
 from logmlm.detection.windows import Windower
@@ -18,7 +18,7 @@ from logmlm.records import Alert, Checkpoint, Window, line_count
 from logmlm.sources.base import Handover, PartitionChanges, Source
 
 POLL_TIMEOUT_S = 0.5
-LOOK_EVERY_S = 0.5
+CHECK_PARTITIONS_EVERY_S = 0.5
 """How often the source is asked what is idle."""
 COMMIT_EVERY_S = 5.0
 ENOUGH_LINES = 100
@@ -26,14 +26,14 @@ ENOUGH_LINES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class StepResult:
     """What one round of the loop did; `committed` says that positions were, and durably so."""
 
     lines: int
     committed: bool
 
 
-AfterTurn = Callable[[Turn], None]
+AfterTurn = Callable[[StepResult], None]
 
 
 class Pipeline:
@@ -61,7 +61,7 @@ class Pipeline:
         self._source = source
         self._reader = reader
         self._windower = windower
-        self._judge = judge
+        self._surge_monitor = judge
         self._alerting = alerting
         self._clock = clock
         self._monotonic = monotonic
@@ -69,17 +69,17 @@ class Pipeline:
         self._active_at = monotonic()
         self._look_at = monotonic()
         self._is_held = False
-        self._safe = SafePoints(self._is_settled)
+        self._commits = CommitTracker(self._is_settled)
         self._readable: dict[str, Checkpoint] = {}
         """The newest checkpoint of each partition at which reading can begin."""
         self._ending: set[str] = set()
         self._waiting = 0
         self._is_over = False
         self._inherited: set[str] = set()
-        self._take(PartitionChanges(gained=source.checkpoints()))
+        self._apply_changes(PartitionChanges(gained=source.checkpoints()))
         self._has_begun = False
         self._has_open = True
-        source.share(self.hand_over)
+        source.share(self.handover_of)
 
     def run(
         self,
@@ -110,20 +110,20 @@ class Pipeline:
         self._is_over = True
         self.commit()
 
-    def step(self) -> Turn:
+    def step(self) -> StepResult:
         """Go round once, and say what was done."""
         lines = self._source.poll(POLL_TIMEOUT_S)
         changes = self._source.changes()
-        self._take(changes)
+        self._apply_changes(changes)
         now = self._clock()
         self._has_open |= bool(lines) or changes != PartitionChanges()
         events = self._reader.feed(lines)
         idle = self._idle() if self._has_open else {}
         events += self._reader.flush_due(idle)
         windows = self._windower.add(events) + self._windower.close_due(idle) + self._close_ended()
-        is_passed = self._pass_by()
+        is_passed = self._skip_unmatched()
         came = lines or events or windows or idle or is_passed or changes != PartitionChanges()
-        self._handle(windows, now, is_still=self._has_begun and not came)
+        self._score_and_alert(windows, now, is_still=self._has_begun and not came)
         self._has_begun = True
         self._is_held = self._alerting.is_behind(now)
         if lines or (self._is_held and self._is_catching_up()):
@@ -132,7 +132,7 @@ class Pipeline:
         self._source.set_pending(self._positions)
         self._source.pause(self._is_held)
         is_due = not 0 <= now - self._tried_at < COMMIT_EVERY_S
-        return Turn(line_count(lines), is_due and self.commit())
+        return StepResult(line_count(lines), is_due and self.commit())
 
     @property
     def outliers(self) -> ClockOutliers:
@@ -148,11 +148,11 @@ class Pipeline:
 
         The positions are committed so that a restart scores twice rather than not at all.
         """
-        windows = hand_over(self._reader, self._windower, reader, windower)
-        self._reader, self._windower, self._judge = reader, windower, judge
-        self._safe.distrust()
+        windows = swap_model(self._reader, self._windower, reader, windower)
+        self._reader, self._windower, self._surge_monitor = reader, windower, judge
+        self._commits.rewind()
         self._readable = {name: at.rewound() for name, at in self._readable.items()}
-        self._handle(windows, self._clock())
+        self._score_and_alert(windows, self._clock())
         self.commit()
 
     def _idle(self) -> Mapping[str, float]:
@@ -160,7 +160,7 @@ class Pipeline:
         now = self._monotonic()
         if now < self._look_at:
             return {}
-        self._look_at = now + LOOK_EVERY_S
+        self._look_at = now + CHECK_PARTITIONS_EVERY_S
         waiting = {*self._windower.open_partitions, *self._reader.held()}
         self._has_open = bool(waiting)
         return self._source.idle(waiting) if waiting else {}
@@ -170,7 +170,7 @@ class Pipeline:
             self._active_at = self._monotonic()
         return self._monotonic() - self._active_at >= seconds
 
-    def hand_over(self, partitions: Collection[str], seconds: float) -> Mapping[str, Handover]:
+    def handover_of(self, partitions: Collection[str], seconds: float) -> Mapping[str, Handover]:
         """Say where the next owner of partitions reads on, and which alerts are delivered.
 
         Notifications that are on their way are waited for. Alerts that no receiver has yet are
@@ -184,12 +184,12 @@ class Pipeline:
                 if name in partitions
             }
             if not self._is_over:
-                made = [alert for name in found for alert in self._safe.held_back(name)]
+                made = [alert for name in found for alert in self._commits.held_back(name)]
                 self._alerting.withdraw([each for each in made if not self._is_settled(each)])
         return found
 
     def _delivered(self, partition: str) -> tuple[str, ...]:
-        made = [each for each in self._safe.held_back(partition) if self._is_settled(each)]
+        made = [each for each in self._commits.held_back(partition) if self._is_settled(each)]
         return (*made, *sorted(self._inherited))
 
     def _is_catching_up(self) -> bool:
@@ -197,11 +197,11 @@ class Pipeline:
         before, self._waiting = self._waiting, sum(self._alerting.waiting().values())
         return self._waiting < before
 
-    def _take(self, changes: PartitionChanges) -> None:
+    def _apply_changes(self, changes: PartitionChanges) -> None:
         self._drop(changes.lost)
         for partition, checkpoint in changes.gained.items():
             self._windower.resume(partition, checkpoint)
-            self._judge.resume(partition, checkpoint.rise)
+            self._surge_monitor.resume(partition, checkpoint.rise)
             self._readable[partition] = checkpoint
         for partition, before in changes.follows.items():
             self._windower.follow(partition, before)
@@ -220,12 +220,12 @@ class Pipeline:
         for partition in partitions:
             self._reader.drop(partition)
             self._windower.drop(partition)
-            self._judge.drop(partition)
+            self._surge_monitor.drop(partition)
             self._readable.pop(partition, None)
         self._ending.difference_update(partitions)
-        self._safe.drop(partitions)
+        self._commits.drop(partitions)
 
-    def _pass_by(self) -> bool:
+    def _skip_unmatched(self) -> bool:
         """Have the positions go past what became no event, or it would be read again and again.
 
         Returns whether any may have gone on.
@@ -238,20 +238,22 @@ class Pipeline:
 
     def _finish(self) -> None:
         windows = self._windower.add(self._reader.flush()) + self._windower.close_all()
-        self._handle(windows, self._clock())
+        self._score_and_alert(windows, self._clock())
 
-    def _handle(self, windows: Sequence[Window], now: float, *, is_still: bool = False) -> None:
+    def _score_and_alert(
+        self, windows: Sequence[Window], now: float, *, is_still: bool = False
+    ) -> None:
         """Score windows, and have their alerts stored and sent.
 
         `is_still` says that nothing came: then no partition has gone on, of thousands perhaps.
         """
-        scores = self._judge.score(windows) if windows else []
+        scores = self._surge_monitor.score(windows) if windows else []
         made = self._alerting.update(scores, now)
         self._alerting.deliver(self._clock())
         if not is_still:
-            self._remember(made)
+            self._track_commits(made)
 
-    def _remember(self, made: Sequence[Alert]) -> None:
+    def _track_commits(self, made: Sequence[Alert]) -> None:
         """Note how far each partition is, and which of its alerts hold that back."""
         alerts: dict[str, list[str]] = defaultdict(list)
         self._inherited.difference_update(alert.id for alert in made)
@@ -263,17 +265,17 @@ class Pipeline:
             if checkpoint is None:
                 continue
             if not self._reader.is_inside(partition, checkpoint.safe):
-                rise = self._judge.state(partition)
+                rise = self._surge_monitor.state(partition)
                 self._readable[partition] = replace(checkpoint, rise=rise)
             readable = self._readable.get(partition, Checkpoint(0, 0, None))
-            self._safe.add(partition, readable, alerts[partition])
+            self._commits.add(partition, readable, alerts[partition])
 
     def _is_settled(self, alert_id: str) -> bool:
         return self._alerting.is_settled(alert_id)  # of the alerting that is at work now
 
     def _positions(self) -> Mapping[str, Checkpoint]:
         """Where each partition can be read again with no window missing a line."""
-        found = {name: self._safe.settled(name) for name in self._windower.partitions}
+        found = {name: self._commits.committable(name) for name in self._windower.partitions}
         return {name: checkpoint for name, checkpoint in found.items() if checkpoint is not None}
 
     def commit(self) -> bool:

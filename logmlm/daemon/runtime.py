@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from logmlm.alerting.delivery import Receiver
 from logmlm.alerting.dispatcher import AlertDispatcher
 from logmlm.config.run import RunConfig
-from logmlm.daemon.control import Outside
-from logmlm.daemon.pipeline import Pipeline, Turn
+from logmlm.daemon.control import ControlPlane
+from logmlm.daemon.pipeline import Pipeline, StepResult
 from logmlm.detection.model_watch import ModelWatch
 from logmlm.detection.skew_report import ClockSkewReporter
 from logmlm.detection.surges import SurgeMonitor
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedConfig:
     """What a configuration names, opened, before anything of it is at work."""
 
     config: RunConfig
@@ -37,18 +37,18 @@ class Loaded:
     detector: Detector
 
 
-class Maker(Protocol):
+class Components(Protocol):
     """Makes parts of a configuration."""
 
     def read(self) -> RunConfig:
         """Read the configuration as it is now."""
         ...
 
-    def load(self, config: RunConfig) -> Loaded:
+    def load(self, config: RunConfig) -> LoadedConfig:
         """Open the receivers' secrets and the model; nothing that runs is touched."""
         ...
 
-    def alerting(self, loaded: Loaded, source: Source) -> AlertDispatcher:
+    def alerting(self, loaded: LoadedConfig, source: Source) -> AlertDispatcher:
         """Make the alerting that sends to the loaded receivers."""
         ...
 
@@ -57,8 +57,8 @@ class Maker(Protocol):
         ...
 
 
-class Running:
-    """What runs: `after_turn` tells the outside of each turn, and reloads where that is wished.
+class DaemonRuntime:
+    """What runs: `after_step` tells the outside of each turn, and reloads where that is wished.
 
     A configuration that can't be used, whatever the reason, changes nothing; state that can't
     be read or written (StorageError) ends the daemon, as it does at any other time.
@@ -66,11 +66,11 @@ class Running:
 
     def __init__(  # noqa: PLR0913  two clocks, as in Pipeline
         self,
-        maker: Maker,
-        loaded: Loaded,
+        maker: Components,
+        loaded: LoadedConfig,
         source: Source,
         alerting: AlertDispatcher,
-        outside: Outside,
+        outside: ControlPlane,
         clock: Callable[[], float],
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -78,7 +78,7 @@ class Running:
         self._maker = maker
         self._clock = clock
         self._source = source
-        self._outside = outside
+        self._control = outside
         self._loaded = loaded
         self._alerting = alerting
         self._is_closed = False
@@ -87,7 +87,7 @@ class Running:
             source,
             self._reader,
             loaded.detector.windower(),
-            self._judge(),
+            self._timed_monitor(),
             alerting,
             clock,
             monotonic=monotonic,
@@ -96,13 +96,13 @@ class Running:
         self._skew = ClockSkewReporter(monotonic, source.describe)
         self._show_model()
 
-    def after_turn(self, turn: Turn) -> None:
+    def after_step(self, turn: StepResult) -> None:
         """Tell of a turn, then reload if that was wished for."""
-        self._outside.measured.read(turn.lines)
+        self._control.measured.read(turn.lines)
         if turn.committed:
-            self._outside.measured.committed()
-        self._outside.went_round(self._look)
-        if self._outside.takes_reload():
+            self._control.measured.committed()
+        self._control.heartbeat(self._check_reload)
+        if self._control.takes_reload():
             self._reload()
 
     def close(self, flush: bool = True) -> None:
@@ -122,26 +122,26 @@ class Running:
             if count
         )
 
-    def _look(self) -> None:
+    def _check_reload(self) -> None:
         outliers = self.pipeline.outliers
-        self._outside.measured.sample(self._source, self._reader, outliers)
+        self._control.measured.sample(self._source, self._reader, outliers)
         self._skew.report(outliers)
-        self._outside.measured.waiting(self._alerting.waiting())
-        self._outside.measured.dead(self._alerting.dead())
-        self._outside.measured.dropped(self._alerting, self._alerting.dropped())
-        self._watch.look(time.monotonic())
-        self._outside.measured.model_files(self._watch.has_changed)
+        self._control.measured.waiting(self._alerting.waiting())
+        self._control.measured.dead(self._alerting.dead())
+        self._control.measured.dropped(self._alerting, self._alerting.dropped())
+        self._watch.check(time.monotonic())
+        self._control.measured.model_files(self._watch.has_changed)
 
     def _reload(self) -> None:
-        self._outside.reloading()
-        complaint = self._exchange()
+        self._control.reloading()
+        complaint = self._try_reload()
         if complaint:
             logger.error("reload refused; the old configuration stays: %s", complaint)
         else:
             logger.info("reloaded")
-        self._outside.reloaded(complaint)
+        self._control.reloaded(complaint)
 
-    def _exchange(self) -> str:
+    def _try_reload(self) -> str:
         """Put what the configuration names now in place; say why not, if that can't be done."""
         try:
             loaded = self._maker.load(self._changeable(self._maker.read()))
@@ -152,7 +152,7 @@ class Running:
         except Exception as error:  # whatever is wrong with the new must not end the old
             logger.exception("the reload failed unexpectedly")
             return f"internal error ({type(error).__name__})"
-        self._put(loaded)
+        self._swap(loaded)
         return ""
 
     def _changeable(self, config: RunConfig) -> RunConfig:
@@ -163,16 +163,16 @@ class Running:
             logger.warning("'%s' was changed; that takes effect at the next restart alone", name)
         return config.model_copy(update={name: getattr(old, name) for name in changed})
 
-    def _is_another_model(self, loaded: Loaded) -> bool:
+    def _is_another_model(self, loaded: LoadedConfig) -> bool:
         is_same = loaded.detector.digest == self._loaded.detector.digest
-        return not is_same or self._how(loaded) != self._how(self._loaded)
+        return not is_same or self._describe_change(loaded) != self._describe_change(self._loaded)
 
     @staticmethod
-    def _how(loaded: Loaded) -> tuple[str, bool]:
+    def _describe_change(loaded: LoadedConfig) -> tuple[str, bool]:
         return loaded.config.model.device, loaded.config.model.exact
 
-    def _put(self, loaded: Loaded) -> None:
-        self._look()
+    def _swap(self, loaded: LoadedConfig) -> None:
+        self._check_reload()
         is_another = loaded.detector is not self._loaded.detector
         self._loaded = loaded
         self._watch = self._watched()
@@ -184,7 +184,9 @@ class Running:
         if is_another:
             self._reader = loaded.detector.event_parser()
             self._source.model_changed(loaded.detector.digest)
-            self.pipeline.change_model(self._reader, loaded.detector.windower(), self._judge())
+            self.pipeline.change_model(
+                self._reader, loaded.detector.windower(), self._timed_monitor()
+            )
             self._maker.remember(loaded.detector.digest)
             self._show_model()
             logger.info("another model scores from now on: %s", loaded.detector.manifest.name)
@@ -192,10 +194,10 @@ class Running:
     def _watched(self) -> ModelWatch:
         return ModelWatch(self._loaded.config.model.path, self._loaded.detector.digest)
 
-    def _judge(self) -> SurgeMonitor:
+    def _timed_monitor(self) -> SurgeMonitor:
         detector = self._loaded.detector
-        return detector.surge_monitor(self._outside.measured.timed(detector.score))
+        return detector.surge_monitor(self._control.measured.timed(detector.score))
 
     def _show_model(self) -> None:
         found = self._loaded.detector
-        self._outside.measured.model(found.manifest.name, found.digest, len(found.templates))
+        self._control.measured.model(found.manifest.name, found.digest, len(found.templates))

@@ -22,7 +22,7 @@ producers alone may take 2 s of it."""
 
 
 @contextmanager
-def ending_at_once() -> Iterator[None]:
+def exit_on_sigterm() -> Iterator[None]:
     """Have SIGTERM end the process with exit code 0, where nothing was begun or all is done."""
     before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     try:
@@ -31,7 +31,7 @@ def ending_at_once() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class OutOfTime(BaseException):
+class ShutdownTimeout(BaseException):
     """Raised in the main thread `GRACE_S` after the first signal to stop.
 
     No `Exception`, as KeyboardInterrupt is none: nothing on the way may take it for an error
@@ -39,13 +39,13 @@ class OutOfTime(BaseException):
     """
 
 
-class Stop:
+class ShutdownSignal:
     """Set by the first SIGTERM or SIGINT while it is entered, in the main thread.
 
     A handler writes to a pipe instead of setting a `threading.Event`, whose lock the main
     thread may hold at that very moment. What is still at work `grace_s` after the signal is
-    ended by `OutOfTime`; what comes after the work shares what is `left` of `stop_s`, and is
-    ended by nothing but its own care.
+    ended by `ShutdownTimeout`; what comes after the work shares what is `time_left` of `stop_s`,
+    and is ended by nothing but its own care.
     """
 
     def __init__(self, grace_s: float = GRACE_S, stop_s: float = STOP_S) -> None:
@@ -56,7 +56,7 @@ class Stop:
         self._before: dict[signal.Signals, Any] = {}
         self._read_end = self._write_end = -1
 
-    def __enter__(self) -> Stop:
+    def __enter__(self) -> ShutdownSignal:
         self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         handlers = dict.fromkeys(STOPPING, self._stop)
         handlers |= {signal.SIGHUP: self._reload, signal.SIGALRM: self._end}
@@ -79,16 +79,16 @@ class Stop:
         """Whether a signal to stop came."""
         return self._is_set
 
-    def left(self) -> float:
+    def time_left(self) -> float:
         """Seconds until all has to be over; infinite before a signal, and never negative."""
         return max(0.0, self._deadline - time.monotonic())
 
-    def work_is_over(self) -> None:
-        """From now on nothing is ended by `OutOfTime`; time is counted once a signal came."""
+    def disarm(self) -> None:
+        """From now on nothing is ended by `ShutdownTimeout`; time is counted once a signal came."""
         self._grace_s = 0.0  # also of a signal that comes only now: 0 sets no alarm
         signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def take_reload(self) -> bool:
+    def consume_reload(self) -> bool:
         """Whether a reload was wished for since this was asked last."""
         wanted, self._reload_wanted = self._reload_wanted, False
         if wanted and not self._is_set:
@@ -96,7 +96,7 @@ class Stop:
                 os.read(self._read_end, 4096)  # so that the next wait is one again
         return wanted
 
-    def wish_reload(self) -> None:
+    def request_reload(self) -> None:
         """Wish for a reload, and end a wait; any thread may call this."""
         self._reload_wanted = True
         self._wake()
@@ -116,10 +116,10 @@ class Stop:
         self._deadline = min(self._deadline, time.monotonic() + self._stop_s)
 
     def _reload(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  signal's own signature
-        self.wish_reload()
+        self.request_reload()
 
     def _end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  signal's own signature
-        raise OutOfTime
+        raise ShutdownTimeout
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # a full pipe wakes as well

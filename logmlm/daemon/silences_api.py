@@ -33,11 +33,11 @@ Reply = tuple[HTTPStatus, Any]
 """Status, and what is sent as JSON."""
 
 
-class _Asked(BaseModel):
+class _Request(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class _Matcher(_Asked):
+class _Matcher(_Request):
     name: str = Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=LONGEST_TEXT)
     value: str = Field(max_length=LONGEST_TEXT)
     is_regex: bool = Field(alias="isRegex")
@@ -50,7 +50,7 @@ class _Matcher(_Asked):
         return made
 
 
-class _Silence(_Asked):
+class _Silence(_Request):
     id: str = ""
     matchers: list[_Matcher] = Field(max_length=100)
     starts_at: AwareDatetime = Field(alias="startsAt")
@@ -59,7 +59,7 @@ class _Silence(_Asked):
     comment: str = Field("", max_length=LONGEST_TEXT)
 
 
-class SilenceApi:
+class SilencesApi:
     """Answers requests about the silences in the state at `path`; any thread may ask."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:

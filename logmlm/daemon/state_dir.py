@@ -8,7 +8,7 @@ from pathlib import Path
 from logmlm.errors import ConfigError
 
 
-def default_directory(environment: Mapping[str, str]) -> Path:
+def default_state_dir(environment: Mapping[str, str]) -> Path:
     """Systemd's state directory, or the user's (XDG Base Directory).
 
     Raises:

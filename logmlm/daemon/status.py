@@ -15,12 +15,12 @@ from logmlm.errors import UnreachableError, UsageError
 
 TIMEOUT_S = 5.0
 BAR_CHARACTERS = 40
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what to ask where all listen
-Labels = tuple[tuple[str, str], ...]
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what to ask where all listen
+LabelSet = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Receiver:
+class ReceiverStatus:
     """What became of a receiver's notifications; `failures` by reason; `dead` letters, if any."""
 
     sent: int = 0
@@ -30,7 +30,7 @@ class Receiver:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class DaemonStatus:
     """A daemon at one moment; rates are over the seconds between two looks.
 
     `lag` is in the source's own unit. `scores` counts windows by the upper bound of their
@@ -54,7 +54,7 @@ class Status:
     last_reload_took_effect: bool
     alerts: Mapping[str, int]
     scores: Mapping[str, int]
-    receivers: Mapping[str, Receiver]
+    receivers: Mapping[str, ReceiverStatus]
 
     def as_dict(self) -> dict[str, Any]:
         """The status as JSON holds it."""
@@ -71,7 +71,7 @@ class Scrape:
             UnreachableError: it is no metrics of logmlm.
 
         """
-        self._samples: dict[str, dict[Labels, float]] = {}
+        self._samples: dict[str, dict[LabelSet, float]] = {}
         try:
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
@@ -86,21 +86,21 @@ class Scrape:
         """A series without labels; 0 where there is none."""
         return self._samples.get(f"logmlm_{name}", {}).get((), 0.0)
 
-    def by(self, label: str, name: str) -> dict[str, float]:
+    def by_label(self, label: str, name: str) -> dict[str, float]:
         """The series of a metric by one of their labels."""
         return {dict(labels)[label]: value for labels, value in self.all(name)}
 
-    def all(self, name: str) -> Iterator[tuple[Labels, float]]:
+    def all(self, name: str) -> Iterator[tuple[LabelSet, float]]:
         """The series of a metric with their labels."""
         yield from self._samples.get(f"logmlm_{name}", {}).items()
 
 
 def address_url(listen: ServerAddress) -> str:
     """Where to ask a daemon on this machine that listens there."""
-    return f"http://{ServerAddress(EVERYWHERE.get(listen.host, listen.host), listen.port)}"
+    return f"http://{ServerAddress(LOOPBACK.get(listen.host, listen.host), listen.port)}"
 
 
-def look(url: str, interval_s: float, wait: Callable[[float], object]) -> Status:
+def fetch(url: str, interval_s: float, wait: Callable[[float], object]) -> DaemonStatus:
     """Ask a daemon twice, `interval_s` apart.
 
     Raises:
@@ -133,33 +133,33 @@ def _get(url: str, path: str) -> requests.Response:
 
 def _status(
     url: str, before: Scrape, now: Scrape, interval_s: float, state: tuple[bool, bool]
-) -> Status:
+) -> DaemonStatus:
     def rate(name: str) -> float:
         return max(0.0, now.value(name) - before.value(name)) / max(interval_s, 1e-9)
 
-    return Status(
+    return DaemonStatus(
         url=url,
-        version=next(iter(now.by("version", "build_info"))),
+        version=next(iter(now.by_label("version", "build_info"))),
         ready=state[0],
         healthy=state[1],
-        model=next(iter(now.by("model", "model_info")), ""),
+        model=next(iter(now.by_label("model", "model_info")), ""),
         templates=int(now.value("templates")),
         lines=int(now.value("lines_total")),
         lines_per_s=rate("lines_total"),
         windows=int(now.value("windows_scored_total")),
         windows_per_s=rate("windows_scored_total"),
         unknown_share=now.value("unknown_template_ratio"),
-        lag=now.by("source", "source_lag"),
-        discarded=_whole(now.by("reason", "lines_discarded_total")),
+        lag=now.by_label("source", "source_lag"),
+        discarded=_whole(now.by_label("reason", "lines_discarded_total")),
         committed_s_ago=now.value("commit_age_seconds"),
         last_reload_took_effect=bool(now.value("config_last_reload_successful")),
-        alerts=_whole(now.by("status", "alerts_total")),
-        scores=_scores(now.by("le", "window_score_bucket")),
+        alerts=_whole(now.by_label("status", "alerts_total")),
+        scores=_scores(now.by_label("le", "window_score_bucket")),
         receivers=_receivers(now),
     )
 
 
-def _config(status: Status) -> str:
+def _config(status: DaemonStatus) -> str:
     if status.last_reload_took_effect:
         return "in force"
     return "LAST RELOAD REFUSED; see the log" if status.model else "being read; it starts"
@@ -178,16 +178,19 @@ def _scores(cumulated: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
-def _receivers(now: Scrape) -> dict[str, Receiver]:
-    waiting, dead = now.by("receiver", "alerts_waiting"), now.by("receiver", "dead_letters")
+def _receivers(now: Scrape) -> dict[str, ReceiverStatus]:
+    waiting, dead = (
+        now.by_label("receiver", "alerts_waiting"),
+        now.by_label("receiver", "dead_letters"),
+    )
     failures: dict[str, dict[str, int]] = {}
     for labels, value in now.all("notifications_failed_total"):
         if value:
             names = dict(labels)
             failures.setdefault(names["receiver"], {})[names["reason"]] = int(value)
-    sent = now.by("receiver", "notifications_total")
+    sent = now.by_label("receiver", "notifications_total")
     return {
-        name: Receiver(
+        name: ReceiverStatus(
             int(tried) - sum(failures.get(name, {}).values()),
             failures.get(name, {}),
             int(waiting.get(name, 0)),
@@ -197,7 +200,7 @@ def _receivers(now: Scrape) -> dict[str, Receiver]:
     }
 
 
-def render(status: Status) -> str:
+def format_status(status: DaemonStatus) -> str:
     """The status for a terminal."""
     state = "ready" if status.ready else "NOT READY"
     state += ", healthy" if status.healthy else ", NOT HEALTHY"
@@ -238,7 +241,7 @@ def _bars(counts: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _receiver(name: str, receiver: Receiver) -> str:
+def _receiver(name: str, receiver: ReceiverStatus) -> str:
     state = "WAITING" if receiver.waiting else "ok"
     dead = f", {receiver.dead:,} dead letters" if receiver.dead else ""
     return (

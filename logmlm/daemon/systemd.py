@@ -17,7 +17,7 @@ MICROSECONDS = 1_000_000
 logger = logging.getLogger(__name__)
 
 
-class Service:
+class SystemdNotifier:
     """Says to systemd that the daemon is ready, reloading, stopping, and still at work.
 
     `monotonic` tells the seconds of CLOCK_MONOTONIC, which the reload protocol wants as they
@@ -45,7 +45,7 @@ class Service:
         """Say that the daemon ends of its own will, or was told to."""
         self._send("STOPPING=1", "STATUS=stopping")
 
-    def beat(self, status: Callable[[], str]) -> None:
+    def heartbeat(self, status: Callable[[], str]) -> None:
         """Say that the loop went round: as often as the watchdog wants it, and what it did.
 
         The watchdog hears of it when half of its time is over, and the status is asked for and

@@ -18,7 +18,7 @@ from logmlm.detection.event_parsing import event_parser_for
 from logmlm.detection.known_windows import PrecomputedScores
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.model_dir import load_calibration, load_parts
-from logmlm.detection.model_watch import file_marks
+from logmlm.detection.model_watch import file_stamps
 from logmlm.detection.seams import find_rotation_seams
 from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.surges import ScoreAll, SurgeMonitor
@@ -88,9 +88,9 @@ class Detector:
             UsageError: this machine has no such device.
 
         """
-        before = file_marks(directory)
+        before = file_stamps(directory)
         manifest = Manifest.read(directory)
-        before = before or file_marks(directory)  # it was brought back just now
+        before = before or file_stamps(directory)  # it was brought back just now
         templates = TemplateMiner.read(directory / "templates.json")
         calibration, screen = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
@@ -107,7 +107,7 @@ class Detector:
             for kind, part in load_parts(directory).items()
             if manifest.window.kind == "session"  # other windows have no beginning to miss
         }
-        if file_marks(directory) != before:
+        if file_stamps(directory) != before:
             raise ModelError(f"{directory} was written to while it was opened; try again")
         return cls(manifest, templates, vocabulary, ladder, parts)
 

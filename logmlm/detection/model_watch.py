@@ -16,13 +16,13 @@ from logmlm.errors import LogmlmError
 
 LOOK_EVERY_S = 10.0
 
-Marks = tuple[tuple[str, int, int, int, int], ...]
+FileStamps = tuple[tuple[str, int, int, int, int], ...]
 """Name, inode, size, and times of change of each file, in order of their names."""
 
 logger = logging.getLogger(__name__)
 
 
-def file_marks(directory: Path) -> Marks:
+def file_stamps(directory: Path) -> FileStamps:
     """Return what tells that a file of the directory was written to or replaced; empty if gone."""
     try:
         with os.scandir(directory) as entries:
@@ -45,27 +45,27 @@ class ModelWatch:
     def __init__(self, directory: Path, digest: str) -> None:
         self._directory = directory
         self._digest = digest
-        self._looked_at = -float("inf")
-        self._seen: Marks | None = None
-        self._judged: Marks | None = None if directory.is_dir() else ()
+        self._checked_at = -float("inf")
+        self._last_stamps: FileStamps | None = None
+        self._judged_stamps: FileStamps | None = None if directory.is_dir() else ()
         self.has_changed = False
         """Whether the directory holds something else than the model in use."""
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Look at the files if it is time to; `now` in seconds of a clock that is never set back.
 
         What is found is logged as a warning.
         """
-        if now - self._looked_at < LOOK_EVERY_S:
+        if now - self._checked_at < LOOK_EVERY_S:
             return
-        self._looked_at = now
-        marks = file_marks(self._directory)
-        if marks == self._seen and marks != self._judged:
-            self._judged = marks
-            self._judge()
-        self._seen = marks
+        self._checked_at = now
+        marks = file_stamps(self._directory)
+        if marks == self._last_stamps and marks != self._judged_stamps:
+            self._judged_stamps = marks
+            self._compare()
+        self._last_stamps = marks
 
-    def _judge(self) -> None:
+    def _compare(self) -> None:
         try:
             is_same = Manifest.read(self._directory).digest == self._digest
             what = "holds another model now: reload or restart to use it"

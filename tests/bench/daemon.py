@@ -220,11 +220,11 @@ def serve(config: Path) -> None:
 
     from logmlm.config.loader import read_run_config
     from logmlm.daemon import app as daemon
-    from logmlm.daemon.log_setup import logging_to
+    from logmlm.daemon.log_setup import logging_configured
 
     read = read_run_config(config)
-    with logging_to(sys.stderr, read.log):
-        daemon.run(read, out=sys.stdout, load=load)
+    with logging_configured(sys.stderr, read.log):
+        daemon.run_daemon(read, out=sys.stdout, load=load)
 
 
 def parser() -> argparse.ArgumentParser:

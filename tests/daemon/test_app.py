@@ -22,7 +22,7 @@ from http_parts import served
 from logmlm.alerting.store.database import StateDatabase
 from logmlm.config.run import RunConfig
 from logmlm.daemon import app as daemon
-from logmlm.daemon.signals import Stop
+from logmlm.daemon.signals import ShutdownSignal
 from logmlm.errors import ConfigError, ModelError, StorageError, UndeliveredError
 
 
@@ -57,12 +57,12 @@ def changed(config, **parts):
 
 def run(config, detector=None, stop_when_idle=20.0, **world):
     out = io.StringIO()
-    daemon.run(
+    daemon.run_daemon(
         config,
         out=out,
         stop_when_idle=stop_when_idle,
         load=lambda *_: detector or FakeDetector(),
-        world=daemon.World(clock=Clock(), monotonic=Clock(), host="here", **world),
+        world=daemon.DaemonContext(clock=Clock(), monotonic=Clock(), host="here", **world),
     )
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
@@ -177,7 +177,7 @@ def test_a_lost_database_of_alerts_is_told_but_not_at_a_first_start(config, log,
 def test_a_device_that_is_none_is_an_error_of_the_config(config, trained):
     config = changed(config, model={"path": trained.model, "device": "gpu7"})
     with pytest.raises(ConfigError, match=r"'model.device': device 'gpu7' can't be used"):
-        daemon.run(config, out=io.StringIO())
+        daemon.run_daemon(config, out=io.StringIO())
 
 
 def test_how_to_open_the_model_is_handed_on(config):
@@ -185,7 +185,7 @@ def test_how_to_open_the_model_is_handed_on(config):
         raise ModelError(f"{model.path.name} {model.device} {model.exact}")
 
     with pytest.raises(ModelError, match="model auto False"):
-        daemon.run(config, out=io.StringIO(), load=load)
+        daemon.run_daemon(config, out=io.StringIO(), load=load)
 
 
 def test_another_models_open_windows_come_out_whole(config, log):
@@ -232,7 +232,7 @@ def test_standard_input_is_read_to_its_end(config):
 
 def test_two_daemons_do_not_share_a_state_directory(config):
     with (
-        daemon.locked(config.state_dir),
+        daemon.lock_state_dir(config.state_dir),
         pytest.raises(StorageError, match="another logmlm uses") as caught,
     ):
         run(config)
@@ -242,7 +242,10 @@ def test_two_daemons_do_not_share_a_state_directory(config):
 
 def test_a_state_directory_that_can_not_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="can't use"), daemon.locked(tmp_path / "file" / "s"):
+    with (
+        pytest.raises(StorageError, match="can't use"),
+        daemon.lock_state_dir(tmp_path / "file" / "s"),
+    ):
         pass
 
 
@@ -271,16 +274,16 @@ def test_the_state_is_for_its_owner_alone(config, log):
 def test_the_state_directory_is_the_configured_one_or_systemds_or_the_users(config):
     default = config.model_copy(update={"state_dir": None})
     everything = {"STATE_DIRECTORY": "/v/l:/v/2", "XDG_STATE_HOME": "/x", "HOME": "/h"}
-    assert daemon.state_directory(config, everything) == config.state_dir
+    assert daemon.resolve_state_dir(config, everything) == config.state_dir
     for name, expected in (
         ("STATE_DIRECTORY", "/v/l"),
         ("XDG_STATE_HOME", "/x/logmlm"),
         ("HOME", "/h/.local/state/logmlm"),
     ):
-        assert daemon.state_directory(default, everything) == Path(expected)
+        assert daemon.resolve_state_dir(default, everything) == Path(expected)
         del everything[name]
     with pytest.raises(ConfigError, match="give 'state_dir'"):
-        daemon.state_directory(default, everything)
+        daemon.resolve_state_dir(default, everything)
 
 
 def test_a_damaged_model_note_is_a_storage_error(config):
@@ -320,7 +323,7 @@ def test_told_to_stop_it_says_what_waits_and_has_ended_well(config, log, caplog)
 
 def test_a_signal_ends_the_wait_and_the_old_handlers_come_back():
     before = signal.getsignal(signal.SIGTERM)
-    with Stop() as stop:
+    with ShutdownSignal() as stop:
         assert not stop.is_set()
         stop.wait(0.0)
         timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))

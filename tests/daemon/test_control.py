@@ -7,8 +7,8 @@ import pytest
 import requests
 
 from logmlm.config.server import ServerConfig
-from logmlm.daemon.control import HEALTHY_WITHIN_S, RELOAD_TIMEOUT_S, SAMPLE_EVERY_S, Outside
-from logmlm.daemon.metrics import Metrics
+from logmlm.daemon.control import HEALTHY_WITHIN_S, RELOAD_TIMEOUT_S, SAMPLE_EVERY_S, ControlPlane
+from logmlm.daemon.metrics import DaemonMetrics
 from logmlm.errors import ConfigError
 
 
@@ -16,10 +16,10 @@ class Wishes:
     def __init__(self):
         self.wished = threading.Event()
 
-    def wish_reload(self):
+    def request_reload(self):
         self.wished.set()
 
-    def take_reload(self):
+    def consume_reload(self):
         wished = self.wished.is_set()
         self.wished.clear()
         return wished
@@ -45,7 +45,9 @@ def clock():
 
 @contextmanager
 def outside(wishes, clock, **http):
-    with Outside(ServerConfig(**http), {}, Metrics("1"), wishes=wishes, monotonic=clock) as made:
+    with ControlPlane(
+        ServerConfig(**http), {}, DaemonMetrics("1"), wishes=wishes, monotonic=clock
+    ) as made:
         yield made
 
 
@@ -66,12 +68,12 @@ def test_it_is_ready_from_the_start_of_the_loop_to_its_end(wishes, clock):
 def test_it_is_healthy_as_long_as_the_loop_goes_round(wishes, clock):
     with outside(wishes, clock) as seen:
         clock.now += HEALTHY_WITHIN_S - 1
-        seen.went_round(nothing)
+        seen.heartbeat(nothing)
         clock.now += HEALTHY_WITHIN_S - 1
         assert seen.is_healthy()
         clock.now += 1
         assert not seen.is_healthy()
-        seen.went_round(nothing)
+        seen.heartbeat(nothing)
         assert seen.is_healthy()
 
 
@@ -79,7 +81,7 @@ def test_samples_are_taken_now_and_then(wishes, clock):
     looks = []
     with outside(wishes, clock) as seen:
         for _ in range(40):
-            seen.went_round(lambda: looks.append(clock.now))
+            seen.heartbeat(lambda: looks.append(clock.now))
             clock.now += SAMPLE_EVERY_S / 4
     assert len(looks) == 10
 

@@ -14,7 +14,7 @@ from logmlm.alerting.grouping import for_single_alert
 from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.server import LogConfig
 from logmlm.config.sinks import WebhookConfig
-from logmlm.daemon.log_setup import logging_to
+from logmlm.daemon.log_setup import logging_configured
 
 logger = logging.getLogger("logmlm.test")
 
@@ -30,7 +30,7 @@ def objects(stream):
 
 def test_where_no_person_watches_each_line_is_an_object():
     stream = io.StringIO()
-    with logging_to(stream, LogConfig()):
+    with logging_configured(stream, LogConfig()):
         marks = {"_mark": 1, "receiver": "hook"}  # the first as libraries make them
         logger.info("read %d\nlines", 3, extra=marks)
     (found,) = objects(stream)
@@ -47,21 +47,21 @@ def test_where_no_person_watches_each_line_is_an_object():
 
 def test_a_person_gets_plain_lines():
     stream = Terminal()
-    with logging_to(stream, LogConfig()):
+    with logging_configured(stream, LogConfig()):
         logger.warning("one\r\ntwo")
     assert stream.getvalue() == "logmlm: one\\r\\ntwo\n"
 
 
 @pytest.mark.parametrize(("form", "stream"), [("json", Terminal()), ("text", io.StringIO())])
 def test_the_format_can_be_chosen(form, stream):
-    with logging_to(stream, LogConfig(format=form)):
+    with logging_configured(stream, LogConfig(format=form)):
         logger.error("x")
     assert stream.getvalue().startswith("{" if form == "json" else "logmlm: x\n")
 
 
 def test_a_traceback_stays_on_its_line():
     stream = io.StringIO()
-    with logging_to(stream, LogConfig()):
+    with logging_configured(stream, LogConfig()):
         try:
             raise ValueError("why")
         except ValueError:
@@ -73,7 +73,7 @@ def test_a_traceback_stays_on_its_line():
 
 def test_the_level_is_held_and_given_back():
     stream, before = io.StringIO(), logging.getLogger().level
-    with logging_to(stream, LogConfig(level="warning")):
+    with logging_configured(stream, LogConfig(level="warning")):
         logger.info("quiet")
         logger.warning("loud")
     logger.error("after")
@@ -83,7 +83,7 @@ def test_the_level_is_held_and_given_back():
 
 def test_pythons_own_warnings_are_lines_too():
     stream = io.StringIO()
-    with logging_to(stream, LogConfig()), warnings.catch_warnings():
+    with logging_configured(stream, LogConfig()), warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(True)
         warnings.warn("old", DeprecationWarning, stacklevel=1)
@@ -106,7 +106,7 @@ def test_a_receivers_address_is_not_in_the_log_at_any_level(header):
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/services/hunter2"
-        with logging_to(stream, LogConfig(level="debug")):
+        with logging_configured(stream, LogConfig(level="debug")):
             logger.debug("heard")
             told = WebhookSink(WebhookConfig(url=url), clock=lambda: 0.0).send(
                 for_single_alert(alert())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from metrics_parts import Clock, series, worked
 
 from logmlm.alerting.failures import REASONS, failure_reason
-from logmlm.daemon.metrics import UNKNOWN_OVER, Metrics
+from logmlm.daemon.metrics import UNKNOWN_OVER, DaemonMetrics
 from logmlm.records import DeliveryResult, Event, Notification, Score, Window
 
 
@@ -24,7 +24,7 @@ def clock():
 
 @pytest.fixture
 def metrics(clock):
-    return Metrics("1.2.3", clock)
+    return DaemonMetrics("1.2.3", clock)
 
 
 def test_an_end_is_counted_where_a_receiver_was_told_of_it(metrics):
@@ -138,7 +138,7 @@ def test_promtool_finds_nothing_to_say(metrics):
 
 def test_two_daemons_in_one_process_do_not_share_their_numbers(metrics):
     worked(metrics)
-    assert Metrics("1").value("lines_total") == 0
+    assert DaemonMetrics("1").value("lines_total") == 0
 
 
 def test_the_summary_is_one_sentence_of_figures(metrics):

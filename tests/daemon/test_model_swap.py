@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config.types import CustomFormat, FormatConfig, WindowConfig
-from logmlm.daemon.model_swap import hand_over
+from logmlm.daemon.model_swap import swap_model
 from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
@@ -72,7 +72,7 @@ def test_every_line_is_scored_once_across_a_change_of_rules(lines, old_rule, rul
     old_reader, old = reader(), Windower(old_rule)
     windows = old.add(old_reader.feed(lines[:swap]))
     new_reader, new = reader(), Windower(rule)
-    windows += hand_over(old_reader, old, new_reader, new)
+    windows += swap_model(old_reader, old, new_reader, new)
     windows += finish(new_reader, new, lines[swap:])
     assert numbers(windows) == Counter(str(number) for number in range(len(lines)))
 
@@ -85,7 +85,7 @@ def test_a_crash_after_it_loses_no_line_either(lines, old_rule, rule, data):
     old_reader, old = reader(), Windower(old_rule)
     windows = old.add(old_reader.feed(lines[:swap]))
     new_reader, new = reader(), Windower(rule)
-    windows += hand_over(old_reader, old, new_reader, new)
+    windows += swap_model(old_reader, old, new_reader, new)
     windows += new.add(new_reader.feed(lines[swap:crash]))
     committed = {name: new.checkpoint(name) for name in new.partitions}
     again = Windower(rule)
@@ -104,7 +104,7 @@ def test_a_partition_that_is_still_read_again_is_taken_over_with_nothing_left_ou
     first = LogLine("1000 k1 #0", "p", 0, STEP, 1000.0)
     plain = reader("discard")
     assert old.add(plain.feed([first])) == []
-    assert hand_over(plain, old, reader("discard"), new) == []
+    assert swap_model(plain, old, reader("discard"), new) == []
     assert new.checkpoint("p") == Checkpoint(0, 0, None)
     rest = [LogLine(f"1000 k1 #{i}", "p", i * STEP, (i + 1) * STEP, 1000.0) for i in (1, 2)]
     assert numbers(new.add(reader("discard").feed(rest))) == Counter("012")
@@ -115,7 +115,7 @@ def test_positions_are_trusted_again_once_all_of_the_old_windows_are_past():
     plain = reader("discard")
     lines = [LogLine(f"1000 k #{i}", "p", i * STEP, (i + 1) * STEP, 1000.0) for i in range(5)]
     old.add(plain.feed(lines[:3]))
-    assert len(hand_over(plain, old, plain, new)) == 1
+    assert len(swap_model(plain, old, plain, new)) == 1
     assert new.checkpoint("p") == Checkpoint(2 * STEP, 2 * STEP, 1000.0)
     new.add(plain.feed(lines[3:]))
     assert new.checkpoint("p") == Checkpoint(4 * STEP, 5 * STEP, 1000.0)

@@ -8,7 +8,7 @@ from daemon_parts import FakeDetector
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.config.types import FormatConfig
-from logmlm.daemon.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, Turn
+from logmlm.daemon.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, StepResult
 from logmlm.detection.surges import SurgeMonitor, SurgeRule
 from logmlm.detection.windows import Windower
 from logmlm.errors import StorageError
@@ -265,7 +265,7 @@ def test_slow_scoring_is_no_idleness():
         desk.source.clock += 60 * len(windows)
         return desk.detector.score(windows)
 
-    desk.pipeline._judge = SurgeMonitor(slow)
+    desk.pipeline._surge_monitor = SurgeMonitor(slow)
     desk.pipeline.run(lambda: False, stop_when_idle=3.0)
     assert len(desk.told("store")) == 2
 
@@ -287,7 +287,7 @@ def test_each_turn_says_what_it_did():
     desk = Desk([(0, "a"), (1, "b")], [])
     turns = []
     desk.pipeline.run(stop_after(11), after_turn=turns.append)
-    assert turns[:2] == [Turn(2, committed=False), Turn(0, committed=False)]
+    assert turns[:2] == [StepResult(2, committed=False), StepResult(0, committed=False)]
     assert [turn.committed for turn in turns].index(True) == COMMIT_EVERY_S / 0.5 - 1
 
 

@@ -14,7 +14,7 @@ from metrics_parts import Clock
 from logmlm.alerting.silences import active_silences
 from logmlm.alerting.store.database import StateDatabase
 from logmlm.daemon.http_server import HttpServer
-from logmlm.daemon.silences_api import ALL, ONE, SilenceApi
+from logmlm.daemon.silences_api import ALL, ONE, SilencesApi
 
 AMTOOL = shutil.which("amtool")
 HOST = {"name": "host", "value": "web.*", "isRegex": True}
@@ -36,7 +36,7 @@ def state(tmp_path):
 
 @pytest.fixture
 def api(tmp_path, clock):
-    return SilenceApi(tmp_path / "state.db", clock)
+    return SilencesApi(tmp_path / "state.db", clock)
 
 
 def asked(starts="2023-11-14T22:13:20Z", ends="2023-11-15T00:00:00Z", matchers=(HOST,), **more):
@@ -129,7 +129,7 @@ def test_what_is_not_there_is_told(api):
 
 def test_a_damaged_state_is_told_without_a_traceback(tmp_path, clock):
     (tmp_path / "state.db").write_bytes(b"nothing of the kind" * 1000)
-    status, sentence = SilenceApi(tmp_path / "state.db", clock).answer("GET", ALL, b"")
+    status, sentence = SilencesApi(tmp_path / "state.db", clock).answer("GET", ALL, b"")
     assert status == 500
     assert "state.db" in sentence
 

@@ -12,8 +12,8 @@ from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.store.database import StateDatabase
 from logmlm.config.server import ServerAddress
 from logmlm.daemon.http_server import HttpServer
-from logmlm.daemon.metrics import CONTENT_TYPE, Metrics
-from logmlm.daemon.status import Receiver, Scrape, address_url, look, render
+from logmlm.daemon.metrics import CONTENT_TYPE, DaemonMetrics
+from logmlm.daemon.status import ReceiverStatus, Scrape, address_url, fetch, format_status
 from logmlm.errors import UnreachableError
 
 
@@ -21,7 +21,7 @@ class Daemon:
     """Metrics as they are made, behind a real endpoint."""
 
     def __init__(self):
-        self.made = Metrics("1.2.3", lambda: 1000.0)
+        self.made = DaemonMetrics("1.2.3", lambda: 1000.0)
         self.ready = True
 
     def metrics(self):
@@ -58,7 +58,7 @@ def test_everything_that_the_metrics_say_is_in_it(daemon):
         daemon.ready = False
 
     with daemon.served() as url:
-        found = look(url, 0.5, meanwhile)
+        found = fetch(url, 0.5, meanwhile)
     assert found.as_dict() == {
         "url": url,
         "version": "1.2.3",
@@ -86,7 +86,7 @@ def test_everything_that_the_metrics_say_is_in_it(daemon):
 def test_a_person_reads_it_on_one_screen(daemon):
     worked(daemon.made)
     with daemon.served() as url:
-        text = render(look(url, 1.0, lambda _: None))
+        text = format_status(fetch(url, 1.0, lambda _: None))
     assert text.splitlines() == [
         f"logmlm 1.2.3 at {url}: ready, healthy",
         "",
@@ -109,20 +109,22 @@ def test_a_daemon_that_just_began_and_one_in_trouble_are_told_too(daemon):
     daemon.ready = False
     daemon.made.reloaded(False)
     with daemon.served() as url:
-        text = render(look(url, 1.0, lambda _: None))
+        text = format_status(fetch(url, 1.0, lambda _: None))
     for words in ("NOT READY", "model      none yet", "lag unknown", "  none yet", "it starts"):
         assert words in text
     daemon.made.model("m", "d" * 64, 3)
     with daemon.served() as url:
-        assert "config     LAST RELOAD REFUSED" in render(look(url, 1.0, lambda _: None))
+        assert "config     LAST RELOAD REFUSED" in format_status(fetch(url, 1.0, lambda _: None))
 
 
 def test_bars_are_as_long_as_their_counts_and_none_that_counts_is_invisible(daemon):
     with daemon.served() as url:
-        found = look(url, 1.0, lambda _: None)
+        found = fetch(url, 1.0, lambda _: None)
     counts = {"0.1": 0, "0.5": 4000, "1.0": 0, "2.0": 1, "+Inf": 1000, "x": 0}
-    changed = type(found)(**{**vars_of(found), "scores": counts, "receivers": {"a": Receiver(5)}})
-    rows = render(changed).splitlines()
+    changed = type(found)(
+        **{**vars_of(found), "scores": counts, "receivers": {"a": ReceiverStatus(5)}}
+    )
+    rows = format_status(changed).splitlines()
     start = rows.index("scores of windows (an alert from 1.0 on)") + 1
     assert rows[start : start + 4] == [
         f"    to 0.5  {'█' * 40} 4,000",

@@ -13,7 +13,7 @@ import pytest
 
 from logmlm.detection.detector import Detector
 from logmlm.detection.manifest import Manifest
-from logmlm.detection.model_watch import LOOK_EVERY_S, ModelWatch, file_marks
+from logmlm.detection.model_watch import LOOK_EVERY_S, ModelWatch, file_stamps
 from logmlm.errors import ModelError
 
 WEIGHTS = "model.safetensors"
@@ -37,7 +37,7 @@ class Clock:
 
     def look(self, times=1):
         for _ in range(times):
-            self.watch.look(self.now)
+            self.watch.check(self.now)
             self.now += LOOK_EVERY_S
         return self.watch.has_changed
 
@@ -107,14 +107,14 @@ def test_a_directory_that_is_gone_is_said(model, watch, caplog):
     shutil.rmtree(model)
     assert clock.look(2)
     assert "there is no" in warnings(caplog)[0]
-    assert file_marks(model) == ()
+    assert file_stamps(model) == ()
 
 
 def test_looks_are_far_apart(model, watch):
-    watch.look(0.0)
+    watch.check(0.0)
     flip(model / WEIGHTS)
     for tenth in range(1, 99):
-        watch.look(tenth / 10)
+        watch.check(tenth / 10)
     assert not watch.has_changed
 
 

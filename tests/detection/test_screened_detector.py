@@ -7,7 +7,7 @@ from dataclasses import replace
 import offline_parts
 import pytest
 
-from logmlm.daemon.metrics import Metrics
+from logmlm.daemon.metrics import DaemonMetrics
 from logmlm.detection import window_id as windowid
 from logmlm.detection.detector import Detector
 from logmlm.detection.model_dir import load_calibration
@@ -84,7 +84,7 @@ def test_one_of_so_many_is_checked_by_its_place_and_by_every_detector_alike(
 
 def test_what_is_checked_is_counted(detector, windows, monkeypatch):
     monkeypatch.setattr(windowid, "AUDIT_ONE_IN", 1)
-    metrics = Metrics("0")
+    metrics = DaemonMetrics("0")
     found = detector.surge_monitor(metrics.timed(detector.score)).score(windows)
     checked = sum(score.stage == "checked" for score in found)
     assert checked > 5

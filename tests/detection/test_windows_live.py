@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logmlm.config.types import WindowConfig
-from logmlm.daemon.pipeline import LOOK_EVERY_S, Pipeline
+from logmlm.daemon.pipeline import CHECK_PARTITIONS_EVERY_S, Pipeline
 from logmlm.detection.surges import SurgeMonitor
 from logmlm.detection.windows import Windower
 from logmlm.records import Checkpoint, Event, Fields, LogLine
@@ -180,7 +180,7 @@ class Loop:
 
     def finish(self):
         self.kept.behind = False
-        for _ in range(int(20 * GAP / LOOK_EVERY_S) + 400):
+        for _ in range(int(20 * GAP / CHECK_PARTITIONS_EVERY_S) + 400):
             self.pipeline.step()
 
 

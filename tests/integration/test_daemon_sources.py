@@ -79,12 +79,12 @@ def run(state, directory):
         source={"journald": {"directory": directory, "start_at": "beginning"}},
         state_dir=state,
     )
-    daemon.run(
+    daemon.run_daemon(
         config,
         out=out,
         stop_when_idle=500.0,  # five seconds: journalctl may take some to start
         load=lambda *_: FakeDetector(),
-        world=daemon.World(
+        world=daemon.DaemonContext(
             clock=lambda: 1000.0 + (time.monotonic() - started) * 100,
             monotonic=lambda: (time.monotonic() - started) * 100,
         ),

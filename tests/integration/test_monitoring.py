@@ -10,7 +10,7 @@ import pytest
 import yaml
 from metrics_parts import series, worked
 
-from logmlm.daemon.metrics import Metrics
+from logmlm.daemon.metrics import DaemonMetrics
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RULES = CONFIGS / "prometheus-rules.yaml"
@@ -46,7 +46,7 @@ def recorded():
 def known():
     """Names of all series, with the names of their labels."""
     found = {}
-    for name, *labels in series(worked(Metrics("1"))):
+    for name, *labels in series(worked(DaemonMetrics("1"))):
         found.setdefault(name, set()).update(label for label, _ in labels)
     return found
 

@@ -13,7 +13,7 @@ import session_parts
 from logmlm.config.loader import read_run_config
 from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.daemon import app as daemon
-from logmlm.daemon.log_setup import logging_to
+from logmlm.daemon.log_setup import logging_configured
 from logmlm.detection.surges import SurgeMonitor
 from logmlm.detection.windows import Windower
 from logmlm.errors import LogmlmError
@@ -192,16 +192,16 @@ def load(model):
 if __name__ == "__main__":
     grace_s = float(os.environ.get("GRACE_S", "4"))
     speed = float(os.environ.get("DAEMON_PARTS_SPEED", "100"))
-    faster = daemon.World(
+    faster = daemon.DaemonContext(
         clock=lambda: time.time() * speed,
         monotonic=lambda: time.monotonic() * speed,
         grace_s=grace_s,
     )
     read = partial(read_run_config, Path(sys.argv[1]), os.environ)
     config = read()
-    with logging_to(sys.stderr, config.log):
+    with logging_configured(sys.stderr, config.log):
         try:
-            daemon.run(config, out=sys.stdout, load=load, world=faster, reread=read)
+            daemon.run_daemon(config, out=sys.stdout, load=load, world=faster, reread=read)
         except LogmlmError as error:
             sys.stderr.write(f"{error}\n")
             sys.exit(error.exit_code)

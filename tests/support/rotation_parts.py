@@ -8,7 +8,7 @@ from daemon_parts import FakeDetector, Notes, PlainReader
 
 from logmlm.config.sources import FileSourceConfig
 from logmlm.daemon.pipeline import Pipeline
-from logmlm.daemon.signals import Stop
+from logmlm.daemon.signals import ShutdownSignal
 from logmlm.detection.surges import SurgeMonitor
 from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.source import FileSource
@@ -54,7 +54,7 @@ class Noting:
 
 def read(directory, idle):
     detector = FakeDetector(size=7)
-    with Stop() as stop:
+    with ShutdownSignal() as stop:
         source = FileSource(
             FileSourceConfig(include=str(directory / "app*.log*"), start_at="beginning"),
             CheckpointStore(directory / "checkpoints.json"),

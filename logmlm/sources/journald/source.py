@@ -23,7 +23,7 @@ from logmlm.sources.lines import RawLine
 ENTRY_ROOM = 8
 """An entry may have so many times `max_line_bytes`: bytes take 4 characters each in JSON."""
 ENTRY_BASE = 1 << 20
-CHECK_EVERY_S = 10.0
+VERIFY_EVERY_S = 10.0
 ASK_LAG_EVERY_S = 30.0
 CHECK_IDLE_EVERY_S, LOOK_SHARE, LOOK_AT_LEAST_EVERY_S = 1.0, 0.125, 10.0
 """How often the journal is asked whether it was read to its end: less often with each answer."""
@@ -277,7 +277,7 @@ class JournaldSource(NoRebalance):
 
     def _check_suspect(self, now: float) -> None:
         """Look whether entries that were not handed over are of other units, or are gone."""
-        if self._suspect is not None and not 0 <= now - self._checked_at < CHECK_EVERY_S:
+        if self._suspect is not None and not 0 <= now - self._checked_at < VERIFY_EVERY_S:
             self._checked_at = now
             try:
                 self._check(*self._suspect)

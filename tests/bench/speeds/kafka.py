@@ -57,10 +57,10 @@ class Bare:
 
 
 class NoWishes:
-    def wish_reload(self) -> None:
+    def request_reload(self) -> None:
         """Nobody wishes."""
 
-    def take_reload(self) -> bool:
+    def consume_reload(self) -> bool:
         return False
 
 
@@ -71,23 +71,23 @@ class Daemon:
         from logmlm.alerting.store.database import StateDatabase
         from logmlm.config.loader import read_run_config
         from logmlm.daemon import app as daemon
-        from logmlm.daemon.control import Outside
-        from logmlm.daemon.metrics import Metrics
-        from logmlm.daemon.runtime import Running
+        from logmlm.daemon.control import ControlPlane
+        from logmlm.daemon.metrics import DaemonMetrics
+        from logmlm.daemon.runtime import DaemonRuntime
 
         config = read_run_config(config_file)
-        directory = daemon.state_directory(config, {})
+        directory = daemon.resolve_state_dir(config, {})
         directory.mkdir()
-        state, measured = StateDatabase(directory / "state.db"), Metrics("bench")
-        world, load = daemon.PROCESS, daemon._load
-        maker = daemon.Workshop(
+        state, measured = StateDatabase(directory / "state.db"), DaemonMetrics("bench")
+        world, load = daemon.DEFAULT_CONTEXT, daemon._load
+        maker = daemon.ComponentFactory(
             state, sys.stdout, world, load, measured, lambda: config, lambda: math.inf
         )
         loaded = maker.load(config)
         self.source = _source(config, directory, loaded.detector)
         alerting = maker.alerting(loaded, self.source)
-        outside = Outside(config.http, {}, measured, wishes=NoWishes())
-        self.running = Running(maker, loaded, self.source, alerting, outside, time.time)
+        outside = ControlPlane(config.http, {}, measured, wishes=NoWishes())
+        self.running = DaemonRuntime(maker, loaded, self.source, alerting, outside, time.time)
         stack.callback(state.close)
         stack.callback(self.source.close)
         stack.callback(self.running.close)
@@ -95,7 +95,7 @@ class Daemon:
 
     def read(self, upto: int) -> None:
         while self.source.consumed_positions().get(f"{TOPIC}/0", 0) < upto:
-            self.running.after_turn(self.running.pipeline.step())
+            self.running.after_step(self.running.pipeline.step())
         self.source.pause(True)
         self.source.poll(0.0)
         self.source.pause(False)
