@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from logmlm.cli.state_options import opened, output_option, seconds, state_options
+from logmlm.cli.state_options import opened, output_option, parse_duration_option, state_options
 from logmlm.errors import UsageError
 from logmlm.system.json_text import dump_json
 
@@ -49,9 +49,9 @@ def feedback(  # noqa: PLR0913  click hands each option over by its name
         return _list(state_dir, config, output) if alert == LIST else _export(state_dir, config)
     if false_alarm == is_true:
         raise UsageError("give either --false-alarm or --true")
-    if false_alarm and seconds("--for", for_) <= 0:
+    if false_alarm and parse_duration_option("--for", for_) <= 0:
         raise UsageError("--for 0 mutes nothing; say how long its like is mute")
-    return _say(alert, false_alarm, seconds("--for", for_), (state_dir, config))
+    return _say(alert, false_alarm, parse_duration_option("--for", for_), (state_dir, config))
 
 
 def _say(

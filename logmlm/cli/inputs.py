@@ -46,7 +46,7 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def refuse_idle_address(engine: str, address: str | None) -> None:
+def reject_unused_address(engine: str, address: str | None) -> None:
     """See that a cluster is named for Ray alone.
 
     Raises:
@@ -57,7 +57,7 @@ def refuse_idle_address(engine: str, address: str | None) -> None:
         raise UsageError("--ray-address counts with --engine ray alone; say both, or neither")
 
 
-def refuse_streams(logs: Sequence[str]) -> None:
+def reject_streams(logs: Sequence[str]) -> None:
     """See that all are files, which several machines can read, as often as they like.
 
     Raises:
@@ -74,7 +74,7 @@ def refuse_streams(logs: Sequence[str]) -> None:
             raise UsageError(f"--engine ray reads files, which can be read twice; not {log}")
 
 
-def refuse_missing(logs: Sequence[str]) -> None:
+def reject_missing(logs: Sequence[str]) -> None:
     """See that files are there and hold something, before much is imported for them.
 
     Raises:
@@ -124,7 +124,7 @@ def read_logs(
     files = [log for log in logs if not is_kafka(log)]
     with ExitStack() as stack:
         topics = [_opened(each, kafka_config, warn, stack) for each in addresses]
-        _refuse_empty(addresses, topics, bool(files), warn)
+        _reject_empty(addresses, topics, bool(files), warn)
         if files:
             yield from read_lines(files, now, keep_going, warn)
         for topic in topics:
@@ -146,7 +146,7 @@ def _opened(
     return stack.enter_context(closing(TopicReader(config, address, time.monotonic, warn)))
 
 
-def _refuse_empty(
+def _reject_empty(
     addresses: Sequence[KafkaUrl], topics: Sequence[TopicReader], others: bool, warn: WarnFunction
 ) -> None:
     empty = [

@@ -59,7 +59,7 @@ class _Group(click.Group):
             raise UsageError(_unknown_command(args[0]))
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None:
-            _refuse_empty(click.Context(command, ctx, name), rest)
+            _reject_empty(click.Context(command, ctx, name), rest)
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> None:
@@ -106,7 +106,7 @@ def main() -> None:
     except click.Abort:
         sys.exit(INTERRUPTED)
     except Exception as error:  # whatever else went wrong: a sentence, no traceback
-        sys.exit(_explained(error))
+        sys.exit(_report(error))
 
 
 def _unknown_command(name: str) -> str:
@@ -115,7 +115,7 @@ def _unknown_command(name: str) -> str:
     return f"there is no command '{name}'; {hint}"
 
 
-def _refuse_empty(context: click.Context, args: list[str]) -> None:
+def _reject_empty(context: click.Context, args: list[str]) -> None:
     """See that no word is empty, before a path makes the working directory of it."""
     given, _, _ = context.command.make_parser(context).parse_args(list(args))
     for parameter in context.command.params:
@@ -127,7 +127,7 @@ def _refuse_empty(context: click.Context, args: list[str]) -> None:
             raise UsageError(f"{what} is empty; give it a value (is a shell variable not set?)")
 
 
-def _explained(error: Exception) -> int:
+def _report(error: Exception) -> int:
     """Say on standard error what happened, and return the exit code."""
     if os.environ.get("LOGMLM_DEBUG") == "1":
         traceback.print_exception(error)

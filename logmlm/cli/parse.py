@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from logmlm.cli.inputs import expanded, read_logs, reading_options, refuse_missing
+from logmlm.cli.inputs import expanded, read_logs, reading_options, reject_missing
 from logmlm.errors import ConfigError, UsageError
 from logmlm.records import BlankLines, LogLine
 
@@ -46,7 +46,7 @@ def parse(
     standard error, with the reason.
     """
     logs = expanded(logs)
-    refuse_missing(logs)
+    reject_missing(logs)
     lines = read_logs(logs, kafka_config, keep_going, _warn)
     reader, templates, lines = _opened(model, options, lines)
     left_out: Counter[str] = Counter()

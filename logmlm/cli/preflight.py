@@ -40,13 +40,13 @@ from logmlm.sources.syslog.sockets import bind, unbind
 from logmlm.system.secret_file import read_secret
 from logmlm.training.train import DETECTION_LINES, check_device, choose_format
 
-LOOKED_AT_FILES = 20
+SAMPLED_FILES = 20
 """So many of the followed files are looked into."""
 LABELS_IN_LINE = "in-line"
 """In place of a labels' file: the log's own alert column says it."""
 
 
-def validate(
+def check_config(
     path: Path,
     environment: Mapping[str, str],
     read_model: Callable[[Path], Any] = Manifest.read,
@@ -84,7 +84,7 @@ def _check_training(path: Path, config: TrainingFile) -> list[str]:
     if "out" not in config.left_out:
         with _named(path, "out"):
             require_replaceable(config.out, (FILE_NAME,))
-        _need_writable(path, "out", config.out)
+        _require_writable(path, "out", config.out)
     with _named(path, "format"):
         auto_candidates(config.format) if config.format.name == "auto" else get_format(
             config.format
@@ -121,16 +121,16 @@ def _check_lines(path: Path, config: TrainingConfig) -> list[str]:
         line_format, _ = choose_format(config.format, first, said.append)
     multiline = config.format.named(line_format.name).multiline
     reader = EventParser(*(line_format, config.window.key, lambda _: ""), multiline, finished=True)
-    return said + _doubts(reader, first)
+    return said + _line_warnings(reader, first)
 
 
 def _check_followed(config: RunConfig, manifest: Manifest) -> list[str]:
     """Read the first lines of the files that are there as the model does; say what is odd."""
     patterns = config.source.file.include if config.source.file else ()
     exclude = config.source.file.exclude if config.source.file else ()
-    logs = [log for pattern in patterns for log in _there(pattern)]
+    logs = [log for pattern in patterns for log in _existing(pattern)]
     found = []
-    for log in [log for log in logs if not is_excluded(log, exclude)][:LOOKED_AT_FILES]:
+    for log in [log for log in logs if not is_excluded(log, exclude)][:SAMPLED_FILES]:
         reader = EventParser(
             *(get_format(manifest.format), manifest.window.key, lambda _: ""),
             manifest.format.multiline,
@@ -139,11 +139,11 @@ def _check_followed(config: RunConfig, manifest: Manifest) -> list[str]:
         with suppress(LogmlmError):  # what can't be read was told of before
             read = read_lines([log], time.time(), keep_going=True)
             lines = list(islice(one_by_one(read), DETECTION_LINES))
-            found += [f"{doubt} ({log})" for doubt in _doubts(reader, lines)]
+            found += [f"{doubt} ({log})" for doubt in _line_warnings(reader, lines)]
     return found
 
 
-def _doubts(reader: EventParser, lines: Sequence[LogLine]) -> list[str]:
+def _line_warnings(reader: EventParser, lines: Sequence[LogLine]) -> list[str]:
     """Return notes on lines that the reader misreads or leaves out."""
     reader.feed(lines)
     reader.flush()
@@ -187,13 +187,13 @@ def _check_running(path: Path, config: RunConfig, environment: Mapping[str, str]
         build_receivers(config, sys.stdout, clock=lambda: 0.0)
     for sink in config.sinks:
         if sink.file is not None:
-            _need_folder(path, "sinks.file.path", sink.file.path)
+            _require_folder(path, "sinks.file.path", sink.file.path)
     with _named(path, "source.kafka"):
         _check_kafka(config.source)
     if config.http.token_file is not None:
         with _named(path, "http.token_file"):
             read_secret("token_file", config.http.token_file)
-    _need_writable(path, "state_dir", resolve_state_dir(config, environment))
+    _require_writable(path, "state_dir", resolve_state_dir(config, environment))
     return [*notes, "files can be read, secrets are there, and the state can be written"]
 
 
@@ -211,10 +211,10 @@ def _check_source(path: Path, config: SourceConfig) -> list[str]:
     with _named(path, "source.file.include"):
         reject_directories(patterns)
     for pattern in patterns:
-        logs = [log for log in _there(pattern) if not is_excluded(log, exclude)]
+        logs = [log for log in _existing(pattern) if not is_excluded(log, exclude)]
         notes += [] if logs else [f"note: no file matches {pattern} yet; it will be waited for"]
         for log in logs:
-            _need_readable(path, "source.file.include", Path(log))
+            _require_readable(path, "source.file.include", Path(log))
             notes += _note_no_text(Path(log))
     return notes
 
@@ -241,7 +241,7 @@ def _note_no_text(path: Path) -> list[str]:
     return [f"note: {path} is no text, and is not read: {reason}"] if reason else []
 
 
-def _there(pattern: str) -> Iterator[str]:
+def _existing(pattern: str) -> Iterator[str]:
     """What matches a pattern; a link to nothing is passed over, as it is when it is followed."""
     for found in matches(pattern):
         try:
@@ -262,12 +262,12 @@ def _check_kafka(config: SourceConfig) -> None:
         client_options(config.kafka)
 
 
-def _need_readable(config: Path, key: str, path: Path) -> None:
+def _require_readable(config: Path, key: str, path: Path) -> None:
     if not os.access(path, os.R_OK):
         raise ConfigError(f"{config}: '{key}': {path} can't be read by this user")
 
 
-def _need_folder(config: Path, key: str, path: Path) -> None:
+def _require_folder(config: Path, key: str, path: Path) -> None:
     """See that a file can be appended to, or made in the folder that is to hold it."""
     if path.is_dir():
         raise ConfigError(f"{config}: '{key}': {path} is a directory; name a file in it")
@@ -276,7 +276,7 @@ def _need_folder(config: Path, key: str, path: Path) -> None:
         raise ConfigError(f"{config}: '{key}': {path} can't be written by this user; make {place}")
 
 
-def _need_writable(config: Path, key: str, path: Path) -> None:
+def _require_writable(config: Path, key: str, path: Path) -> None:
     """See that a directory can be written, or made in the nearest one above that is there."""
     there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     try:

@@ -23,7 +23,7 @@ GOES_ON = "the same command goes on from the last epoch"
 NOTHING_DONE = "no epoch was done yet"
 
 
-class Progress:
+class ProgressDisplay:
     """Shows a training or an evaluation; a context manager that leaves the terminal clean."""
 
     def __init__(self, quiet: bool) -> None:
@@ -34,7 +34,7 @@ class Progress:
         self._last_line = 0.0
         self._has_epochs = False
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         return self
 
     def __exit__(
@@ -57,7 +57,7 @@ class Progress:
         """A warning on a line of its own."""
         self.say(f"warning: {sentence}")
 
-    def reading(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
+    def track_lines(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
         """The same lines, counted on a terminal."""
         if self.is_quiet or not sys.stderr.isatty():
             yield from lines

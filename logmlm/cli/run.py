@@ -71,7 +71,7 @@ def run(
 @click.argument("file", type=click.Path(path_type=Path))
 def validate(file: Path) -> None:
     """Check a config FILE, for training or for running: itself, the model, then this machine."""
-    from logmlm.cli.preflight import validate as check
+    from logmlm.cli.preflight import check_config as check
 
     for sentence in check(file, os.environ):
         click.echo(sentence)

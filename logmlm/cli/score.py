@@ -17,9 +17,9 @@ from logmlm.cli.inputs import (
     is_kafka,
     read_logs,
     reading_options,
-    refuse_idle_address,
-    refuse_missing,
-    refuse_streams,
+    reject_missing,
+    reject_streams,
+    reject_unused_address,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def evaluate(
     """Measure MODEL on labelled LOGS, beside simple rules on the same windows."""
     import json
 
-    from logmlm.cli.progress import Progress
+    from logmlm.cli.progress import ProgressDisplay
     from logmlm.evaluation.labels import Labels
     from logmlm.system.atomic_files import ensure_writable_dir
 
@@ -86,9 +86,9 @@ def evaluate(
     from logmlm.evaluation.evaluate import evaluate_detector
 
     detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
-    with Progress(rest["quiet"]) as progress:
+    with ProgressDisplay(rest["quiet"]) as progress:
         read = read_logs(logs, rest["kafka_config"], rest["keep_going"], progress.warn)
-        windows = list(detector.windows(progress.reading(read)))
+        windows = list(detector.windows(progress.track_lines(read)))
         shown = partial(progress.scoring, total=len(windows))
         found = evaluate_detector(
             detector, model, windows, known, oracle=rest["oracle"], show=shown
@@ -126,7 +126,7 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
     )
 
     check_target(output, out)
-    refuse_idle_address(rest["engine"], rest["ray_address"])
+    reject_unused_address(rest["engine"], rest["ray_address"])
     logs = _checked(model, logs)
     if rest["engine"] == "ray":
         identify, scores = _on_ray(model, logs, rest)
@@ -134,7 +134,7 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
         detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
         windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
         identify, scores = _identify(detector.digest, logs), detector.scores(windows)
-    alarms = _Alarms(scores, rest["only_anomalies"])
+    alarms = _AnomalyCounter(scores, rest["only_anomalies"])
     if output == "parquet" and out is not None:
         write_parquet(alarms, identify, out)
     else:
@@ -181,7 +181,7 @@ def explain(
         click.echo("no window reaches the threshold", err=True)
 
 
-class _Alarms:
+class _AnomalyCounter:
     """Scores as they pass by, those that alarm counted."""
 
     def __init__(self, scores: Iterator[Score], only: bool) -> None:
@@ -202,7 +202,7 @@ def _checked(model: Path, logs: tuple[str, ...]) -> tuple[str, ...]:
 
     logs = expanded(logs)
     Manifest.read(model)
-    refuse_missing(logs)
+    reject_missing(logs)
     return logs
 
 
@@ -240,7 +240,7 @@ def _on_ray(
     from logmlm.distributed.ray_cluster import ray_session
     from logmlm.distributed.ray_scoring import ScoreJob, score_on_ray
 
-    refuse_streams(logs)
+    reject_streams(logs)
     names = ("device", "exact", "stride", "keep_going", "only_anomalies")
     work = ScoreJob(model.absolute(), logs, **{name: told[name] for name in names})
 

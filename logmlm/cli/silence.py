@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from logmlm.cli.state_options import moment, opened, output_option, seconds, state_options
+from logmlm.cli.state_options import (
+    opened,
+    output_option,
+    parse_duration_option,
+    parse_time_option,
+    state_options,
+)
 from logmlm.errors import UsageError
 from logmlm.system.json_text import dump_json
 
@@ -46,7 +52,11 @@ def add(
     if (for_ is None) == (until is None):
         raise UsageError("give either --for or --until; a silence has an end")
     now = time.time()
-    end = now + seconds("--for", for_) if for_ else moment("--until", until or "")
+    end = (
+        now + parse_duration_option("--for", for_)
+        if for_
+        else parse_time_option("--until", until or "")
+    )
     parsed = [LabelMatcher.parse(text) for text in matchers]
     words = {"comment": rest["comment"], "created_by": rest["author"] or getpass.getuser()}
     with opened(state_dir, config) as state:

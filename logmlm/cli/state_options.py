@@ -57,7 +57,7 @@ def daemon_config(path: Path) -> RunConfig:
     return read_run_config(path, {"CREDENTIALS_DIRECTORY": "/run/credentials", **os.environ})
 
 
-def seconds(option: str, text: str) -> float:
+def parse_duration_option(option: str, text: str) -> float:
     """Seconds of a duration such as 2h, of a century at most: what ends has a date.
 
     Raises:
@@ -78,7 +78,7 @@ def seconds(option: str, text: str) -> float:
     return found
 
 
-def moment(option: str, text: str) -> float:
+def parse_time_option(option: str, text: str) -> float:
     """Epoch seconds of an ISO 8601 time, UTC where no zone is given."""
     from datetime import UTC, datetime
 

@@ -17,16 +17,16 @@ from logmlm.cli.inputs import (
     expanded,
     read_logs,
     reading_options,
-    refuse_idle_address,
-    refuse_missing,
-    refuse_streams,
+    reject_missing,
+    reject_streams,
+    reject_unused_address,
 )
 from logmlm.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from logmlm.cli.progress import Progress
+    from logmlm.cli.progress import ProgressDisplay
     from logmlm.config.types import FormatConfig, TrainingConfig
     from logmlm.parsing.batches import LineBatch, ParserSpec
     from logmlm.parsing.parsed import ParsedBatch
@@ -73,44 +73,44 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
     Whatever --config FILE says, the options beside it win. On several GPUs: torchrun
     --nproc-per-node N -m logmlm train …. With --engine ray the LOGS are read and parsed there.
     """
-    refuse_idle_address(options["engine"], options["ray_address"])
+    reject_unused_address(options["engine"], options["ray_address"])
     config = _config(logs, config_file, options)
     config = config.model_copy(update={"logs": expanded(config.logs)})
     if os.environ.get("RANK", "0") == "0":  # torchrun's others need no logs
-        refuse_missing(config.logs)
+        reject_missing(config.logs)
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        _lead(config, options, quiet)
+        _train_main(config, options, quiet)
         return
     from logmlm.mlm.process_group import init_process_group
     from logmlm.mlm.trainer import run_worker
 
     with init_process_group() as ranks:
         if ranks.is_main:
-            _lead(config, options, quiet)
+            _train_main(config, options, quiet)
         else:
             run_worker()
 
 
-def _lead(config: TrainingConfig, told: dict[str, Any], quiet: bool) -> None:
+def _train_main(config: TrainingConfig, told: dict[str, Any], quiet: bool) -> None:
     """All of it but the other processes' parts of the batches, where there are others."""
-    from logmlm.cli.progress import Progress
+    from logmlm.cli.progress import ProgressDisplay
     from logmlm.training.train import Reporter, parse_locally
     from logmlm.training.train import train as train_model
 
-    with Progress(quiet) as progress, ExitStack() as ray:
+    with ProgressDisplay(quiet) as progress, ExitStack() as ray:
         session = Reporter(progress.say, progress.report)
         if told["engine"] == "ray":
             lines, parse = _on_ray(config.logs, told, progress, ray)
         else:
             read = read_logs(config.logs, told["kafka_config"], told["keep_going"], progress.warn)
-            lines, parse = progress.reading(read), parse_locally
+            lines, parse = progress.track_lines(read), parse_locally
         manifest = train_model(config, lines, session, parse)
     if not quiet:
         click.echo(_summary(config.out, manifest.metrics), err=True)
 
 
 def _on_ray(
-    logs: tuple[str, ...], told: dict[str, Any], progress: Progress, ray: ExitStack
+    logs: tuple[str, ...], told: dict[str, Any], progress: ProgressDisplay, ray: ExitStack
 ) -> tuple[Iterator[LogLine], Parse]:
     """The first lines, and how to have all of them parsed on Ray, which ends once that is done.
 
@@ -122,7 +122,7 @@ def _on_ray(
     from logmlm.sources.archive.reader import read_lines
     from logmlm.training.train import DETECTION_LINES
 
-    refuse_streams(logs)
+    reject_streams(logs)
     ray.enter_context(ray_session(told["ray_address"], progress.is_quiet))
 
     def parse(_: Iterable[LogLine], parsing: ParserSpec) -> Iterator[tuple[LineBatch, ParsedBatch]]:
@@ -139,12 +139,12 @@ def _config(
 ) -> TrainingConfig:
     from logmlm.config.loader import read_training_config
 
-    given = _given({"logs": logs or None, "out": options["out"]})
+    given = _drop_none({"logs": logs or None, "out": options["out"]})
     base: dict[str, Any] = {}
     if config_file:
         kind = options["window"] or ("session" if options["key"] else None)
         base = read_training_config(config_file, over=given, window_kind=kind).model_dump()
-    merged = _merged(base, _sections(logs, options, base.get("window", {}).get("kind")))
+    merged = _overlay(base, _sections(logs, options, base.get("window", {}).get("kind")))
     for name, what in (("logs", "LOG files"), ("out", "--out DIR")):
         if not merged.get(name):
             raise UsageError(f"train needs {what}; see logmlm train --help")
@@ -221,16 +221,16 @@ def _sections(
         "model": {name: options[name] for name in _MODEL},
         "threshold": {name: options[name] for name in _THRESHOLD},
     }
-    return _given(sections)
+    return _drop_none(sections)
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def _drop_none(values: dict[str, Any]) -> dict[str, Any]:
     """Everything that is not None, at every depth."""
-    inner = {k: _given(v) if isinstance(v, dict) else v for k, v in values.items()}
+    inner = {k: _drop_none(v) if isinstance(v, dict) else v for k, v in values.items()}
     return {k: v for k, v in inner.items() if v not in (None, {})}
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """`over` laid over `base`; of the two ways to set a threshold the given one wins."""
     result = dict(base)
     for name, value in over.items():
@@ -238,7 +238,7 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
             below = dict(base.get(name, {}))
             if name == "threshold" and {"alerts_per_day", "false_alarm_rate"} & set(value):
                 below |= {"alerts_per_day": None, "false_alarm_rate": None}
-            result[name] = _merged(below, value)
+            result[name] = _overlay(below, value)
         else:
             result[name] = value
     return result

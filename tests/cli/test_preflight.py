@@ -1,4 +1,4 @@
-"""`validate` says what is wrong before the daemon starts: config, then model, then machine."""
+"""`check_config` says what is wrong before the daemon starts: config, then model, then machine."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from logmlm.cli.preflight import validate
+from logmlm.cli.preflight import check_config
 from logmlm.config.types import FormatConfig, WindowConfig
 from logmlm.errors import ConfigError, ModelError
 
@@ -26,7 +26,7 @@ def write(tmp_path, monkeypatch):
 
 
 def check(path):
-    return validate(path, {"HOME": str(path.parent)}, lambda _: MODEL)
+    return check_config(path, {"HOME": str(path.parent)}, lambda _: MODEL)
 
 
 MODEL = SimpleNamespace(name="m", format=FormatConfig(name="iso8601"), window=WindowConfig())
@@ -64,7 +64,7 @@ def test_a_mistake_in_the_config_comes_before_the_model(write):
 
 def test_the_model_is_checked_before_the_machine(write):
     with pytest.raises(ModelError, match=r"yaml: 'model.path': there is no model"):
-        validate(write(RUN + "state_dir: /proc/none\n"), {})
+        check_config(write(RUN + "state_dir: /proc/none\n"), {})
 
 
 def test_secrets_have_to_be_there(write):
@@ -185,8 +185,8 @@ def test_a_check_before_training_loads_no_torch(write, tmp_path):
     (tmp_path / "a.log").write_text("2026-11-21T10:00:00Z INFO opened\n")
     path = write("logs: a.log\nout: m\n")
     code = (
-        "import sys; from pathlib import Path; from logmlm.cli.preflight import validate\n"
-        "validate(Path(sys.argv[1]), {}); assert 'torch' not in sys.modules"
+        "import sys; from pathlib import Path; from logmlm.cli.preflight import check_config\n"
+        "check_config(Path(sys.argv[1]), {}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, path], check=True)
 
@@ -212,9 +212,9 @@ def test_secrets_of_kafka_are_looked_for(tmp_path):
         f"sinks: [{{kafka: {{bootstrap_servers: a:1, topic: t, sasl: {sasl}}}}}]\n"
     )
     with pytest.raises(ConfigError, match="can't read"):
-        validate(path, {}, lambda _: SimpleNamespace(name="m"))
+        check_config(path, {}, lambda _: SimpleNamespace(name="m"))
     path.write_text(path.read_text().replace(f", sasl: {sasl}", ""))
-    assert validate(path, {}, lambda _: SimpleNamespace(name="m"))
+    assert check_config(path, {}, lambda _: SimpleNamespace(name="m"))
 
 
 TIMED = "2026-11-21T10:00:0{}Z INFO request {} accepted\n"

@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stderr, suppress
 import pytest
 
 from logmlm.cli import progress
-from logmlm.cli.progress import Progress
+from logmlm.cli.progress import ProgressDisplay
 from logmlm.mlm.trainer import EpochReport
 
 
@@ -50,7 +50,7 @@ def _read_all(descriptor, pieces):
 
 
 def test_a_bar_is_drawn_on_a_terminal():
-    with terminal() as seen, Progress(quiet=False) as shown:
+    with terminal() as seen, ProgressDisplay(quiet=False) as shown:
         for name in ("model", "fold 1 of 2"):
             for number in (1, 2, 3):
                 shown.report(name, epoch(number))
@@ -81,7 +81,7 @@ def rows(text):
 
 def test_trainings_side_by_side_have_a_row_each_however_their_epochs_alternate():
     with terminal() as seen:
-        with Progress(quiet=False) as shown:
+        with ProgressDisplay(quiet=False) as shown:
             for number in range(1, 61):
                 shown.report("model", epoch(number, of=60))
                 shown.report(f"fold {1 + number // 31} of 2", epoch((number - 1) % 30 + 1, of=30))
@@ -93,8 +93,8 @@ def test_trainings_side_by_side_have_a_row_each_however_their_epochs_alternate()
 def test_on_a_terminal_lines_are_counted_while_they_are_read(monkeypatch):
     monkeypatch.setattr(progress, "COUNT_EVERY_LINES", 10)
     with terminal() as seen:
-        with Progress(quiet=False) as shown:
-            taken = shown.reading(iter(range(1, 101)))
+        with ProgressDisplay(quiet=False) as shown:
+            taken = shown.track_lines(iter(range(1, 101)))
             first = [next(taken) for _ in range(30)]
             shown.say("format: plain")
             assert [*first, *taken] == list(range(1, 101))
@@ -105,24 +105,24 @@ def test_on_a_terminal_lines_are_counted_while_they_are_read(monkeypatch):
 
 
 def test_lines_are_not_counted_when_quiet_or_without_a_terminal():
-    with terminal() as seen, Progress(quiet=True) as shown:
-        assert list(shown.reading(range(1000))) == list(range(1000))
+    with terminal() as seen, ProgressDisplay(quiet=True) as shown:
+        assert list(shown.track_lines(range(1000))) == list(range(1000))
         assert seen() == ""
     out = io.StringIO()
-    with redirect_stderr(out), Progress(quiet=False) as shown:
-        assert list(shown.reading(range(1000))) == list(range(1000))
+    with redirect_stderr(out), ProgressDisplay(quiet=False) as shown:
+        assert list(shown.track_lines(range(1000))) == list(range(1000))
     assert out.getvalue() == ""
 
 
 def test_a_training_that_goes_on_begins_its_bar_where_it_was():
     with terminal() as seen:
-        with Progress(quiet=False) as shown:
+        with ProgressDisplay(quiet=False) as shown:
             shown.report("model", epoch(3, of=4))
         assert "model:  75%|" in seen()
 
 
 def test_nothing_is_drawn_when_quiet():
-    with terminal() as seen, Progress(quiet=True) as shown:
+    with terminal() as seen, ProgressDisplay(quiet=True) as shown:
         shown.report("model", epoch(1))
         shown.say("hello")
         shown.warn("look out")
@@ -132,7 +132,7 @@ def test_nothing_is_drawn_when_quiet():
 def test_elsewhere_the_last_epoch_and_one_now_and_then_have_a_line(monkeypatch):
     monkeypatch.setattr(progress, "LINE_EVERY_S", 1e9)
     out = io.StringIO()
-    with redirect_stderr(out), Progress(quiet=False) as shown:
+    with redirect_stderr(out), ProgressDisplay(quiet=False) as shown:
         shown.say("hello")
         for number in (1, 2, 3):
             shown.report("model", epoch(number, validation=None))
@@ -142,14 +142,14 @@ def test_elsewhere_the_last_epoch_and_one_now_and_then_have_a_line(monkeypatch):
     )
     monkeypatch.setattr(progress, "LINE_EVERY_S", -1.0)
     out = io.StringIO()
-    with redirect_stderr(out), Progress(quiet=False) as shown:
+    with redirect_stderr(out), ProgressDisplay(quiet=False) as shown:
         shown.report("model", epoch(1))
         shown.report("model", epoch(2))
     assert out.getvalue().count("validation 1.2500\n") == 2
 
 
 def _interrupted(*epochs):
-    with Progress(quiet=True) as shown:
+    with ProgressDisplay(quiet=True) as shown:
         for each in epochs:
             shown.report("model", each)
         raise KeyboardInterrupt

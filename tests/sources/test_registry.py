@@ -1,4 +1,4 @@
-"""Each key of `source` opens its kind, and `validate` says beforehand what would not work."""
+"""Each key of `source` opens its kind, and `check_config` says beforehand what would not work."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 from journal_parts import Journal, needs_journal
 from pydantic import ValidationError
 
-from logmlm.cli.preflight import validate
+from logmlm.cli.preflight import check_config
 from logmlm.config.loader import read_run_config, read_training_config
 from logmlm.config.sources import SourceConfig, split_host_port
 from logmlm.errors import ConfigError
@@ -36,7 +36,7 @@ def check(tmp_path):
         path = tmp_path / "c.yaml"
         path.write_text(f"model: {{path: m}}\nsource: {json.dumps(config, default=str)}\n")
         environment = {"HOME": str(tmp_path)}
-        return validate(path, environment, lambda _: SimpleNamespace(name="m"))[2:-1]
+        return check_config(path, environment, lambda _: SimpleNamespace(name="m"))[2:-1]
 
     return check
 
