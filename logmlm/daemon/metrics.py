@@ -177,7 +177,7 @@ class _InputMetrics:
             _counter(registry, "source_events", "What a source had to count.", "kind")
         )
         about = "Lines on which a user's pattern took too long, by what the pattern is."
-        self._overruns = Follower(_counter(registry, "pattern_overruns", about, "pattern"))
+        self._overruns = MirroredCounter(_counter(registry, "pattern_overruns", about, "pattern"))
         about = "Lines with a time far ahead of the lines around them, or of their receipt."
         self._skewed = _counter(registry, "lines_clock_skew", about)
         self._outliers: tuple[object, int] = (None, 0)

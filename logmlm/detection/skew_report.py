@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from math import inf
 
-from logmlm.detection.watermark import LOOK_AHEAD, Outliers, host_of
+from logmlm.detection.watermark import LOOKAHEAD_EVENTS, ClockOutliers, host_of
 from logmlm.system.rfc3339 import format_rfc3339
 
 REPORT_EVERY_S = 3600.0
@@ -15,7 +15,7 @@ MAX_HOST_CHARS = 100
 logger = logging.getLogger(__name__)
 
 
-class SkewReport:
+class ClockSkewReporter:
     """Warns of lines far ahead of the lines around them, or of now, once an hour at most.
 
     `monotonic` tells seconds that go on evenly; `origin` what a partition is called.
@@ -51,6 +51,6 @@ def warn_of_skew(
         " one %s, in %s%s; they are scored, but no window ends by their time, unless more than"
         " %d come in a row: set that clock right, or name the log's time zone",
         *(count, format_rfc3339(event.timestamp), origin(event.line.partition)),
-        f" of host {host[:MOST_CHARS]!r}" if host else "",
-        LOOK_AHEAD,
+        f" of host {host[:MAX_HOST_CHARS]!r}" if host else "",
+        LOOKAHEAD_EVENTS,
     )

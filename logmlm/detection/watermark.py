@@ -95,20 +95,20 @@ class ClockOutliers:
         """The last one that was found."""
         self._is_part = is_part
 
-    def look_at(self, events: Sequence[Event]) -> None:
+    def count_ahead_of_receipt(self, events: Sequence[Event]) -> None:
         """Count those of events, in the order of reading, that are later than their receipt."""
         if not events or self._is_part:
             return
         latest = events[0].line.received_at + self.tolerance
         if max(map(_TIME, events)) > latest:
             for event in events:
-                if self._is_early(event):
+                if self._is_ahead_of_receipt(event):
                     self.count, self.last = self.count + 1, event
 
-    def _is_early(self, event: Event) -> bool:
+    def _is_ahead_of_receipt(self, event: Event) -> bool:
         return event.timestamp > event.line.received_at + self.tolerance
 
-    def counted_at(
+    def watermark_after(
         self, ahead: Sequence[Event], watermark: float | None, *, is_last: bool
     ) -> float | None:
         """The same for an event that need not be doubtful."""
@@ -117,8 +117,8 @@ class ClockOutliers:
             return watermark
         if not is_far_ahead(event, watermark, self.tolerance):
             return event.timestamp
-        found = counted_at(ahead, watermark, self.tolerance, is_last=is_last)
-        if found is not None and found < event.timestamp and not self._is_early(event):
+        found = watermark_after(ahead, watermark, self.tolerance, is_last=is_last)
+        if found is not None and found < event.timestamp and not self._is_ahead_of_receipt(event):
             self.count, self.last = self.count + 1, event
         return found
 

@@ -29,7 +29,7 @@ def window_id(model_digest: str, window: Window) -> str:
 
 
 def is_audited(window: Window) -> bool:
-    """Whether a window is one of about `AUDIT_ONE_IN` that are scored exactly whatever a screen says.
+    """Whether a window is one of about `AUDIT_ONE_IN` that are always scored exactly.
 
     Its place decides, so that the same lines are checked each time.
     """

@@ -87,7 +87,7 @@ class Windower:
         """Take events, and return the windows that they close, in the order of closing."""
         windows: list[Window] = []
         events = list(events)
-        self.outliers.look_at(events)
+        self.outliers.count_ahead_of_receipt(events)
         for name, group in groupby(events, _PARTITION):
             windows += (self._partitions.get(name) or self._started(name)).add(group)
         return windows

@@ -72,7 +72,7 @@ class _ParsedBlock:
                 zip(self.texts, self.places, strict=True)
             )
         ]
-        return Batch(lines, False, self.read, self.discarded, self.overruns)
+        return LineBatch(lines, False, self.read, self.discarded, self.overruns)
 
 
 _Outcome = _ParsedBlock | LogmlmError | str
@@ -131,7 +131,7 @@ def _part(batch: LineBatch, pack: Packer) -> _ParsedBlock:
         place: type(line) for place, line in enumerate(batch.lines) if isinstance(line, BlankLines)
     }
     counts = batch.read, batch.discarded, batch.overruns
-    return _Part(texts, places, {**kinds}, max(times, default=0.0), packed, *counts)
+    return _ParsedBlock(texts, places, {**kinds}, max(times, default=0.0), packed, *counts)
 
 
 def _unpacked(

@@ -110,7 +110,7 @@ def test_several_lines_from_the_future_in_a_row_are_the_same(count: int) -> None
     assert by_key(rest) == by_key(undisturbed(SESSION, right))
 
 
-@pytest.mark.parametrize("count", [1, LOOK_AHEAD, LOOK_AHEAD + 1, 100])
+@pytest.mark.parametrize("count", [1, LOOKAHEAD_EVENTS, LOOKAHEAD_EVENTS + 1, 100])
 def test_lines_from_after_their_receipt_are_counted_however_many_come_in_a_row(count: int) -> None:
     """That changes no window: a replay is received later."""
     right = written(busy(100))

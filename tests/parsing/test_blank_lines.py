@@ -262,7 +262,7 @@ def test_empty_lines_that_no_event_has_room_for_are_no_misfits(tmp_path, multili
     texts = ["2024-01-01T00:00:00Z INFO up", *[blank] * 5_000, "2024-01-01T00:00:01Z INFO on"]
     path = write_log(tmp_path / "a.log", texts)
     line_format = get_format(FormatConfig(name="iso8601"))
-    reader = EventReader(line_format, None, str, multiline, finished=True)
+    reader = EventParser(line_format, None, str, multiline, finished=True)
     events = reader.add(read_lines([str(path)], 7.0)) + reader.flush()
     assert len(events) == 2
     assert reader.discarded == {"blank": 5_000 - 499}
