@@ -14,7 +14,7 @@ from logmlm.cli.state_options import output_option
 from logmlm.system.json_text import dump_json, one_line
 
 if TYPE_CHECKING:
-    from logmlm.config.types import RedactionConfig
+    from logmlm.config.training import RedactionConfig
 
 
 @click.command(short_help="Search a model or a state directory for secrets.")
@@ -46,7 +46,7 @@ def audit(place: Path, config: Path | None, output: str) -> None:
 
 
 def _rules(config: Path | None) -> RedactionConfig:
-    from logmlm.config.types import RedactionConfig
+    from logmlm.config.training import RedactionConfig
 
     if config is None:
         return RedactionConfig()

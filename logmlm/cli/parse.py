@@ -62,7 +62,7 @@ def _opened(
     model: Path | None, options: dict[str, str | None], lines: Iterator[LogLine]
 ) -> tuple[EventParser, TemplateMiner | None, Iterator[LogLine]]:
     """Return a reader, the model's templates if one is named, and the lines."""
-    from logmlm.config.types import FormatConfig
+    from logmlm.config.training import FormatConfig
     from logmlm.detection.event_parsing import event_parser_for
     from logmlm.detection.manifest import Manifest
     from logmlm.parsing.event_parser import EventParser

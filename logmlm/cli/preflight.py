@@ -17,7 +17,7 @@ from logmlm.config.globs import is_excluded, matches
 from logmlm.config.loader import read_config
 from logmlm.config.run import RunConfig
 from logmlm.config.sources import SourceConfig
-from logmlm.config.types import TrainingConfig, TrainingFile
+from logmlm.config.training import TrainingConfig, TrainingFile
 from logmlm.daemon.app import resolve_state_dir
 from logmlm.detection.manifest import FILE_NAME, Manifest
 from logmlm.detection.model_dir import require_replaceable

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from logmlm.cli.progress import ProgressDisplay
-    from logmlm.config.types import FormatConfig, TrainingConfig
+    from logmlm.config.training import FormatConfig, TrainingConfig
     from logmlm.parsing.batches import LineBatch, ParserSpec
     from logmlm.parsing.parsed import ParsedBatch
     from logmlm.records import LogLine
@@ -167,7 +167,7 @@ def _check_format(config: FormatConfig) -> None:
 def _checked(values: dict[str, Any]) -> TrainingConfig:
     from pydantic import ValidationError
 
-    from logmlm.config.types import TrainingConfig
+    from logmlm.config.training import TrainingConfig
 
     try:
         return TrainingConfig.model_validate(values)
@@ -192,7 +192,7 @@ def _sections(
     logs: tuple[str, ...], options: dict[str, Any], configured_kind: str | None
 ) -> dict[str, Any]:
     """The options as a config's sections; what was not given is left out."""
-    from logmlm.config.types import unheeded
+    from logmlm.config.training import unheeded
 
     kind = options["window"] or ("session" if options["key"] else configured_kind) or "count"
     size_name = "span" if kind == "time" else "size"

@@ -15,7 +15,8 @@ from logmlm.config.document import Document, Location
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.config.loop_check import find_feedback_loops
 from logmlm.config.run import RunConfig
-from logmlm.config.types import StrictModel, TrainingConfig, TrainingFile, WindowConfig, unheeded
+from logmlm.config.training import TrainingConfig, TrainingFile, WindowConfig, unheeded
+from logmlm.config.types import StrictModel
 from logmlm.errors import ConfigError, UsageError
 
 _SHOWN = ("literal_error", "greater_than", "greater_than_equal", "less_than", "less_than_equal")

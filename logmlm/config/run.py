@@ -16,7 +16,8 @@ from logmlm.config.alerting import AlertingConfig
 from logmlm.config.server import LogConfig, ServerConfig
 from logmlm.config.sinks import SinkConfig, StdoutConfig
 from logmlm.config.sources import SourceConfig
-from logmlm.config.types import NonEmptyPath, RedactionConfig, StrictModel
+from logmlm.config.training import RedactionConfig
+from logmlm.config.types import NonEmptyPath, StrictModel
 
 RESERVED_LABELS = frozenset({"alertname", "severity", "source", "model"})
 

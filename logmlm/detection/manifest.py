@@ -9,13 +9,8 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
-from logmlm.config.types import (
-    FormatConfig,
-    ModelConfig,
-    StrictModel,
-    ThresholdConfig,
-    WindowConfig,
-)
+from logmlm.config.training import FormatConfig, ModelConfig, ThresholdConfig, WindowConfig
+from logmlm.config.types import StrictModel
 from logmlm.errors import ModelError
 from logmlm.system.atomic_files import recover_directory, write_json
 

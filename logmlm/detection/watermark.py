@@ -14,7 +14,7 @@ from itertools import islice
 from math import inf
 from operator import itemgetter
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.records import Event
 
 LOOKAHEAD_EVENTS = 16

@@ -7,7 +7,7 @@ from math import inf, nextafter, ulp
 from operator import attrgetter
 from zlib import crc32
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.records import ClosedBy, Event
 
 

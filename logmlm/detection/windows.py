@@ -17,7 +17,7 @@ from itertools import groupby, takewhile
 from math import inf
 from operator import attrgetter, length_hint
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.detection.watermark import LOOKAHEAD_EVENTS, ClockOutliers, host_of
 from logmlm.detection.window_policies import Rule, rule_of
 from logmlm.records import Checkpoint, ClosedBy, Event, Window

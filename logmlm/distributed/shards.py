@@ -20,7 +20,7 @@ from math import inf
 from pathlib import Path
 from types import MappingProxyType
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.detection.seams import BOUNDARY_LINES, RotationSeam, first_time
 from logmlm.detection.watermark import (
     LOOKAHEAD_EVENTS,

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import BertForMaskedLM
 
-from logmlm.config.types import ModelConfig
+from logmlm.config.training import ModelConfig
 from logmlm.errors import LogmlmError, UsageError
 from logmlm.mlm.batches import Batch, EpochBatches, RankSlice
 from logmlm.mlm.checkpoint import (

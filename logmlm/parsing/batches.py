@@ -12,7 +12,7 @@ from itertools import groupby, islice
 from operator import attrgetter
 
 from logmlm.config.regex import overruns
-from logmlm.config.types import FormatConfig, MultilineConfig
+from logmlm.config.training import FormatConfig, MultilineConfig
 from logmlm.parsing.formats import RECORDS, LineFormat, MultilineJoiner, attribute, get_format
 from logmlm.parsing.keys import KeyExtractor
 from logmlm.parsing.masking import LogMasker, MaskPair

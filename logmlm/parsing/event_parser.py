@@ -12,7 +12,7 @@ from operator import attrgetter, ne
 from typing import NamedTuple, cast
 
 from logmlm.config.regex import overruns
-from logmlm.config.types import MultilineConfig
+from logmlm.config.training import MultilineConfig
 from logmlm.errors import DataError, FormatError
 from logmlm.parsing.batches import LineBatch, needs_single_blank
 from logmlm.parsing.formats import (

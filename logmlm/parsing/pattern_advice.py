@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from logmlm.config.regex import CPU_LIMIT_S
 from logmlm.config.regex_analysis import is_linear_time
-from logmlm.config.types import RedactionConfig, TrainingConfig
+from logmlm.config.training import RedactionConfig, TrainingConfig
 from logmlm.parsing.keys import KeyExtractor
 
 

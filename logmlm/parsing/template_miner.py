@@ -17,7 +17,7 @@ from drain3.drain import Drain, LogCluster
 
 from logmlm.config.redaction import Redactor
 from logmlm.config.regex import overruns
-from logmlm.config.types import TemplateConfig
+from logmlm.config.training import TemplateConfig
 from logmlm.errors import ConfigError, ModelError
 from logmlm.parsing.mask_advice import suggest_mask
 from logmlm.parsing.masking import LONGEST_KNOWN, MOST_KNOWN, LogMasker, MaskPair, select_masks

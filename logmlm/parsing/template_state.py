@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError
 
-from logmlm.config.types import MaskConfig, StrictModel, TemplateConfig
+from logmlm.config.training import MaskConfig, TemplateConfig
+from logmlm.config.types import StrictModel
 from logmlm.errors import ModelError, StorageError
 
 VERSION: Final = 1

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.detection.parts import CutSampler, WindowCuts
 from logmlm.detection.seams import find_rotation_seams
 from logmlm.detection.skew_report import warn_of_skew

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.mlm.corpus import MIN_WINDOWS
 from logmlm.parsing.event_parser import NO_LINES
 from logmlm.parsing.input_check import SUSPICIOUS_SHARE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from logmlm.config.types import ModelConfig, ThresholdConfig
+from logmlm.config.training import ModelConfig, ThresholdConfig
 from logmlm.detection.approximations import StatisticsTable
 from logmlm.detection.calibration import (
     KINDS,

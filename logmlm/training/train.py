@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logmlm import __version__
-from logmlm.config.types import HOST_SKEW_S, FormatConfig, TrainingConfig, WindowConfig
+from logmlm.config.training import HOST_SKEW_S, FormatConfig, TrainingConfig, WindowConfig
 from logmlm.detection.manifest import FILE_NAME, VERSION, DataSummary, Manifest, digest_files
 from logmlm.detection.model_dir import (
     TrainingWindows,

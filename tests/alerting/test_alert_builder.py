@@ -14,7 +14,7 @@ from logmlm.alerting.alert_builder import (
     fingerprint,
     severity,
 )
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.detection.window_id import window_id
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format

@@ -11,7 +11,7 @@ import gzip
 import time
 from pathlib import Path
 
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.parsing.formats import detect_format
 
 

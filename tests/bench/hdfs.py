@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from logmlm.config.types import (
+from logmlm.config.training import (
     FormatConfig,
     ModelConfig,
     ThresholdConfig,

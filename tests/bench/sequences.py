@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from logmlm.config.types import ModelConfig, ThresholdConfig, WindowConfig
+from logmlm.config.training import ModelConfig, ThresholdConfig, WindowConfig
 from logmlm.detection.calibration import window_statistics
 from logmlm.evaluation.baselines import Predictions, run_baselines
 from logmlm.evaluation.results import GroundTruth, ResultTable, build_results, model_verdict

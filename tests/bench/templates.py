@@ -23,7 +23,7 @@ from typing import Any
 
 from drain3.drain import Drain
 
-from logmlm.config.types import TemplateConfig
+from logmlm.config.training import TemplateConfig
 from logmlm.parsing.template_miner import TemplateMiner
 
 IP = r"(\d+\.){3}\d+"

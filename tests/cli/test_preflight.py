@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from logmlm.cli.preflight import check_config
-from logmlm.config.types import FormatConfig, WindowConfig
+from logmlm.config.training import FormatConfig, WindowConfig
 from logmlm.errors import ConfigError, ModelError
 
 

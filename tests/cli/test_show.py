@@ -7,7 +7,7 @@ import offline_parts
 import pytest
 from offline_parts import logmlm, write_log
 
-from logmlm.config.types import TemplateConfig
+from logmlm.config.training import TemplateConfig
 from logmlm.parsing.template_miner import TemplateMiner
 
 

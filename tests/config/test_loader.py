@@ -10,7 +10,7 @@ from logmlm.config.alerting import AlertingConfig
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.config.loader import read_config, read_run_config, read_training_config
 from logmlm.config.run import RunConfig
-from logmlm.config.types import TrainingConfig
+from logmlm.config.training import TrainingConfig
 from logmlm.errors import ConfigError
 
 RUN = """\

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logmlm.config.redaction import RULE_NAMES, Redactor, built_in_rules, is_card, is_iban
-from logmlm.config.types import RedactionConfig
+from logmlm.config.training import RedactionConfig
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-_x"

@@ -11,7 +11,7 @@ from logmlm.alerting.label_matchers import LabelMatcher
 from logmlm.config.redaction import Rule
 from logmlm.config.regex import TimeLimitedPattern, compile_user_pattern, is_limited, overruns
 from logmlm.config.regex_analysis import is_linear_time
-from logmlm.config.types import CustomFormat, FormatConfig, MultilineConfig
+from logmlm.config.training import CustomFormat, FormatConfig, MultilineConfig
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.parsing.masking import LogMasker

@@ -4,14 +4,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from logmlm.config.sources import FileSourceConfig
-from logmlm.config.types import (
-    CustomFormat,
-    Duration,
-    Size,
-    ThresholdConfig,
-    TrainingConfig,
-    WindowConfig,
-)
+from logmlm.config.training import CustomFormat, ThresholdConfig, TrainingConfig, WindowConfig
+from logmlm.config.types import Duration, Size
 
 
 @pytest.mark.parametrize(

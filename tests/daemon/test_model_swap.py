@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config.types import CustomFormat, FormatConfig, WindowConfig
+from logmlm.config.training import CustomFormat, FormatConfig, WindowConfig
 from logmlm.daemon.model_swap import swap_model
 from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventParser

@@ -7,7 +7,7 @@ import pytest
 from daemon_parts import FakeDetector
 
 from logmlm.config.sources import FileSourceConfig
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.daemon.pipeline import COMMIT_EVERY_S, ENOUGH_LINES, Pipeline, StepResult
 from logmlm.detection.surges import SurgeMonitor, SurgeRule
 from logmlm.detection.windows import Windower

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from logmlm.config.types import FormatConfig, ModelConfig, ThresholdConfig, WindowConfig
+from logmlm.config.training import FormatConfig, ModelConfig, ThresholdConfig, WindowConfig
 from logmlm.detection.manifest import DataSummary, Manifest, digest_files
 from logmlm.errors import ModelError
 

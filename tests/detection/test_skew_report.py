@@ -9,7 +9,7 @@ import session_parts
 from daemon_process import PATIENCE_S, Process, stop
 from window_parts import event
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.detection.skew_report import REPORT_EVERY_S, ClockSkewReporter
 from logmlm.detection.watermark import ClockOutliers
 

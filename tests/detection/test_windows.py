@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from window_parts import event, summaries, undisturbed
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.detection.windows import Windower
 from logmlm.parsing.formats import attribute
 from logmlm.parsing.keys import KeyExtractor

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.daemon.pipeline import CHECK_PARTITIONS_EVERY_S, Pipeline
 from logmlm.detection.surges import SurgeMonitor
 from logmlm.detection.windows import Windower

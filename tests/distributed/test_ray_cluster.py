@@ -12,7 +12,7 @@ import pytest
 import rank_parts
 from offline_parts import KEY, logmlm, service_log, write_log
 
-from logmlm.config.types import TrainingConfig
+from logmlm.config.training import TrainingConfig
 from logmlm.detection.detector import Detector
 from logmlm.detection.manifest import Manifest
 from logmlm.distributed import ray_parsing as clusterparsing

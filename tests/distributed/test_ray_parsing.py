@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from offline_parts import KEY, service_log, write_log
 
-from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig
+from logmlm.config.training import FormatConfig, MultilineConfig, TemplateConfig
 from logmlm.distributed import ray_parsing as clusterparsing
 from logmlm.distributed.ray_parsing import ParseJob
 from logmlm.errors import DataError, StorageError

@@ -9,7 +9,7 @@ from operator import itemgetter
 import offline_parts
 import pytest
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.detection.detector import Detector
 from logmlm.detection.manifest import Manifest
 from logmlm.distributed import ray_scoring as clusterscores

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config.types import FormatConfig, MultilineConfig, WindowConfig
+from logmlm.config.training import FormatConfig, MultilineConfig, WindowConfig
 from logmlm.detection.windows import Windower
 from logmlm.distributed.shards import (
     Shard,

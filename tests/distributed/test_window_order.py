@@ -9,7 +9,7 @@ from itertools import accumulate, count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.detection.watermark import tolerance_of, with_watermarks
 from logmlm.detection.window_policies import rule_of
 from logmlm.detection.windows import Windower

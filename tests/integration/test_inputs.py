@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from logmlm.config.sources import SyslogSourceConfig
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.parsing.batches import ParserSpec, ReparseOnDemand, batch_lines, from_wire
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import EventAssembler, attribute, detect_format, get_format, join_all

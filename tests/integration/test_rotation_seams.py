@@ -8,7 +8,7 @@ import pytest
 from cut_parts import BEGIN, KEY, stamp
 
 from logmlm.config.sources import FileSourceConfig
-from logmlm.config.types import FormatConfig, WindowConfig
+from logmlm.config.training import FormatConfig, WindowConfig
 from logmlm.daemon.pipeline import Pipeline
 from logmlm.detection.seams import find_rotation_seams
 from logmlm.detection.surges import SurgeMonitor

@@ -17,7 +17,7 @@ import torch
 from mlm_parts import VOCABULARY, corpus_of, job_of, trained
 from transformers import BertForMaskedLM
 
-from logmlm.config.types import ModelConfig
+from logmlm.config.training import ModelConfig
 from logmlm.errors import UsageError
 from logmlm.mlm import trainer as training
 from logmlm.mlm.batches import Batch

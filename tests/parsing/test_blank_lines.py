@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from offline_parts import logmlm, write_log
 
-from logmlm.config.types import FormatConfig, MultilineConfig
+from logmlm.config.training import FormatConfig, MultilineConfig
 from logmlm.distributed import shards
 from logmlm.distributed.shards import Shard, ShardLines
 from logmlm.parsing.batches import ParserSpec

@@ -11,7 +11,7 @@ from drain3.masking import MaskingInstruction
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from logmlm.config.types import FormatConfig, TemplateConfig
+from logmlm.config.training import FormatConfig, TemplateConfig
 from logmlm.parsing import masking as masks
 from logmlm.parsing.digit_shapes import DigitSensitivity, digit_shape
 from logmlm.parsing.formats import detect_format

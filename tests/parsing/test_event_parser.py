@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config.types import FormatConfig, TemplateConfig
+from logmlm.config.training import FormatConfig, TemplateConfig
 from logmlm.errors import FormatError
 from logmlm.parsing.event_parser import EventParser, MaskedTemplateLookup
 from logmlm.parsing.formats import get_format

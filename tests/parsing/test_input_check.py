@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from logmlm.config.types import CustomFormat, FormatConfig
+from logmlm.config.training import CustomFormat, FormatConfig
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import LogLine

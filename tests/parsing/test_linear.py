@@ -11,7 +11,7 @@ import pytest
 import yaml
 from linear_parts import ASCII, LONG, MIXED, OTHERS, UNITS, is_linear
 
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.errors import FormatError
 from logmlm.parsing.formats import FORMATS, detect_format, get_format
 from logmlm.parsing.formats.levels import level_name, numeric_level, otel_level

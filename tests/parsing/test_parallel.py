@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
+from logmlm.config.training import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.errors import DataError, LogmlmError
 from logmlm.parsing import batches as parsing
 from logmlm.parsing.batches import ParserSpec, ReparseOnDemand, by_partition, from_wire

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from logmlm.config.types import CustomFormat, FormatConfig
+from logmlm.config.training import CustomFormat, FormatConfig
 from logmlm.parsing import shape_parser as layouts
 from logmlm.parsing.formats import attribute, get_format
 from logmlm.parsing.keys import KeyExtractor

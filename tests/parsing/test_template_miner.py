@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logmlm.config.redaction import Redactor
-from logmlm.config.types import MaskConfig, TemplateConfig
+from logmlm.config.training import MaskConfig, TemplateConfig
 from logmlm.errors import ConfigError, ModelError, StorageError
 from logmlm.parsing.template_miner import TemplateMiner, template_id
 from logmlm.parsing.template_state import digest_of

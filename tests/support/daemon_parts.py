@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import session_parts
 
 from logmlm.config.loader import read_run_config
-from logmlm.config.types import FormatConfig, WindowConfig
+from logmlm.config.training import FormatConfig, WindowConfig
 from logmlm.daemon import app as daemon
 from logmlm.daemon.log_setup import logging_configured
 from logmlm.detection.surges import SurgeMonitor

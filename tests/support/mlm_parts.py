@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import BertForMaskedLM
 
-from logmlm.config.types import ModelConfig
+from logmlm.config.training import ModelConfig
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END, PAD, SEP, Vocabulary

@@ -8,7 +8,7 @@ nothing came for a while, which is another rule than that of a run that nothing 
 import zlib
 from datetime import UTC, datetime
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.detection.watermark import LOOKAHEAD_EVENTS
 
 BEGIN = datetime(2024, 5, 6, tzinfo=UTC).timestamp()

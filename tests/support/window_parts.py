@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from logmlm.config.types import WindowConfig
+from logmlm.config.training import WindowConfig
 from logmlm.detection.windows import Windower
 from logmlm.records import Event, Fields, LogLine, Window
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mlm_parts import VOCABULARY, WINDOW_SIZE, ids
 
-from logmlm.config.types import ModelConfig, ThresholdConfig
+from logmlm.config.training import ModelConfig, ThresholdConfig
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.trainer import EpochReport
 from logmlm.training import contamination as sifting

@@ -3,7 +3,7 @@
 import pytest
 from offline_parts import BEGIN, KEY, service_log
 
-from logmlm.config.types import FormatConfig, TemplateConfig, WindowConfig
+from logmlm.config.training import FormatConfig, TemplateConfig, WindowConfig
 from logmlm.detection.windows import Windower
 from logmlm.errors import DataError, StorageError
 from logmlm.evaluation.labels import Interval, Labels

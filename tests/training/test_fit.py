@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mlm_parts import VOCABULARY, WINDOW_SIZE, ids, trained
 
-from logmlm.config.types import ModelConfig, ThresholdConfig
+from logmlm.config.training import ModelConfig, ThresholdConfig
 from logmlm.detection.calibration import STATISTICS, Calibration, window_statistics
 from logmlm.detection.tail_model import Array
 from logmlm.errors import DataError

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from offline_parts import BEGIN, KEY, service_log, write_log
 
-from logmlm.config.types import FormatConfig, TrainingConfig, WindowConfig
+from logmlm.config.training import FormatConfig, TrainingConfig, WindowConfig
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.model_dir import TrainingWindows
 from logmlm.errors import ConfigError, DataError, FormatError, StorageError, UsageError

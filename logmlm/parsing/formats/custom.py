@@ -6,7 +6,7 @@ import re
 from datetime import datetime, tzinfo
 
 from logmlm.config.regex import compile_user_pattern
-from logmlm.config.types import CustomFormat
+from logmlm.config.training import CustomFormat
 from logmlm.errors import ConfigError
 from logmlm.parsing.formats.line_format import PatternFormat
 from logmlm.parsing.formats.timestamps import strptime_parser

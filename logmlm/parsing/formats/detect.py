@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.errors import FormatError
 from logmlm.parsing.formats.line_format import LineFormat
 from logmlm.parsing.formats.multiline import join_all

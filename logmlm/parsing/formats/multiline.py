@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from logmlm.config.regex import compile_user_pattern
-from logmlm.config.types import MultilineConfig
+from logmlm.config.training import MultilineConfig
 from logmlm.parsing.formats.fragments import fitting_blank
 from logmlm.records import BlankLines, LogLine
 

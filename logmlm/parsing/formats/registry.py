@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.errors import ConfigError
 from logmlm.parsing.formats.applications import (
     celery,

@@ -24,7 +24,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from tempfile import TemporaryDirectory
 
-from logmlm.config.types import (
+from logmlm.config.training import (
     FormatConfig,
     ModelConfig,
     ThresholdConfig,

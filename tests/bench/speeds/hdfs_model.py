@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from transformers import BertForMaskedLM
 
-from logmlm.config.types import (
+from logmlm.config.training import (
     FormatConfig,
     ModelConfig,
     ThresholdConfig,

@@ -19,7 +19,7 @@ from drain3 import TemplateMiner as DrainMiner
 from drain3.masking import MaskingInstruction
 from drain3.template_miner_config import TemplateMinerConfig
 
-from logmlm.config.types import FormatConfig, TemplateConfig
+from logmlm.config.training import FormatConfig, TemplateConfig
 from logmlm.parsing.event_parser import EventParser, MaskedTemplateLookup, TemplateLookup
 from logmlm.parsing.formats import detect_format
 from logmlm.parsing.masking import select_masks

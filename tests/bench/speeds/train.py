@@ -26,7 +26,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
 from logmlm.config.loader import read_training_config
-from logmlm.config.types import ModelConfig, WindowConfig
+from logmlm.config.training import ModelConfig, WindowConfig
 from logmlm.mlm.batches import Batch, EpochBatches, RankSlice
 from logmlm.mlm.checkpoint import TrainingCheckpoint, TrainingProgress
 from logmlm.mlm.corpus import Corpus, EpochSample

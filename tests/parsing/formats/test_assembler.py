@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config.types import FormatConfig, WindowConfig
+from logmlm.config.training import FormatConfig, WindowConfig
 from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import AssembledLine, EventAssembler, detect_format, get_format

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logmlm.config.types import CustomFormat, FormatConfig
+from logmlm.config.training import CustomFormat, FormatConfig
 from logmlm.errors import ConfigError, FormatError
 from logmlm.parsing.formats import detect_format
 

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.errors import ConfigError
 from logmlm.parsing.formats import ALIASES, FORMATS, attribute, detect_format, get_format
 from logmlm.parsing.formats.levels import level_name, numeric_level, otel_level, syslog_level

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_parts import is_linear
 
-from logmlm.config.types import CustomFormat, FormatConfig
+from logmlm.config.training import CustomFormat, FormatConfig
 from logmlm.errors import ConfigError, FormatError
 from logmlm.parsing.formats import attribute, detect_format, get_format
 from logmlm.records import Fields

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from logmlm.config.kafka import KafkaSourceConfig
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.parsing.batches import ParserSpec, ReparseOnDemand, by_partition, from_wire
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import detect_format, get_format

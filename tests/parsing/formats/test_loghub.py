@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.parsing.formats import detect_format
 
 DATA = Path(os.environ.get("LOGMLM_DATA", Path(__file__).parents[4] / "shared/data")) / "loghub2k"

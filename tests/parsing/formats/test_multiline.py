@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
+from logmlm.config.training import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.detection.windows import Windower
 from logmlm.parsing.batches import ParserSpec
 from logmlm.parsing.event_parser import EventParser

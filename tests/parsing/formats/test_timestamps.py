@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from logmlm.config.types import CustomFormat, FormatConfig
+from logmlm.config.training import CustomFormat, FormatConfig
 from logmlm.errors import ConfigError
 from logmlm.parsing.formats import get_format
 from logmlm.parsing.formats.timestamps import DAY_S, nearest_year, read_field, read_iso, read_number

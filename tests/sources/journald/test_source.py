@@ -13,7 +13,7 @@ from journal_parts import BOOT, Desk, entries, needs_journal, script
 from trials import journal as trials
 
 from logmlm.config.sources import JournaldSourceConfig
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.errors import StorageError
 from logmlm.parsing.formats import get_format
 from logmlm.records import Checkpoint

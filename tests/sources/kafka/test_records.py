@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kafka import TopicPartition
 
 from logmlm.config.kafka import KafkaSourceConfig
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.errors import DataError
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 import pytest
 
 from logmlm.config.sources import SyslogSourceConfig
-from logmlm.config.types import FormatConfig
+from logmlm.config.training import FormatConfig
 from logmlm.errors import StorageError
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format

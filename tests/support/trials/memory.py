@@ -10,7 +10,7 @@ from offline_parts import ODD
 from trials.receiver import anonymous, resident
 from trials.service import endless
 
-from logmlm.config.types import FormatConfig, WindowConfig
+from logmlm.config.training import FormatConfig, WindowConfig
 from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format

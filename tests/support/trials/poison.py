@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.config.sources import FileSourceConfig
-from logmlm.config.types import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
+from logmlm.config.training import FormatConfig, MultilineConfig, TemplateConfig, WindowConfig
 from logmlm.detection.windows import Windower
 from logmlm.parsing.event_parser import EventParser, MaskedTemplateLookup
 from logmlm.parsing.formats import FORMATS, get_format
