@@ -129,3 +129,6 @@ class Splitter:
         self._line.clear()
         self._length = 0
         return line
+
+
+CHUNK_BYTES = 64 * 1024

@@ -8,9 +8,9 @@ import zlib
 from pathlib import Path
 
 from logmlm.sources.file.gunzip import GzipDecompressor
-from logmlm.sources.file.tail import CHUNK_BYTES, COMPARED_BYTES, FileTail
+from logmlm.sources.file.tail import COMPARED_BYTES, FileTail
 from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, TailChecksum
-from logmlm.sources.lines import RawLine, Splitter
+from logmlm.sources.lines import CHUNK_BYTES, RawLine, Splitter
 
 MAGIC = b"\x1f\x8b"
 """The first bytes of a gzip file (RFC 1952, section 2.3.1)."""

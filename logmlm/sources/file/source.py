@@ -16,11 +16,10 @@ from logmlm.sources.base import NoRebalance, PartitionChanges
 from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.discovery import FileDiscovery, by_mtime, path_text, rotation_candidates
 from logmlm.sources.file.gzip_tail import AnyFileTail, GzipTail
-from logmlm.sources.file.tail import CHUNK_BYTES
 from logmlm.sources.file.tracker import FileTracker, open_limit
 from logmlm.sources.fingerprint import FileId
 from logmlm.sources.idle import IdleTimes
-from logmlm.sources.lines import RawLine
+from logmlm.sources.lines import CHUNK_BYTES, RawLine
 
 SCAN_EVERY_S = 1.0
 SCANS_SHARE = 0.005

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 from logmlm.sources.fingerprint import MARK_BYTES, FileId, Fingerprint, TailChecksum
-from logmlm.sources.lines import RawLine, pieces
+from logmlm.sources.lines import CHUNK_BYTES, RawLine, pieces
 
-CHUNK_BYTES = 64 * 1024
 COMPARED_BYTES = 64 * 1024
 """Where a file is held against another, so many bytes at its beginning and at its end are."""
 

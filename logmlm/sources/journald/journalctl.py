@@ -25,8 +25,7 @@ from typing import IO, Any, cast
 
 from logmlm.config.sources import JournaldSourceConfig
 from logmlm.errors import StorageError
-from logmlm.sources.file.tail import CHUNK_BYTES
-from logmlm.sources.lines import RawLine, Splitter
+from logmlm.sources.lines import CHUNK_BYTES, RawLine, Splitter
 
 PROGRAM = "journalctl"
 BATCH_CHUNKS = 4

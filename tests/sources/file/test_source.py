@@ -26,7 +26,7 @@ from logmlm.sources.archive.reader import read_lines
 from logmlm.sources.file.checkpoints import CheckpointStore
 from logmlm.sources.file.discovery import FileDiscovery, rotation_candidates
 from logmlm.sources.file.source import BATCH_BYTES, FORGET_AFTER_S
-from logmlm.sources.file.tail import CHUNK_BYTES
+from logmlm.sources.lines import CHUNK_BYTES
 
 
 @pytest.fixture
