@@ -9,10 +9,10 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from logmlm.detection.explanation import line_text, printable, surge_text
-from logmlm.detection.window_id import window_id
+from logmlm.detection.windows import window_id
 from logmlm.parsing.formats import attribute
 from logmlm.records import END_TOKEN, UNKNOWN_TEMPLATE, Alert, Event, Expectation, Fields, Score
-from logmlm.system.rfc3339 import format_rfc3339
+from logmlm.system.text import format_rfc3339
 
 ALERT_NAME = "LogAnomaly"
 MAX_LINES = 20

@@ -6,8 +6,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 
-from logmlm.alerting.alert_json import dump_alert, load_alert
 from logmlm.alerting.grouping import AlertGroup, pending_counts
+from logmlm.alerting.serialization import dump_alert, load_alert
 from logmlm.alerting.store.database import DatabaseRow, StateDatabase
 
 logger = logging.getLogger(__name__)

@@ -1,19 +1,23 @@
-"""Who brings notifications to their receivers: a courier for each, so that none waits."""
+"""Who brings notifications to their receivers: a courier for each, so that none waits.
+
+Why a receiver did not take a notification, in a few fixed words.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
+import re
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 from logmlm.alerting.grouping import GroupingPolicy
-from logmlm.alerting.notification_builder import PendingNotification
-from logmlm.alerting.outbox import Outbox
+from logmlm.alerting.outbox import Outbox, PendingNotification
 from logmlm.alerting.store.database import DatabaseRow, StateDatabase
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult, Notification
@@ -32,6 +36,11 @@ COMMIT_RESERVE_S = 2.5
 """What such a wait leaves of the time for the stop: positions are committed after it."""
 
 logger = logging.getLogger(__name__)
+Reason = Literal["timeout", "unreachable", "throttled", "server_error", "client_error", "other"]
+
+REASONS: tuple[Reason, ...] = (
+    *("timeout", "unreachable", "throttled", "server_error", "client_error", "other"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,3 +328,15 @@ class ThreadedDelivery:
 def backoff(attempts: int, jitter: float) -> float:
     """Seconds until the next try after `attempts` retries; `jitter` 0 to 1 takes half to all."""
     return min(MAX_RETRY_S, MIN_RETRY_S * 2.0 ** min(attempts, 16)) * (0.5 + jitter / 2)
+
+
+def failure_reason(delivery: DeliveryResult) -> Reason:
+    """Which of the fixed reasons a delivery failed for; its own words may hold anything."""
+    status = re.match(r"HTTP (\d)(\d\d)", delivery.reason)
+    if status is not None:
+        if status[0].endswith("429"):
+            return "throttled"
+        return {"5": "server_error", "4": "client_error"}.get(status[1], "other")  # type: ignore[return-value]  # the words are among those
+    if "timeout" in delivery.reason.lower():
+        return "timeout"
+    return "unreachable" if delivery.outcome == "later" else "other"

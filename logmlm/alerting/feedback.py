@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
-from logmlm.alerting.alert_json import dump_alert, load_alert
+from logmlm.alerting.serialization import dump_alert, load_alert
 from logmlm.alerting.store.database import DatabaseRow, StateDatabase
 from logmlm.records import Alert
-from logmlm.system.rfc3339 import format_rfc3339
+from logmlm.system.text import format_rfc3339
 
 Judgement = Literal["false alarm", "true"]
 COLUMNS = ("start", "end", "name", "verdict", "alert", "key", "origin", "pattern")

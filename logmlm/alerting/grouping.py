@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from logmlm.records import Alert, GroupStatus, Notification
-from logmlm.system.rfc3339 import format_rfc3339
+from logmlm.system.text import format_rfc3339
 
 ALL_LABELS = "..."
 """Alertmanager's word for grouping by all labels."""

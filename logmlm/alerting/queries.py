@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from logmlm.alerting.alert_json import load_alert
+from logmlm.alerting.serialization import load_alert
 from logmlm.alerting.store.database import DatabaseRow, StateDatabase
 from logmlm.errors import StorageError, UsageError
 from logmlm.records import Alert

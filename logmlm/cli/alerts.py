@@ -10,7 +10,7 @@ import click
 
 from logmlm.cli.state_options import opened, output_option, state_options
 from logmlm.errors import UsageError
-from logmlm.system.json_text import dump_json
+from logmlm.system.text import dump_json
 
 if TYPE_CHECKING:
     from logmlm.alerting.queries import AlertStatus
@@ -94,7 +94,7 @@ def _is_one_of(known: AlertStatus, wanted: list[str]) -> bool:
 def as_json(known: AlertStatus) -> str:
     """An alert, and what became of it, as a JSON object."""
     from logmlm.alerting.sinks.base import json_line
-    from logmlm.system.rfc3339 import format_rfc3339
+    from logmlm.system.text import format_rfc3339
 
     more: dict[str, Any] = {
         "made_at": format_rfc3339(known.at),
@@ -107,7 +107,7 @@ def as_json(known: AlertStatus) -> str:
 
 def as_row(known: AlertStatus) -> str:
     """An alert on one row: id, time, what became of it, severity, summary."""
-    from logmlm.system.rfc3339 import format_rfc3339
+    from logmlm.system.text import format_rfc3339
 
     alert = known.alert
     words = (alert.labels.get("severity", ""), alert.annotations.get("summary", ""))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from logmlm.cli.state_options import output_option
-from logmlm.system.json_text import dump_json, one_line
+from logmlm.system.text import dump_json, one_line
 
 if TYPE_CHECKING:
     from logmlm.config.training import RedactionConfig

@@ -11,7 +11,7 @@ import click
 
 from logmlm.cli.state_options import opened, output_option, parse_duration_option, state_options
 from logmlm.errors import UsageError
-from logmlm.system.json_text import dump_json
+from logmlm.system.text import dump_json
 
 if TYPE_CHECKING:
     from logmlm.alerting.feedback import Feedback, Judgement
@@ -59,7 +59,7 @@ def _say(
 ) -> None:
     from logmlm.alerting.feedback import give_feedback
     from logmlm.alerting.queries import find_alert
-    from logmlm.system.rfc3339 import format_rfc3339
+    from logmlm.system.text import format_rfc3339
 
     now = time.time()
     with opened(*where) as state:
@@ -96,7 +96,7 @@ def _list(state_dir: Path | None, config: Path | None, output: str) -> None:
 
 
 def _show(said: Feedback, mutes: bool, output: str) -> None:
-    from logmlm.system.rfc3339 import format_rfc3339
+    from logmlm.system.text import format_rfc3339
 
     row = {
         "alert": said.alert.id,

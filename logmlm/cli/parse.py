@@ -134,7 +134,7 @@ def _tell(line: LogLine, reason: str) -> None:
 
 def _row(event: Event, templates: TemplateMiner | None) -> dict[str, Any]:
     """Return an event as JSON; `time_from` says whether the time is the line's own."""
-    from logmlm.system.rfc3339 import format_rfc3339
+    from logmlm.system.text import format_rfc3339
 
     fields, line = event.fields, event.line
     _, *joined = line.text.split("\n")

@@ -158,7 +158,7 @@ def explain(
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
     from logmlm.detection.explanation import format_explanation
     from logmlm.errors import UsageError
-    from logmlm.system.json_text import escape_unencodable
+    from logmlm.system.text import escape_unencodable
 
     logs = _checked(model, logs)
     detector = _detector(model, device, exact)
@@ -219,7 +219,7 @@ def _identify(digest: str, logs: tuple[str, ...]) -> Callable[[Window], str]:
     """Ids as `logmlm run` gives them to the windows of a file or topic that it follows."""
     from dataclasses import replace
 
-    from logmlm.detection.window_id import window_id
+    from logmlm.detection.windows import window_id
     from logmlm.sources.archive.reader import partition_of
 
     files = {log for log in logs if not is_kafka(log)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from logmlm.system.json_text import dump_json
+from logmlm.system.text import dump_json
 
 
 @click.command(short_help="List the templates of a model.")

@@ -16,7 +16,7 @@ from logmlm.cli.state_options import (
     state_options,
 )
 from logmlm.errors import UsageError
-from logmlm.system.json_text import dump_json
+from logmlm.system.text import dump_json
 
 if TYPE_CHECKING:
     from logmlm.alerting.silences import Silence
@@ -92,7 +92,7 @@ def expire(silence_id: str, state_dir: Path | None, config: Path | None, output:
 
 
 def _show(found: Silence, output: str, now: float) -> None:
-    from logmlm.system.rfc3339 import format_rfc3339
+    from logmlm.system.text import format_rfc3339
 
     matchers = [str(matcher) for matcher in found.matchers]
     row = {

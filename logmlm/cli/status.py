@@ -13,7 +13,7 @@ import click
 from logmlm.cli.alerts import as_json, as_row
 from logmlm.cli.state_options import daemon_config, opened
 from logmlm.errors import ConfigError, StorageError, UsageError
-from logmlm.system.json_text import dump_json
+from logmlm.system.text import dump_json
 
 if TYPE_CHECKING:
     from logmlm.alerting.queries import AlertStatus

@@ -41,7 +41,7 @@ from logmlm.daemon.silences_api import SilencesApi
 from logmlm.daemon.state_dir import default_state_dir
 from logmlm.detection.explanation import format_explanation
 from logmlm.detection.manifest import Manifest
-from logmlm.detection.window_id import window_id
+from logmlm.detection.windows import window_id
 from logmlm.errors import ConfigError, StorageError, UndeliveredError, UsageError
 from logmlm.records import WINDOW_RULES, Alert, Score
 from logmlm.sources.base import Source

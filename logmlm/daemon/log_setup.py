@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from logmlm.config.server import LogConfig
-from logmlm.system.json_text import dump_json, one_line
+from logmlm.system.text import dump_json, one_line
 
 NOISY_LOGGERS = ("urllib3", "requests")
 """Libraries whose words below an error hold addresses, which may be secrets."""

@@ -2,6 +2,8 @@
 
 Labels have few values, from fixed sets or from the configuration: never a path, a template,
 or an error's text (https://prometheus.io/docs/practices/naming/).
+
+Prometheus counters of what others count by themselves.
 """
 
 from __future__ import annotations
@@ -14,8 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
-from logmlm.alerting.failures import REASONS, failure_reason
-from logmlm.daemon.mirrored_counter import MirroredCounter
+from logmlm.alerting.delivery import REASONS, failure_reason
 from logmlm.records import (
     UNKNOWN_TEMPLATE,
     DeliveryResult,
@@ -36,6 +37,26 @@ STATUSES: tuple[GroupStatus, ...] = ("firing", "resolved")
 
 ScoreFunction = Callable[[Sequence[Window]], list[Score]]
 SendFunction = Callable[[Notification], DeliveryResult]
+
+
+class MirroredCounter:
+    """Makes a counter with one label follow totals that someone else counts.
+
+    Another owner's totals start anew, and are added to what was counted before.
+    """
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._owner: object = None
+        self._seen: dict[str, int] = {}
+
+    def follow(self, owner: object, totals: Mapping[str, int]) -> None:
+        """Count what came since the last call, by the label's values."""
+        if owner is not self._owner:
+            self._owner, self._seen = owner, {}
+        for name, total in totals.items():
+            self._counter.labels(name).inc(max(0, total - self._seen.get(name, 0)))
+            self._seen[name] = total
 
 
 @runtime_checkable

@@ -23,7 +23,7 @@ from logmlm.alerting.label_matchers import LabelMatcher
 from logmlm.alerting.silences import Silence, add_silence, expire_silence, list_silences
 from logmlm.alerting.store.database import StateDatabase
 from logmlm.errors import StorageError, UsageError
-from logmlm.system.rfc3339 import format_rfc3339
+from logmlm.system.text import format_rfc3339
 
 ALL = "/api/v2/silences"
 ONE = "/api/v2/silence/"

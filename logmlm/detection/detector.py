@@ -22,8 +22,7 @@ from logmlm.detection.model_watch import file_stamps
 from logmlm.detection.seams import find_rotation_seams
 from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.surges import ScoreAll, SurgeMonitor
-from logmlm.detection.window_id import is_audited, window_id
-from logmlm.detection.windows import Windower
+from logmlm.detection.windows import Windower, is_audited, window_id
 from logmlm.errors import ModelError
 from logmlm.mlm.pretrained import load_model
 from logmlm.mlm.scorer import Scorer

@@ -12,7 +12,7 @@ from logmlm.detection.explanation import END_OF_WINDOW
 from logmlm.errors import UsageError
 from logmlm.records import LogLine, Score, Window
 from logmlm.system.atomic_files import ORDINARY, atomic_path, is_special_file
-from logmlm.system.json_text import UNSEEN, SafeWriter, dump_json, escape_unencodable
+from logmlm.system.text import UNSEEN, SafeWriter, dump_json, escape_unencodable
 
 IdOf = Callable[[Window], str]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf
 
 from logmlm.detection.watermark import LOOKAHEAD_EVENTS, ClockOutliers, host_of
-from logmlm.system.rfc3339 import format_rfc3339
+from logmlm.system.text import format_rfc3339
 
 REPORT_EVERY_S = 3600.0
 MAX_HOST_CHARS = 100

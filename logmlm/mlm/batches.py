@@ -2,10 +2,13 @@
 
 Only the windows come from the corpus. Readings, masks and the packing by length are drawn for
 many batches at once, so that a step of training waits for nothing.
+
+Where to cut rows that are sorted by length into batches, so that little of these is padding.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +19,6 @@ import torch
 
 from logmlm.mlm.corpus import Corpus, EpochSample
 from logmlm.mlm.masking import mask_tokens, sample_mask_rates, sample_views
-from logmlm.mlm.packing import pack_by_length
 
 SORTED_BATCHES = 64
 """How many batches are sorted by length together: little padding, and still random."""
@@ -24,6 +26,45 @@ RESIDENT_SHARE = 0.25
 """A corpus larger than this share of a GPU's memory stays on the host, and comes in pieces."""
 
 _Indices = npt.NDArray[np.int64]
+SLACK = 0.25
+"""How much smaller or larger than asked a batch may be, as a share."""
+
+_NEVER = 2**50
+"""More tokens than can be; a few times as many still fit in 64 bits."""
+
+
+def largest_batch(batch_size: int) -> int:
+    """Rows that a batch has at most."""
+    return math.ceil(batch_size * (1 + SLACK))
+
+
+def pack_by_length(lengths: _Indices, batch_size: int) -> _Indices:
+    """The first row of each batch, of N >= 1 rows whose `lengths` ascend.
+
+    There are as many batches as with `batch_size` rows each, all rows are in one, and no other
+    cut within `SLACK` has less padding (by dynamic programming over the ends of batches).
+    """
+    count = -(-len(lengths) // batch_size)
+    least = min(math.ceil(batch_size * (1 - SLACK)), len(lengths) // count)
+    sizes = range(max(1, least), min(largest_batch(batch_size), len(lengths)) + 1)
+    longest = np.concatenate(([0], lengths))
+    cost = np.where(np.arange(len(longest)) == 0, 0, _NEVER)  # tokens of all batches up to a row
+    chosen = []
+    for _ in range(count):
+        options = np.full((len(sizes), len(cost)), _NEVER)
+        for option, size in zip(options, sizes, strict=True):
+            option[size:] = cost[:-size] + size * longest[size:]
+        chosen.append(options.argmin(axis=0) + sizes.start)
+        cost = options.min(axis=0)
+    return _followed_back(chosen, len(lengths))
+
+
+def _followed_back(chosen: list[_Indices], end: int) -> _Indices:
+    starts = []
+    for size_up_to in reversed(chosen):
+        end -= int(size_up_to[end])
+        starts.append(end)
+    return np.array(starts[::-1])
 
 
 @dataclass(frozen=True, slots=True)

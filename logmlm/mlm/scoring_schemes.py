@@ -11,10 +11,9 @@ import torch
 
 from logmlm.mlm.forward import MaskedLM
 from logmlm.mlm.inference_batches import Cost, Indices, TokenIds
-from logmlm.mlm.leave_one_out import leave_one_out_logits
+from logmlm.mlm.leave_one_out import leave_one_out_logits, two_stream_logits
 from logmlm.mlm.model import token_logits
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP
-from logmlm.mlm.two_stream import two_stream_logits
 
 NO_POSITIONS = np.empty(0, dtype=np.int64)
 Logits = Callable[[MaskedLM, torch.Tensor, torch.Tensor], torch.Tensor]

@@ -3,6 +3,8 @@
 All randomness of an epoch is drawn from (seed, epoch), so an interrupted training that goes on
 ends with the same weights as one that was never interrupted. Several processes (`ranks.py`)
 train as one whose batch is as many times as large.
+
+What training makes small: the cross-entropy of what a batch hides.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from transformers import BertForMaskedLM
 
 from logmlm.config.training import ModelConfig
 from logmlm.errors import LogmlmError, UsageError
-from logmlm.mlm.batches import Batch, EpochBatches, RankSlice
+from logmlm.mlm.batches import Batch, EpochBatches, RankSlice, largest_batch
 from logmlm.mlm.checkpoint import (
     TrainingCheckpoint,
     TrainingProgress,
@@ -32,9 +34,8 @@ from logmlm.mlm.checkpoint import (
 from logmlm.mlm.corpus import Corpus, EpochSample
 from logmlm.mlm.cpu_threads import single_threaded
 from logmlm.mlm.cuda_graphs import CudaGraphCache, TrainStep, on_gpu
+from logmlm.mlm.forward import logits_at_positions
 from logmlm.mlm.model import build_model, resolve_device
-from logmlm.mlm.objective import MaskedLMLoss
-from logmlm.mlm.packing import largest_batch
 from logmlm.mlm.process_group import DistributedContext, own_device
 
 WARMUP_SHARE = 0.05
@@ -47,6 +48,26 @@ MOST_EPOCHS = 1_000
 """So that logs of less than 200 windows, each seen thousands of times, do not take minutes."""
 SAVE_EVERY_S = 5.0
 """How often the state is saved: a killed training loses so much and one epoch at most."""
+
+
+class MaskedLMLoss(nn.Module):
+    """A module, so that processes can share it; on a GPU it works in bfloat16."""
+
+    def __init__(self, model: BertForMaskedLM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums over the hidden places of a batch: cross-entropy in nats, and guessed ones.
+
+        Both count a window as often as its weight says.
+        """
+        kind = batch.inputs.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+            logits = logits_at_positions(self.model, batch.inputs, batch.places, batch.padded)
+        losses = nn.functional.cross_entropy(logits.float(), batch.truth, reduction="none")
+        guessed = logits.argmax(dim=-1) == batch.truth
+        return (losses * batch.weights).sum(), (guessed * batch.weights).sum()
 
 
 @dataclass(frozen=True, slots=True)

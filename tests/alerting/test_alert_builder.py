@@ -15,7 +15,7 @@ from logmlm.alerting.alert_builder import (
     severity,
 )
 from logmlm.config.training import FormatConfig
-from logmlm.detection.window_id import window_id
+from logmlm.detection.windows import window_id
 from logmlm.parsing.event_parser import EventParser
 from logmlm.parsing.formats import get_format
 from logmlm.records import UNKNOWN_TEMPLATE, Expectation, Fields, LogLine, SurgeState

@@ -9,7 +9,7 @@ from logmlm.alerting.delivery import MAX_RETRY_AFTER_S, MAX_RETRY_S, Receiver, b
 from logmlm.alerting.dispatcher import AlertDispatcher
 from logmlm.alerting.queries import retry_dead_letters
 from logmlm.alerting.store.database import StateDatabase
-from logmlm.detection.window_id import window_id
+from logmlm.detection.windows import window_id
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult
 

@@ -7,7 +7,6 @@ from http_parts import alert
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.alerting.group_json import dump_group, load_group
 from logmlm.alerting.grouping import (
     MAX_EXAMPLES,
     MAX_INCIDENTS,
@@ -18,6 +17,7 @@ from logmlm.alerting.grouping import (
     next_notification,
     with_new_alert,
 )
+from logmlm.alerting.serialization import dump_group, load_group
 
 TIMERS = GroupingPolicy(("model", "host"))
 WAIT, INTERVAL, REPEAT, QUIET = 30.0, 300.0, 14400.0, 300.0

@@ -13,8 +13,7 @@ from logmlm.alerting.feedback import give_feedback
 from logmlm.alerting.grouping import GroupingPolicy
 from logmlm.alerting.label_matchers import LabelMatcher
 from logmlm.alerting.muting import Muter
-from logmlm.alerting.notification_builder import PendingNotification
-from logmlm.alerting.outbox import Outbox
+from logmlm.alerting.outbox import Outbox, PendingNotification
 from logmlm.alerting.silences import add_silence
 from logmlm.alerting.store.database import StateDatabase
 

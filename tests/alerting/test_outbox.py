@@ -7,12 +7,11 @@ import pytest
 from http_parts import alert
 
 from logmlm.alerting import outbox
-from logmlm.alerting.alert_json import load_alert
 from logmlm.alerting.feedback import give_feedback
 from logmlm.alerting.grouping import GroupingPolicy
 from logmlm.alerting.label_matchers import LabelMatcher
-from logmlm.alerting.notification_builder import PendingNotification
-from logmlm.alerting.outbox import Outbox
+from logmlm.alerting.outbox import Outbox, PendingNotification
+from logmlm.alerting.serialization import load_alert
 from logmlm.alerting.silences import add_silence
 from logmlm.alerting.store.database import StateDatabase
 

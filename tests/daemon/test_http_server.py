@@ -12,8 +12,7 @@ import requests
 from http_server_parts import LOCAL, TOKEN, Daemon
 
 from logmlm.config.server import ServerAddress
-from logmlm.daemon.http_limits import Limits
-from logmlm.daemon.http_server import HttpServer
+from logmlm.daemon.http_server import HttpServer, Limits
 from logmlm.errors import ConfigError, UnreachableError
 
 

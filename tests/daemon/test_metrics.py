@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metrics_parts import Clock, series, worked
 
-from logmlm.alerting.failures import REASONS, failure_reason
+from logmlm.alerting.delivery import REASONS, failure_reason
 from logmlm.daemon.metrics import UNKNOWN_OVER, DaemonMetrics
 from logmlm.records import DeliveryResult, Event, Notification, Score, Window
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from logmlm.detection.calibration import window_statistics
 from logmlm.detection.detector import UNKNOWN_TEXT, Detector
 from logmlm.detection.manifest import Manifest, digest_files
-from logmlm.detection.window_id import is_audited, window_id
+from logmlm.detection.windows import is_audited, window_id
 from logmlm.errors import DataError, FormatError, ModelError, UsageError
 from logmlm.mlm.corpus import Corpus
 from logmlm.mlm.tokenizer import END, UNK

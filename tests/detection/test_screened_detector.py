@@ -8,7 +8,7 @@ import offline_parts
 import pytest
 
 from logmlm.daemon.metrics import DaemonMetrics
-from logmlm.detection import window_id as windowid
+from logmlm.detection import windows as windowid
 from logmlm.detection.detector import Detector
 from logmlm.detection.model_dir import load_calibration
 from logmlm.records import SurgeState

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from logmlm.detection.window_id import window_id
+from logmlm.detection.windows import window_id
 from logmlm.records import Event, Fields, LogLine, Window
 
 

@@ -9,9 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.mlm.batches import SORTED_BATCHES, Batch, EpochBatches, RankSlice
+from logmlm.mlm.batches import SORTED_BATCHES, Batch, EpochBatches, RankSlice, largest_batch
 from logmlm.mlm.corpus import Corpus, EpochSample
-from logmlm.mlm.packing import largest_batch
 from logmlm.mlm.tokenizer import BAG, CLS, END, PAD, SEP
 
 VOCABULARY = 30

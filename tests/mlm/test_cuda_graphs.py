@@ -13,7 +13,7 @@ from logmlm.mlm.batches import Batch, EpochBatches, RankSlice
 from logmlm.mlm.corpus import EpochSample
 from logmlm.mlm.cuda_graphs import WARM_STEPS, CudaGraphCache, Outcome, blank_batch, fill
 from logmlm.mlm.model import build_model
-from logmlm.mlm.objective import MaskedLMLoss
+from logmlm.mlm.trainer import MaskedLMLoss
 
 TEXTS = ("ABCD", "ABC", "BCDE", "ABCDEF", "CDE", "A", "ABD", "HGFEDCBA", "ABCDA", "BC") * 3
 

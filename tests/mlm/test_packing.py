@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logmlm.mlm.packing import largest_batch, pack_by_length
+from logmlm.mlm.batches import largest_batch, pack_by_length
 
 
 def tokens(lengths: np.ndarray, starts: list[int]) -> int:

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlm_parts import cyclic_model, ids, padded
 
+from logmlm.mlm.leave_one_out import two_stream_logits
 from logmlm.mlm.model import build_model
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import CLS, END, MASK, SEP
-from logmlm.mlm.two_stream import two_stream_logits
 
 WINDOWS = st.lists(
     st.lists(st.sampled_from([END, 7, 8, 9]), min_size=1, max_size=6), min_size=1, max_size=4

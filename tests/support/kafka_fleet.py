@@ -12,7 +12,7 @@ import daemon_parts
 import session_parts
 from http_parts import served
 
-from logmlm.detection.window_id import window_id
+from logmlm.detection.windows import window_id
 from logmlm.records import LogLine
 
 PARTITIONS = 6

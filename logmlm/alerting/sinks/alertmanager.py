@@ -12,7 +12,7 @@ from typing import Any
 from logmlm.alerting.sinks.http import HttpPoster
 from logmlm.config.sinks import AlertmanagerConfig
 from logmlm.records import Alert, DeliveryResult, Notification
-from logmlm.system.rfc3339 import format_rfc3339
+from logmlm.system.text import format_rfc3339
 
 RESOLVED_FOR_S = 300.0
 """How long a resolved alert is still sent, as one that Alertmanager missed would go on firing."""

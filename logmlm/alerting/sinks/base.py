@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from logmlm.records import Alert, DeliveryResult, Notification
-from logmlm.system.json_text import dump_json
-from logmlm.system.rfc3339 import format_rfc3339
+from logmlm.system.text import dump_json, format_rfc3339
 
 
 class Sink(Protocol):

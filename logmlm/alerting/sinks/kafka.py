@@ -17,7 +17,6 @@ from logmlm.alerting.sinks.webhook import payload
 from logmlm.config.kafka import KafkaSinkConfig
 from logmlm.errors import UnreachableError
 from logmlm.records import Alert, DeliveryResult, Notification
-from logmlm.system.json_text import dump_json
 from logmlm.system.kafka import (
     KAFKA,
     KafkaClientFactory,
@@ -26,6 +25,7 @@ from logmlm.system.kafka import (
     close_with_timeout,
     connect,
 )
+from logmlm.system.text import dump_json
 
 _REFUSED = (
     AuthorizationError,

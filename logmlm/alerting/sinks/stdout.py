@@ -10,8 +10,7 @@ from logmlm.config.sinks import StdoutConfig
 from logmlm.detection.explanation import printable
 from logmlm.errors import StorageError
 from logmlm.records import Alert, DeliveryResult, Notification
-from logmlm.system.json_text import SafeWriter
-from logmlm.system.rfc3339 import format_rfc3339
+from logmlm.system.text import SafeWriter, format_rfc3339
 
 _COLOURS = {"critical": "31;1", "warning": "33;1", "info": "36;1"}
 _SHOWN = ("alertname", "severity")

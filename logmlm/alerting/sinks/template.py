@@ -23,7 +23,7 @@ from typing import Any
 
 from logmlm.errors import ConfigError
 from logmlm.records import Alert, Notification
-from logmlm.system.rfc3339 import format_rfc3339
+from logmlm.system.text import format_rfc3339
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)?)(?:\|(\d{1,6}))?(?::([^{}]*))?\}")
 _ANY = re.compile(r"\$\{[^}]*\}?")

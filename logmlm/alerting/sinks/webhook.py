@@ -15,8 +15,8 @@ from logmlm.alerting.sinks.http import HttpPoster
 from logmlm.alerting.sinks.template import BodyTemplate
 from logmlm.config.sinks import WebhookConfig
 from logmlm.records import Alert, DeliveryResult, Notification
-from logmlm.system.rfc3339 import format_rfc3339
 from logmlm.system.secret_file import read_secret
+from logmlm.system.text import format_rfc3339
 
 _STILL_FIRING = "0001-01-01T00:00:00Z"
 

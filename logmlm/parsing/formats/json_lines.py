@@ -19,8 +19,8 @@ from logmlm.parsing.formats.json_times import TIMES, time_of, time_of_value
 from logmlm.parsing.formats.line_format import Continuation, first_line
 from logmlm.records import Fields
 from logmlm.system.json_message import field, message_text
-from logmlm.system.json_text import loads
 from logmlm.system.line_text import strip_controls
+from logmlm.system.text import loads
 
 JsonObject = dict[str, Any]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from logmlm.system.json_message import journal_text
-from logmlm.system.json_text import loads
+from logmlm.system.text import loads
 
 _FIRST = ("MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT")
 _CURSOR = re.compile(r"s=(?P<sequence>[0-9a-f]+);i=(?P<number>[0-9a-f]+)")

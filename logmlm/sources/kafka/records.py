@@ -12,8 +12,8 @@ from logmlm.errors import DataError
 from logmlm.records import NO_ATTRIBUTES, LogLine, make_records
 from logmlm.sources.base import decode_line
 from logmlm.system.json_message import error_text, field, message_text
-from logmlm.system.json_text import loads
 from logmlm.system.line_text import strip_controls_of_lines
+from logmlm.system.text import loads
 
 
 class KafkaRecord(Protocol):

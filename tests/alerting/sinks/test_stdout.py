@@ -13,7 +13,7 @@ from logmlm.config.sinks import StdoutConfig
 from logmlm.detection.explanation import format_explanation
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult
-from logmlm.system.rfc3339 import format_rfc3339
+from logmlm.system.text import format_rfc3339
 
 
 class Terminal(io.StringIO):

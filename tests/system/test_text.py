@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from offline_parts import logmlm, service_log, write_log
 
-from logmlm.system.json_text import SafeWriter, dump_json, escape_unencodable, loads, one_line
+from logmlm.system.text import SafeWriter, dump_json, escape_unencodable, loads, one_line
 
 TEXTS = st.text(st.characters(exclude_categories=()) | st.sampled_from('\ud800\udfff"\\u'))
 VALUES = st.recursive(

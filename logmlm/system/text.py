@@ -1,9 +1,13 @@
-"""JSON that others wrote, and text for streams that may not be able to hold it."""
+"""JSON that others wrote, and text for streams that may not be able to hold it.
+
+Times as text, RFC 3339.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 UNSEEN = (
@@ -18,6 +22,7 @@ section 2.10.4, and CVE-2021-42574 tell of bidirectional controls.
 _UNSEEN = re.compile(f"[{UNSEEN}]")
 _CONTROL = re.compile(f"[\x00-\x1f{UNSEEN}]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+_LAST_SECOND = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 
 
 def loads(text: str | bytes) -> Any:
@@ -79,3 +84,9 @@ class SafeWriter:
     def write(self, text: str) -> int:
         """Write `text`, and return how many characters were written."""
         return self._out.write(escape_unencodable(text, self._out.encoding))
+
+
+def format_rfc3339(seconds: float) -> str:
+    """UTC epoch seconds as RFC 3339; years outside 1970 to 9999 are brought to the nearest."""
+    time = datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), tz=UTC)
+    return time.isoformat().replace("+00:00", "Z")
