@@ -116,13 +116,15 @@ class Pipeline:
         changes = self._source.changes()
         self._apply_changes(changes)
         now = self._clock()
-        self._has_open |= bool(lines) or changes != PartitionChanges()
+        has_changed = bool(lines) or changes != PartitionChanges()
         events = self._reader.feed(lines)
-        idle = self._idle() if self._has_open else {}
+        idle = self._idle() if self._has_open or has_changed else {}
         events += self._reader.flush_due(idle)
         windows = self._windower.add(events) + self._windower.close_due(idle) + self._close_ended()
         is_passed = self._skip_unmatched()
-        came = lines or events or windows or idle or is_passed or changes != PartitionChanges()
+        came = has_changed or events or windows or idle or is_passed
+        # What came in this step may have opened a window after the source was asked.
+        self._has_open |= bool(came)
         self._score_and_alert(windows, now, is_still=self._has_begun and not came)
         self._has_begun = True
         self._is_held = self._alerting.is_behind(now)
@@ -148,6 +150,7 @@ class Pipeline:
 
         The positions are committed so that a restart scores twice rather than not at all.
         """
+        self._has_open = True
         windows = swap_model(self._reader, self._windower, reader, windower)
         self._reader, self._windower, self._surge_monitor = reader, windower, judge
         self._commits.rewind()

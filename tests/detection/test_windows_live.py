@@ -214,6 +214,7 @@ PAUSED = [("steps", 2.0), ("pause", 29.0), ("steps", 30.0)]
 
 
 @given(st.sampled_from(RULES), STEPS, STEPS, ACTIONS)
+@example(RULES[0], [(0, 0)], [(0, 0), (66, 0)], [])
 @example(RULES[0], [(0, 0), *[(10, 0)] * 20], [(0, 1), *[(10, 1)] * 20], PAUSED)
 def test_the_same_lines_make_the_same_windows_whenever_they_are_read(rule, one, other, actions):
     lines = {"p": written(one), "q": written(other)}
