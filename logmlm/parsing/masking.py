@@ -81,6 +81,20 @@ BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
 
 _OWN: Final = frozenset(BUILT_IN.values())
 """Patterns that are known to take linear time."""
+_NEEDED: Final = {
+    "URL": "://",
+    "QUERY": "=",
+    "UUID": "-",
+    "MAC": "[:-]",
+    "IP": "[:.]",
+    "EMAIL": "@",
+    "PATH": r"[/\\]",
+    "HEX": "[0-9@]",
+    **dict.fromkeys(("STATUS", "TIME", "ID", "DURATION", "SIZE", "NUM"), "[0-9]"),
+}
+_NEEDED_BY: Final = {BUILT_IN[name]: re.compile(needed) for name, needed in _NEEDED.items()}
+"""What each text holds that a built-in pattern matches in. It is found in a fraction of the time
+that the pattern takes to find nothing."""
 
 
 def select_masks(names: Sequence[str] | None, extra: Sequence[MaskPair]) -> tuple[MaskPair, ...]:
@@ -186,7 +200,8 @@ class LogMasker:
             for mask in self._masks:
                 if not mask.sensitivity.ignores_digits:
                     half.note(mask, places)
-                half = half.replaced(mask)
+                if mask.may_match(half.text):
+                    half = half.replaced(mask)
             yield half
             return
         half.note(keeps[0], places)
@@ -203,6 +218,11 @@ class _Mask:
         self.text = f"<{name}>"
         self.regex = regex
         self.sensitivity = DigitSensitivity(regex)
+        self._needed = _NEEDED_BY.get(regex.pattern)
+
+    def may_match(self, text: str) -> bool:
+        """Return False for a text that lacks what the pattern can't do without."""
+        return self._needed is None or self._needed.search(text) is not None
 
 
 class MaskedByDigits:

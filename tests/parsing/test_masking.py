@@ -12,6 +12,38 @@ from logmlm.parsing.mask_advice import suggest_mask
 from logmlm.parsing.masking import BUILT_IN, LogMasker, select_masks
 
 DEFAULT = LogMasker(select_masks(None, ()))
+WORDS = (
+    *(
+        "GET /a/b 200",
+        "Jan 12 ",
+        "12:13:14",
+        "a://b",
+        "?a=b",
+        "550e8400-e29b-41d4-a716-446655440000",
+    ),
+    *(
+        "aa:bb:cc:dd:ee:ff",
+        "aa-bb-cc-dd-ee-ff",
+        "a:b:c:d:e:f:a:b",
+        "::1",
+        "1.2.3.4",
+        "a@b.c",
+        "@abcd",
+    ),
+    *(
+        "/a/b",
+        "C:\\\\a",
+        "0xff",
+        "deadbeef1",
+        "abcdefghi123",
+        "1h",
+        "5 KiB",
+        "-1e5",
+        "\u0661\u0662",
+        " ",
+    ),
+)
+PIECES = st.one_of(st.sampled_from(WORDS), st.text("aF09:-./@=?~\\\\ ", max_size=6))
 
 
 @pytest.mark.parametrize(
@@ -103,3 +135,19 @@ def test_advice_without_words_around_or_without_likeness_names_the_templates() -
     assert "'ann', 'bob', 'zoe'; write a mask" in suggest_mask(["ann", "bob", "zoe"])
     assert "such as 'a b', 'c d e'" in suggest_mask(["a b", "c d e"])
     assert suggest_mask([" ".join("abc" * 30)] * 3).startswith("Mask what varies")
+
+
+@given(st.lists(PIECES, max_size=4).map("".join))
+def test_what_a_mask_needs_is_in_every_text_that_it_matches_in(text):
+    for mask in (*DEFAULT._masks, *DEFAULT._keeps):
+        assert mask.may_match(text) or not mask.regex.search(text)
+
+
+@pytest.mark.parametrize("text", ["?" * 100, "\u0661" * 100, "plain words alone"])
+def test_no_mask_is_tried_on_a_text_that_lacks_what_it_needs(text):
+    assert [mask.text for mask in DEFAULT._masks if mask.may_match(text)] == []
+
+
+def test_a_mask_of_a_users_is_always_tried():
+    (mask,) = LogMasker([("NUM", "[a-z]{3}")])._masks
+    assert mask.may_match("?")
