@@ -129,7 +129,7 @@ def outcome(reader, lines, size):
     ]
     events += reader.flush()
     counted = reader.discarded, reader.joined, reader.lines, reader.unmatched, reader.foreign
-    return events, *counted, reader.doubts()
+    return events, *counted, reader.find_warnings()
 
 
 def config_of(name, multiline):
@@ -263,10 +263,10 @@ def test_empty_lines_that_no_event_has_room_for_are_no_misfits(tmp_path, multili
     path = write_log(tmp_path / "a.log", texts)
     line_format = get_format(FormatConfig(name="iso8601"))
     reader = EventParser(line_format, None, str, multiline, finished=True)
-    events = reader.add(read_lines([str(path)], 7.0)) + reader.flush()
+    events = reader.feed(read_lines([str(path)], 7.0)) + reader.flush()
     assert len(events) == 2
     assert reader.discarded == {"blank": 5_000 - 499}
-    assert reader.misfits == (0, 501)
+    assert reader.unmatched == (0, 501)
 
 
 def test_a_border_of_shards_is_where_it_is_without_runs(tmp_path, monkeypatch):
