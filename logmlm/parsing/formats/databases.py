@@ -41,7 +41,7 @@ _MYSQL_SLOW = (
     r"(?:# Query_time: (?P<query_time>[\d.]++) ++Lock_time: (?P<lock_time>[\d.]++)"
     r" ++Rows_sent: (?P<rows_sent>\d++) ++Rows_examined: (?P<rows_examined>\d++)[^\n]*+\n)?"
     r"(?:#[^\n]*+\n)*+(?:use (?P<_db>[^;\n]*);\n)?(?:SET timestamp=(?P<_epoch>\d{9,10});\n)?"
-    r"(?P<message>(?:.|\n)*)"
+    r"(?P<message>[\s\S]*)"
 )
 _MYSQL_HEAD = re.compile(
     r"\S+, Version: .* started with:|Tcp port: \d+ |Time +Id +Command +Argument"
