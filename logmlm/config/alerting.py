@@ -9,9 +9,15 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from logmlm.config.types import Duration, StrictModel, StringList, parse_duration
+from logmlm.config.types import (
+    DURATION_FORM,
+    Duration,
+    StrictModel,
+    StringList,
+    parse_duration,
+)
 
-NonNegativeDuration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+NonNegativeDuration = Annotated[float, BeforeValidator(parse_duration), DURATION_FORM, Field(ge=0)]
 """A duration that may be nothing."""
 DEFAULT_GROUP_BY = ("alertname", "service", "host", "source", "model")
 

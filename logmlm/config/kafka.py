@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from logmlm.config.types import (
+    ONE_WORD,
     BaseSinkConfig,
     Duration,
     Regex,
@@ -137,7 +138,7 @@ class KafkaSourceConfig(KafkaConnection):
     within `max_poll_interval` and `stall_timeout`.
     """
 
-    topics: Annotated[tuple[Topic, ...], BeforeValidator(as_tuple)] = ()
+    topics: Annotated[tuple[Topic, ...], BeforeValidator(as_tuple), ONE_WORD] = ()
     pattern: Regex | None = None
     group: NonEmptyString | None = None
     auto_offset_reset: Literal["earliest", "latest"]

@@ -8,9 +8,19 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
-from logmlm.config.types import StrictModel
+from logmlm.config.types import StrictModel, WrittenAs
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
+_ADDRESS_FORM = WrittenAs(
+    {
+        "anyOf": [
+            {"type": "string", "pattern": rf"^(?:{_ADDRESS.pattern}|\d{{1,5}}|off)$"},
+            {"type": "integer", "minimum": 0, "maximum": 65535},
+            {"enum": [False, None]},
+        ]
+    },
+    replaces=True,
+)
 
 
 class ServerAddress(NamedTuple):
@@ -50,7 +60,7 @@ class ServerConfig(StrictModel):
     `POST /-/reload` asks for (as a bearer token); without it nobody may reload by HTTP.
     """
 
-    listen: Annotated[ServerAddress | None, BeforeValidator(parse_address)] = None
+    listen: Annotated[ServerAddress | None, BeforeValidator(parse_address), _ADDRESS_FORM] = None
     token_file: Path | None = None
 
 

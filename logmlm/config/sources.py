@@ -9,7 +9,14 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from logmlm.config.kafka import MAX_LINE_BYTES, KafkaSourceConfig
-from logmlm.config.types import Duration, ExactlyOne, Size, StrictModel, StringList
+from logmlm.config.types import (
+    Duration,
+    ExactlyOne,
+    Size,
+    StrictModel,
+    StringList,
+    WrittenAs,
+)
 
 PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 """Names of syslog's severities, by number (RFC 5424, section 6.2.1; journalctl(1))."""
@@ -24,6 +31,7 @@ def _priority(value: object) -> object:
 Priority = Annotated[
     Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"],
     BeforeValidator(_priority),
+    WrittenAs({"type": "integer", "minimum": 0, "maximum": 7}),
 ]
 
 
@@ -108,7 +116,17 @@ def _mode(value: object) -> object:
     return int(value, 8)
 
 
-ListenAddress = Annotated[str, BeforeValidator(_address)]
+ListenAddress = Annotated[
+    str,
+    BeforeValidator(_address),
+    WrittenAs({"type": "integer", "minimum": 0, "maximum": 65535}),
+]
+_Mode = Annotated[
+    int,
+    BeforeValidator(_mode),
+    WrittenAs({"type": "string", "pattern": "^0?[0-7]{3}$"}),
+    Field(ge=0, le=0o777),
+]
 
 
 class SyslogSourceConfig(StrictModel):
@@ -127,7 +145,7 @@ class SyslogSourceConfig(StrictModel):
     tcp: ListenAddress | None = None
     unix: Path | None = None
     unix_stream: Path | None = None
-    unix_mode: Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o777)] = 0o660
+    unix_mode: _Mode = 0o660
     max_line_bytes: Size = 100 * 1024
     max_connections: Annotated[int, Field(ge=1)] = 256
     receive_buffer: Size = 4 * 1024 * 1024

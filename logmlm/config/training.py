@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from logmlm.config.redaction import RULE_NAMES, Redactor, Rule
 from logmlm.config.regex import compile_user_pattern
 from logmlm.config.types import (
+    DURATION_FORM,
     Duration,
     NonEmptyPath,
     Regex,
@@ -197,9 +198,10 @@ class WindowConfig(StrictModel):
     span: Duration = 10.0
     max_age: Duration = 3600.0
     clock_tolerance: Duration = 60.0
-    host_skew: Literal["auto"] | Annotated[float, BeforeValidator(parse_duration), Field(ge=0)] = (
-        "auto"
-    )
+    host_skew: (
+        Literal["auto"]
+        | Annotated[float, BeforeValidator(parse_duration), DURATION_FORM, Field(ge=0)]
+    ) = "auto"
 
     @model_validator(mode="after")
     def _session_has_key(self) -> WindowConfig:

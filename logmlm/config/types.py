@@ -7,10 +7,20 @@ directory's manifest, and never stand in the daemon's config.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
@@ -38,6 +48,23 @@ def parse_size(value: object) -> object:
     return int(match[1]) * _BYTES[match[2]]
 
 
+@dataclass(frozen=True, eq=False)
+class WrittenAs:
+    """Second form of a value in a config file, for the JSON Schema.
+
+    The form stands beside the type's own. With `replaces`, it stands in place of the type's own.
+    """
+
+    form: Mapping[str, Any]
+    replaces: bool = False
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the JSON Schema of all forms; Pydantic calls this."""
+        return dict(self.form) if self.replaces else {"anyOf": [handler(core_schema), self.form]}
+
+
 def _compiled_regex(pattern: str | None) -> str | None:
     if pattern is not None:
         try:
@@ -58,10 +85,17 @@ def as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+DURATION_FORM = WrittenAs({"type": "string", "pattern": rf"^\s*(?:{_DURATION.pattern})\s*$"})
+_SIZE_FORM = WrittenAs({"type": "string", "pattern": rf"^\s*(?:{_SIZE.pattern})\s*$"})
+ONE_WORD = WrittenAs({"type": "string", "minLength": 1})
+"""A list of one word, written without brackets."""
+
+Duration = Annotated[float, BeforeValidator(parse_duration), DURATION_FORM, Field(gt=0)]
+Size = Annotated[int, BeforeValidator(parse_size), _SIZE_FORM, Field(gt=0)]
 Regex = Annotated[str, Field(min_length=1), BeforeValidator(_compiled_regex)]
-StringList = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_tuple)]
+StringList = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_tuple), ONE_WORD
+]
 """A list of words; one word alone is a list of one."""
 NonEmptyPath = Annotated[Path, BeforeValidator(_not_empty)]
 """A path; an empty one, which would be the working directory, is refused."""
@@ -75,6 +109,8 @@ class StrictModel(BaseModel):
 
 class ExactlyOne(StrictModel):
     """A section with exactly one of its keys given; an empty one stands for its defaults."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     @model_validator(mode="before")
     @classmethod
