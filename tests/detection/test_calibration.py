@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from logmlm.detection.calibration import (
     MARGIN,
@@ -269,6 +270,14 @@ def test_the_interval_is_that_of_clopper_and_pearson(
     count: int, total: int, interval: tuple[float, float]
 ) -> None:
     assert clopper_pearson(count, total) == pytest.approx(interval, abs=5e-5)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+@pytest.mark.parametrize("total", [1, 2, 10, 337, 100_000])
+def test_the_interval_is_that_of_the_binomial_test(total: int, level: float) -> None:
+    for count in {0, 1, total // 3, total - 1, total}:
+        interval = binomtest(count, total).proportion_ci(level, method="exact")
+        assert clopper_pearson(count, total, level) == pytest.approx(tuple(interval), abs=1e-9)
 
 
 def test_a_wider_level_gives_a_wider_interval() -> None:
