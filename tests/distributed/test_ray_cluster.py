@@ -63,7 +63,7 @@ def told(found):
         events = [(e.line.number, e.line.text, e.timestamp, e.template_id) for e in window.events]
         rise = one.surge or SurgeState(0.0, 0.0, 0, 0)
         surge = (rise.since, rise.windows, rise.odd)
-        shown[name] = (window.closed_by, window.complete, events, surge, one.rung)
+        shown[name] = (window.closed_by, window.complete, events, surge, one.stage)
         numbers[name] = [one.value, one.p_value, rise.level, *one.surprisals, *one.bag_surprisals]
     return shown, numbers
 

@@ -32,7 +32,7 @@ from logmlm.mlm.process_group import init_process_group
 from logmlm.mlm.trainer import run_worker, train_model
 from rank_jobs import job
 with init_process_group() as ranks:
-    if not ranks.leads:
+    if not ranks.is_main:
         run_worker()
     else:
         where, epochs = Path(sys.argv[2]), int(sys.argv[3])

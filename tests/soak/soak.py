@@ -369,7 +369,7 @@ def main(arguments: list[str] | None = None, rows: Mapping[str, Row] = ROWS) -> 
 
 if __name__ == "__main__":
     # This checkout's logmlm is what is tried, also in the programs that the trials start.
-    places = [str(ROOT), str(ROOT / "tests/support")]
+    places = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/support")]
     sys.path[:0] = places
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([*places, before])

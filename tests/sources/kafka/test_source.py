@@ -127,7 +127,7 @@ def test_a_partition_that_is_taken_away_is_handed_over_where_it_was_noted(
     first = open_source()
     read(first, 6)
     noted = {f"{topic}/{number}": Checkpoint(2, 3, 5.0) for number in (0, 1)}
-    first.set_pending(noted)
+    first.set_pending(lambda: noted)
     second = open_source()
     gained = {}
 
@@ -171,7 +171,7 @@ def test_lines_of_two_assignments_are_never_mixed(broker, topic, open_source):
                     failures.append((line, at[line.partition]))
                 at[line.partition] = line.end
             positions = {name: Checkpoint(max(0, end - 7), end, 0.0) for name, end in at.items()}
-            source.set_pending(positions)
+            source.set_pending(lambda positions=positions: positions)
             if turns % 3 == 0:
                 source.commit(positions)
             turns -= 1
@@ -460,7 +460,7 @@ def test_a_consumer_that_stalled_is_replaced_and_nothing_is_lost(
     source = open_source(clients=KafkaClientFactory(consumer, KafkaProducer), stall_timeout=0.6)
     broker.produce(topic, ["a"])
     assert texts(read(source, 1)[0]) == ["a"]
-    source.set_pending({f"{topic}/0": Checkpoint(1, 1, None)})
+    source.set_pending(lambda: {f"{topic}/0": Checkpoint(1, 1, None)})
     made[0].is_deaf = True
     broker.produce(topic, ["b"])
     lines, lost, gained = read(source, 1)

@@ -270,13 +270,13 @@ def test_a_revoked_partition_is_committed_where_it_was_noted(clock, caplog):
     caplog.set_level(logging.INFO)
     opened, (consumer,), _ = source(clock, [{}, revoked])
     opened.poll(0.1)
-    opened.set_pending({NAME: Checkpoint(5, 7, 1.0)})
+    opened.set_pending(lambda: {NAME: Checkpoint(5, 7, 1.0)})
     opened.poll(0.1)
     assert consumer.commits == [{P: 0}, {P: 5}]
     assert opened.checkpoints() == {}
     opened, (consumer,), _ = source(clock, [{}, revoked])
     opened.poll(0.1)
-    opened.set_pending({NAME: Checkpoint(5, 7, 1.0)})
+    opened.set_pending(lambda: {NAME: Checkpoint(5, 7, 1.0)})
     consumer.failing = [CommitFailedError("x")]
     opened.poll(0.1)
     assert "positions were not handed over (CommitFailedError)" in caplog.text
@@ -286,7 +286,7 @@ def test_a_partition_lost_and_back_in_one_poll_is_both(clock):
     opened, (consumer,), _ = source(clock, [{}, lost_and_back])
     opened.poll(0.1)
     opened.changes()
-    opened.set_pending({NAME: Checkpoint(5, 7, 1.0)})
+    opened.set_pending(lambda: {NAME: Checkpoint(5, 7, 1.0)})
     opened.poll(0.1)
     changes = opened.changes()
     assert (changes.lost, set(changes.gained)) == ({NAME}, {NAME})
@@ -377,7 +377,7 @@ def test_a_new_consumer_that_finds_no_broker_is_tried_for_again(clock, caplog):
         opened.poll(0.1)
         kept.append(opened.commit({}))
         assert opened.lag() in ({NAME: 100}, {NAME: 99}, {})
-    opened.set_pending({})
+    opened.set_pending(lambda: {})
     assert (all(kept), kept[-1]) == (False, True)
     assert "has stalled at t/0" in caplog.text
     assert made[0].commits[-1] == "closed"
