@@ -1,9 +1,7 @@
-"""Batches of an epoch, drawn on the device that trains: readings of about equal length, masked.
+"""Training batches, drawn on the training device: masked windows of similar length.
 
-Only the windows come from the corpus. Readings, masks and the packing by length are drawn for
-many batches at once, so that a step of training waits for nothing.
-
-Where to cut rows that are sorted by length into batches, so that little of these is padding.
+Views, masks and the packing by length are drawn for many batches at once, so that a training step
+does not wait for the host. Packing cuts rows sorted by length into batches with the least padding.
 """
 
 from __future__ import annotations
@@ -21,37 +19,37 @@ from logmlm.mlm.corpus import Corpus, EpochSample
 from logmlm.mlm.masking import mask_tokens, sample_mask_rates, sample_views
 
 SORTED_BATCHES = 64
-"""How many batches are sorted by length together: little padding, and still random."""
+"""Batches sorted by length together: little padding, and the order stays random."""
 RESIDENT_SHARE = 0.25
-"""A corpus larger than this share of a GPU's memory stays on the host, and comes in pieces."""
+"""A corpus larger than this share of a GPU's memory stays on the host and is copied in pieces."""
 
 _Indices = npt.NDArray[np.int64]
 SLACK = 0.25
-"""How much smaller or larger than asked a batch may be, as a share."""
+"""Relative tolerance of the batch size."""
 
 _NEVER = 2**50
-"""More tokens than can be; a few times as many still fit in 64 bits."""
+"""Cost of an impossible cut, in tokens; small multiples of it still fit in 64 bits."""
 
 
 def largest_batch(batch_size: int) -> int:
-    """Rows that a batch has at most."""
+    """Return the largest number of rows in a batch."""
     return math.ceil(batch_size * (1 + SLACK))
 
 
 def pack_by_length(lengths: _Indices, batch_size: int) -> _Indices:
-    """The first row of each batch, of N >= 1 rows whose `lengths` ascend.
+    """Return the first row of each batch, for N >= 1 rows with ascending `lengths` [N].
 
-    There are as many batches as with `batch_size` rows each, all rows are in one, and no other
-    cut within `SLACK` has less padding (by dynamic programming over the ends of batches).
+    The number of batches is ceil(N / batch_size). No other partition with batch sizes within
+    `SLACK` has less padding (dynamic programming over the batch ends).
     """
     count = -(-len(lengths) // batch_size)
     least = min(math.ceil(batch_size * (1 - SLACK)), len(lengths) // count)
     sizes = range(max(1, least), min(largest_batch(batch_size), len(lengths)) + 1)
-    longest = np.concatenate(([0], lengths))
-    cost = np.where(np.arange(len(longest)) == 0, 0, _NEVER)  # tokens of all batches up to a row
-    chosen = []
+    longest = np.concatenate(([0], lengths))  # [N + 1]; the last row of a batch is its longest
+    cost = np.where(np.arange(len(longest)) == 0, 0, _NEVER)  # [N + 1]: padded tokens up to a row
+    chosen = []  # per batch, the best size of the batch that ends at each row [N + 1]
     for _ in range(count):
-        options = np.full((len(sizes), len(cost)), _NEVER)
+        options = np.full((len(sizes), len(cost)), _NEVER)  # [sizes, N + 1]
         for option, size in zip(options, sizes, strict=True):
             option[size:] = cost[:-size] + size * longest[size:]
         chosen.append(options.argmin(axis=0) + sizes.start)
@@ -60,6 +58,7 @@ def pack_by_length(lengths: _Indices, batch_size: int) -> _Indices:
 
 
 def _followed_back(chosen: list[_Indices], end: int) -> _Indices:
+    """Trace the best sizes back from the last row; return the batch starts in order."""
     starts = []
     for size_up_to in reversed(chosen):
         end -= int(size_up_to[end])
@@ -69,12 +68,12 @@ def _followed_back(chosen: list[_Indices], end: int) -> _Indices:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B windows with M places hidden, on the device.
+    """B windows with M positions to predict, on the device.
 
-    `inputs` is [B, L]; `places` [M] count through all windows (place p of window b is b L + p),
-    `truth` [M] is what they held and `weights` [M] their windows' weights. `total` is the sum of
-    weights and `events` the number of events in the whole batch, of which this may be one part;
-    `padded` says whether a window is shorter than L.
+    `inputs` [B, L] are masked token ids. `places` [M] are flat indices (position p of window b is
+    b L + p), `truth` [M] the original tokens there, and `weights` [M] the weights of their windows.
+    `total` is the sum of weights, and `events` the number of events, of the whole batch over all
+    ranks. `padded`: at least one window is shorter than L.
     """
 
     inputs: torch.Tensor
@@ -88,28 +87,27 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RankSlice:
-    """Which of `count` parts of each batch is wanted: that of process `rank`."""
+    """The share of process `rank`, of `count` processes, in each batch."""
 
     rank: int = 0
     count: int = 1
 
     def rows(self, start: int, stop: int) -> _Indices:
-        """The rows of a batch in this part: every count-th, so that the parts are alike."""
+        """Return this rank's rows of a batch: every `count`-th, for similar lengths."""
         return np.arange(start + self.rank, stop, self.count)
 
 
 class EpochBatches:
-    """Draws the batches of any epoch; what is drawn follows from (seed, epoch) alone.
+    """Source of the batches of an epoch, determined by (seed, epoch) alone.
 
-    It does not depend on how many parts a batch is made in. The tokens are kept on the device
-    where they fit (`RESIDENT_SHARE`); on a CPU they stay where they are, in memory or in a
-    memory-mapped file.
+    The draws do not depend on the number of ranks. On a GPU the corpus is resident if it fits
+    (`RESIDENT_SHARE`); on a CPU it stays in memory or in its memory-mapped file.
     """
 
     def __init__(
         self, corpus: Corpus, batch_size: int, vocabulary_size: int, device: torch.device
     ) -> None:
-        """`batch_size` is that of a whole batch, over all parts, give or take `packing.SLACK`."""
+        """Take the size of a whole batch, over all ranks; batches differ from it by `SLACK`."""
         self._windows = _Windows(corpus, device)
         self._batch_size = batch_size
         self._vocabulary_size = vocabulary_size
@@ -118,9 +116,10 @@ class EpochBatches:
     def batches(
         self, draws: EpochSample, seed: int, epoch: int, part: RankSlice
     ) -> Iterator[Batch]:
-        """Every draw once, in random order, with masks of its own; packed by length.
+        """Yield every draw once, in random order, with new masks, packed by length.
 
-        A part that has no window of a small batch is given one with weight 0.
+        A rank without a row in a small batch gets one row with weight 0, so that all ranks take
+        part in every step.
         """
         rng = np.random.default_rng([seed, epoch])
         generator = torch.Generator(self._device)
@@ -142,7 +141,7 @@ class EpochBatches:
         readings = sample_views(*self._windows.rows(windows), generator)
         order = readings.lengths.argsort(stable=True)
         readings = readings.of(order)
-        # Only for what the host must know, once in so many steps, is the device waited for.
+        # Synchronize with the device once per `SORTED_BATCHES` batches, for the host's copies.
         on_host, lengths = torch.stack([order, readings.lengths]).cpu().numpy()
         starts = pack_by_length(lengths, self._batch_size)
         sizes = torch.as_tensor(np.diff(starts, append=len(windows)), device=self._device)
@@ -159,7 +158,11 @@ class EpochBatches:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What the host knows of N rows: lengths with the frame, hidden places, weights, events."""
+    """Host-side data of N rows, [N] each.
+
+    `lengths` include the frame, `hidden` counts the positions to predict, `events` the events of
+    the original window.
+    """
 
     lengths: _Indices
     hidden: _Indices
@@ -168,7 +171,7 @@ class _Rows:
 
 
 class _Packed:
-    """Some batches of N rows sorted by length, and of these one part."""
+    """One rank's share of several batches, made of N rows sorted by length."""
 
     def __init__(
         self,
@@ -178,7 +181,10 @@ class _Packed:
         starts: _Indices,
         part: RankSlice,
     ) -> None:
-        """`truth` [N, L] is 0 where nothing is hidden; a batch begins at each of `starts`."""
+        """Take `shown` [N, L] and `truth` [N, L], 0 where nothing is predicted.
+
+        A batch begins at each of `starts`.
+        """
         pieces = [part.rows(a, b) for a, b in pairwise([*starts.tolist(), len(shown)])]
         whole = rows.hidden * rows.weights
         self._totals = np.add.reduceat(whole, starts)
@@ -216,7 +222,7 @@ class _Packed:
 
 
 class _Windows:
-    """Windows of a corpus as rows on a device."""
+    """Windows of a corpus as padded rows on a device."""
 
     def __init__(self, corpus: Corpus, device: torch.device) -> None:
         self.lengths = corpus.lengths
@@ -226,7 +232,7 @@ class _Windows:
         self._resident = _resident(corpus.tokens, device)
 
     def rows(self, windows: _Indices) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens [N, n] and lengths [N] of N windows; past a window's length is anything."""
+        """Return tokens [N, n] and lengths [N] of N windows; values past a length are arbitrary."""
         lengths = self.lengths[windows]
         places = self._starts[windows, None] + np.arange(lengths.max())
         places = np.minimum(places, len(self._tokens) - 1)
@@ -239,7 +245,7 @@ class _Windows:
 
 
 def _resident(tokens: npt.NDArray[np.int32], device: torch.device) -> torch.Tensor | None:
-    """The tokens on a GPU, if they fit there."""
+    """Return the tokens on the GPU, or None if they do not fit or the device is no GPU."""
     if device.type != "cuda":
         return None
     _, memory = torch.cuda.mem_get_info(device)

@@ -1,9 +1,12 @@
-"""BERT's forward pass where only few places are asked for: what nobody reads is not worked out.
+"""BERT's forward pass, restricted to the positions whose logits are wanted.
 
-The same mathematics and weights as transformers' `BertForMaskedLM`. In every layer all places
-of a window serve as keys and values, but in the last one only the places that are asked for
-have a query and go on: of two layers that saves a third. Queries, keys and values are one
-product.
+Same mathematics and weights as transformers' `BertForMaskedLM` (Devlin et al., NAACL 2019). All
+positions of a window serve as keys and values in every layer, but in the last layer only the wanted
+positions have a query and pass through the feed-forward block. In a model of two layers that saves
+a third of the work. The query, key and value projections are one matrix product.
+
+Shapes: B windows, L tokens in the longest one, M wanted positions in all windows together, H hidden
+size, d = H / heads, V words in the vocabulary.
 """
 
 from __future__ import annotations
@@ -22,10 +25,10 @@ if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
 TILE = 131_072
-"""So many numbers fit a core's second cache, with what is made of them."""
+"""Numbers per tile of the feed-forward block: a tile and its intermediates fit in the L2 cache."""
 
 MaskedLM: TypeAlias = "BertForMaskedLM | InferenceBert"
-"""One that is trained, or one that was saved: both have the same parts, by the same names."""
+"""The model in training, or the one loaded for inference; both have the same modules and names."""
 
 
 def logits_at_positions(
@@ -37,16 +40,16 @@ def logits_at_positions(
     each: int | None = None,
     repeats: bool = False,
 ) -> torch.Tensor:
-    """Logits [M, V] at M places of token ids [B, L].
+    """Return the logits [M, V] at M positions of token ids [B, L].
 
-    `positions` [M] count through all windows: place p of window b is b L + p. `padding` says
-    whether a window may be shorter than L; without it, `[PAD]` is attended to like a word.
-    `each` is how many places a window is asked for, where that is the same for all. With
-    `repeats`, the first layer's products are worked out once for all tokens that are alike in
-    word and position: copies of a window with other places hidden hardly differ there. Without
-    it all shapes follow from those of the arguments, so that nothing here waits for a device.
+    `positions` [M] are flat indices: position p of window b is b L + p. `padding` says whether a
+    window may be shorter than L; if false, `[PAD]` is attended to like any token. `each` is the
+    number of wanted positions per window, if all windows have the same number. `repeats` computes
+    the first layer's projections once per distinct pair of token and position; copies of a window
+    with different masks differ in few of them. Without it all shapes follow from those of the
+    arguments, so nothing waits for the device.
     """
-    attention_mask = (ids != PAD)[:, None, None, :] if padding else None
+    attention_mask = (ids != PAD)[:, None, None, :] if padding else None  # [B, 1, 1, L]
     heads = model.config.num_attention_heads
     rows, where = _embed(model, ids, repeats)
     *inner, last = model.bert.encoder.layer
@@ -54,16 +57,18 @@ def logits_at_positions(
         own = layer.attention.self
         products = _expand(fused_linear(rows, own.query, own.key, own.value), where, ids.shape)
         output = attention(heads, attention_mask, *products.chunk(3, dim=-1))
+        # After the first layer, equal tokens differ by context: one row per token [B, L, H].
         rows, where = feed_forward(layer, output, _expand(rows, where, ids.shape)), None
     own = last.attention.self
     key, value = _expand(fused_linear(rows, own.key, own.value), where, ids.shape).chunk(2, dim=-1)
     query_rows = _expand(rows, where, ids.shape).flatten(0, 1).index_select(0, positions)
-    query = own.query(query_rows)
+    query = own.query(query_rows)  # [M, H]
     if each is None:
+        # Windows have different numbers of queries: attend from all L, keep the M wanted.
         output = attention(heads, attention_mask, _scatter(query, positions, ids.shape), key, value)
         output = output.flatten(0, 1).index_select(0, positions)
     else:
-        query = query.view(len(ids), each, -1)
+        query = query.view(len(ids), each, -1)  # [B, each, H], M = B each
         output = attention(heads, attention_mask, query, key, value).flatten(0, 1)
     logits: torch.Tensor = model.cls(feed_forward(last, output, query_rows))
     return logits
@@ -72,7 +77,11 @@ def logits_at_positions(
 def _embed(
     model: MaskedLM, ids: torch.Tensor, repeats: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """[B, L, H], or each word and position once [K, H] with the number of each token's [B L]."""
+    """Return the input embeddings [B, L, H] and None, or those of the distinct inputs.
+
+    With `repeats`: the embeddings [K, H] of the K distinct pairs of token and position, and the
+    row number [B L] of each token.
+    """
     positions, where = position_ids(model, ids), None
     if repeats:
         most = model.config.max_position_embeddings
@@ -82,7 +91,7 @@ def _embed(
 
 
 def embed(model: MaskedLM, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Return the input embeddings [..., H] of words [...] at positions [...]."""
+    """Return the input embeddings [..., H] of token ids [...] at position ids [...]."""
     table = model.bert.embeddings
     words = table.word_embeddings(ids) + table.token_type_embeddings.weight[0]
     output: torch.Tensor = table.LayerNorm(words + table.position_embeddings(positions))
@@ -90,33 +99,36 @@ def embed(model: MaskedLM, ids: torch.Tensor, positions: torch.Tensor) -> torch.
 
 
 def _expand(rows: torch.Tensor, where: torch.Tensor | None, shape: torch.Size) -> torch.Tensor:
-    """Expand unique rows to one row per token [B, L, H]."""
+    """Expand distinct rows [K, .] to one row per token [B, L, .]; `where` None: return `rows`."""
     return rows if where is None else rows.index_select(0, where).view(*shape, -1)
 
 
 def position_ids(model: MaskedLM, ids: torch.Tensor) -> torch.Tensor:
-    """Position ids [B, L] of token ids [B, L].
+    """Return the position ids [B, L] of token ids [B, L].
 
-    In order they count 0, 1, …. In a bag they tell how often the same word stands before, in
-    the upper half of the table, so that the order can't be read and the counts can; all hidden
-    places have the same.
+    Ordered windows have 0, 1, …. A window that begins with `[BAG]` uses the upper half of the
+    position table: the id of a token is half + (number of earlier tokens equal to it). The model
+    can read the counts of a bag, but not its order. All `[MASK]` of a bag have the same id.
     """
     half = model.config.max_position_embeddings // 2
-    in_order = torch.arange(ids.shape[1], device=ids.device)
-    same = ids[:, :, None] == ids[:, None, :]
+    in_order = torch.arange(ids.shape[1], device=ids.device)  # [L]
+    same = ids[:, :, None] == ids[:, None, :]  # [B, L, L]
     repeats = same.tril(diagonal=-1).sum(dim=-1).masked_fill(ids == MASK, 0)
     return torch.where(ids[:, :1] == BAG, half + repeats, in_order)
 
 
 def hidden_positions(model: MaskedLM, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Position ids of `[MASK]` at the places [B, n] of token ids [B, L]; see `position_ids`."""
+    """Return the position ids [B, n] of `[MASK]` at `positions` [B, n]; see `position_ids`."""
     return torch.where(ids[:, :1] == BAG, model.config.max_position_embeddings // 2, positions)
 
 
 def layer_forward(
     model: MaskedLM, layer: Any, rows: torch.Tensor, attention_mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """Return a layer's output [B, L, H]; tokens attend where the mask [B, 1, L, L] is true."""
+    """Return a layer's output [B, L, H] for `rows` [B, L, H].
+
+    Tokens attend where the mask, which broadcasts to [B, heads, L, L], is true.
+    """
     own = layer.attention.self
     products = fused_linear(rows, own.query, own.key, own.value).chunk(3, dim=-1)
     return feed_forward(
@@ -132,7 +144,7 @@ def fused_linear(hidden: torch.Tensor, *layers: nn.Linear) -> torch.Tensor:
 
 
 def _scatter(rows: torch.Tensor, positions: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """Scatter rows [M, H] to their positions in [B, L, H]; zero elsewhere."""
+    """Scatter rows [M, H] to their flat positions in [B, L, H]; the other rows are zero."""
     empty = rows.new_zeros(shape.numel(), rows.shape[-1])
     return empty.index_copy(0, positions, rows).view(*shape, -1)
 
@@ -140,16 +152,19 @@ def _scatter(rows: torch.Tensor, positions: torch.Tensor, shape: torch.Size) -> 
 def attention(
     heads: int, attention_mask: torch.Tensor | None, *products: torch.Tensor
 ) -> torch.Tensor:
-    """Attention of query [B, Q, H], key and value [B, L, H]: [B, Q, H]."""
+    """Return multi-head attention [B, Q, H] of query [B, Q, H], key and value [B, L, H]."""
+    # Query [B, heads, Q, d], key and value [B, heads, L, d].
     query, key, value = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in products)
     output = functional.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
     return output.transpose(1, 2).flatten(2)
 
 
 def feed_forward(layer: Any, context: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-    """Apply the rest of a layer, position by position; dropout is 0 in these models.
+    """Apply the rest of a layer to each position: output projection and feed-forward block.
 
-    Where nothing is learned, a CPU takes some places at a time, so that all stays in its cache.
+    `context` holds one row of size H per position of `residual`, whose shape the result has.
+    Dropout is 0 in these models. For inference on a CPU, positions are processed in tiles of
+    `TILE` numbers, which stay in its cache.
     """
     if torch.is_grad_enabled() or residual.device.type != "cpu":
         return _feed_forward(layer, context, residual)

@@ -1,11 +1,15 @@
-"""Which tokens training hides, and which reading of a window it shows.
+"""Masking for training: the view of each window, and the tokens to predict.
 
-Masking is BERT's 80/10/10 (Devlin et al., NAACL 2019) at a rate drawn anew for each batch;
-half of the windows begin with `[BAG]`, which hides their order (`model.position_ids`), so that
-one model learns both readings. A bag never shows `[END]`: its last place is always hidden, and
-asks what the others lack, an event or the end. So an event that a window has beside all that
-it needs is as surprising as it is rare, though it is no surprise that *some* event fills a
-place; and so is an end that comes too early.
+Masking is BERT's 80/10/10 (Devlin et al., NAACL 2019), at a rate drawn for each batch. Half of the
+windows are shown as a bag: they begin with `[BAG]`, which removes their order
+(`forward.position_ids`), so that one model learns both views.
+
+A bag never shows `[END]`. Its last position is always masked, and the model predicts what is
+missing from the other tokens: an event or `[END]`. Without `[END]` as a candidate, a superfluous
+event would not be surprising, because some event has to fill the position. The same holds for an
+`[END]` that comes too early.
+
+Shapes: N windows, n events in the longest one, L = n + 2 tokens with the frame.
 """
 
 from __future__ import annotations
@@ -19,27 +23,29 @@ import torch
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, PAD, SEP, UNK
 
 RATES = (0.10, 0.15, 0.30, 0.50)
+"""Masking rates; each batch draws one."""
 BAG_SHARE = 0.5
+"""Share of windows shown as a bag."""
 CUT_SHARE = 0.25
-"""Of the complete windows that are read in order, how many training cuts short."""
+"""Share of complete ordered windows that are truncated."""
 END_SHARE = 0.5
-"""Of the complete bags, how many ask for the end."""
+"""Share of complete bags that predict `[END]`."""
 FEW_SHARE = 0.5
-"""Of the other bags, how many lack a few events instead of one."""
+"""Share of the other bags that may lack several events instead of one."""
 ANY_SHARE = 0.5
-"""Of these, how many lack any events instead of the last ones."""
+"""Share of these that lack random events instead of the last ones."""
 SINGLE_MASK_SHARE = 0.5
-"""Of the bags, how many hide nothing but the last place, as scoring does."""
+"""Share of bags in which only the last position is masked, as in scoring."""
 
 TokenTensor = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingViews:
-    """N framed windows as training shows them.
+    """N framed windows, each in one view, before masking.
 
-    `ids` [N, L] is padded, and `lengths` [N] count the frame. `asks_last` [N] says that the last
-    place before `[SEP]` is always hidden, `single_mask` [N] that nothing else is.
+    `ids` [N, L] is padded; `lengths` [N] include the frame. `asks_last` [N]: the last position
+    before `[SEP]` is always masked. `single_mask` [N]: no other position is.
     """
 
     ids: torch.Tensor
@@ -48,14 +54,14 @@ class TrainingViews:
     single_mask: torch.Tensor
 
     def of(self, rows: torch.Tensor) -> TrainingViews:
-        """Some of them, in the order of `rows`."""
+        """Return the views of `rows`, in that order."""
         return TrainingViews(
             self.ids[rows], self.lengths[rows], self.asks_last[rows], self.single_mask[rows]
         )
 
 
 def sample_mask_rates(count: int, generator: torch.Generator) -> torch.Tensor:
-    """The share of tokens to hide in each of so many batches, [count]."""
+    """Draw the masking rate of each of `count` batches; [count]."""
     rates = torch.tensor(RATES, device=generator.device)
     drawn = torch.randint(len(RATES), (count,), generator=generator, device=generator.device)
     return rates[drawn]
@@ -64,17 +70,19 @@ def sample_mask_rates(count: int, generator: torch.Generator) -> torch.Tensor:
 def sample_views(
     events: torch.Tensor, lengths: torch.Tensor, generator: torch.Generator
 ) -> TrainingViews:
-    """One reading of each window: in order after `[CLS]`, or (half of the time) as a bag.
+    """Draw one view of each window: ordered after `[CLS]`, or, for half of them, a bag.
 
-    `events` is [N, n], of which row i counts up to `lengths[i]` (1 at least). All is drawn at
-    once, on the generator's device, and nothing waits for it.
+    `events` is [N, n]; row i is valid up to `lengths[i]`, which is at least 1. Everything is drawn
+    on the generator's device, without waiting for it.
 
-    In order, a window stands as it came, but a share of the complete ones is cut short, and asks
-    what comes next: only so does the model learn when a window is complete, else the last place
-    would be `[END]` each time, and never surprising. A bag has all events and asks for the end,
-    or lacks one (any), or a few (the last ones, or any), and asks for one of these.
+    - Ordered: the window as it came. A share of the complete windows is truncated, and the model
+      predicts the next event; otherwise the last token would always be `[END]`, and the model would
+      not learn when a window is complete.
+    - Bag: all events, and the model predicts `[END]`; or a bag that lacks one random event or
+      several events (the last or random ones), and the model predicts one of these.
     """
     draw = _Sampler(generator, len(events))
+    # All flags below are [N].
     ends = events.gather(1, lengths[:, None] - 1)[:, 0] == END
     bag = draw.happens(BAG_SHARE)
     cut = ~bag & ends & (lengths > 2) & draw.happens(CUT_SHARE)
@@ -90,7 +98,7 @@ def sample_views(
 
 @dataclass(frozen=True, slots=True)
 class _Sampler:
-    """Chances for so many windows at once."""
+    """Random draws for `count` windows at once."""
 
     generator: torch.Generator
     count: int
@@ -99,18 +107,19 @@ class _Sampler:
         return self._chance(self.count) < share
 
     def lengths(self, most: torch.Tensor) -> torch.Tensor:
-        """How many events to show, 2 to `most`, evenly on a logarithmic scale.
+        """Draw the number of events to show [N], from 2 to `most` [N], log-uniformly.
 
-        Were all lengths drawn alike, a window that stops after a few events would be asked for
-        so seldom that the model could not be sure that it goes on.
+        A uniform draw would show windows of a few events too rarely for the model to learn that
+        they continue.
         """
         least = most.clamp(max=2).float()
         drawn = least * ((most + 1) / least) ** self._chance(self.count)
         return torch.minimum(drawn.long(), most)
 
     def shuffled(self, events: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        """The first so many events of each window in random order, the others where they were."""
+        """Shuffle the leading `first` [N] events of each window; keep the others in place."""
         places = torch.arange(events.shape[1], device=events.device)
+        # Sort keys [N, n]: below 1 and random for the events to shuffle, ascending above 1 after.
         keys = torch.where(
             places < first[:, None], self._chance(*events.shape), 1.0 + places[None, :]
         )
@@ -121,8 +130,8 @@ class _Sampler:
 
 
 def _add_frame(events: torch.Tensor, shown: torch.Tensor, bag: torch.Tensor) -> torch.Tensor:
-    """The first so many events of each window, between its first token and `[SEP]`, padded."""
-    ids = torch.nn.functional.pad(events, (1, 1), value=PAD)
+    """Frame the leading `shown` [N] events by `[CLS]` or `[BAG]` and `[SEP]`, padded; [N, L]."""
+    ids = torch.nn.functional.pad(events, (1, 1), value=PAD)  # [N, n + 2]
     places = torch.arange(ids.shape[1], device=ids.device)
     ids = torch.where(places > shown[:, None], PAD, ids)
     ids[:, 0] = torch.where(bag, BAG, CLS)
@@ -130,23 +139,24 @@ def _add_frame(events: torch.Tensor, shown: torch.Tensor, bag: torch.Tensor) -> 
 
 
 def predictable(ids: torch.Tensor) -> torch.Tensor:
-    """Which places hold words that are predicted: events, `[UNK]` and `[END]`."""
+    """Return true where a token can be predicted: events, `[UNK]` and `[END]`."""
     return (ids == UNK) | (ids >= END)
 
 
 def mask_tokens(
     readings: TrainingViews, rates: torch.Tensor, vocabulary_size: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is shown of framed, padded windows, and which places were chosen; both [N, L].
+    """Return the masked input and the flags of the chosen positions, [N, L] each.
 
-    Each predictable place of window i is chosen with probability `rates[i]`, and at least one in
-    each window. Of the chosen, 80 % become `[MASK]`, 10 % a random word, 10 % stay. Where
-    `asks_last` says so the last place always becomes `[MASK]`, and where `single_mask` does, no
-    other is chosen.
+    Each predictable position of window i is chosen with probability `rates[i]`, at least one per
+    window. Of the chosen, 80 % become `[MASK]`, 10 % a random word, and 10 % stay (Devlin et al.,
+    NAACL 2019). With `asks_last`, the last position is always chosen and becomes `[MASK]`; with
+    `single_mask`, no other position is chosen.
     """
     ids = readings.ids
     places = predictable(ids)
     after = torch.arange(1, ids.shape[1] + 1, device=ids.device)
+    # The position before `[SEP]`, where `asks_last`.
     last = (after == readings.lengths[:, None] - 1) & readings.asks_last[:, None]
     chances, fates = torch.rand((2, *ids.shape), generator=generator, device=ids.device)
     chosen = ((chances < rates[:, None]) & places & ~readings.single_mask[:, None]) | last
@@ -159,7 +169,7 @@ def mask_tokens(
 def _one_at_least(
     chosen: torch.Tensor, places: torch.Tensor, chances: torch.Tensor
 ) -> torch.Tensor:
-    """Where nothing was chosen, the place that came nearest to it."""
+    """Choose the position with the lowest draw in windows where none was chosen."""
     nearest = torch.where(places, chances, 2.0).argmin(dim=1, keepdim=True)
     none = ~chosen.any(dim=1, keepdim=True) & places.any(dim=1, keepdim=True)
     return chosen.scatter(1, nearest, none | chosen.gather(1, nearest))

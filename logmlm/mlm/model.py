@@ -1,4 +1,4 @@
-"""The encoder: transformers' `BertForMaskedLM` from a small `BertConfig`, from scratch."""
+"""New models: transformers' `BertForMaskedLM` with a small `BertConfig`, randomly initialized."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FRAME_TOKENS = 3
 
 
 def build_model(preset: str, vocabulary_size: int, window_size: int, seed: int) -> BertForMaskedLM:
-    """A fresh model for windows of at most `window_size` events; same seed, same weights."""
+    """Build a new model for windows of at most `window_size` events; same seed, same weights."""
     from transformers import BertConfig, BertForMaskedLM
 
     sizes = PRESETS[preset]
@@ -40,7 +40,7 @@ def build_model(preset: str, vocabulary_size: int, window_size: int, seed: int) 
         type_vocab_size=1,
         pad_token_id=PAD,
         mask_token_id=MASK,
-        hidden_dropout_prob=0.0,  # hiding words is noise enough, and drawing it costs time
+        hidden_dropout_prob=0.0,  # masking regularizes enough, and drawing dropout costs time
         attention_probs_dropout_prob=0.0,
         **sizes,
     )
@@ -52,43 +52,43 @@ def build_model(preset: str, vocabulary_size: int, window_size: int, seed: int) 
 
 
 def forbid_special_tokens(model: BertForMaskedLM) -> None:
-    """Set the output bias of tokens that are never predicted, in the weights themselves.
+    """Set the output bias of the tokens that are never predicted, in the weights themselves.
 
-    So nobody who opens the saved model gives them probability either. Their gradient is zero
-    and biases are not decayed, so training leaves the bias where it is.
+    Every user of the saved model then gives them probability 0. Their gradient is zero and biases
+    are not decayed, so training does not change the bias.
     """
     with torch.no_grad():
         model.get_output_embeddings().bias[list(NEVER_PREDICTED)] = SUPPRESSED
 
 
 def weights_of(model: BertForMaskedLM) -> dict[str, npt.NDArray[np.float32]]:
-    """A model's weights as arrays, by name."""
+    """Return the weights of a model as arrays, by name."""
     return {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
 def set_weights(model: BertForMaskedLM, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
-    """Put back what `weights_of` gave for a model of the same sizes."""
+    """Load the weights that `weights_of` returned for a model of the same dimensions."""
     model.load_state_dict({name: torch.as_tensor(array) for name, array in weights.items()})
 
 
 def token_logits(
     model: MaskedLM, ids: torch.Tensor, positions: torch.Tensor, padding: bool = False
 ) -> torch.Tensor:
-    """Logits [M, V] at the M chosen places.
+    """Return the logits [M, V] at the M positions where `positions` [B, L] is true.
 
-    `ids` is [B, L]; `positions` is a boolean [B, L]. Only what these places need is worked out.
+    `ids` is [B, L]. Only these positions go through the last layer; see `logits_at_positions`.
     """
-    places = positions.flatten().nonzero().squeeze(1)
-    counts = positions.sum(dim=1)
+    places = positions.flatten().nonzero().squeeze(1)  # [M]
+    counts = positions.sum(dim=1)  # [B]
     each = int(counts[0]) if len(counts) and bool((counts == counts[0]).all()) else None
     return logits_at_positions(model, ids, places, padding, each=each, repeats=True)
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+    """Return the device for `auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`.
 
     Raises:
-        UsageError: torch does not know it, or this machine does not have it.
+        UsageError: torch does not know the device, or this machine does not have it.
 
     """
     if name == "auto":

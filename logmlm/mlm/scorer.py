@@ -1,10 +1,13 @@
-"""Surprisals of windows: how surprising each event is, given all the others.
+"""Surprisals of windows: -ln P of each token given all others, in nats; high = odd.
 
-Exactly, with one mask a position (Wang & Cho, NeuralGen 2019; Salazar et al., ACL 2020), or
-roughly, for less work (`ways.py`). Surprisal is -ln P in nats. A window is read as it came, and as
-a bag, in which order can't be read. A bag does not show its end: each event is asked for as what
-all others lack, which may as well be the end, and the end as what a whole window lacks. Repeats
-of an event have the same surprisal there, so hiding one of each kind is exact.
+Exact surprisals mask one position at a time (Wang & Cho, NeuralGen 2019; Salazar et al., ACL 2020);
+approximate ones need fewer passes (`scoring_schemes.py`). Each window is scored in two views:
+
+- ordered: the tokens as they came;
+- bag: the tokens without their order. A bag does not contain `[END]`. An event is scored as the
+  one that is missing from the others, where `[END]` is a candidate too; `[END]` is scored as the
+  one that is missing from all events. Repeats of an event have the same surprisal, so masking one
+  of each kind is exact.
 """
 
 from __future__ import annotations
@@ -38,30 +41,30 @@ from logmlm.mlm.scoring_schemes import (
 from logmlm.mlm.tokenizer import END
 
 KEPT_TOKENS = 1_000_000
-"""Tokens of readings that are kept for windows that come again; 20 to 30 MB."""
+"""Capacity, in tokens, of the cache of scored windows; 20 to 30 MB."""
 ENTRY_OVERHEAD = 32
-"""What a reading takes beside its tokens, counted in tokens."""
+"""Memory of a cache entry beside its tokens, counted in tokens."""
 KEPT_EXPECTED = 500
+"""Capacity, in windows, of the cache of most probable tokens."""
 
 Surprisals = npt.NDArray[np.float64]
 BothSurprisals = tuple[Surprisals, Surprisals]
-"""In nats, as a window came and as a bag."""
+"""Surprisals of one window in nats: ordered view, bag view; [n] each."""
 Flags = npt.NDArray[np.bool_]
 Expected = list[tuple[int, float]]
 Surprisal = npt.NDArray[np.float32]
 Tell = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""What is wanted of logits [M, V], and of the tokens that are there [M]: [M, ...]."""
+"""Reduces logits [M, V] and true tokens [M] to the wanted result [M, ...]."""
 NO_SURPRISALS = np.empty((0, 2), dtype=np.float32)
 NO_STRIDE = 0
-"""The stride that hides one place at a time."""
+"""The stride that masks one position at a time: exact scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class PositionScores:
-    """A window read once.
+    """Scores of the n scored positions of a window.
 
-    Of each place asked for [n], `surprisals` holds its token's in nats, and `guessed` whether it
-    was the one that the model expected most.
+    `surprisals` [n] are in nats; `guessed` [n] is true where the true token is the most probable.
     """
 
     surprisals: Surprisals
@@ -69,9 +72,10 @@ class PositionScores:
 
 
 class Scorer:
-    """Scores windows of token ids with one model; results do not depend on batches or order.
+    """Surprisals of windows of token ids under one model.
 
-    Windows mostly repeat, so readings of the latest are kept and given again. For one thread.
+    Results do not depend on batching or order. Most windows repeat, so the scores of recent ones
+    are cached. Not thread-safe.
     """
 
     def __init__(self, model: MaskedLM) -> None:
@@ -85,11 +89,11 @@ class Scorer:
     def score_ordered(
         self, windows: Sequence[TokenIds], stride: int = NO_STRIDE
     ) -> list[PositionScores]:
-        """Each window read as it came; a `stride` hides every g-th event at once."""
+        """Score the ordered view of each window; a `stride` g masks every g-th event at once."""
         return self._read(windows, LEAVE_ONE_OUT if stride == NO_STRIDE else strided(stride))
 
     def score_bag(self, windows: Sequence[TokenIds]) -> list[Surprisals]:
-        """Surprisal of each token of each window, read as a bag of events, in nats."""
+        """Return the bag-view surprisals of each window [n], in nats, in the window's order."""
         bags = [_bag(window) for window in windows]
         readings = self._read(bags, BAG_LEAVE_ONE_OUT)
         whole = [(*bag, END) for bag, w in zip(bags, windows, strict=True) if END in w]
@@ -102,15 +106,15 @@ class Scorer:
         return found
 
     def approximate_ordered(self, windows: Sequence[TokenIds]) -> list[Surprisals]:
-        """Nearly what `score_ordered` gives, for two passes a window."""
+        """Approximate `score_ordered` with two-stream attention, at two passes per window."""
         return [reading.surprisals for reading in self._read(windows, TWO_STREAM)]
 
     def approximate_bag(self, windows: Sequence[TokenIds]) -> list[Surprisals]:
-        """Surprisal of each token as a bag, in one pass: nothing is hidden but the end.
+        """Approximate `score_bag` in one pass, in which only `[END]` is masked.
 
-        These are far lower than the exact ones; but a tenth of the tokens that training asks for
-        are shown as they are, so the model has learned to doubt what it sees (Devlin et al.,
-        NAACL 2019), and odd windows stand out still.
+        These surprisals are far lower than the exact ones. Odd windows still stand out: training
+        leaves a tenth of the tokens that it predicts unmasked (Devlin et al., NAACL 2019), so the
+        model does not simply copy its input.
         """
         orders = [_canonical(window) for window in windows]
         bags = [tuple(w[i] for i in order) for w, order in zip(windows, orders, strict=True)]
@@ -119,7 +123,7 @@ class Scorer:
         return [reading.surprisals[i] for reading, i in zip(readings, back, strict=True)]
 
     def expected(self, window: TokenIds, top: int = 3) -> list[Expected]:
-        """The most probable tokens, with probability, in each place of a window as it came."""
+        """Return the `top` most probable tokens, with probability, of each position (ordered)."""
         found: list[Expected] | None = self._expected.get((window, top))
         if found is None:
             found = self._expected[window, top] = self._most_probable(window, top)
@@ -134,7 +138,7 @@ class Scorer:
         ]
 
     def _read(self, windows: Sequence[TokenIds], way: ScoringScheme) -> list[PositionScores]:
-        """Each distinct window that is not known yet is read once, with others of its size."""
+        """Score each distinct window that is not cached once; return one result per window."""
         known = {window: self._known.get((way, window)) for window in dict.fromkeys(windows)}
         new = [window for window, reading in known.items() if reading is None]
         for window, found in zip(new, self._found(new, way, _surprisal_and_hit), strict=True):
@@ -145,18 +149,19 @@ class Scorer:
     def _found(
         self, windows: Sequence[TokenIds], way: ScoringScheme, tell: Tell
     ) -> list[Surprisal]:
-        """What `tell` says of the places that each window is asked for [n, ...]."""
+        """Return `tell`'s result at the scored positions of each window [n, ...]."""
         places = [way.places(window) for window in windows]
         parts = make_batches(windows, places, way.first, way.cost, batch_budget(self._device))
         found: list[list[Surprisal]] = [[] for _ in windows]
 
         @torch.inference_mode()
         def one(part: InferenceBatch) -> Surprisal:
+            # [B, L], [B, n], [B, n]
             ids, asked, truth = map(self._tensor, (part.ids, part.places, part.truth))
             return tell(way.logits(self.model, ids, asked).float(), truth.flatten()).cpu().numpy()
 
-        for part, told in zip(parts, map_batches(one, parts, self._device), strict=True):
-            for number, row in part.rows(told):
+        for part, scores in zip(parts, map_batches(one, parts, self._device), strict=True):
+            for number, row in part.rows(scores):
                 found[number].append(row)
         return [np.concatenate(rows) if rows else NO_SURPRISALS for rows in found]
 
@@ -165,21 +170,21 @@ class Scorer:
 
 
 def _shares(logits: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-    """Probabilities [M, V]."""
+    """Return the probabilities [M, V]."""
     return logits.softmax(dim=-1)
 
 
 def _surprisal_and_hit(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Surprisals in nats, and whether each was guessed [M, 2]."""
+    """Return [M, 2]: surprisals in nats, and 1 where the true token is the most probable."""
     loss = torch.nn.functional.cross_entropy(logits, truth, reduction="none")
     return torch.stack([loss, (logits.argmax(dim=-1) == truth).float()], dim=1)
 
 
 def _canonical(window: TokenIds) -> list[int]:
-    """The places of a window's tokens when they are sorted, the end token last."""
+    """Return the permutation that sorts a window's tokens, with `[END]` last."""
     return sorted(range(len(window)), key=lambda i: (window[i] == END, window[i]))
 
 
 def _bag(window: TokenIds) -> TokenIds:
-    """The window's events in canonical order, without the end."""
+    """Return the window's events in canonical order, without `[END]`."""
     return tuple(sorted(token for token in window if token != END))

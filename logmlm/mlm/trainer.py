@@ -1,10 +1,8 @@
-"""Pretraining by masked language modelling: AdamW, warm-up, cosine; resumable.
+"""Masked language model training: AdamW, linear warm-up, cosine decay; resumable.
 
-All randomness of an epoch is drawn from (seed, epoch), so an interrupted training that goes on
-ends with the same weights as one that was never interrupted. Several processes (`ranks.py`)
-train as one whose batch is as many times as large.
-
-What training makes small: the cross-entropy of what a batch hides.
+The loss is the cross-entropy at the masked positions (Devlin et al., NAACL 2019). All randomness of
+an epoch follows from (seed, epoch), so a resumed training ends with the same weights as one that
+was never interrupted. N processes (`process_group.py`) train like one with N times the batch size.
 """
 
 from __future__ import annotations
@@ -39,40 +37,48 @@ from logmlm.mlm.model import build_model, resolve_device
 from logmlm.mlm.process_group import DistributedContext, own_device
 
 WARMUP_SHARE = 0.05
+"""Share of all steps in which the learning rate rises."""
 WEIGHT_DECAY = 0.01
 GRADIENT_NORM = 1.0
+"""Gradients are clipped to this norm."""
 VALIDATION_SEED = 2**31 - 1
+"""Seed of the validation masks, which are the same in every epoch."""
 ENOUGH_STEPS = 6_000
+"""Optimizer steps that `epochs: auto` aims for."""
 LEAST_EPOCHS = 10
 MOST_EPOCHS = 1_000
-"""So that logs of less than 200 windows, each seen thousands of times, do not take minutes."""
+"""Limits training on logs of fewer than 200 windows, which repeat thousands of times."""
 SAVE_EVERY_S = 5.0
-"""How often the state is saved: a killed training loses so much and one epoch at most."""
+"""Seconds between checkpoints: a killed training loses at most this and one epoch."""
 
 
 class MaskedLMLoss(nn.Module):
-    """A module, so that processes can share it; on a GPU it works in bfloat16."""
+    """Masked language modelling loss, in bfloat16 on a GPU.
+
+    It is a module so that `DistributedDataParallel` can wrap it.
+    """
 
     def __init__(self, model: BertForMaskedLM) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sums over the hidden places of a batch: cross-entropy in nats, and guessed ones.
+        """Return the sums over the M masked positions: cross-entropy in nats, correct predictions.
 
-        Both count a window as often as its weight says.
+        Both are weighted by the weights of the windows.
         """
         kind = batch.inputs.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+            # [M, V]
             logits = logits_at_positions(self.model, batch.inputs, batch.places, batch.padded)
-        losses = nn.functional.cross_entropy(logits.float(), batch.truth, reduction="none")
+        losses = nn.functional.cross_entropy(logits.float(), batch.truth, reduction="none")  # [M]
         guessed = logits.argmax(dim=-1) == batch.truth
         return (losses * batch.weights).sum(), (guessed * batch.weights).sum()
 
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """What one epoch showed; losses are nats a hidden token, `perplexity` is exp(loss)."""
+    """Metrics of one epoch; losses in nats per masked token, `perplexity` is exp(loss)."""
 
     epoch: int
     epochs: int
@@ -83,7 +89,7 @@ class EpochReport:
     events_per_second: float
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """The report as plain numbers, for a JSON-lines log."""
+        """Return the report as plain numbers, for a JSON-lines log."""
         return asdict(self)
 
 
@@ -92,10 +98,10 @@ EpochCallback = Callable[[EpochReport], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What to train, and on what.
+    """Corpus, split and settings of one training.
 
-    `training` and `validation` (may be empty) are indices of the corpus's windows, of at most
-    `window_size` events each.
+    `training` and `validation` (which may be empty) are indices of windows in the corpus, of at
+    most `window_size` events each.
     """
 
     corpus: Corpus
@@ -112,15 +118,16 @@ def train_model(
     report: EpochCallback,
     save_every_s: float | None = None,
 ) -> BertForMaskedLM:
-    """Train a fresh model, or go on from `checkpoint`; same seed and CPU, same weights.
+    """Train a new model, or resume from `checkpoint`; same seed and CPU give the same weights.
 
-    Every window of `job.training` counts in every epoch. With windows to validate on, the
-    weights of the epoch with the least validation loss are returned, and training stops after
-    `patience` epochs without a better one (0: never). The state is saved after an epoch, if
-    `save_every_s` (`SAVE_EVERY_S` unless told) have passed since, and at the end.
+    Every window of `job.training` counts in every epoch. With validation windows, the weights of
+    the epoch with the lowest validation loss are returned, and training stops after `patience`
+    epochs without improvement (0: never). The state is saved after an epoch if `save_every_s`
+    seconds (default `SAVE_EVERY_S`) have passed since the last save, and at the end.
 
     Raises:
-        UsageError: the learning rate is so high that the loss is no number, or no such device.
+        UsageError: the loss is not finite because the learning rate is too high, or the device
+            does not exist.
         StorageError: the checkpoint can't be written.
 
     """
@@ -130,7 +137,7 @@ def train_model(
 
 
 def run_worker() -> None:
-    """Train with rank 0, in each job that it names, until it is done; it alone says what fails."""
+    """Train the jobs that rank 0 broadcasts until it sends None; only rank 0 reports errors."""
     ranks, nowhere = DistributedContext.here(), TrainingCheckpoint(None, "")
     with suppress(LogmlmError):
         while (job := ranks.broadcast(None)) is not None:
@@ -159,15 +166,15 @@ def _train(
                 checkpoint.save(run.model, run.optimizer, progress)
                 saved_at = time.monotonic()
     checkpoint.save(run.model, run.optimizer, progress)
-    if ranks.is_main:  # the others have no best weights from before a restart, nor a use for them
+    if ranks.is_main:  # other ranks have no use for the best weights
         checkpoint.load_best(run.model, progress)
     return run.model
 
 
 def epochs_of(config: ModelConfig, steps_each: int) -> int:
-    """Epochs to train for: as asked, or (`auto`) enough for `ENOUGH_STEPS` optimizer steps.
+    """Return the number of epochs: as configured, or enough for `ENOUGH_STEPS` steps (`auto`).
 
-    `auto` is from `LEAST_EPOCHS` to `MOST_EPOCHS`.
+    `auto` stays between `LEAST_EPOCHS` and `MOST_EPOCHS`.
     """
     if config.epochs != "auto":
         return config.epochs
@@ -175,7 +182,7 @@ def epochs_of(config: ModelConfig, steps_each: int) -> int:
 
 
 class Trainer:
-    """One training: a model, its optimizer, and the data it learns from."""
+    """A model, its optimizer and its training data."""
 
     def __init__(
         self,
@@ -184,7 +191,7 @@ class Trainer:
         ranks: DistributedContext,
         draws: EpochSample | None = None,
     ) -> None:
-        """`draws` are what an epoch is made of; those of `job.training` unless told."""
+        """Take the windows of an epoch from `draws`, by default a sample of `job.training`."""
         self.model = model
         self.optimizer = _optimizer(model, job.config.learning_rate)
         self._objective: nn.Module = MaskedLMLoss(model)
@@ -202,16 +209,21 @@ class Trainer:
             self._step = CudaGraphCache(self._learn, largest_batch(batch_size), on_gpu())
 
     def agreed(self, progress: TrainingProgress) -> TrainingProgress:
-        """The progress of rank 0, with its weights and its optimizer's state in each process."""
+        """Copy progress, weights and optimizer state of rank 0 to all ranks; return progress."""
         if self._ranks.count == 1:
             return progress
         progress, state = self._ranks.broadcast((progress, optimizer_state(self.optimizer)))
         load_optimizer_state(self.optimizer, state)
-        self._objective = DistributedDataParallel(self._objective)  # it spreads rank 0's weights
+        self._objective = DistributedDataParallel(self._objective)  # broadcasts the weights
         return progress
 
     def epoch(self, before: TrainingProgress, report: EpochCallback) -> TrainingProgress:
-        """One pass over all training windows."""
+        """Train on all training windows once, then validate and report.
+
+        Raises:
+            UsageError: the loss is not finite.
+
+        """
         began = time.perf_counter()
         totals = _Totals(self.model.device)
         step = before.step
@@ -231,9 +243,10 @@ class Trainer:
         return before.after_epoch(step, validation)
 
     def _learn(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step on the mean over a batch; processes each have a part, and mean the gradients."""
+        """Take one optimizer step on the mean loss of a batch, of which each rank has a share."""
         loss, guessed = self._objective(batch)
         self.optimizer.zero_grad(set_to_none=True)
+        # DistributedDataParallel averages the gradients over ranks; `count` turns that into a sum.
         (loss * (self._ranks.count / batch.total)).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
         self.optimizer.step()
@@ -241,7 +254,7 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> float | None:
-        """Mean loss on the windows held out, with the same masks each time."""
+        """Return the mean loss on the validation windows, with the same masks each time."""
         if not len(self._validation):
             return None
         self.model.eval()
@@ -255,20 +268,20 @@ class Trainer:
         return self._epochs.batches(draws, seed, epoch, part)
 
     def _set_learning_rate(self, step: int) -> None:
-        """Linear warm-up, then a cosine to zero (Loshchilov & Hutter, ICLR 2017)."""
+        """Set linear warm-up, then cosine decay to zero (Loshchilov & Hutter, ICLR 2017)."""
         warmup = max(1, round(self._steps * WARMUP_SHARE))
         share = min(1.0, (step + 1) / warmup)
         rest = max(0.0, (step - warmup) / max(1, self._steps - warmup))
         rate = self._config.learning_rate * share * (1 + math.cos(math.pi * rest)) / 2
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], torch.Tensor):
-                group["lr"].fill_(rate)  # where graphs have it
+                group["lr"].fill_(rate)  # in place: CUDA graphs read this tensor
             else:
                 group["lr"] = rate
 
 
 class _Totals:
-    """Sums over the hidden places of an epoch; the device is asked for them once, at its end."""
+    """Sums over the masked positions of an epoch, read from the device once, at its end."""
 
     def __init__(self, device: torch.device) -> None:
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)
@@ -288,7 +301,7 @@ class _Totals:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """An epoch's mean loss, share of guessed places, and number of events."""
+    """An epoch's mean loss in nats, share of correct predictions, and number of events."""
 
     loss: float
     accuracy: float
@@ -309,9 +322,9 @@ class _Outcome:
 
 
 def _optimizer(model: BertForMaskedLM, learning_rate: float) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter, ICLR 2019); biases and norms are not decayed.
+    """Build AdamW (Loshchilov & Hutter, ICLR 2019) without decay of biases and norms.
 
-    On a GPU its learning rate is there too, so that a CUDA graph takes it from there.
+    On a GPU the learning rate is a tensor there, so that captured CUDA graphs see its changes.
     """
     on_gpu = model.device.type == "cuda"
     rate = torch.tensor(learning_rate, device=model.device) if on_gpu else learning_rate
