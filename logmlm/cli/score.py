@@ -132,8 +132,12 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
         identify, scores = _on_ray(model, logs, rest)
     else:
         detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
-        windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
-        identify, scores = _identify(detector.digest, logs), detector.scores(windows)
+        identify = _identify(detector.digest, logs)
+        if any(map(is_kafka, logs)):
+            windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
+            scores = detector.scores(windows)
+        else:
+            scores = detector.score_files(logs, keep_going=rest["keep_going"], warn=_warn)
     alarms = _AnomalyCounter(scores, rest["only_anomalies"])
     if output == "parquet" and out is not None:
         write_parquet(alarms, identify, out)

@@ -7,7 +7,6 @@ import time
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,23 +20,16 @@ from logmlm.cli.inputs import (
     reject_streams,
     reject_unused_address,
 )
-from logmlm.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from logmlm.cli.progress import ProgressDisplay
-    from logmlm.config.training import FormatConfig, TrainingConfig
+    from logmlm.config.training import TrainingConfig
     from logmlm.parsing.batches import LineBatch, ParserSpec
     from logmlm.parsing.parsed import ParsedBatch
     from logmlm.records import LogLine
     from logmlm.training.train import Parse
-
-_OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"})
-"""Options that are not called as what they set."""
-_THRESHOLD = ("alerts_per_day", "false_alarm_rate", "contamination", "folds", "exactness")
-_FIELDS = ("message_field", "time_field", "level_field")
-_MODEL = ("preset", "epochs", "patience", "seed", "device")
 
 
 @click.command(short_help="Learn from normal logs; write a model directory.")
@@ -45,7 +37,7 @@ _MODEL = ("preset", "epochs", "patience", "seed", "device")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file.")
 @click.option("--out", type=click.Path(path_type=Path), help="The model directory to write.")
 @click.option("--name", help="What alerts call the model. [default: the directory's name]")
-@click.option("--format", "format_name", help="Line format, or auto. [default: auto]")
+@click.option("--format", help="Line format, or auto. [default: auto]")
 @click.option("--message-field", help="The field of JSON lines that is the message.")
 @click.option("--time-field", help="The field of JSON lines that is the time.")
 @click.option("--level-field", help="The field of JSON lines that is the level.")
@@ -74,7 +66,9 @@ def train(logs: tuple[str, ...], config_file: Path | None, quiet: bool, **option
     --nproc-per-node N -m logmlm train …. With --engine ray the LOGS are read and parsed there.
     """
     reject_unused_address(options["engine"], options["ray_address"])
-    config = _config(logs, config_file, options)
+    from logmlm.training.options import training_config
+
+    config = training_config(logs, options["out"], config_file, options)
     config = config.model_copy(update={"logs": expanded(config.logs)})
     if os.environ.get("RANK", "0") == "0":  # torchrun's others need no logs
         reject_missing(config.logs)
@@ -132,116 +126,6 @@ def _on_ray(
     # What they warn of is told again when all is read.
     lines = one_by_one(read_lines(logs, time.time(), told["keep_going"]))
     return islice(lines, DETECTION_LINES), parse
-
-
-def _config(
-    logs: tuple[str, ...], config_file: Path | None, options: dict[str, Any]
-) -> TrainingConfig:
-    from logmlm.config.loader import read_training_config
-
-    given = _drop_none({"logs": logs or None, "out": options["out"]})
-    base: dict[str, Any] = {}
-    if config_file:
-        kind = options["window"] or ("session" if options["key"] else None)
-        base = read_training_config(config_file, over=given, window_kind=kind).model_dump()
-    merged = _overlay(base, _sections(logs, options, base.get("window", {}).get("kind")))
-    for name, what in (("logs", "LOG files"), ("out", "--out DIR")):
-        if not merged.get(name):
-            raise UsageError(f"train needs {what}; see logmlm train --help")
-    config = _checked(merged)
-    if any(options[name] for name in ("format_name", *_FIELDS)):
-        _check_format(config.format)
-    return config
-
-
-def _check_format(config: FormatConfig) -> None:
-    from logmlm.parsing.formats import get_format
-
-    try:
-        if config.name != "auto":
-            get_format(config)
-    except ConfigError as error:
-        raise UsageError(str(error)) from error
-
-
-def _checked(values: dict[str, Any]) -> TrainingConfig:
-    from pydantic import ValidationError
-
-    from logmlm.config.training import TrainingConfig
-
-    try:
-        return TrainingConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        alike = [one for one in error.errors() if one["loc"][:2] == first["loc"][:2]]
-        what = " or ".join(one["msg"].removeprefix("Input ") for one in alike)
-        if first["type"] == "value_error":
-            raise UsageError(f"{_option(first['loc'])}{first['ctx']['error']}") from error
-        raise UsageError(f"{_option(first['loc'])}{what}, not {first['input']!r}") from error
-
-
-def _option(location: tuple[str | int, ...]) -> str:
-    """The option that sets what stands there in a config, where it is one option."""
-    if len(location) == 1:
-        return ""
-    name = str(location[1])
-    return f"--{_OPTIONS.get(name, name.replace('_', '-'))} "
-
-
-def _sections(
-    logs: tuple[str, ...], options: dict[str, Any], configured_kind: str | None
-) -> dict[str, Any]:
-    """The options as a config's sections; what was not given is left out."""
-    from logmlm.config.training import unheeded
-
-    kind = options["window"] or ("session" if options["key"] else configured_kind) or "count"
-    size_name = "span" if kind == "time" else "size"
-    if options["gap"] and (kinds := unheeded("gap", kind)):
-        raise UsageError(
-            f"--gap says nothing of {kind} windows; it is for {kinds} windows: give --key KEY too"
-            f"{' and --window session' if options['window'] else ''}"
-        )
-    if kind != "time" and options["size"] and not options["size"].isdigit():
-        raise UsageError(
-            f"--size is a number of lines, not '{options['size']}'; a span of time needs"
-            " --window time"
-        )
-    sections = {
-        "logs": logs or None,
-        "out": options["out"],
-        "name": options["name"],
-        "labels": options["labels"],
-        "format": {"name": options["format_name"], **{name: options[name] for name in _FIELDS}},
-        "window": {
-            "kind": kind if options["window"] or options["key"] else None,
-            "key": options["key"],
-            "gap": options["gap"],
-            size_name: options["size"],
-        },
-        "model": {name: options[name] for name in _MODEL},
-        "threshold": {name: options[name] for name in _THRESHOLD},
-    }
-    return _drop_none(sections)
-
-
-def _drop_none(values: dict[str, Any]) -> dict[str, Any]:
-    """Everything that is not None, at every depth."""
-    inner = {k: _drop_none(v) if isinstance(v, dict) else v for k, v in values.items()}
-    return {k: v for k, v in inner.items() if v not in (None, {})}
-
-
-def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid over `base`; of the two ways to set a threshold the given one wins."""
-    result = dict(base)
-    for name, value in over.items():
-        if isinstance(value, dict):
-            below = dict(base.get(name, {}))
-            if name == "threshold" and {"alerts_per_day", "false_alarm_rate"} & set(value):
-                below |= {"alerts_per_day": None, "false_alarm_rate": None}
-            result[name] = _overlay(below, value)
-        else:
-            result[name] = value
-    return result
 
 
 def _summary(out: Path, metrics: dict[str, float]) -> str:

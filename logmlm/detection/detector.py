@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -11,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from logmlm.detection.calibration import Kind, part_kind
 from logmlm.detection.cascade import CascadeResult, ScoringCascade
@@ -21,6 +24,7 @@ from logmlm.detection.model_dir import load_calibration, load_parts
 from logmlm.detection.model_watch import file_stamps
 from logmlm.detection.seams import find_rotation_seams
 from logmlm.detection.skew_report import warn_of_skew
+from logmlm.detection.stream import LineReader, Stream
 from logmlm.detection.surges import ScoreAll, SurgeMonitor
 from logmlm.detection.windows import Windower, is_audited, window_id
 from logmlm.errors import ModelError
@@ -33,6 +37,7 @@ from logmlm.parsing.formats import get_format
 from logmlm.parsing.parallel import ParallelParser
 from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import Expectation, LogLine, Score, Window
+from logmlm.sources.archive.reader import expand, read_lines
 
 if TYPE_CHECKING:
     from logmlm.mlm.forward import MaskedLM
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 SCORED_AT_ONCE = 2_048
 END_TEXT = "(end of window)"
 UNKNOWN_TEXT = "(a line never seen in training)"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,15 @@ class Detector:
     """A trained model as it is used: reads lines, makes windows, scores, explains.
 
     Scores depend on the window alone: not on what else is scored with it, nor on the run.
+
+    >>> import logmlm
+    >>> detector = logmlm.load("models/app", device="cpu")
+    >>> scores = list(detector.score_files(["today.log"]))
+    >>> worst = max(scores, key=lambda score: score.value)
+    >>> worst.is_anomaly
+    True
+    >>> [item.index for item in detector.explain(worst) if item.odd] != []
+    True
     """
 
     def __init__(
@@ -171,6 +186,70 @@ class Detector:
         while batch := list(islice(rest, SCORED_AT_ONCE)):
             yield from judge.score(batch)
 
+    def score_files(
+        self,
+        paths: Iterable[str | Path] | str | Path,
+        *,
+        keep_going: bool = False,
+        warn: Callable[[str], None] = logger.warning,
+    ) -> Iterator[Score]:
+        """Score the windows of finished logs (plain, .gz, .xz, .zst), surges included.
+
+        Windows come in the order in which they close, file after file. With `keep_going`, what
+        could be read of a damaged archive is used, and `warn` gets a sentence.
+
+        Raises:
+            DataError: a file is empty, binary or damaged, or there are no lines but blank ones.
+            FormatError: not one line is of the model's line format.
+            StorageError: a file is missing or can't be read.
+
+        """
+        given = [paths] if isinstance(paths, str | Path) else paths
+        logs = expand([str(path) for path in given])
+        return self.scores(self.windows(read_lines(logs, time.time(), keep_going, warn), logs=logs))
+
+    def stream(self, partition: str = "stream") -> Stream:
+        """Begin to score a log that still grows, line by line; `partition` is its name.
+
+        >>> import logmlm
+        >>> stream = logmlm.load("models/app", device="cpu").stream()
+        >>> scores = []
+        >>> for line in open("today.log"):
+        ...     scores += stream.feed(line)
+        >>> scores += stream.flush()
+        >>> any(score.is_anomaly for score in scores)
+        True
+        """
+        return Stream(self.event_parser(), self.windower(), self.surge_monitor(), partition)
+
+    def decision_function(self, lines: Iterable[str]) -> npt.NDArray[np.float64]:
+        """Return the values of the windows [W] of a finished log, in the order of their closing.
+
+        There is one value a window, not one a line; 1.0 is the calibrated threshold. As in PyOD,
+        and unlike in scikit-learn, a higher value is more anomalous.
+
+        >>> import logmlm
+        >>> detector = logmlm.load("models/app", device="cpu")
+        >>> lines = open("today.log").readlines()
+        >>> values = detector.decision_function(lines)
+        >>> bool(((values >= 1.0) == detector.predict(lines)).all())
+        True
+
+        Raises:
+            DataError: there are no lines but blank ones.
+            FormatError: not one line is of the model's line format.
+
+        """
+        numbered = LineReader("lines").read_all(lines)
+        return np.array([score.value for score in self.scores(self.windows(numbered))])
+
+    def predict(self, lines: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Return 1 for each window [W] that reaches the threshold, else 0.
+
+        As in PyOD; scikit-learn has -1 and 1. Windows come as in `decision_function`.
+        """
+        return (self.decision_function(lines) >= 1.0).astype(np.int64)
+
     def rescore_exact(self, score: Score) -> Score:
         """The same score with exact numbers; the surge that it tells of stays."""
         if score.is_exact:
@@ -255,6 +334,22 @@ class Detector:
         if token == UNK:
             return UNKNOWN_TEXT
         return self.template_text(self.vocabulary.words[token])
+
+
+def load(path: str | Path, device: str = "auto") -> Detector:
+    """Open a model directory.
+
+    >>> import logmlm
+    >>> detector = logmlm.load("models/app", device="cpu")
+    >>> detector.template_text("no such id")
+    '(a line never seen in training)'
+
+    Raises:
+        ModelError: it is incomplete, damaged, or of a newer version.
+        UsageError: this machine has no such device.
+
+    """
+    return Detector.load(Path(path), device)
 
 
 def _score(window: Window, verdict: CascadeResult) -> Score:
