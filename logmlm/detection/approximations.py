@@ -1,4 +1,4 @@
-"""How a screen looks at a window: how it reads it, what that costs, and what was seen so."""
+"""Approximations of the exact score: their schemes, their cost, and the statistics they yield."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy.typing as npt
 from logmlm.detection.tail_model import Array
 
 Reading = Literal["exact", "streams", "shown"]
-"""Each place hidden by itself; in order, hidden from its own asker (`mlm/streams.py`); as a bag,
-nothing hidden but the end."""
+"""Scheme of one view: one mask at a time; two-stream attention (`mlm/leave_one_out.py`; ordered
+view only); everything shown but `[END]` (bag view only)."""
 TokenIds = tuple[int, ...]
 FRAME = 2
-"""Tokens before and behind a window's own."""
+"""Tokens that frame a window: `[CLS]` or `[BAG]`, and `[SEP]`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approximation:
-    """How both readings of a window are approximated."""
+    """The schemes by which the ordered and the bag view of a window are scored."""
 
     in_order: Reading
     as_bag: Reading
@@ -38,24 +38,24 @@ class Approximation:
 EXACT = Approximation("exact", "exact")
 FAST, ACCURATE = Approximation("streams", "shown"), Approximation("streams", "exact")
 CANDIDATE_CASCADES = ((ACCURATE,), (FAST, ACCURATE))
-"""What may be looked at before a window is scored exactly."""
+"""Sequences of approximations that calibration chooses from; the exact score follows each."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatisticsTable:
-    """Statistics [N, 5] of N windows of token ids, by each look and the exact one."""
+    """Statistics [N, 5] of N windows of token ids, by each approximation and exactly."""
 
     windows: tuple[TokenIds, ...]
     by_approximation: Mapping[Approximation, Array]
 
     @property
     def exact(self) -> Array:
-        """The exact statistics."""
+        """The exact statistics [N, 5]."""
         return self.by_approximation[EXACT]
 
     @classmethod
     def concat(cls, parts: Sequence[StatisticsTable]) -> StatisticsTable:
-        """All windows of the parts."""
+        """Concatenate the windows of all parts."""
         return cls(
             tuple(window for part in parts for window in part.windows),
             {
@@ -65,7 +65,7 @@ class StatisticsTable:
         )
 
     def take(self, places: npt.NDArray[np.int64]) -> StatisticsTable:
-        """Those at the places, in that order."""
+        """Return the windows at the indices `places`, in that order."""
         return StatisticsTable(
             tuple(self.windows[i] for i in places.tolist()),
             {look: found[places] for look, found in self.by_approximation.items()},
@@ -74,10 +74,11 @@ class StatisticsTable:
     def cost(
         self, cascade: Sequence[Approximation], clearing_stage: npt.NDArray[np.int64]
     ) -> float:
-        """Tokens through the model a window, where each passes at the look of that number [N].
+        """Return the mean cost of a window, in tokens that go through the model.
 
-        Those that pass at none, whose number is that of looks, are scored exactly. What was read
-        before costs nothing, nor does a bag that another window has too.
+        `clearing_stage` [N] is the index of the approximation that clears each window; windows with
+        `len(cascade)` are scored exactly. A view that an earlier stage scored by the same scheme,
+        and a bag that another window has too, cost nothing.
         """
         prices, read, total = self._prices(), set(), 0.0
         for number, look in enumerate((*cascade, EXACT)):
@@ -88,7 +89,7 @@ class StatisticsTable:
         return total
 
     def _prices(self) -> dict[tuple[str, Reading], Array]:
-        """Tokens through the model of each reading, by window [N]."""
+        """Return the cost [N] of each view and scheme, in tokens that go through the model."""
         tokens = np.array([len(window) for window in self.windows], dtype=np.float64)
         kinds = np.array([len(set(window)) for window in self.windows], dtype=np.float64)
         new_bags = len({tuple(sorted(window)) for window in self.windows}) / len(self.windows)

@@ -1,13 +1,14 @@
-"""From surprisals to a value whose 1.0 keeps a promised rate of false alarms, without labels.
+"""Calibration: map surprisals to a value whose threshold 1.0 keeps a false-alarm rate, unlabelled.
 
-Normal windows that the model did not see are scored. Each statistic of a window becomes an
-empirical p-value among them. Their join is what the oddest statistic and all together say:
--ln of the smallest p-value (Tippett, 1931) plus half the mean of -ln p (Fisher, 1932). It is itself
-a statistic, and its own quantile over the same windows, each judged by the others, is the
-threshold. So nothing is assumed about how the statistics depend on each other (as in Westfall
-& Young, 1993), and as long as enough windows were held out no tail is modelled (Vovk et al.,
-2005: conformal p-values).
-Past what was held out a tail model goes on, and `method` says so.
+1. Score held-out normal windows. Each statistic of a window gets a conformal p-value among them
+   (Vovk et al., "Algorithmic Learning in a Random World", 2005).
+2. Combine the statistics: -ln of the smallest p-value (Tippett, 1931) plus half the mean of -ln p
+   (Fisher, 1932).
+3. The combination is a statistic too. The threshold is its quantile over the same windows, with
+   leave-one-out p-values, so the dependence between the statistics needs no assumption (as in
+   Westfall & Young, 1993).
+
+If too few windows were held out for the quantile, a tail model extrapolates, and `method` says so.
 
 *Evidence* is -ln p, in nats: high means odd.
 """
@@ -29,26 +30,25 @@ from logmlm.errors import ModelError
 Method = Literal["quantile", "tail model"]
 
 STATISTICS = ("max", "mean", "bag_max", "bag_mean", "total")
-"""Of one window, in nats: the most surprising event and the mean, as it came and as a bag; and
-the sum of all as it came, which tells of many events that are a little odd."""
+"""Statistics of one window, in nats: maximum and mean surprisal in the ordered and the bag view,
+and the sum in the ordered view, which rises with many slightly odd events."""
 Kind = Literal["head", "tail", "middle"]
-"""Which part of a session a window is: a head has lost its end, a tail its beginning, a middle
-both."""
+"""Kind of a partial window: a head lacks its end, a tail its beginning, a middle both."""
 KINDS: tuple[Kind, ...] = ("head", "tail", "middle")
 MARGIN = 1e-3
-"""A threshold lies this much evidence above where the held-out windows put it."""
+"""Nats of evidence added to the threshold that the held-out windows give."""
 MEAN_WEIGHT = 0.5
-"""The oddest statistic leads, as an anomaly may show in one alone; the others are heard."""
+"""Weight of the mean evidence beside the maximum: an anomaly may show in one statistic alone."""
 MAX_SHARE_FOR_SURGES = 0.02
-"""Who asks for more has each window flagged that is a little odd; many of them are no news."""
+"""Largest false-alarm rate with surge detection; above it, slightly odd windows alarm anyway."""
 UNCERTAIN_FACTOR = 3.0
-"""A rate whose interval ends past so many times what was asked is warned of."""
+"""Warn if the confidence interval of the rate ends above this multiple of the asked rate."""
 MAX_EVIDENCE = 700.0
-"""exp(-700) is about the least number that float64 holds at full precision."""
+"""Upper limit of evidence: exp(-700) is close to the smallest normal float64."""
 
 
 def part_kind(begun: bool, complete: bool) -> Kind | None:
-    """Tell which part of a session a window is; None of a whole one."""
+    """Return the kind of a partial window; None for a whole one."""
     if begun:
         return None if complete else "head"
     return "tail" if complete else "middle"
@@ -57,7 +57,7 @@ def part_kind(begun: bool, complete: bool) -> Kind | None:
 def window_statistics(
     surprisals: Sequence[float] | Array, bag_surprisals: Sequence[float] | Array
 ) -> tuple[float, ...]:
-    """The statistics of one window, in the order of `STATISTICS`; of no events, all are 0."""
+    """Return the statistics of one window, in the order of `STATISTICS`; without events, zeros."""
     if not len(bag_surprisals):
         return (0.0,) * len(STATISTICS)
     if not len(surprisals):
@@ -73,10 +73,11 @@ def window_statistics(
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarmGuarantee:
-    """What was asked of the threshold, and what it rests on.
+    """The asked false-alarm rate and its evidence.
 
-    `rate` is the asked share of normal windows that alarm; `observed_rate` is that of the
-    held-out windows, and `interval` its 95 % confidence interval (Clopper & Pearson, 1934).
+    `rate` is the asked share of normal windows that alarm. `observed_rate` is the share of the
+    held-out `windows` that do, and `interval` its 95 % confidence interval (Clopper & Pearson,
+    1934).
     """
 
     rate: float
@@ -90,20 +91,20 @@ class FalseAlarmGuarantee:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the held-out windows allow for far more false alarms than were asked for."""
+        """Whether the interval allows for far more false alarms than were asked for."""
         return self.interval[1] > UNCERTAIN_FACTOR * self.rate
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Turns a window's statistics into its value and p-value."""
+    """Map from a window's statistics to its value and p-value."""
 
     tails: Mapping[str, TailModel]
     joined: TailModel
     threshold: float
     promise: FalseAlarmGuarantee
     surge: SurgeRule | None = None
-    """When windows alarm together; None where the order of the held-out windows was not known."""
+    """Rule for surges; None if the order of the held-out windows is unknown or the rate is high."""
 
     @classmethod
     def fit(
@@ -118,13 +119,13 @@ class Calibration:
     ) -> Calibration:
         """Calibrate on statistics [N, 5] of normal windows that the model did not see.
 
-        `in_order` says that they are in the order of their time: surges are watched for then,
-        and have a share of the rate, unless that is over `MAX_SHARE_FOR_SURGES`.
+        `in_order`: they are sorted by time. Surge detection is then calibrated too, and takes a
+        share of the rate, unless the rate is over `MAX_SHARE_FOR_SURGES`.
         """
         in_order = in_order and rate <= MAX_SHARE_FOR_SURGES
         tails = {name: TailModel.fit(held_out[:, i]) for i, name in enumerate(STATISTICS)}
         each = [tails[name].leave_one_out(held_out[:, i]) for i, name in enumerate(STATISTICS)]
-        joined = _combine(each)
+        joined = _combine(each)  # [N], leave-one-out
         threshold, method = _threshold(joined, _rate_without_surges(rate, in_order))
         alarms = joined >= threshold
         tail, surge = TailModel.fit(joined), None
@@ -144,11 +145,11 @@ class Calibration:
         return cls(tails, tail, threshold, promise, surge)
 
     def warning(self) -> str | None:
-        """A sentence for the user where the data can't carry what was asked."""
+        """Return a warning if there are too few held-out windows for the asked rate, else None."""
         promise = self.promise
         asked = f"the asked false-alarm rate {promise.rate:.2g} rests on {promise.windows} held-out"
         if promise.method == "tail model":
-            # Times 1 - 1e-9, as 1 / 0.001 should need 999 windows whatever floats make of it.
+            # Guard `ceil` against rounding: a rate of 0.001 needs exactly 999 windows.
             needed = ceil(
                 (1 / _rate_without_surges(promise.rate, self.surge is not None) - 1) * (1 - 1e-9)
             )
@@ -166,29 +167,29 @@ class Calibration:
         return None
 
     def values(self, statistics: Array) -> tuple[Array, Array]:
-        """Values [N] (1.0 = threshold) and p-values [N], never 0, of statistics [N, 5]."""
+        """Return values [N] (1.0 = threshold) and p-values [N], never 0, of statistics [N, 5]."""
         each = [self.tails[name](statistics[:, i]) for i, name in enumerate(STATISTICS)]
         joined = _combine(each)
         return joined / self.threshold, np.exp(-np.minimum(self.joined(joined), MAX_EVIDENCE))
 
     def event_values(self, surprisals: Array, bag_surprisals: Array) -> Array:
-        """How odd each event is by itself [n].
+        """Return the value of each single event [n].
 
-        1.0: a share of `promise.rate` of normal windows holds an event as odd.
+        At 1.0, a share `promise.rate` of normal windows contains an event at least as odd.
         """
         each = np.maximum(self.tails["max"](surprisals), self.tails["bag_max"](bag_surprisals))
         return each / -float(np.log(self.promise.rate))
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Return the calibration as plain JSON values."""
         return asdict(self) | {"version": 1}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Calibration:
-        """Read back what `as_dict` gave.
+        """Load what `as_dict` gave.
 
         Raises:
-            ModelError: it is damaged, or of a newer version.
+            ModelError: the dict is damaged, or of another version.
 
         """
         if isinstance(state, Mapping) and state.get("version", 1) != 1:
@@ -210,9 +211,9 @@ class Calibration:
 
 
 def folds_needed(windows: int, held_out: int, rate: float, asked: int | Literal["auto"]) -> int:
-    """How many folds to cross-fit with; 0 where the latest part held out carries the rate.
+    """Return the number of folds for cross-fitting; 0: the held-out windows suffice.
 
-    By itself: 4 where fewer than 5 / rate windows were held out.
+    `auto` gives 4 if fewer than 5 / rate windows are held out.
     """
     if asked != "auto":
         return 0 if asked < 2 else min(asked, windows)
@@ -220,12 +221,12 @@ def folds_needed(windows: int, held_out: int, rate: float, asked: int | Literal[
 
 
 def fold_numbers(windows: int, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """The fold, from 0, of each window: of equal size, and drawn by lot."""
+    """Return the fold, from 0, of each window [windows]: random, of equal sizes."""
     return np.random.default_rng(seed).permutation(np.arange(windows) % count)
 
 
 def clopper_pearson(count: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Exact confidence interval of a share (Clopper & Pearson, Biometrika 1934)."""
+    """Return the exact confidence interval of a share (Clopper & Pearson, Biometrika 1934)."""
     from scipy.stats import beta
 
     rest = (1 - level) / 2
@@ -235,30 +236,30 @@ def clopper_pearson(count: int, total: int, level: float = 0.95) -> tuple[float,
 
 
 def _combine(evidence: Sequence[Array]) -> Array:
-    """Of the evidence [N] of each statistic: the largest, and a part of the mean."""
+    """Combine the evidence [N] of the statistics: maximum plus `MEAN_WEIGHT` times mean; [N]."""
     joined: Array = np.max(evidence, axis=0) + MEAN_WEIGHT * np.mean(evidence, axis=0)
     return joined
 
 
 def _rate_without_surges(rate: float, in_order: bool) -> float:
-    """The share of the asked rate that windows have by themselves, surges left out."""
+    """Return the part of the asked rate that is left for single windows."""
     return rate * (1 - RATE_SHARE) if in_order else rate
 
 
 def _threshold(joined: Array, rate: float) -> tuple[float, Method]:
-    """The evidence that a share `rate` of new normal windows reaches.
+    """Return the evidence, in nats, that a share `rate` of new normal windows reaches.
 
-    A new window reaches the k-th largest of n with probability k / (n + 1); between two ranks
-    the level is interpolated, as to take the higher one would keep fewer false alarms than
-    were asked for, and miss what lies between.
+    A new window reaches the k-th largest of n with probability k / (n + 1). Between two ranks the
+    level is interpolated; the higher one would give fewer false alarms than asked for, and miss
+    the anomalies in between.
     """
     allowed = rate * (len(joined) + 1)
     if allowed >= 1:
         rank = int(allowed)
         higher, lower = _level(joined, rank), _level(joined, min(rank + 1, len(joined)))
         return higher + (allowed - rank) * (lower - higher) + MARGIN, "quantile"
-    # The join falls like exp(-t) where one statistic is odd, like exp(-t / 1.5) where all are;
-    # the held-out windows tell the level that they do reach, and how it falls from there.
+    # The tail of the combination falls like exp(-t) if one statistic is odd, and like exp(-t / 1.5)
+    # if all are. The held-out windows give the level where it starts and its scale in between.
     reached = max(1, round(len(joined) * TAIL_SHARE))
     level = _level(joined, reached)
     scale = float(np.clip(np.mean(np.sort(joined)[-reached:] - level), 1.0, 1 + MEAN_WEIGHT))
@@ -266,9 +267,8 @@ def _threshold(joined: Array, rate: float) -> tuple[float, Method]:
 
 
 def _level(joined: Array, rank: int) -> float:
-    """The evidence of the window of that rank, from the top.
+    """Return the evidence of the `rank`-th largest window.
 
-    Where windows are alike, so that they tie, it is at least what it would be without ties:
-    above a tie of all, any difference would be an alarm.
+    It is at least the level without ties: if all windows tied, any difference would alarm.
     """
     return max(float(np.sort(joined)[-rank]), float(np.log(len(joined) / (rank + 1))))

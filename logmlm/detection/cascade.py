@@ -1,7 +1,8 @@
-"""The ladder: known windows first, then a look or two, and the exact score last.
+"""Scoring cascade: precomputed scores, then approximations, then the exact score.
 
-Most windows were seen before, and a look tells most of the others from those that could alarm.
-Only these are scored exactly, so every alert is; the rest has the screen's numbers, and says so.
+Most windows repeat and are looked up. Of the others, most are cleared by a cheap approximation
+whose value is below a calibrated cut-off (`screening.py`). Only the rest is scored exactly, so
+every window that alerts was. `CascadeResult.stage` names the stage that produced a result.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ from logmlm.mlm.scorer import NO_STRIDE, BothSurprisals, Scorer, Surprisals
 from logmlm.records import ScoringStage
 
 CACHE_NUMBERS = 1_000_000
-"""How many surprisals are kept, of windows that may come again: about 30 MB."""
+"""Capacity, in surprisals, of the cache of results: about 30 MB."""
 CACHE_BELOW = 0.9
-"""Values from here on are near the threshold."""
+"""Precomputed scores with a value from here on, near the threshold of 1.0, are computed again."""
 NO_RESULT = PrecomputedScores()
 ENTRY_OVERHEAD_NUMBERS = 16
-"""What a window takes beside its surprisals, counted in surprisals."""
+"""Memory of a cache entry beside its surprisals, counted in surprisals."""
 
 
 @dataclass(frozen=True, slots=True)
 class CascadeResult:
-    """Result for one window: surprisals in nats in both readings, value, p-value, and stage."""
+    """Result for one window: surprisals of both views in nats, value, p-value and stage.
+
+    A `value` of 1.0 is the threshold; higher is odder.
+    """
 
     surprisals: tuple[float, ...]
     bag_surprisals: tuple[float, ...]
@@ -42,7 +46,7 @@ class CascadeResult:
 
 
 class ScoringCascade:
-    """Scores windows in stages; a result depends on its window alone. For one thread."""
+    """Staged scoring of windows; a result depends on its window alone. Not thread-safe."""
 
     def __init__(
         self,
@@ -54,10 +58,11 @@ class ScoringCascade:
         *,
         begun: bool = True,
     ) -> None:
-        """Without a `screen` every window is scored exactly, here and now.
+        """Set up the stages; without a `screen` every window is scored exactly.
 
-        A `stride` hides every g-th event at once in order, and leaves the screen out. Unless
-        windows have `begun`, their first event is no evidence of order.
+        A `stride` g masks every g-th event of the ordered view at once, and disables the screen.
+        If windows have not `begun`, the surprisal of their first event in the ordered view is
+        ignored.
         """
         self._begun = begun
         self.scorer = scorer
@@ -71,21 +76,22 @@ class ScoringCascade:
 
     @property
     def surge(self) -> SurgeRule | None:
-        """When such verdicts alarm together."""
+        """The rule by which results of this cascade are combined to surges, if there is one."""
         return self.calibration.surge if self._screen is None else self._screen.surge
 
     def exact(self, windows: Sequence[TokenIds]) -> list[CascadeResult]:
-        """One verdict a window, each event hidden by itself."""
+        """Score each window exactly, with one mask per position."""
         return self._to_results(read_surprisals(self.scorer, windows, EXACT), "exact")
 
     def score(
         self, windows: Sequence[TokenIds], is_checked: Callable[[int], bool] = lambda _: False
     ) -> list[CascadeResult]:
-        """One verdict a window; `is_checked` says of a place whether it is scored exactly anyway.
+        """Return one result per window, in order.
 
-        A check changes nothing but what it is there to find: a window that alarms though the look
-        let it pass. That is not kept for the next such window, so that a verdict hangs on nothing
-        that came before, and a replay makes the same alerts.
+        Windows that the screen cleared are scored exactly all the same where `is_checked` is true
+        for their index: an audit of the screen. Their stage becomes `checked`, or `missed` with the
+        exact result if that alarms. Audit results are not cached, so a result does not depend on
+        earlier windows, and a replay makes the same alerts.
         """
         known = self._score_distinct(windows)
         verdicts = [known[window] for window in windows]
@@ -101,7 +107,7 @@ class ScoringCascade:
         return verdicts
 
     def _score_distinct(self, windows: Sequence[TokenIds]) -> dict[TokenIds, CascadeResult]:
-        """Verdicts of the distinct windows; what is new is remembered."""
+        """Return the results of the distinct windows; cache the new ones."""
         found: dict[TokenIds, CascadeResult] = {}
         new = []
         for window in dict.fromkeys(windows):
@@ -115,7 +121,7 @@ class ScoringCascade:
         return found | fresh
 
     def _cacheable(self, known: PrecomputedScores) -> dict[TokenIds, CascadeResult]:
-        """What is known of windows far from the threshold; near it, all is scored here."""
+        """Return the precomputed results with a value below `CACHE_BELOW`."""
         found = self._to_results(list(known.readings.values()), "known")
         pairs = zip(known.readings, found, strict=True)
         return {window: verdict for window, verdict in pairs if verdict.value < CACHE_BELOW}
@@ -149,7 +155,7 @@ class ScoringCascade:
 
 
 def compute_statistics(scorer: Scorer, windows: Sequence[TokenIds]) -> StatisticsTable:
-    """What each look sees of windows, for calibration."""
+    """Compute the statistics [N, 5] of N windows by each approximation and exactly."""
     found = {
         look: _statistics(read_surprisals(scorer, windows, look))
         for look in (EXACT, FAST, ACCURATE)
@@ -160,14 +166,14 @@ def compute_statistics(scorer: Scorer, windows: Sequence[TokenIds]) -> Statistic
 def exact_statistics(
     scorer: Scorer, windows: Sequence[TokenIds], *, begun: bool = True
 ) -> Surprisals:
-    """The exact statistics [N, 5] of N windows, which have `begun` or not."""
+    """Return the exact statistics [N, 5] of N windows; `begun`: they contain their first event."""
     return _statistics(read_surprisals(scorer, windows, EXACT), begun)
 
 
 def read_surprisals(
     scorer: Scorer, windows: Sequence[TokenIds], look: Approximation
 ) -> list[BothSurprisals]:
-    """Surprisals of each window in both readings, as a look sees them."""
+    """Return the surprisals of both views of each window, in nats, by one approximation."""
     if look.in_order == "exact":
         in_order = [reading.surprisals for reading in scorer.score_ordered(windows)]
     else:
@@ -194,7 +200,7 @@ def _to_results(
 
 
 def _statistics(pairs: Sequence[BothSurprisals], begun: bool = True) -> Surprisals:
-    # What comes before the first event of a part is hidden from the model as well.
+    # The model cannot see what came before a partial window, so its first event is no evidence.
     first = 0 if begun else 1
     return np.array([window_statistics(a[first:], b) for a, b in pairs]).reshape(
         -1, len(STATISTICS)

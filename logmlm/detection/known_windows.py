@@ -1,8 +1,7 @@
-"""Exact readings of the windows that training saw most often, kept with the model.
+"""Precomputed exact scores of the most frequent training windows, stored with the model.
 
-Most windows that come are among them, so a daemon that has just begun need not read them again;
-and many of these that come at once are seen for what they are, which the screen, that looks
-for windows that alarm by themselves, can't tell well enough.
+Most incoming windows are among them, so a newly started daemon need not score them. Surge detection
+also gets their exact p-values; the screen's are calibrated for single alarms and less precise.
 """
 
 from __future__ import annotations
@@ -22,26 +21,27 @@ from logmlm.mlm.scorer import BothSurprisals, Scorer
 
 KNOWN_FILE = "known.npz"
 MOST_WINDOWS = 5_000
+"""Largest number of precomputed windows."""
 MOST_TOKENS = 2_000_000
-"""What reading them takes at most: each token of a window is read with every other."""
+"""Budget of precomputing, in tokens through the model: about 2 n^2 for a window of n tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrecomputedScores:
-    """Surprisals in nats in both readings, by window."""
+    """Surprisals of both views in nats, by window."""
 
     readings: dict[TokenIds, BothSurprisals] = field(default_factory=dict)
 
     @classmethod
     def of(cls, scorer: Scorer, windows: Iterable[TokenIds]) -> PrecomputedScores:
-        """Read those of the windows that come more than once, the most frequent first."""
+        """Score the windows that occur more than once, the most frequent first, within budget."""
         chosen = list(_affordable(Counter(windows)))
         in_order = [reading.surprisals for reading in scorer.score_ordered(chosen)]
         pairs = zip(in_order, scorer.score_bag(chosen), strict=True)
         return cls(dict(zip(chosen, pairs, strict=True)))
 
     def save(self, directory: Path) -> None:
-        """Write them as arrays: no pickle.
+        """Write the scores to `KNOWN_FILE` as numpy arrays, without pickle.
 
         Raises:
             StorageError: the file can't be written.
@@ -61,7 +61,7 @@ class PrecomputedScores:
 
     @classmethod
     def read(cls, directory: Path) -> PrecomputedScores:
-        """Read what `save` wrote; a directory of an older version knows none.
+        """Read what `save` wrote; a directory without the file has no precomputed scores.
 
         Raises:
             ModelError: the file is damaged.

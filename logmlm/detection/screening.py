@@ -1,17 +1,15 @@
-"""The screen: which windows a look or two let pass, and what that may miss.
+"""Screening: clear windows by an approximate score, with a bound on the alarms that are missed.
 
-A look reads in order nearly as the exact score does, for two passes, and the bag with nothing
-hidden, or exactly, which costs little where bags repeat (`looks.py`). Calibration takes the look,
-or the two one after the other, that cost least on held-out windows which were not known before,
-by what each lets pass.
+An approximation (`approximations.py`) scores the ordered view in two passes by two-stream
+attention, and the bag view in one pass or exactly. Calibration chooses the sequence of
+approximations that costs least on held-out windows without precomputed scores.
 
-The statistics of what a look shows are calibrated as the exact ones are (`calibration.py`), so a
-screened value of 1.0 has the same rate of false alarms. Windows whose exact value alarms have
-lower screened values than 1.0 now and then. How much lower is measured at calibration, on
-held-out windows with one to eight edits each (`edits.py`): of those that alarm, whatever the number
-of edits, at most a share `1 - exactness` has a screened value below `level`; of two looks each has
-half of that share. With too few of them for that quantile, the lower tail is modelled as those of
-the statistics are.
+The statistics of an approximation are calibrated like the exact ones (`calibration.py`), so a
+screened value of 1.0 has the same false-alarm rate. A window whose exact value alarms may have a
+screened value below 1.0. Calibration measures that on held-out windows with one to eight random
+edits each: of those that alarm, at most a share `1 - exactness` has a screened value below the
+cut-off `level`, for every number of edits with enough of them. A sequence of n approximations gives
+each 1 / n of that share. With too few windows for the quantile, a tail model extrapolates.
 """
 
 from __future__ import annotations
@@ -35,22 +33,23 @@ from logmlm.detection.tail_model import Array, TailModel
 from logmlm.errors import ModelError
 
 MIN_ALARMS = 50
-"""With fewer different windows that alarm, nothing is known of the screen, and there is none."""
+"""Least number of distinct alarming windows from which a screen can be calibrated."""
 SAME = 4
-"""Windows whose statistics agree to so many decimals count once."""
+"""Windows whose statistics agree to this many decimals count once."""
 MIN_VALUE = 1e-3
+"""Lower limit of screened values, before their logarithm is taken."""
 MAX_COST = 0.75
-"""A screen that takes more of the passes than exact scores for all windows is left out."""
+"""A screen that costs more than this share of scoring all windows exactly is not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScreenReport:
-    """What the level rests on.
+    """Measured error and cost of a screen.
 
-    `exactness` is the asked share of alarms that pass the screen's level; of `alarms` different
-    windows that alarm, most of them edited, `missed` do not, and `interval` is the 95 %
-    confidence interval of that share. `rescored` is the share of held-out normal windows that are
-    scored exactly, of those that were not known.
+    `exactness` is the asked share of alarming windows that the screen keeps. Of `alarms` distinct
+    alarming windows, most of them edited, it would clear `missed`; `interval` is the 95 %
+    confidence interval of that share. `rescored` is the share of held-out normal windows without
+    precomputed scores that are scored exactly.
     """
 
     exactness: float
@@ -69,7 +68,7 @@ class ScreenReport:
 
 @dataclass(frozen=True, slots=True)
 class ScreenStage:
-    """A look, the calibration of what it sees, and the `level`, up to 1.0, of what it holds up."""
+    """An approximation, its calibration, and the value `level` <= 1.0 below which it clears."""
 
     look: Approximation
     calibration: Calibration
@@ -84,7 +83,11 @@ class ScreenStage:
         exactness: float,
         look: Approximation,
     ) -> ScreenStage:
-        """Fit on held-out normal windows, and on several kinds of windows that alarm."""
+        """Fit the calibration on held-out normal windows, the level on several alarming kinds.
+
+        The level keeps `exactness` over all kinds together and for each kind of at least
+        `MIN_ALARMS` windows.
+        """
         promise = exact.promise
         own = Calibration.fit(
             held_out.by_approximation[look],
@@ -100,7 +103,12 @@ class ScreenStage:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> ScreenStage:
-        """Read back what `asdict` gave; KeyError, TypeError, ValueError if it is damaged."""
+        """Load what `asdict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: the dict is damaged.
+
+        """
         level = float(state["level"])
         if not level <= 1.0:
             raise ValueError(f"{level} is no level")
@@ -110,10 +118,10 @@ class ScreenStage:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Looks one after the other; what none of them lets pass has to be scored exactly.
+    """Sequence of screening stages; windows that none of them clears are scored exactly.
 
-    `surge` is when windows alarm together where some have the screen's p-values; None where that is
-    not watched for.
+    `surge` is the rule for surges among windows of which some have p-values of the screen; None
+    without surge detection.
     """
 
     steps: tuple[ScreenStage, ...]
@@ -131,8 +139,8 @@ class Screen:
     ) -> Screen | None:
         """Fit on held-out normal windows and on several kinds of edited ones.
 
-        Those `known` never come to the screen, so what it costs is counted on the others.
-        None where that is of no use.
+        Windows in `known` have precomputed scores and never reach the screen, so they are left out
+        of its cost. Return None with too few alarming windows, or if the screen saves too little.
         """
         alarming = [_alarms(exact, kind) for kind in (held_out, *edited)]
         if sum(len(kind.windows) for kind in alarming) < MIN_ALARMS:
@@ -157,10 +165,10 @@ class Screen:
     def with_surges(
         self, exact: Calibration, held_out: StatisticsTable, known: npt.NDArray[np.bool_]
     ) -> Screen:
-        """The same screen, with surges such that its own p-values keep the rate too.
+        """Return the screen with a surge rule that keeps its rate for screened p-values too.
 
-        `held_out` are N normal windows in the order of their time; those `known` [N] are never
-        screened.
+        `held_out` are N normal windows sorted by time; `known` [N] is true for those with
+        precomputed scores, which are never screened. The threshold is at least the exact rule's.
         """
         if exact.surge is None:
             return self
@@ -175,7 +183,7 @@ class Screen:
         return replace(self, surge=replace(rule, threshold=highest))
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Return the screen as plain JSON values."""
         return asdict(self) | {
             "steps": [
                 asdict(step) | {"calibration": step.calibration.as_dict()} for step in self.steps
@@ -184,10 +192,10 @@ class Screen:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Screen:
-        """Read back what `as_dict` gave.
+        """Load what `as_dict` gave.
 
         Raises:
-            ModelError: it is damaged.
+            ModelError: the dict is damaged.
 
         """
         try:
@@ -200,7 +208,7 @@ class Screen:
 
 
 def clearing_stage(steps: Sequence[ScreenStage], windows: StatisticsTable) -> npt.NDArray[np.int64]:
-    """The number of the step that lets each window pass [N]; that of steps where none does."""
+    """Return the index of the first stage that clears each window [N]; `len(steps)` for none."""
     found = np.full(len(windows.windows), len(steps))
     for number, step in reversed(list(enumerate(steps))):
         values = step.calibration.values(windows.by_approximation[step.look])[0]
@@ -223,23 +231,24 @@ def _report(
 
 
 def _alarms(exact: Calibration, windows: StatisticsTable) -> StatisticsTable:
-    """Those that alarm, each content once: what comes twice is no further evidence."""
+    """Return the windows that alarm, without duplicates, which are no independent evidence."""
     _, first = np.unique(windows.exact.round(SAME), axis=0, return_index=True)
     return windows.take(first[exact.values(windows.exact[first])[0] >= 1.0])
 
 
 def _without_known(windows: StatisticsTable, known: Container[TokenIds]) -> StatisticsTable:
-    """Each content once that is not known; all windows where there is none."""
+    """Return the distinct windows that are not in `known`; all windows if there is none."""
     first = {window: i for i, window in reversed(list(enumerate(windows.windows)))}
     places = sorted(i for window, i in first.items() if window not in known)
     return windows.take(np.array(places)) if places else windows
 
 
 def _level(values: Array, exactness: float) -> float:
-    """What a new alarm's screened value is below with a probability of 1 - exactness.
+    """Return the value that a new alarming window is below with probability 1 - exactness.
 
-    The k-th smallest of n is passed by the next one with probability k / (n + 1) (conformal;
-    Vovk et al., 2005). Past the smallest a tail of -ln of the value goes on, which ends above 0.
+    A new value is below the k-th smallest of n with probability k / (n + 1) (conformal prediction,
+    Vovk et al., 2005). Below the smallest, a tail model of -ln(value) extrapolates, down to
+    `MIN_VALUE`.
     """
     rank = int((1 - exactness) * (len(values) + 1))
     if rank >= 1:
@@ -247,6 +256,7 @@ def _level(values: Array, exactness: float) -> float:
     lowness = -np.log(np.maximum(values, MIN_VALUE))
     tail, wanted = TailModel.fit(lowness), -np.log(1 - exactness)
     low, high = float(lowness.min()), float(-np.log(MIN_VALUE))
+    # Bisect for the lowness whose evidence under the tail model is `wanted`, in nats.
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if tail(np.array([middle]))[0] >= wanted else (middle, high)

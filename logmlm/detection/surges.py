@@ -1,13 +1,14 @@
-"""Many windows that are each a little odd, none at the threshold: together they may alarm.
+"""Surge detection: alarm on many slightly odd windows, none of which reaches the threshold.
 
-A fault can make each session only slightly unusual, but dozens of them within seconds. Evidence
-against "as usual" is gathered over a partition's windows in the order in which they close, by an
-e-detector (Shin, Ramdas & Rinaldo, "E-detectors: a nonparametric framework for sequential
-change detection", 2024): each p-value is turned into a bet that has a mean of at most 1 as long
-as windows are normal (Vovk & Wang, "E-values: calibration, combination and applications", 2021),
-the bets are multiplied, and a product under 1 begins anew (Page's CUSUM, 1954). Where normal
-windows are independent, 1 / a false alarm rate is then the product to wait for, whatever the
-bets are; where held-out windows show that they are not, more is asked.
+A fault may make each session only slightly unusual, but dozens of them within seconds. An
+e-detector (Shin, Ramdas & Rinaldo, "E-detectors: a nonparametric framework for sequential change
+detection", 2024) accumulates evidence over the windows of a partition, in closing order:
+
+1. Turn each p-value into an e-value, whose mean is at most 1 for normal windows (Vovk & Wang,
+   "E-values: calibration, combination and applications", Annals of Statistics 2021).
+2. Multiply the e-values; restart when the product falls below 1 (CUSUM: Page, Biometrika 1954).
+3. Alarm when the product reaches 1 / (false-alarm rate). This holds for independent normal windows;
+   the threshold is raised if held-out windows show dependence.
 """
 
 from __future__ import annotations
@@ -24,24 +25,25 @@ from logmlm.detection.tail_model import require_positive
 from logmlm.records import Score, SurgeState, Window
 
 RATE_SHARE = 0.1
-"""Of the false alarms asked for, the share that surges may make. As the level to wait for grows
-with the logarithm of 1 / rate alone, little costs little."""
+"""Share of the asked false-alarm rate that surges may use. A small share suffices: the threshold
+grows only with the logarithm of 1 / rate."""
 ODD_SHARE = 0.2
-"""The bet: this share of windows is odd, with p-values that fall like p^(ODD_SHAPE - 1)."""
+"""Alternative hypothesis: this share of windows is odd, with p-values of density
+ODD_SHAPE p^(ODD_SHAPE - 1)."""
 ODD_SHAPE = 0.2
 OLD_SHARE = 0.5
-"""An odd window starts the surge that is told of if the evidence before it is less than this share
-of its own."""
+"""An odd window is the onset of a surge if the evidence before it is less than this share of its
+own."""
 Array = npt.NDArray[np.float64]
 ScoreAll = Callable[[Sequence[Window]], list[Score]]
 
 
 @dataclass(frozen=True, slots=True)
 class SurgeRule:
-    """When windows alarm together.
+    """Alarm condition of a surge.
 
-    `threshold` is the sum of logarithms of bets to wait for, in nats. A p-value counts as
-    `least_p` at least, as a window that is odder alarms by itself.
+    `threshold` is the accumulated log e-value, in nats, that alarms. Smaller p-values count as
+    `least_p`: an odder window alarms by itself.
     """
 
     threshold: float
@@ -49,30 +51,34 @@ class SurgeRule:
 
     @classmethod
     def fit(cls, p_values: Array, alarms: npt.NDArray[np.bool_], rate: float) -> SurgeRule:
-        """The rule by which normal held-out windows, in order [N], alarm as often as asked.
+        """Fit the rule so that surges among normal held-out windows keep `rate`.
 
-        `alarms` [N] are those that do so by themselves; `rate` is the share of windows that
-        surges may add.
+        `p_values` [N] are in closing order, `alarms` [N] is true for windows that alarm by
+        themselves, and `rate` is the share of windows at which a surge may alarm.
         """
         rule = cls(math.log(1 / rate), rate)
         bets = [rule.log_e_value(p) for p in p_values[~alarms].tolist()]
         allowed = rate * len(p_values)
-        # Where less than one alarm is asked for, the highest level seen is too common by 1 / that;
-        # from there on the number of alarms falls like exp(-level).
+        # If less than one alarm is allowed, extrapolate from the highest level that occurred: the
+        # number of alarms falls like exp(-level).
         beyond = max(0.0, -math.log(allowed)) if allowed else 0.0
         needed = _level(bets, int(allowed)) + beyond
         return replace(rule, threshold=max(rule.threshold, needed))
 
     def log_e_value(self, p_value: float) -> float:
-        """Logarithm of the bet on a p-value, in nats; positive if the window is odd."""
+        """Return the log e-value of a p-value, in nats; positive if the window is odd.
+
+        The e-value is a mixture with mean 1 under the uniform distribution:
+        (1 - ODD_SHARE) + ODD_SHARE ODD_SHAPE p^(ODD_SHAPE - 1).
+        """
         p = max(p_value, self.least_p)
         return math.log(1 - ODD_SHARE + ODD_SHARE * ODD_SHAPE * p ** (ODD_SHAPE - 1))
 
     def update(self, rise: SurgeState | None, score: Score) -> SurgeState | None:
-        """Return the rise once this window is counted; None if nothing is left of it.
+        """Return the state after one more window; None if the accumulated level is 0 or less.
 
-        An odd window that finds less than `OLD_SHARE` of its own evidence is the onset: what is
-        left of older odd windows stays in the level, but is no part of what the alert tells.
+        An odd window is the onset if the level before it is below `OLD_SHARE` of its own log
+        e-value: evidence of older windows stays in the level, but the alert does not report them.
         """
         bet = self.log_e_value(score.p_value)
         level = bet if rise is None else rise.level + bet
@@ -83,21 +89,26 @@ class SurgeRule:
         return SurgeState(level, rise.since, rise.windows + 1, rise.odd + (bet > 0))
 
     def as_dict(self) -> dict[str, float]:
-        """As plain JSON."""
+        """Return the rule as plain JSON values."""
         return {"threshold": self.threshold, "least_p": self.least_p}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> SurgeRule:
-        """Read back what `as_dict` gave; KeyError, TypeError or ValueError if it is damaged."""
+        """Load what `as_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: the dict is damaged.
+
+        """
         return cls(require_positive(state["threshold"]), require_positive(state["least_p"]))
 
 
 class SurgeMonitor:
-    """Scores windows and monitors each partition for surges: one monitor for one run of a log.
+    """Scorer with surge detection per partition; one instance per run over a log.
 
-    The window at which a surge reaches the threshold gets a value of 1.0 or more, and tells of
-    the surge; then counting begins anew. A window that alarms by itself counts for nothing.
-    What was counted so far is part of a checkpoint, so that a replay finds the same surges.
+    The window at which a surge reaches the threshold gets a value of at least 1.0 and carries the
+    surge; the partition's state is then reset. Windows that alarm by themselves do not contribute.
+    The state is part of a checkpoint, so that a replay finds the same surges.
     """
 
     def __init__(
@@ -106,43 +117,43 @@ class SurgeMonitor:
         rule: SurgeRule | None = None,
         exactly: Callable[[Score], Score] = lambda score: score,
     ) -> None:
-        """`exactly` gives the score of a window that tells of a surge its exact numbers."""
+        """Take the scoring function; `exactly` rescores a window that carries a surge exactly."""
         self._score = score
         self._rule = rule
         self._rescore_exact = exactly
         self._states: dict[str, SurgeState] = {}
 
     def score(self, windows: Sequence[Window]) -> list[Score]:
-        """Scores of windows, which are in the order in which they closed in each partition."""
+        """Score windows that are in closing order within each partition."""
         return list(self.monitor(self._score(windows)))
 
     def monitor(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Do as `score` does with windows that were scored before, wherever that was.
+        """Apply surge detection to scores that were computed elsewhere, in closing order.
 
-        Of those that can't alarm (`can_contribute`) nothing counts but partition, value and
-        p-value.
+        Of scores that cannot alarm (see `can_contribute`), only partition, value and p-value are
+        read.
         """
         rule = self._rule
         return iter(scores) if rule is None else (self._monitor(score, rule) for score in scores)
 
     def can_contribute(self, score: Score) -> bool:
-        """Whether a window alarms by itself, or tells of a surge if enough is counted by then."""
+        """Return true if the window alarms by itself or could complete a surge."""
         return score.is_anomaly or (
             self._rule is not None and self._rule.log_e_value(score.p_value) > 0
         )
 
     def state(self, partition: str) -> SurgeState | None:
-        """What was counted in the partition so far; None if nothing was."""
+        """Return the partition's accumulated state; None if there is none."""
         return self._states.get(partition)
 
     def resume(self, partition: str, rise: SurgeState | None) -> None:
-        """Go on from what `rise` gave when the partition was at its checkpoint."""
+        """Restore the partition's state from a checkpoint; None resets it."""
         self.drop(partition)
         if rise is not None:
             self._states[partition] = rise
 
     def drop(self, partition: str) -> None:
-        """Forget a partition."""
+        """Drop the state of a partition."""
         self._states.pop(partition, None)
 
     def _monitor(self, score: Score, rule: SurgeRule) -> Score:
@@ -159,7 +170,7 @@ class SurgeMonitor:
 
 
 def _level(bets: Sequence[float], allowed: int) -> float:
-    """The least level, to 0.01 nats, that is reached at most `allowed` times."""
+    """Return the least level, within 0.01 nats, that is reached at most `allowed` times."""
     low, high = 0.0, math.fsum(max(0.0, bet) for bet in bets) + 0.01
     while high - low > 0.01:
         middle = (low + high) / 2
@@ -168,6 +179,7 @@ def _level(bets: Sequence[float], allowed: int) -> float:
 
 
 def _crossings(bets: Sequence[float], level: float) -> int:
+    """Count how often the CUSUM of log e-values reaches `level`; it restarts after each time."""
     total, count = 0.0, 0
     for bet in bets:
         total = max(0.0, total) + bet

@@ -1,7 +1,7 @@
-"""One statistic's distribution over held-out normal windows, and its tail past them.
+"""Distribution of one statistic over held-out normal windows, with an extrapolated tail.
 
-*Evidence* is -ln p, in nats: high means odd. Past what was held out a generalised Pareto tail
-goes on (Pickands, 1975).
+*Evidence* is -ln p, in nats: high means odd. Beyond the largest held-out value, a generalized
+Pareto distribution extrapolates (Pickands, Annals of Statistics 1975).
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 KNOTS = 1_000
-"""How many of the largest held-out values are kept one by one, and how many below them."""
+"""Number of the largest held-out values that are all kept, and of those kept from the rest."""
 LEAST_SCALE = 0.01
-"""Least scale of a tail, in nats: smaller differences are arithmetic, and say nothing."""
+"""Smallest scale of a tail, in nats: smaller differences are rounding."""
 TAIL_SHARE = 0.05
-"""Of the held-out values, the share that a tail is fitted to."""
+"""Share of the held-out values, the largest ones, that the tail is fitted to."""
 
 
 @dataclass(frozen=True, slots=True)
 class TailModel:
-    """One statistic's distribution over held-out normal windows.
+    """Distribution of one statistic over held-out normal windows.
 
-    `values` ascend, `evidence` belongs to each; between them it is interpolated, and past the
-    last the generalised Pareto tail (`shape` at least 0, `scale` at `origin`) goes on.
+    `values` ascend, and `evidence` holds -ln p of each, in nats. Evidence is interpolated between
+    them; beyond the last, the generalized Pareto tail (`shape` >= 0, `scale`, above `origin`)
+    extrapolates.
     """
 
     values: tuple[float, ...]
@@ -39,7 +40,11 @@ class TailModel:
 
     @classmethod
     def fit(cls, held_out: Array) -> TailModel:
-        """The tail of `held_out` [N]: p of a value is (1 + how many are at least it) / (N + 1)."""
+        """Fit to `held_out` [N], where p of a value is (1 + #{held out >= value}) / (N + 1).
+
+        This is the conformal p-value (Vovk et al., "Algorithmic Learning in a Random World", 2005).
+        """
+        # K distinct values, ascending; all arrays here are [K].
         values, counts = np.unique(held_out, return_counts=True)
         at_least = counts[::-1].cumsum()[::-1]
         evidence = -np.log((at_least + 1) / (len(held_out) + 1))
@@ -50,21 +55,26 @@ class TailModel:
         )
 
     def __call__(self, statistic: Array) -> Array:
-        """Evidence [N] of values [N]; it rises with the value everywhere."""
+        """Return the evidence [N] of values [N], in nats; it never falls as the value rises."""
         inside = np.interp(statistic, self.values, self.evidence, left=0.0)
         last = self.values[-1]
         past = self._evidence_gain(last, np.maximum(statistic, last))
         return np.where(statistic > last, self.evidence[-1] + past, inside)
 
     def leave_one_out(self, held_out: Array) -> Array:
-        """Evidence [N] of each of the values [N] of `fit`, had it not been among them.
+        """Return the leave-one-out evidence [N], in nats, of the values [N] given to `fit`.
 
-        That is what a new window gets. If a window judged itself too, the largest of all
-        statistics would tie, and new windows pass them several times as often as asked.
+        It is computed as if the value were not in the sample, as for a new window. Otherwise the
+        largest values of all statistics would have the same evidence, and new windows would exceed
+        it several times as often as asked.
         """
+        # K distinct values, `places` [N] indexes them; the arrays below are [K].
         values, places, counts = np.unique(held_out, return_inverse=True, return_counts=True)
+        # p = (1 + (at_least - 1)) / N: the value itself is not in its sample of N - 1.
         repeated = np.log(len(held_out) / counts[::-1].cumsum()[::-1])
         once = repeated.copy()
+        # A value that occurs once leaves a gap: interpolate between its neighbours. The largest is
+        # extrapolated by the tail.
         if len(values) > 1:
             share = (values[1:-1] - values[:-2]) / (values[2:] - values[:-2])
             once[1:-1] = repeated[:-2] + share * np.diff(repeated)[:-1]
@@ -72,10 +82,11 @@ class TailModel:
         return np.where(counts > 1, repeated, once)[places]
 
     def _evidence_gain(self, low: float, high: Array) -> Array:
-        """How much evidence the tail model gains from one value to a higher one."""
+        """Return the gain of evidence from `low` to `high` under the Pareto tail, in nats."""
         return self._pareto(high) - self._pareto(np.array(low))
 
     def _pareto(self, statistic: Array) -> Array:
+        """Return -ln of the survival function of the generalized Pareto tail."""
         excess = np.maximum(0.0, statistic - self.origin) / self.scale
         if self.shape < 1e-6:
             return excess
@@ -83,10 +94,10 @@ class TailModel:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> TailModel:
-        """Read back a tail that was written as a dict.
+        """Load a tail from the dict that `asdict` gave.
 
         Raises:
-            KeyError, TypeError, ValueError: it is damaged.
+            KeyError, TypeError, ValueError: the dict is damaged.
 
         """
         values, evidence = _ascending(state["values"]), _ascending(state["evidence"])
@@ -97,14 +108,17 @@ class TailModel:
 
 
 def _knots(count: int) -> npt.NDArray[np.int64]:
-    """The largest values one by one, and as many spread over all that lie below."""
+    """Return the indices of the largest `KNOTS` values, and of as many spread over the rest."""
     top = max(0, count - KNOTS)
     below = np.unique(np.linspace(0, max(0, top - 1), min(KNOTS, top)).astype(np.int64))
     return np.concatenate((below, np.arange(top, count)))
 
 
 def _fit_pareto(held_out: Array) -> tuple[float, float, float]:
-    """Origin, scale and shape of the tail above the 95 % quantile; the shape is 0 or more."""
+    """Fit origin, scale and shape of the tail above the 95 % quantile, by maximum likelihood.
+
+    The shape is clipped to [0, 0.5]. With fewer than 10 values the tail is exponential (shape 0).
+    """
     from scipy.stats import genpareto
 
     origin = float(np.quantile(held_out, 1 - TAIL_SHARE))
@@ -126,7 +140,12 @@ def _ascending(state: Sequence[Any]) -> tuple[float, ...]:
 
 
 def require_positive(state: Any) -> float:
-    """Read a finite number over 0; ValueError if it is none."""
+    """Return a finite number above 0.
+
+    Raises:
+        TypeError, ValueError: it is none.
+
+    """
     number = float(state)
     if not 0 < number < np.inf:
         raise ValueError(f"{number} is no positive number")
