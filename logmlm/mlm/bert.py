@@ -1,9 +1,8 @@
-"""The parts of transformers' `BertForMaskedLM`, alone: same weights under the same names.
+"""Inference-only BERT (Devlin et al., NAACL 2019) with the parameter names of transformers.
 
-transformers' models bring torch's compiler and its distributed tensors along: four seconds and
-150 MB at every start of the daemon, for a model of half a megabyte. Training and everybody else
-use theirs; what they save is read here under the names that they give it
-(Devlin et al., "BERT", NAACL 2019).
+Importing transformers' models loads torch's compiler and distributed tensors: four seconds and
+150 MB at every start of the daemon, for a model of half a megabyte. Training uses transformers'
+`BertForMaskedLM`; this module loads the weights that it saves.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _TIED = "cls.predictions.decoder."
-"""The output layer: the words' weights, and the bias under another name."""
+"""Prefix of the output layer, whose weights are tied to the word embeddings."""
 
 
 @dataclass(frozen=True, slots=True)
 class BertDimensions:
-    """The sizes of a model, as `config.json` names them."""
+    """Dimensions of a model, under their names in `config.json`."""
 
     vocab_size: int
     hidden_size: int
@@ -35,10 +34,10 @@ class BertDimensions:
 
     @classmethod
     def of(cls, stored: Any) -> BertDimensions:
-        """Take the sizes out of what `config.json` holds.
+        """Read the dimensions from the content of `config.json`.
 
         Raises:
-            ValueError: it is damaged, or of another kind of model.
+            ValueError: the content is damaged, or describes another kind of model.
 
         """
         if not isinstance(stored, dict) or stored.get("model_type") != "bert":
@@ -53,16 +52,16 @@ class BertDimensions:
 
 
 class InferenceBert(nn.Module):
-    """A saved masked language model, for `encoder.logits_at`."""
+    """Masked language model for inference, run by `forward.logits_at_positions`."""
 
     bert: Any
 
     def __init__(self, config: BertDimensions, weights: Mapping[str, Tensor]) -> None:
-        """Take saved weights as they are, under transformers' names.
+        """Assign saved weights, under transformers' names, without a copy.
 
         Raises:
-            ValueError: some are missing.
-            RuntimeError: some are of another size, or of no part of this model.
+            ValueError: weights are missing.
+            RuntimeError: weights have another shape, or belong to no module of this model.
 
         """
         super().__init__()
@@ -105,7 +104,7 @@ class _Layer(nn.Module):
 
 
 class _ResidualDense(nn.Module):
-    """What brings a part of a layer back to the hidden size."""
+    """Dense projection to the hidden size, with the LayerNorm after the residual connection."""
 
     def __init__(self, inputs: int, config: BertDimensions) -> None:
         super().__init__()
@@ -114,7 +113,7 @@ class _ResidualDense(nn.Module):
 
 
 class _Head(nn.Module):
-    """Logits [..., V] of hidden states [..., H]."""
+    """Prediction head: logits [..., V] of hidden states [..., H]."""
 
     words: Tensor
 

@@ -1,4 +1,4 @@
-"""The corpus: windows as token ids, in arrays that may be larger than memory."""
+"""The corpus: windows as token ids, in arrays that may be memory-mapped."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ MIN_WINDOWS = 20
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Windows in order of time: window i is `lengths[i]` of `tokens`, from `starts[i]` on.
+    """W windows in order of time: window i is `tokens[starts[i] : starts[i] + lengths[i]]`.
 
-    `tokens` may be memory-mapped; `[END]` is the last token of a complete window.
+    `starts` and `lengths` are [W]. `tokens` may be memory-mapped; `[END]` is the last token of a
+    complete window.
     """
 
     tokens: npt.NDArray[np.int32]
@@ -31,14 +32,14 @@ class Corpus:
 
     @classmethod
     def of(cls, windows: Iterable[Sequence[int]]) -> Corpus:
-        """A corpus in memory."""
+        """Build a corpus in memory."""
         kept = [np.asarray(window, dtype=np.int32) for window in windows]
         lengths = np.array([len(window) for window in kept], dtype=np.int64)
         tokens = np.concatenate([np.empty(0, dtype=np.int32), *kept])
         return cls(tokens, np.cumsum(lengths) - lengths, lengths)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A corpus goes to another process as the name of its file, where it has one."""
+        """Pickle a memory-mapped corpus as the name of its file, without the tokens."""
         if isinstance(self.tokens, np.memmap) and self.tokens.filename is not None:
             return _mapped, (str(self.tokens.filename), self.starts, self.lengths)
         return Corpus, (self.tokens, self.starts, self.lengths)
@@ -52,16 +53,16 @@ class Corpus:
         return self._stored(index).astype(np.int64)
 
     def take(self, indices: npt.NDArray[np.int64]) -> Corpus:
-        """The windows of these numbers, in their order; their tokens stay where they are."""
+        """Return the windows at `indices`, in that order, as a view on the same tokens."""
         return Corpus(self.tokens, self.starts[indices], self.lengths[indices])
 
     def content(self, index: int) -> int:
-        """A 64-bit hash of one window's tokens: equal windows have equal hashes."""
+        """Return a 64-bit hash of one window's tokens; equal windows have equal hashes."""
         digest = hashlib.blake2b(self._stored(index).tobytes(), digest_size=8).digest()
         return int.from_bytes(digest, "little")
 
     def majority_share(self) -> float:
-        """The share of all tokens that the commonest one has; 0 of none."""
+        """Return the share of the most frequent token among all tokens; 0 for an empty corpus."""
         counts = np.zeros(1, dtype=np.int64)
         for first in range(0, len(self), PIECE_WINDOWS):
             windows = range(first, min(first + PIECE_WINDOWS, len(self)))
@@ -71,7 +72,7 @@ class Corpus:
         return float(counts.max() / max(1, self.lengths.sum()))
 
     def digest(self) -> str:
-        """SHA-256 of all windows in order, as hex."""
+        """Return the SHA-256 of all windows in order, as hex."""
         state = hashlib.sha256(np.ascontiguousarray(self.lengths).tobytes())
         for index in range(len(self)):
             state.update(self._stored(index).tobytes())
@@ -84,11 +85,11 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class EpochSample:
-    """What one epoch is made of: windows, with repeats drawn together.
+    """Weighted sample of windows for one epoch, in which repeats are drawn less often.
 
-    A content that occurs c times is drawn ceil(sqrt(c)) times an epoch, each time with other
-    masks, at a weight that makes up for the rest. So every window counts in every epoch, and
-    logs that repeat themselves cost a fraction.
+    Windows with the same content, c of them, are drawn ceil(sqrt(c)) times per epoch, each time
+    with other masks and with weight c / ceil(sqrt(c)). Every window counts in every epoch, at a
+    fraction of the cost on repetitive logs. `windows` and `weights` have one entry per draw.
     """
 
     windows: npt.NDArray[np.int64]
@@ -96,7 +97,7 @@ class EpochSample:
 
     @classmethod
     def of(cls, corpus: Corpus, windows: npt.NDArray[np.int64]) -> EpochSample:
-        """The draws of an epoch over `windows`; their weights sum to the number of windows."""
+        """Build the sample of an epoch over `windows`; weights sum to the number of windows."""
         contents = np.array([corpus.content(index) for index in windows], dtype=np.uint64)
         _, firsts, counts = np.unique(contents, return_index=True, return_counts=True)
         times = np.ceil(np.sqrt(counts)).astype(np.int64)

@@ -1,7 +1,7 @@
-"""Steps of training as CUDA graphs: small models are all launch overhead, a graph is one launch.
+"""Training steps as CUDA graphs: kernel launches dominate for small models; a graph is one launch.
 
-A graph's shapes never change, so each length of batches has one of its own, with room for the
-largest batch; what a batch does not fill has weight 0, which changes neither loss nor gradients.
+The shapes of a graph are fixed. Each window length has its own graph with capacity for the largest
+batch; unused rows and positions have weight 0, which changes neither loss nor gradients.
 https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
@@ -17,18 +17,18 @@ from logmlm.mlm.tokenizer import CLS, PAD
 
 Outcome = tuple[torch.Tensor, torch.Tensor]
 TrainStep = Callable[[Batch], Outcome]
-"""Learns from a batch; gives what a batch's loss and guessed places sum up to."""
+"""Takes one training step; returns the batch's sums of loss and correct predictions."""
 Capture = Callable[[Callable[[], Outcome]], tuple[Callable[[], None], Outcome]]
-"""Records what a function does; gives what does it again, and where the outcome then stands."""
+"""Captures a function; returns its replay, and the tensors that hold the outcome after it."""
 
 WARM_STEPS = 3
-"""Batches of a length that are done one by one first: seldom ones are not worth a graph."""
+"""Batches of a length that run without a graph first: rare lengths are not worth a capture."""
 HIDDEN_SHARE = 0.625
-"""Room for hidden places, as a share of all: well above the largest masking rate."""
+"""Capacity for masked positions, as a share of all: well above the largest masking rate."""
 
 
 class CudaGraphCache:
-    """A step that is recorded for each length of batches, and from then on replayed."""
+    """Training step with one captured graph per window length."""
 
     def __init__(self, step: TrainStep, largest_batch: int, capture: Capture) -> None:
         self._step = step
@@ -38,7 +38,7 @@ class CudaGraphCache:
         self._graphs: dict[int, _CapturedStep] = {}
 
     def __call__(self, batch: Batch) -> Outcome:
-        """The step's own outcome, from a graph where there is one that the batch fits in."""
+        """Take a step, by the graph of the batch's length if the batch fits its capacity."""
         length = batch.inputs.shape[1]
         room = self._rows + int(HIDDEN_SHARE * self._rows * length)
         self._seen[length] += 1
@@ -51,7 +51,7 @@ class CudaGraphCache:
 
 
 class _CapturedStep:
-    """The step on one batch's memory, which other batches are put into."""
+    """Captured step on a static batch, into which each batch is copied before replay."""
 
     def __init__(self, step: TrainStep, batch: Batch, capture: Capture) -> None:
         self._batch = batch
@@ -65,7 +65,7 @@ class _CapturedStep:
 
 
 def blank_batch(rows: int, length: int, places: int, device: torch.device) -> Batch:
-    """A batch with room for so much, and nothing in it."""
+    """Allocate an empty batch with capacity for `rows` windows and `places` masked positions."""
     batch = Batch(
         inputs=torch.empty(rows, length, dtype=torch.long, device=device),
         places=torch.empty(places, dtype=torch.long, device=device),
@@ -80,7 +80,7 @@ def blank_batch(rows: int, length: int, places: int, device: torch.device) -> Ba
 
 
 def fill(room: Batch, batch: Batch) -> None:
-    """Put a batch into one with more room; its weights then sum to 1, and the rest's are 0."""
+    """Copy a batch into a larger static one; scale weights to sum to 1, and the unused to 0."""
     _clear(room)
     hidden = len(batch.places)
     room.inputs[: len(batch.inputs)] = batch.inputs
@@ -90,7 +90,7 @@ def fill(room: Batch, batch: Batch) -> None:
 
 
 def _clear(batch: Batch) -> None:
-    """Rows of padding, which have a first token so that there is something to attend to."""
+    """Fill with padding rows; each starts with `[CLS]`, as attention needs one unmasked key."""
     batch.inputs.fill_(PAD)
     batch.inputs[:, 0] = CLS
     for tensor in (batch.places, batch.truth, batch.weights):
@@ -98,7 +98,7 @@ def _clear(batch: Batch) -> None:
 
 
 def on_gpu() -> Capture:
-    """Captures CUDA graphs, all in one pool of memory."""
+    """Return a capture function whose CUDA graphs share one memory pool."""
     pool = torch.cuda.graph_pool_handle()
 
     def capture(step: Callable[[], Outcome]) -> tuple[Callable[[], None], Outcome]:

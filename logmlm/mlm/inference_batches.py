@@ -1,4 +1,4 @@
-"""What goes through the model at once: windows of about one length, padded to the longest."""
+"""Inference batches: windows of similar length, padded to the longest."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ import torch
 from logmlm.mlm.tokenizer import PAD, add_special_tokens
 
 BATCH_TOKENS = 8_192
-"""On a CPU, so that what a pass makes stays near, and beginning one costs little."""
+"""Tokens per batch on a CPU: intermediates stay in its caches, and the overhead stays small."""
 
 MAX_PADDING = 0.1
-"""Of a full pass: more costs more than to begin another one."""
+"""Padding as a share of a full batch; beyond it, another batch costs less."""
 
 TokenIds = tuple[int, ...]
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float32]
 Cost = Callable[[int, int], int]
-"""Tokens through the model for a window, by its framed length and the places asked for."""
+"""Cost of a window, in tokens through the model, by framed length and number of positions."""
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceBatch:
-    """B rows: windows, or parts of long ones, and the places in them that are asked for.
+    """B rows, each a window with some or all of its positions to score.
 
-    `numbers` [B] says which windows they are. `ids` [B, L] are framed and end in `[PAD]`; of
-    `places` [B, n], which count the frame, the first `counts` [B] are each row's own.
+    `numbers` [B] are window indices; a costly window has several rows. `ids` [B, L] are framed and
+    end in `[PAD]`. `places` [B, n] are framed positions, of which the first `counts[b]` are valid
+    and the rest repeat the last one.
     """
 
     numbers: list[int]
@@ -39,23 +40,23 @@ class InferenceBatch:
 
     @property
     def truth(self) -> Indices:
-        """What the places hold [B, n]."""
+        """The true tokens at the positions [B, n]."""
         return np.take_along_axis(self.ids, self.places, axis=1)
 
     def rows(self, found: Array) -> Iterator[tuple[int, Array]]:
-        """The window, and what was found at its own places, of all places [B n, ...]."""
+        """Split results [B n, ...] of all positions; yield (window, results of its positions)."""
         whole = found.reshape(*self.places.shape, *found.shape[1:])
         for number, row, count in zip(self.numbers, whole, self.counts, strict=True):
-            yield number, row[:count].copy()  # what is kept of a pass must not keep it all
+            yield number, row[:count].copy()  # a view would keep the whole batch alive
 
 
 def make_batches(
     windows: Sequence[TokenIds], places: Sequence[Indices], first: int, cost: Cost, most: int
 ) -> list[InferenceBatch]:
-    """All windows, begun with the token `first`, those of about a size together.
+    """Batch all windows by size, framed with the first token `first`.
 
-    `places` [n] of each window count its own tokens from 0. A pass costs `most` at most; a window
-    that costs more comes in parts, in order.
+    `places` [n] of each window count its own tokens from 0. A batch costs at most `most`; a window
+    that costs more is split by positions, in order.
     """
     rows = [
         (number, part)
@@ -75,12 +76,12 @@ def make_batches(
 
 
 def batch_budget(device: torch.device) -> int:
-    """The most tokens that are to go through the model at once."""
+    """Return the largest cost of a batch, in tokens, for a device."""
     return BATCH_TOKENS if device.type == "cpu" else 16 * BATCH_TOKENS
 
 
 def _parts(places: Indices, cost: int, most: int) -> Iterator[Indices]:
-    """All places, so many at a time that they cost `most` or come one by one."""
+    """Split the positions of a window into parts that cost at most `most`, or of one position."""
     size = max(1, len(places) * most // max(1, cost))
     for start in range(0, len(places), size):
         yield places[start : start + size]

@@ -1,6 +1,6 @@
-"""Model and tokenizer as Hugging Face files: `from_pretrained` opens them as they are.
+"""Model and tokenizer as Hugging Face files, which `from_pretrained` can open.
 
-Here they are opened without transformers, which takes seconds to import; see bert.py.
+Loading here does without transformers, which takes seconds to import; see `bert.py`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) -> None:
-    """Write `config.json`, `model.safetensors` and the tokenizer's files.
+    """Write `config.json`, `model.safetensors` and the tokenizer files.
 
     Raises:
-        StorageError: they can't be written.
+        StorageError: the files can't be written.
 
     """
     from transformers.utils import logging
@@ -40,7 +40,7 @@ def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) 
 
 
 def load_model(directory: Path, device: str) -> tuple[InferenceBert, Vocabulary]:
-    """The model, in evaluation mode on `device`, and its vocabulary.
+    """Load the model, in evaluation mode on `device`, and its vocabulary.
 
     Raises:
         ModelError: the files can't be read.
@@ -50,7 +50,8 @@ def load_model(directory: Path, device: str) -> tuple[InferenceBert, Vocabulary]
     place = resolve_device(device)
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        # A copy in memory: a mapped file would change, or end the process by SIGBUS, under us.
+        # Read a copy: with a memory map, a file that is replaced or truncated would change the
+        # weights or end the process by SIGBUS.
         weights = (directory / "model.safetensors").read_bytes()
         model = InferenceBert(BertDimensions.of(config), load(weights))
         vocabulary = load_vocabulary(directory)

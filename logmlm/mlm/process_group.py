@@ -1,7 +1,7 @@
-"""Processes that train one model together, as `torchrun` starts them.
+"""Data-parallel training in several processes, started by `torchrun`.
 
-Rank 0 reads, decides and writes; the others wait until it names a job, and take their part of
-each of its batches. A process alone is rank 0 of 1, and nothing here costs it anything.
+Rank 0 reads, decides and writes. The other ranks wait until it broadcasts a job, and process their
+share of each batch. A single process is rank 0 of 1, without communication.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from logmlm.errors import UnreachableError
 T = TypeVar("T")
 
 RANK_TIMEOUT = timedelta(days=30)
-"""How long a process waits for the others: rank 0 may learn templates for hours.
+"""Timeout of collective operations: rank 0 may learn templates for hours.
 
-`torchrun` ends them all when one dies, so nobody waits for the dead.
+`torchrun` ends all processes when one dies, so no rank waits for a dead one.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class DistributedContext:
-    """This process's place among those that train together."""
+    """Rank of this process and number of processes."""
 
     rank: int = 0
     count: int = 1
 
     @classmethod
     def here(cls) -> DistributedContext:
-        """As `init_process_group` made it; alone otherwise."""
+        """Return the context of the initialized process group; rank 0 of 1 without one."""
         if not (distributed.is_available() and distributed.is_initialized()):
             return cls()
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that reads, decides and writes."""
+        """Whether this is rank 0, which reads, decides and writes."""
         return self.rank == 0
 
     def broadcast(self, what: T) -> T:
-        """What rank 0 says; the others' argument is not looked at."""
+        """Return rank 0's object on every rank; the argument of other ranks is ignored."""
         if self.count == 1:
             return what
         said = [what]
@@ -55,7 +55,7 @@ class DistributedContext:
         return said[0]
 
     def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes, the same number in each."""
+        """Return the sum over all ranks; `values` is changed in place."""
         if self.count > 1:
             distributed.all_reduce(values)
         return values
@@ -63,12 +63,12 @@ class DistributedContext:
 
 @contextmanager
 def init_process_group() -> Iterator[DistributedContext]:
-    """This process's place, with a way to the others where `torchrun` started some.
+    """Join the process group that `torchrun` started, if any, and yield this process's context.
 
-    When rank 0 is done, the others' `broadcast` gives None. If it fails, `torchrun` ends them.
+    When rank 0 leaves, `broadcast` returns None on the others. If it fails, `torchrun` ends them.
 
     Raises:
-        UnreachableError: the others can't be reached.
+        UnreachableError: the other processes cannot be reached.
 
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
@@ -83,7 +83,7 @@ def init_process_group() -> Iterator[DistributedContext]:
 
 
 def own_device(device: torch.device, ranks: DistributedContext) -> torch.device:
-    """Of several GPUs, the one that is this process's own."""
+    """Return the GPU of this process, by `LOCAL_RANK`, unless `device` names one or is a CPU."""
     if ranks.count == 1 or device.type == "cpu" or device.index is not None:
         return device
     return torch.device(device.type, int(os.environ.get("LOCAL_RANK", "0")))

@@ -1,8 +1,8 @@
-"""Templates as words: one token a template, in a Hugging Face fast tokenizer.
+"""Vocabulary: one token per template, in a Hugging Face fast tokenizer.
 
-A window is written `[CLS] id id … [END] [SEP]` (`[BAG]` in place of `[CLS]` when it is read as
-an unordered bag). `[END]` is an ordinary word, scored like any event; a window that was cut has
-none. `[UNK]` is a word too: templates seen fewer than `min_count` times are written so.
+A window is encoded as `[CLS] id id … [END] [SEP]`; the bag view has `[BAG]` in place of `[CLS]`.
+`[END]` is scored like an event; truncated windows lack it. Templates that occur fewer than
+`min_count` times are encoded as `[UNK]`, which is scored too.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 PAD, UNK, CLS, SEP, MASK, BAG, END = range(7)
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BAG]")
 NEVER_PREDICTED = (PAD, CLS, SEP, MASK, BAG)
-"""Tokens that get no probability anywhere."""
+"""Tokens whose probability is 0 at every position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Words in the order of their token ids; the first seven are special or `[END]`."""
+    """Words in the order of token ids; the first seven are the special tokens and `[END]`."""
 
     words: tuple[str, ...]
 
     @classmethod
     def build(cls, counts: Mapping[str, int], min_count: int) -> Vocabulary:
-        """Words seen at least `min_count` times, the most frequent first, ties by name."""
+        """Build from the words with at least `min_count` occurrences, by frequency, then name."""
         kept = [word for word, count in counts.items() if count >= min_count]
         kept.sort(key=lambda word: (-counts[word], word))
         return cls((*SPECIALS, END_TOKEN, *kept))
 
     def __len__(self) -> int:
-        """Number of words, the special ones among them."""
+        """Number of words, including the special tokens."""
         return len(self.words)
 
     def index(self) -> dict[str, int]:
-        """Token id by word."""
+        """Return the token id of each word."""
         return {word: position for position, word in enumerate(self.words)}
 
 
@@ -53,13 +53,13 @@ def save_tokenizer(vocabulary: Vocabulary, directory: Path) -> None:
 
 
 def load_vocabulary(directory: Path) -> Vocabulary:
-    """The words of a saved tokenizer, in the order of their token ids."""
+    """Load the vocabulary of a saved tokenizer."""
     index: dict[str, int] = Tokenizer.from_file(str(directory / "tokenizer.json")).get_vocab()
     return Vocabulary(tuple(sorted(index, key=index.__getitem__)))
 
 
 def add_special_tokens(events: Sequence[int], first: int = CLS) -> list[int]:
-    """Token ids of a window between its first token (`CLS` or `BAG`) and `[SEP]`."""
+    """Frame the token ids of a window by `first` (`CLS` or `BAG`) and `SEP`."""
     return [first, *events, SEP]
 
 

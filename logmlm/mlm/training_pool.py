@@ -1,7 +1,7 @@
-"""Trainings side by side: each in a process of its own, as many at once as there are CPUs.
+"""Process pool for independent trainings, one process per CPU at a time.
 
-Small models gain nothing from a second thread, but the folds of a cross-fit are independent.
-Each process has its own random state, so the weights do not depend on how many there are.
+Small models gain nothing from a second thread, but the folds of cross-fitting are independent.
+Each process has its own random state, so the weights do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ProgressCallback = Callable[[Any], None]
 
 
 def max_parallel(device: str, count: int) -> int:
-    """How many of `count` trainings run at once: one a CPU, and one alone on a GPU or in ranks."""
+    """Return how many of `count` trainings run at once: one per CPU; 1 on a GPU or with ranks."""
     if resolve_device(device).type != "cpu" or DistributedContext.here().count > 1:
         return 1
     return min(count, available_cpus())
@@ -41,13 +41,13 @@ def run_in_processes(
     report: ProgressCallback,
     workers: int,
 ) -> list[R]:
-    """`function(request, report)` for each request, in processes; results in that order.
+    """Run `function(request, report)` per request in processes; return results in that order.
 
-    `function` and what it takes and gives must be picklable; what it reports is handed to
-    `report` in this process. With one worker everything is done here, one after another.
+    `function`, its arguments, reports and result must be picklable. Reports reach `report` in this
+    process. With one worker, or one request, everything runs in this process.
 
     Raises:
-        LogmlmError: one that a function raised, or a process died.
+        LogmlmError: a function raised it, or a process died.
     """
     if workers < 2 or len(requests) < 2:
         return [function(request, report) for request in requests]
@@ -78,7 +78,7 @@ def _started(
     requests: Sequence[T],
     workers: int,
 ) -> Iterator[Connection]:
-    """Keep `workers` processes running, and yield each connection that has something to say."""
+    """Keep `workers` processes running, and yield each connection that is ready to be read."""
     context = get_context("spawn")
     waiting = list(enumerate(requests))
     while waiting or running:
@@ -118,10 +118,10 @@ def _listen(
 
 
 def _work(function: Callable[[T, ProgressCallback], R], request: T, connection: Connection) -> None:
-    """In the process: send reports, then the result, or the error that a user can mend.
+    """Run in the child process: send reports, then the result or the `LogmlmError`.
 
-    The process ends as soon as the main one, however that was ended: a training that is started
-    again shall find nobody at work in its directory.
+    The child exits when its parent does, however that ends: a restarted training must not find
+    another process at work in its directory.
     """
     Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
     torch.set_num_threads(1)  # the processes share the CPUs as it is
