@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from logmlm.config.types import (
+    HOST_PORT,
     ONE_WORD,
     BaseSinkConfig,
     Duration,
@@ -25,7 +26,6 @@ MAX_LINE_BYTES = 1024**2
 """A longer line is cut, as in finished logs (`sources.blocks`): all commands read alike."""
 NonEmptyString = Annotated[str, Field(min_length=1)]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
-Port = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}")
 ATTRIBUTE_SOURCE = re.compile(r"key|header:.+|field:.+", re.DOTALL)
 
 
@@ -102,7 +102,7 @@ class KafkaConnection(StrictModel):
     @classmethod
     def _servers_have_ports(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
         for server in servers:
-            if not Port.fullmatch(server):
+            if not HOST_PORT.fullmatch(server):
                 raise ValueError(f"'{server}' should be host:port, like kafka1:9092")
         return servers
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
-from logmlm.config.types import StrictModel, WrittenAs
+from logmlm.config.types import HOST_PORT, StrictModel, WrittenAs
 
-_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
 _ADDRESS_FORM = WrittenAs(
     {
         "anyOf": [
-            {"type": "string", "pattern": rf"^(?:{_ADDRESS.pattern}|\d{{1,5}}|off)$"},
+            {"type": "string", "pattern": rf"^(?:{HOST_PORT.pattern}|\d{{1,5}}|off)$"},
             {"type": "integer", "minimum": 0, "maximum": 65535},
             {"enum": [False, None]},
         ]
@@ -47,7 +45,7 @@ def parse_address(value: Any) -> Any:
         return value
     if value.isascii() and value.isdigit():
         value = f"127.0.0.1:{value}"
-    match = _ADDRESS.fullmatch(value)
+    match = HOST_PORT.fullmatch(value)
     if match is None or int(match[3]) > 65535:
         raise ValueError(f"'{value}' is no address; write it like 127.0.0.1:9464, or off")
     return ServerAddress(match[1] or match[2], int(match[3]))

@@ -16,6 +16,7 @@ from logmlm.config.types import (
     StrictModel,
     StringList,
     WrittenAs,
+    split_host_port,
 )
 
 PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
@@ -91,12 +92,6 @@ class JournaldSourceConfig(StrictModel):
         if self.directory is not None and self.files:
             raise ValueError("give 'directory' or 'files', not both")
         return self
-
-
-def split_host_port(address: str) -> tuple[str, int]:
-    """Split `127.0.0.1:514` or `[::1]:514`; a port alone stands for one of 127.0.0.1."""
-    host, _, port = address.rpartition(":")
-    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
 def _address(value: object) -> object:

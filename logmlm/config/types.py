@@ -26,6 +26,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
+HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
+"""`host:port`, with an IPv6 address in brackets; the address, or the name, and the port."""
 
 
 def parse_duration(value: object) -> object:
@@ -78,6 +80,12 @@ def _not_empty(value: object) -> object:
     if value == "":
         raise ValueError("the path is empty; give one")
     return value
+
+
+def split_host_port(address: str) -> tuple[str, int]:
+    """Split `127.0.0.1:514` or `[::1]:514`; a port alone stands for one of 127.0.0.1."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
 def as_tuple(value: object) -> object:

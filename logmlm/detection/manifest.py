@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import Field, ValidationError
 
@@ -13,6 +13,7 @@ from logmlm.config.training import FormatConfig, ModelConfig, ThresholdConfig, W
 from logmlm.config.types import StrictModel
 from logmlm.errors import ModelError
 from logmlm.system.atomic_files import recover_directory, write_json
+from logmlm.system.text import json_digest
 
 VERSION: Final = 1
 FILE_NAME: Final = "manifest.json"
@@ -62,7 +63,7 @@ class Manifest(StrictModel):
 
         """
         values = self.model_dump(mode="json")
-        write_json(directory / FILE_NAME, values | {"checksum": _checksum(values)})
+        write_json(directory / FILE_NAME, values | {"checksum": json_digest(values)})
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
@@ -85,7 +86,7 @@ class Manifest(StrictModel):
                     f" one reads {VERSION}); upgrade logmlm, or train again"
                 )
             values = json.loads(text)
-            if values.pop("checksum", None) != _checksum(values):
+            if values.pop("checksum", None) != json_digest(values):
                 raise ModelError(f"{directory / FILE_NAME} is damaged{_REMEDY}")
             manifest = cls.model_validate(values)
         except ValidationError as error:
@@ -130,10 +131,6 @@ def _text(directory: Path) -> str:
         raise ModelError(f"can't read {path}: {error.strerror}; mend its rights") from error
     except UnicodeDecodeError as error:
         raise ModelError(f"{path} is damaged{_REMEDY}") from error
-
-
-def _checksum(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _check_file(path: Path, digest: str) -> None:

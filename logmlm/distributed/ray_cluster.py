@@ -17,8 +17,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logmlm.config.kafka import Port
-from logmlm.config.sources import split_host_port
+from logmlm.config.types import HOST_PORT, split_host_port
 from logmlm.errors import LogmlmError, UnreachableError, UsageError
 from logmlm.system.atomic_files import PRIVATE
 
@@ -183,5 +182,5 @@ def _require_reachable(address: str) -> None:
 
     """
     place = address.removeprefix("ray://")
-    if Port.fullmatch(place):
+    if HOST_PORT.fullmatch(place):
         socket.create_connection(split_host_port(place), KNOCK_TIMEOUT_S).close()

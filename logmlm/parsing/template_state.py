@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import Field, ValidationError
 from logmlm.config.training import MaskConfig, TemplateConfig
 from logmlm.config.types import StrictModel
 from logmlm.errors import ModelError, StorageError
+from logmlm.system.text import json_digest
 
 VERSION: Final = 1
 
@@ -44,7 +44,7 @@ class TemplateState(StrictModel):
 def digest_of(state: Mapping[str, Any]) -> str:
     """Return the SHA-256 in hex of all of a state but its digest."""
     rest = {key: value for key, value in state.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return json_digest(rest)
 
 
 def check_state(state: object, where: str) -> TemplateState:

@@ -1,10 +1,11 @@
-"""JSON that others wrote, and text for streams that may not be able to hold it.
+"""JSON that others wrote, digests of our own, and text for streams that may not be able to hold it.
 
 Times as text, RFC 3339.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from datetime import UTC, datetime
@@ -52,6 +53,11 @@ def dump_json(value: Any) -> str:
     """
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if text.isascii() and "\x7f" not in text else _UNSEEN.sub(_escaped, text)
+
+
+def json_digest(value: Any) -> str:
+    """Return the SHA-256 in hex of `value` as JSON; the order of keys makes no difference."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def one_line(text: str) -> str:

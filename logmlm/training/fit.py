@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +40,7 @@ from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END
 from logmlm.mlm.trainer import EpochReport, TrainingJob, train_model
 from logmlm.mlm.training_pool import max_parallel, run_in_processes
+from logmlm.system.text import json_digest
 from logmlm.training.perturbations import perturb
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class FitTask:
         """A digest of all that decides the weights: data, sizes and settings."""
         settings = self.model.model_dump_json(), self.threshold.folds, self.rate
         parts = [self.corpus.digest(), self.vocabulary_size, self.window_size, *settings]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return json_digest(parts)
 
 
 @dataclass(frozen=True, slots=True)

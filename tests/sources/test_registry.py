@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from logmlm.cli.preflight import check_config
 from logmlm.config.loader import read_run_config, read_training_config
-from logmlm.config.sources import SourceConfig, split_host_port
+from logmlm.config.sources import SourceConfig
+from logmlm.config.types import split_host_port
 from logmlm.errors import ConfigError
 from logmlm.sources.registry import (
     SOURCE_FACTORIES,

@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from offline_parts import logmlm, service_log, write_log
 
-from logmlm.system.text import SafeWriter, dump_json, escape_unencodable, loads, one_line
+from logmlm.system.text import (
+    SafeWriter,
+    dump_json,
+    escape_unencodable,
+    json_digest,
+    loads,
+    one_line,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=()) | st.sampled_from('\ud800\udfff"\\u'))
 VALUES = st.recursive(
@@ -162,3 +169,9 @@ def test_a_log_whose_name_is_no_text_is_scored_and_explained(hostile, tmp_path):
     assert logmlm("score", model, copy, "--output", "parquet", "--out", path).code == 0
     assert pq.read_table(path)["partition"].to_pylist()[0].endswith("odd\\udcff.log")
     assert logmlm("explain", model, copy).code == 0
+
+
+def test_a_digest_is_the_one_that_stands_in_files_and_knows_no_order_of_keys() -> None:
+    digest = "fc10ba9755cfc69ce6c336075dcaa7bec5e27a5e3b43810a5952cd761f259a45"
+    assert json_digest({"b": [1, 2.5, None], "a": "é"}) == digest
+    assert json_digest({"a": "é", "b": [1, 2.5, None]}) == digest

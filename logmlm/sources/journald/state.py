@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from logmlm.errors import StorageError
 from logmlm.records import Checkpoint
 from logmlm.system.atomic_files import write_text
+from logmlm.system.text import json_digest
 
 VERSION = 1
 SPAN_ENTRIES = 256
@@ -53,7 +52,7 @@ def load(path: Path) -> JournalState | None:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["version"] > VERSION:
             raise StorageError(f"{path} was written by a newer logmlm; {advice}")
-        if stored["checksum"] != _checksum(stored["state"]):
+        if stored["checksum"] != json_digest(stored["state"]):
             raise StorageError(f"{path} is damaged; {advice}")
         return TypeAdapter(JournalState).validate_python(stored["state"])
     except FileNotFoundError:
@@ -72,12 +71,8 @@ def save(path: Path, state: JournalState) -> None:
 
     """
     content = asdict(state)
-    stored = {"version": VERSION, "checksum": _checksum(content), "state": content}
+    stored = {"version": VERSION, "checksum": json_digest(content), "state": content}
     write_text(path, json.dumps(stored) + "\n")
-
-
-def _checksum(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from logmlm.config.sources import SyslogSourceConfig, split_host_port
+from logmlm.config.sources import SyslogSourceConfig
+from logmlm.config.types import split_host_port
 from logmlm.errors import StorageError
 from logmlm.sources.syslog.framing import Frame, Framer, datagram
 
