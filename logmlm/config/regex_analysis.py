@@ -5,23 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from re import _compiler, _constants, _parser  # type: ignore[attr-defined]  # the parse tree has no public name
 from typing import Any, Final
+
+from logmlm.config.regex_tree import compiler, constants, is_known, parser
 
 _MAX_AMBIGUITY: Final = 256
 """Ways to match the bounded parts of a pattern at one place: what each place may cost."""
 _LONGEST: Final = 64
 """A repetition of more is taken for one without an end."""
 _ONE_CHARACTER: Final = (
-    _constants.LITERAL,
-    _constants.NOT_LITERAL,
-    _constants.IN,
-    _constants.ANY,
+    constants.LITERAL,
+    constants.NOT_LITERAL,
+    constants.IN,
+    constants.ANY,
 )
 _REPEATS: Final = (
-    _constants.MAX_REPEAT,
-    _constants.MIN_REPEAT,
-    _constants.POSSESSIVE_REPEAT,
+    constants.MAX_REPEAT,
+    constants.MIN_REPEAT,
+    constants.POSSESSIVE_REPEAT,
 )
 _EXAMPLES: Final = "".join(
     map(chr, (*range(0x180), 0x416, 0x661, 0x2003, 0x2028, 0x4E2D, 0x301, 0x1F600))
@@ -59,8 +60,12 @@ def is_linear_time(pattern: str, *, is_anchored: bool = False) -> bool:
     alternative; where each but the last ends at a character that it does not repeat; and where no
     match can begin in what one repeats, unless nothing behind it can fail. `\w+=(\d+)` is not: in
     a long word without `=`, each letter is tried as a beginning.
+
+    Nothing is shown of any pattern where `regex_tree.is_known` is false.
     """
-    tree = _parser.parse(pattern)
+    if not is_known():
+        return False
+    tree = parser.parse(pattern)
     more = "".join(
         chr(ord(each) + step) for each in pattern if ord(each) > 1 for step in (-1, 0, 1)
     )
@@ -100,7 +105,7 @@ def _collect(nodes: Iterable[tuple[Any, Any]], analysis: _Analysis) -> None:
             analysis.parts.append(_Part(_characters((op, content), analysis), is_optional=False))
         elif op in _REPEATS:
             _collect_repeat(op, content, analysis)
-        elif op is _constants.SUBPATTERN and not content[1] and not content[2]:
+        elif op is constants.SUBPATTERN and not content[1] and not content[2]:
             _collect(content[3], analysis)
         else:
             _collect_bounded(op, content, analysis)
@@ -120,15 +125,15 @@ def _collect_repeat(op: Any, content: Any, analysis: _Analysis) -> None:
 
 def _collect_bounded(op: Any, content: Any, analysis: _Analysis) -> None:
     """Take in what has an end: its length, and the number of ways to match it, are bounded."""
-    if op is _constants.AT:
-        beginnings = _constants.AT_BEGINNING, _constants.AT_BEGINNING_STRING
+    if op is constants.AT:
+        beginnings = constants.AT_BEGINNING, constants.AT_BEGINNING_STRING
         is_start = content in beginnings and not analysis.flags & re.MULTILINE
         analysis.parts.append(_Part(is_start=is_start))
         return
     ways = _count_ambiguity([(op, content)])
     analysis.ambiguity = min(analysis.ambiguity * ways, _MAX_AMBIGUITY + 1)
-    is_lookaround = op in (_constants.ASSERT, _constants.ASSERT_NOT)
-    least, _ = _parser.SubPattern(_parser.State(), [(op, content)]).getwidth()
+    is_lookaround = op in (constants.ASSERT, constants.ASSERT_NOT)
+    least, _ = parser.SubPattern(parser.State(), [(op, content)]).getwidth()
     first = frozenset() if is_lookaround else frozenset(analysis.examples)
     analysis.parts.append(_Part(first, is_optional=is_lookaround or least == 0))
 
@@ -142,7 +147,7 @@ def _count_ambiguity(nodes: Iterable[tuple[Any, Any]]) -> int:
     """
     ways = 1
     for op, content in nodes:
-        if op not in _ONE_CHARACTER and op is not _constants.AT:
+        if op not in _ONE_CHARACTER and op is not constants.AT:
             ways *= _ambiguity_of(op, content)
         if ways > _MAX_AMBIGUITY:
             raise _UnknownError
@@ -150,11 +155,11 @@ def _count_ambiguity(nodes: Iterable[tuple[Any, Any]]) -> int:
 
 
 def _ambiguity_of(op: Any, content: Any) -> int:
-    if op is _constants.BRANCH:
+    if op is constants.BRANCH:
         return sum(map(_count_ambiguity, content[1]))
-    if op is _constants.SUBPATTERN:
+    if op is constants.SUBPATTERN:
         return _count_ambiguity(content[3])
-    if op in (_constants.ASSERT, _constants.ASSERT_NOT):
+    if op in (constants.ASSERT, constants.ASSERT_NOT):
         return _count_ambiguity(content[1])
     if op in _REPEATS:
         least, most, tree = content
@@ -167,6 +172,6 @@ def _ambiguity_of(op: Any, content: Any) -> int:
 
 def _characters(node: tuple[Any, Any], analysis: _Analysis) -> frozenset[str]:
     """Return the examples that a node for one character takes."""
-    tree = _parser.SubPattern(_parser.State(), [node])
-    match: Callable[[str], object] = _compiler.compile(tree, analysis.flags).match
+    tree = parser.SubPattern(parser.State(), [node])
+    match: Callable[[str], object] = compiler.compile(tree, analysis.flags).match
     return frozenset(each for each in analysis.examples if match(each))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
-from re import _constants, _parser  # type: ignore[attr-defined]  # the parse tree has no public name
 from typing import Any, Final
+
+from logmlm.config.regex_tree import constants, is_known, parser
 
 _SPACES: Final = (
     r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # str.isspace
@@ -23,11 +24,15 @@ _ASCII_CLASSES: Final = {"DIGIT": "0-9", "WORD": "A-Za-z0-9_", "SPACE": r"\t-\r\
 def translated(pattern: str) -> str:
     """Return the pattern as `regex` has to be told it.
 
+    Where `regex_tree.is_known` is false, that is the pattern as it is.
+
     Raises:
         re.error: it is no regular expression.
 
     """
-    tree = _parser.parse(pattern)
+    if not is_known():
+        return re.compile(pattern).pattern
+    tree = parser.parse(pattern)
     names = {number: name for name, number in tree.state.groupdict.items()}
     return _PatternWriter(names).sequence(tree, tree.state.flags)
 
@@ -55,7 +60,7 @@ class _PatternWriter:
         return "(?s:.)" if flags & re.DOTALL else r"[^\n]"
 
     def _in(self, items: list[tuple[Any, Any]], flags: int) -> str:
-        is_negated = items[0][0] is _constants.NEGATE
+        is_negated = items[0][0] is constants.NEGATE
         either = "|".join(_one_of(op, content, flags) for op, content in items[is_negated:])
         return f"(?:(?!{either})(?s:.))" if is_negated else f"(?:{either})"
 
@@ -72,7 +77,7 @@ class _PatternWriter:
 
     def _max_repeat(self, content: tuple[int, Any, Any], flags: int) -> str:
         least, most, tree = content
-        upper = "" if most is _constants.MAXREPEAT else str(int(most))
+        upper = "" if most is constants.MAXREPEAT else str(int(most))
         return f"(?:{self.sequence(tree, flags)}){{{int(least)},{upper}}}"
 
     def _min_repeat(self, content: tuple[int, Any, Any], flags: int) -> str:
@@ -120,9 +125,9 @@ _NOT_EMPTY = r"(?!\A\Z)" if sys.version_info < (3, 14) else ""  # where `\B` was
 
 
 def _one_of(op: Any, content: Any, flags: int) -> str:
-    if op is _constants.RANGE:
+    if op is constants.RANGE:
         return f"[{_character(content[0])}-{_character(content[1])}]"
-    if op is _constants.CATEGORY:
+    if op is constants.CATEGORY:
         name = str(content).removeprefix("CATEGORY_")
         negated = "^" if name.startswith("NOT_") else ""
         return f"[{negated}{_class(name.removeprefix('NOT_'), flags)}]"
