@@ -106,7 +106,7 @@ class Windower:
 
         Whoever adds a part of a partition's lines, in order and each after the watermark as it
         stood with that line, has the windows of just these lines as if all had been added,
-        provided that the part has all lines of a unit or none (`Rule.unit`).
+        provided that the part has all lines of a unit or none (`Rule.shard_key`).
         """
         state = self._partitions.get(partition) or self._started(partition)
         return state.advance_watermark(watermark)

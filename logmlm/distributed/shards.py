@@ -4,8 +4,8 @@ A large plain file is cut where no event goes on, so that nothing before a shard
 how many lines and events there were and how far event time had come (`ShardContext`); a first pass
 finds these, and reads a shard once more where what was before it changes which of its clocks are
 wrong. The second pass matches the lines, and sends each event, with the watermark as it stood then,
-to the bucket of what it can't be parted from (`Rule.unit`). There a `Windower` takes them in the
-order of their lines: the same windows, whatever the shards and buckets (Akidau et al., "The
+to the bucket of what it can't be parted from (`Rule.shard_key`). There a `Windower` takes them in
+the order of their lines: the same windows, whatever the shards and buckets (Akidau et al., "The
 Dataflow Model", VLDB 2015, on why event time makes that possible), each with its `WindowOrder`.
 """
 

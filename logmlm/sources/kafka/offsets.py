@@ -16,7 +16,7 @@ from logmlm.records import WINDOW_RULES, Checkpoint, SurgeState
 
 VERSION = 1
 ID_BYTES = 8
-"""Of an alert's id; see `windowid`."""
+"""Of an alert's id; see `window_id`."""
 MOST_IDS = 300
 MODEL_DIGITS = 16
 """Digits of the model's digest that stand in the metadata."""

@@ -11,7 +11,7 @@ from kafka import TopicPartition
 from logmlm.config.kafka import KafkaSourceConfig
 from logmlm.records import Checkpoint
 from logmlm.sources.base import Handover, PartitionChanges
-from logmlm.sources.kafka import offsets as kafka_positions
+from logmlm.sources.kafka import offsets
 from logmlm.sources.kafka.consumer import GroupConsumer
 
 logger = logging.getLogger(__name__)
@@ -57,22 +57,20 @@ class AssignedPartitions:
 
     def positions(
         self, checkpoints: Mapping[str, Checkpoint]
-    ) -> dict[TopicPartition, kafka_positions.CommittedOffset]:
+    ) -> dict[TopicPartition, offsets.CommittedOffset]:
         """What to commit of those of the checkpoints whose partitions are placed here."""
         return {
-            partition: kafka_positions.encode(
-                checkpoints[topic_partition_name(partition)], self.model
-            )
+            partition: offsets.encode(checkpoints[topic_partition_name(partition)], self.model)
             for partition in self._next
             if topic_partition_name(partition) in checkpoints
         }
 
     def handed_over(
         self, handovers: Mapping[str, Handover]
-    ) -> dict[TopicPartition, kafka_positions.CommittedOffset]:
+    ) -> dict[TopicPartition, offsets.CommittedOffset]:
         """What to commit of partitions that are being taken away."""
         return {
-            partition: kafka_positions.encode(each.checkpoint, self.model, each.delivered)
+            partition: offsets.encode(each.checkpoint, self.model, each.delivered)
             for partition in self._next
             if (each := handovers.get(topic_partition_name(partition)))
         }
@@ -105,11 +103,11 @@ class AssignedPartitions:
             found = group.committed_offset(partition)
             start = self._start(topic_partition_name(partition), found, *ends[partition])
             group.seek(partition, start.safe)
-            at = kafka_positions.encode(start, self.model)
+            at = offsets.encode(start, self.model)
             if found is not None or group.commit({partition: at}):
                 self._set(partition, start)
                 if found is not None:
-                    self._delivered |= kafka_positions.delivered(found, self.model)
+                    self._delivered |= offsets.delivered(found, self.model)
 
     def expected(self, partition: TopicPartition) -> int:
         """Offset that a placed partition is read from next."""
@@ -144,12 +142,12 @@ class AssignedPartitions:
         ] = start
 
     def _start(
-        self, name: str, found: kafka_positions.CommittedOffset | None, begin: int, end: int
+        self, name: str, found: offsets.CommittedOffset | None, begin: int, end: int
     ) -> Checkpoint:
         if found is None:
             start = begin if self._config.auto_offset_reset == "earliest" else end
             return Checkpoint(start, start, None)
-        at = kafka_positions.decode(name, found, self.model)
+        at = offsets.decode(name, found, self.model)
         is_stable = self._config.isolation_level == "read_uncommitted"
         # With `read_committed`, `end` is where the first open transaction begins: somebody who
         # reads uncommitted records may be past it. Of a partition made anew, the records tell.
