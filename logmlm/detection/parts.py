@@ -1,13 +1,13 @@
-"""Parts of sessions: what a cut by age or length, or the seam of a rotation, leaves of a window.
+"""Partial windows: sessions that a cut by age or length, or a rotation, leaves incomplete.
 
-Neither the beginning of a part that was cut off is evidence, nor its end. So parts are held
-against parts: of each kind there is a calibration of its own, fitted on held-out training windows
-that are cut on purpose, and on those that were cut anyway (Mondrian conformal prediction: Vovk et
-al., "Algorithmic Learning in a Random World", 2005). False alarms among parts then come at the
-asked rate, whatever the model makes of a missing beginning.
+The missing beginning or end of a partial window is no evidence of an anomaly. Each kind of partial
+window (head, middle, tail) has a calibration of its own, fitted on held-out training windows of
+that kind and on others that are cut artificially (Mondrian conformal prediction: Vovk et al.,
+"Algorithmic Learning in a Random World", 2005). The false-alarm rate among partial windows is then
+the asked one, however the model scores a missing beginning.
 
-A cut falls into a session with a probability that grows with how long it lasts, and most often
-into its longest pause. So places to cut are drawn evenly in time, when the times are still known.
+The probability that a cut falls into a session grows with its duration, and is largest in its
+longest pause. Cut positions are therefore drawn uniformly in time, while timestamps are at hand.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from logmlm.mlm.tokenizer import END
 from logmlm.records import Window
 
 PLACES = 4
-"""So many places to cut are drawn in each window."""
+"""Cut positions drawn per window."""
 MIN_PARTIAL_WINDOWS = 20
-"""With fewer of a kind, nothing is known of it."""
+"""Least number of partial windows of a kind from which it is calibrated."""
 
 Tokens = tuple[int, ...]
 Indices = npt.NDArray[np.int64]
@@ -39,10 +39,10 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class WindowCuts:
-    """Where time would cut N windows.
+    """Candidate cuts of N windows.
 
-    `begun` [N] says whether a window's beginning is there, `seconds` [N] how long it lasts, and
-    `places` [N, PLACES] how many of its events lie before each cut.
+    `begun` [N]: the window contains its beginning. `seconds` [N]: its duration. `places`
+    [N, PLACES]: the number of its events before each cut.
     """
 
     begun: Flags
@@ -50,12 +50,12 @@ class WindowCuts:
     places: npt.NDArray[np.int32]
 
     def take(self, indices: Indices) -> WindowCuts:
-        """Give those of the windows of these numbers, in their order."""
+        """Return the cuts of the windows at `indices`, in that order."""
         return WindowCuts(self.begun[indices], self.seconds[indices], self.places[indices])
 
 
 class CutSampler:
-    """Draws places to cut, window after window."""
+    """Random source of cut positions, window by window."""
 
     def __init__(self, seed: int = 0) -> None:
         self._luck = Random(seed)  # noqa: S311  no secret
@@ -64,20 +64,20 @@ class CutSampler:
         self._places = array("i")
 
     def add(self, window: Window) -> None:
-        """Draw the places of the next window."""
+        """Draw the cut positions of the next window, uniformly in time."""
         times = list(accumulate((event.timestamp for event in window.events), max))
         begin, end = times[0], times[-1]
         chances = [self._luck.random() for _ in range(PLACES)]
         self._begun.append(window.begun)
         self._seconds.append(end - begin)
-        # Rounded up to the end, a place would lie behind it.
+        # A draw rounded up to the end of the window would cut after its last event.
         last = len(times) - 1
         self._places.extend(
             min(bisect_right(times, begin + chance * (end - begin)), last) for chance in chances
         )
 
     def cuts(self) -> WindowCuts:
-        """Give all that was drawn."""
+        """Return all cuts drawn so far."""
         return WindowCuts(
             np.array(self._begun, dtype=np.bool_),
             np.array(self._seconds, dtype=np.float64),
@@ -86,14 +86,14 @@ class CutSampler:
 
 
 def are_whole(corpus: Corpus, cuts: WindowCuts, windows: Indices) -> Flags:
-    """Tell which of the windows have both their beginning and their end [n]."""
+    """Return true for the windows that have both their beginning and their end [n]."""
     return cuts.begun[windows] & _complete(corpus, windows)
 
 
 def sample_partial_windows(
     corpus: Corpus, cuts: WindowCuts, windows: Indices, count: int, seed: int
 ) -> dict[Kind, list[Tokens]]:
-    """Give of each kind the parts that are among the windows, and `count` more, cut at random."""
+    """Return partial windows by kind: those among `windows`, and about `count` artificial ones."""
     complete = _complete(corpus, windows)
     found: dict[Kind, list[Tokens]] = {kind: [] for kind in KINDS}
     for window, is_complete in zip(windows.tolist(), complete.tolist(), strict=True):
@@ -110,7 +110,7 @@ def sample_partial_windows(
 def _heads_and_tails(
     corpus: Corpus, cuts: WindowCuts, windows: Indices, count: int, luck: np.random.Generator
 ) -> list[tuple[Kind, Tokens]]:
-    """Both sides of one cut in each of `count` windows, of windows that are parts, parts too."""
+    """Return both sides of one random cut in each of `count` windows, with their kinds."""
     found = []
     for window in _drawn(cuts, windows, count, 1, luck):
         tokens = tuple(corpus[window].tolist())
@@ -120,7 +120,7 @@ def _heads_and_tails(
             part_kind(begun=False, complete=tokens[-1] == END),
         )
         for kind, part in zip(kinds, (tokens[:place], tokens[place:]), strict=True):
-            if kind is not None:  # as each is
+            if kind is not None:  # never None: each side lacks an end or a beginning
                 found.append((kind, part))
     return found
 
@@ -128,7 +128,7 @@ def _heads_and_tails(
 def _middles(
     corpus: Corpus, cuts: WindowCuts, windows: Indices, count: int, luck: np.random.Generator
 ) -> list[Tokens]:
-    """What lies between two cuts."""
+    """Return the events between two random cuts in each of `count` windows."""
     found = []
     for window in _drawn(cuts, windows, count, 2, luck):
         places = luck.choice(cuts.places[window], 2, replace=False)
@@ -141,7 +141,7 @@ def _middles(
 def _drawn(
     cuts: WindowCuts, windows: Indices, count: int, power: int, luck: np.random.Generator
 ) -> list[int]:
-    """Windows, each as often as so many cuts fall into it."""
+    """Draw `count` windows, with probability proportional to duration ** power (`power` cuts)."""
     chances = cuts.seconds[windows] ** power
     if not chances.sum():
         return []
@@ -157,6 +157,6 @@ def _complete(corpus: Corpus, windows: Indices) -> Flags:
 def pool_statistics(
     parts: Sequence[Mapping[Kind, npt.NDArray[np.float64]]],
 ) -> dict[Kind, npt.NDArray[np.float64]]:
-    """Give statistics [N, 5] of all parts of each kind of which there are enough."""
+    """Concatenate the statistics [N, 5] of each kind; leave out kinds with too few windows."""
     together = {kind: np.concatenate([part[kind] for part in parts]) for kind in KINDS}
     return {kind: found for kind, found in together.items() if len(found) >= MIN_PARTIAL_WINDOWS}

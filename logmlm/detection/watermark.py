@@ -1,9 +1,10 @@
-"""The watermark of a partition: how far its event time has come, judged by its own lines.
+"""Watermark of a partition: the largest event time of its lines, without clock outliers.
 
-A line that is far ahead of the lines before it is either the first one after a pause, or its clock
-is wrong. The lines after it tell: after a pause they are as late as it is, beside a wrong clock
-they go on from where time was. So the decision depends on lines alone, not on when they were
-read, and a replay and `score` of the same lines come to the same one.
+A line far ahead of the lines before it is either the first one after a pause, or its clock is
+wrong. The lines after it decide: after a pause they are as far ahead; beside a wrong clock they
+continue from the watermark. The decision depends on the lines alone, not on when they were read, so
+a replay and `score` of the same lines decide alike. See Akidau et al., "The Dataflow Model", VLDB
+2015.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from logmlm.config.training import WindowConfig
 from logmlm.records import Event
 
 LOOKAHEAD_EVENTS = 16
-"""So many events after one that is far ahead have to bear it out."""
+"""Number of events after one far ahead that decide whether its clock is right."""
 _TIME = itemgetter(Event._fields.index("timestamp"))
 
 
 def tolerance_of(config: WindowConfig) -> float:
-    """How far ahead of the others a line may be without question, in seconds.
+    """Return how far ahead of the watermark a line may be unchecked, in seconds.
 
-    It is no less than `gap`, so that lines need no second look as long as no session ends. In
-    `count` no time counts, and any distance is good.
+    It is at least `gap`, so that no line is checked unless a session ends. For `count` windows,
+    which ignore time, it is infinite.
     """
     if config.kind == "count":
         return inf
@@ -35,15 +36,15 @@ def tolerance_of(config: WindowConfig) -> float:
 
 
 def host_of(event: Event) -> str:
-    """The host that an event names; empty if it names none."""
+    """Return the host name of an event; empty if it has none."""
     attributes = event.fields.attributes
     return attributes.get("host.name") or attributes.get("host", "")
 
 
 def is_far_ahead(event: Event, watermark: float | None, tolerance: float) -> bool:
-    """Whether an event is so far ahead that the events after it must tell if its clock is right.
+    """Return true if the event is more than `tolerance` seconds ahead of the watermark.
 
-    A partition's first event can only be compared with the time at which it was received.
+    The first event of a partition is compared with the time at which it was received.
     """
     known = event.line.received_at if watermark is None else watermark
     return event.timestamp > known + tolerance
@@ -52,12 +53,12 @@ def is_far_ahead(event: Event, watermark: float | None, tolerance: float) -> boo
 def watermark_after(
     ahead: Sequence[Event], watermark: float | None, tolerance: float, *, is_last: bool
 ) -> float | None:
-    """The watermark with the first of `ahead`, a doubtful event; None if more events must tell.
+    """Return the watermark after `ahead[0]`, an event far ahead; None if more events are needed.
 
-    `ahead` holds it and the `LOOKAHEAD_EVENTS` events that follow, or as many as there are by now.
-    Its clock is wrong if one of them is neither late, by more than `tolerance`, nor as far ahead.
-    Where no more follow (`is_last`), it is also wrong if the line was received more than
-    `tolerance` earlier, unless that was so of the lines before it too.
+    `ahead` holds that event and up to `LOOKAHEAD_EVENTS` that follow. Its clock is wrong if one of
+    them is neither late by more than `tolerance` seconds nor as far ahead. If no more events follow
+    (`is_last`), it is also wrong if the line was received more than `tolerance` before its time,
+    unless that holds for the lines before it too.
     """
     event = ahead[0]
     least = event.timestamp - tolerance
@@ -69,7 +70,7 @@ def watermark_after(
         return watermark
     if len(following) < LOOKAHEAD_EVENTS and not is_last:
         return None
-    if watermark is None:  # of the first events, most are right
+    if watermark is None:  # no watermark yet: the majority decides
         return lower[0] if 2 * len(lower) > len(following) else event.timestamp
     if len(following) < LOOKAHEAD_EVENTS:
         latest = event.line.received_at + tolerance
@@ -79,24 +80,24 @@ def watermark_after(
 
 
 class ClockOutliers:
-    """Tells events whose clocks are wrong, and counts them.
+    """Detector and counter of events with wrong clocks.
 
-    Events from after they were received are counted too, though they may move the watermark: what
-    closes windows does not depend on when lines were read.
+    Events with a time after their receipt are counted too, but may advance the watermark: the
+    closing of windows must not depend on when lines were read.
 
-    With `is_part`, a part of a partition's events is known, and others said already how far each of
-    them moves the watermark; what is still ahead of it is wrong.
+    With `is_part`, only some of a partition's events are seen, and `Windower.advance_watermark`
+    sets the watermark before each; an event still ahead of it does not advance it.
     """
 
     def __init__(self, config: WindowConfig, *, is_part: bool = False) -> None:
         self.tolerance = 0.0 if is_part else tolerance_of(config)
         self.count = 0
         self.last: Event | None = None
-        """The last one that was found."""
+        """The latest event counted."""
         self._is_part = is_part
 
     def count_ahead_of_receipt(self, events: Sequence[Event]) -> None:
-        """Count those of events, in the order of reading, that are later than their receipt."""
+        """Count the events, given in reading order, whose time is after their receipt."""
         if not events or self._is_part:
             return
         latest = events[0].line.received_at + self.tolerance
@@ -111,7 +112,7 @@ class ClockOutliers:
     def watermark_after(
         self, ahead: Sequence[Event], watermark: float | None, *, is_last: bool
     ) -> float | None:
-        """The same for an event that need not be doubtful."""
+        """Return the watermark after `ahead[0]`, whether or not it is far ahead; count outliers."""
         event = ahead[0]
         if self._is_part and watermark is not None:
             return watermark
@@ -126,9 +127,9 @@ class ClockOutliers:
 def with_watermarks(
     events: Iterable[Event], watermark: float | None, tolerance: float, after: Iterable[Event] = ()
 ) -> Iterator[tuple[Event, float]]:
-    """Each event with the watermark at which it counts, as a `Windower` would count it.
+    """Yield each event with the watermark that a `Windower` assigns to it.
 
-    `after` are the events that follow them; they are asked for only where they have to tell.
+    `after` are the events that follow; they are read only where they are needed to decide.
     """
     source, following = iter(events), iter(after)
     own: deque[Event] = deque(islice(source, 1))

@@ -1,4 +1,4 @@
-"""When windows begin and end: the rules that a `Windower` goes by, for each kind."""
+"""Window policies: when the windows of each kind begin and end; used by `Windower`."""
 
 from __future__ import annotations
 
@@ -12,60 +12,66 @@ from logmlm.records import ClosedBy, Event
 
 
 class Rule:
-    """When runs begin and end, in times of the watermark; for `count`, by length alone."""
+    """Policy of one kind of window, in watermark time; this base is `count`, by length alone.
+
+    A run is a sequence of lines of one group that no pause and no cut by age interrupts.
+    """
 
     ended: ClosedBy = "length"
     complete_at_end = False
     keyed = False
-    """Whether the lines of a window have one key, which is then the window's."""
+    """Whether all lines of a window have the same key."""
     outlives_length = False
-    """Whether a run goes on after a cut by length, so that its start still matters."""
+    """Whether a run continues after a cut by length, so that its start still matters."""
     detects_cuts = False
-    """Whether windows tell if their beginning was seen, so that a replay must know of cuts."""
+    """Whether windows record if their beginning was seen; a replay must then know of cuts."""
     quiet = inf
-    """For how long nothing may come before time alone ends what is open."""
+    """Seconds without lines after which open windows are due."""
     pause = inf
-    """A run ends with a pause of more than this between lines of one host, by its own clock."""
+    """A run ends at a pause of more seconds than this between lines of one host, by its clock."""
     group: Callable[[Event], Hashable]
-    """Says of lines whether they belong together, if nothing ends their run."""
+    """Grouping key: lines with equal values belong to one run, until it ends."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self.group = lambda _: None
 
     def shard_key(self, event: Event, index: int) -> tuple[str, float]:  # noqa: ARG002  see `group`
-        """What can't be parted: windows of different units depend on one another by time alone.
+        """Return the unit of sharding: windows of different units share nothing but the watermark.
 
-        It holds the key by which windows group; `index` counts the events of the partition from 0.
+        It contains the key by which windows group; `index` counts the partition's events from 0.
         """
         return "", index // self._size
 
     def is_closed(self, last: float, watermark: float) -> bool:
-        """Whether a run whose newest line counted at `last` is over; monotone in `last`."""
+        """Return true if a run with its newest line at `last` is over; monotone in `last`."""
         return self.clock(watermark) > self.closes_at(last)
 
     def clock(self, watermark: float) -> float:
-        """Event time in the unit in which runs are `closes_at`; monotone."""
+        """Convert a watermark to the unit of `closes_at`; monotone."""
         return watermark
 
     def closes_at(self, last: float) -> float:  # noqa: ARG002  no time counts
-        """What `clock` passes when a run is over whose newest line counted at `last`; monotone."""
+        """Return the `clock` value beyond which a run with its newest line at `last` is over.
+
+        It is monotone in `last`.
+        """
         return inf
 
     def lasts_until(self, last: float) -> float:  # noqa: ARG002  no time counts
-        """A watermark at which neither such a run nor one with a newer line is over."""
+        """Return a watermark at which no run with its newest line at `last` or later is over."""
         return inf
 
     def phase(self, group: Hashable) -> float:  # noqa: ARG002  no time counts
-        """When after each multiple of the rule's age, in seconds, a group's runs are cut."""
+        """Return the offset, in seconds, of a group's cuts by age from multiples of that age."""
         return 0.0
 
     def is_cut(self, last: float, watermark: float, phase: float) -> bool:  # noqa: ARG002  as above
-        """Whether the next line of a run of that `phase`, at `watermark`, starts a new run."""
+        """Return true if a cut by age lies between `last` and `watermark`, for runs of `phase`."""
         return False
 
     def whole_until(self, last: float, phase: float) -> float:  # noqa: ARG002  no time counts
-        """A watermark before which no line cuts such a run, nor one with a newer line."""
+        """Return a watermark before which no run with a line at `last` or later is cut by age."""
         return inf
 
 
@@ -77,7 +83,10 @@ class _SessionPolicy(Rule):
     detects_cuts = True
 
     def __init__(self, gap: float, max_age: float, host_skew: float) -> None:
-        """`host_skew` is how much the clocks of hosts may differ: the first one's moves time on."""
+        """Take times in seconds; clocks of hosts may differ by `host_skew`.
+
+        The host whose clock is ahead advances the watermark, so runs stay open that much longer.
+        """
         self.quiet = gap + host_skew
         self.pause = gap if host_skew else inf
         self._max_age = max_age
@@ -105,7 +114,7 @@ class _SessionPolicy(Rule):
         return end - 4 * ulp(abs(end) + self._max_age)
 
     def _age(self, time: float, phase: float) -> float:
-        """Number the stretch of `max_age` seconds that a time lies in."""
+        """Return the index of the interval of `max_age` seconds that contains `time`."""
         return (time - phase) // self._max_age
 
 
@@ -114,7 +123,7 @@ class _Spans(Rule):
     outlives_length = True
 
     def __init__(self, span: float, keyed: bool, host_skew: float) -> None:
-        """A span ends when all hosts' clocks have passed it, which may differ by `host_skew`."""
+        """Take times in seconds; a span stays open for `host_skew` more, for hosts that lag."""
         self.quiet = span + host_skew
         self._span = span
         self._skew = host_skew
@@ -137,12 +146,12 @@ class _Spans(Rule):
 
 
 def _before_multiple(count: float, unit: float) -> float:
-    """A time just before `count` times `unit`: the product may be rounded up, past the multiple."""
+    """Return a time just before `count` times `unit`; the product itself may be rounded up."""
     return nextafter(count * unit, -inf)
 
 
 def rule_of(config: WindowConfig) -> Rule:
-    """The rule of a kind of window."""
+    """Return the policy of the configured kind of window."""
     if config.kind == "session":
         return _SessionPolicy(config.gap, config.max_age, config.host_skew_s)
     if config.kind == "time":
