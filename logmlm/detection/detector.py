@@ -263,7 +263,8 @@ class Detector:
         """What was expected in each place of the window; at least one place is odd if it alarms.
 
         A place is odd if its surprisal alone reaches the threshold, in either reading; where
-        none does, the one that comes nearest is.
+        none does, the one that comes nearest is. Of a score that is not exact (`score.is_exact`)
+        surprisals are lower than they would be; `rescore_exact` gives the exact one.
         """
         surprisals = np.array(score.surprisals)
         if self._kind(score.window) in ("tail", "middle"):
