@@ -11,7 +11,7 @@ from logmlm.parsing.template_miner import TemplateMiner
 def event_parser_for(
     manifest: Manifest, templates: TemplateMiner, *, finished: bool = False
 ) -> EventParser:
-    """A reader for the line format that a model was trained on; it never learns."""
+    """Build the parser for the line format of a model; it matches templates, never learns them."""
     return EventParser(
         *(get_format(manifest.format), manifest.window.key, templates.match),
         manifest.format.multiline,

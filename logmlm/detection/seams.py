@@ -1,4 +1,4 @@
-"""Rotated files of one log: where one goes on that another one ends."""
+"""Rotation seams: which file of a rotated log continues which, and from when."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from logmlm.sources.archive.reader import read_range
 from logmlm.sources.rotation import rotation_successors
 
 BOUNDARY_LINES = 1_000
-"""So many lines are looked at for a place to cut; where none is, the shard goes on."""
+"""Number of lines that are searched for a timestamp or a shard boundary."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotationSeam:
-    """When the first line of a rotated file was written, if it goes on where another one ends.
+    """Neighbours of a rotated file, by the times of first lines in UTC epoch seconds.
 
-    And `goes_on`, when that of the file was that goes on where this one ends.
+    `begins` is its own first time if it continues another file; `goes_on` is the first time of the
+    file that continues it.
     """
 
     begins: float | None = None
@@ -30,9 +31,9 @@ class RotationSeam:
 
 
 def find_rotation_seams(paths: Sequence[str], line_format: LineFormat) -> dict[str, RotationSeam]:
-    """Say of files that a rotation made of one log what lies beside them.
+    """Find the seams among files whose names look like rotations of one log.
 
-    Where the times of their first lines go back, their names mean something else.
+    Pairs whose first times go backwards are skipped: their names have another meaning.
     """
     files = [path for path in paths if Path(path).is_file()]
     found: dict[str, RotationSeam] = {}
@@ -45,8 +46,8 @@ def find_rotation_seams(paths: Sequence[str], line_format: LineFormat) -> dict[s
 
 
 def first_time(path: str, line_format: LineFormat) -> list[float]:
-    """The time of the first line that has one, if one is near."""
-    with suppress(DataError):  # what is no text is told when it is read
+    """Return the first time within `BOUNDARY_LINES` lines, as a list of one; else an empty list."""
+    with suppress(DataError):  # binary files are reported when they are read
         for line in islice(one_by_one(read_range(path)), BOUNDARY_LINES):
             fields = line_format.parse(line.text, line.received_at)
             if fields is not None and fields.timestamp is not None:

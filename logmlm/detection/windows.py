@@ -1,12 +1,11 @@
-"""Session, count and time windows over events, and the positions that are safe to read from.
+"""Session, count and time windows over events, with the positions from which a replay is exact.
 
-Windows close by event time: each partition has a watermark, the largest event time read so
-far (Akidau et al., "The Dataflow Model", VLDB 2015), so that the same lines always make the
-same windows. An event counts at the watermark once it is read: at its own time or, where it
-comes late, at the partition's. What ends a window then depends on nothing older than its
-run's first line, which makes a replay exact.
+Windows close by event time: each partition has a watermark, the largest event time read so far
+(Akidau et al., "The Dataflow Model", VLDB 2015), so the same lines always make the same windows. An
+event is assigned to its own time or, if it is late, to the watermark. The end of a window depends
+on no line older than the first of its run, which makes a replay exact.
 
-The id of a window: the same on every replay, and on every machine.
+Also: the id of a window, equal on every replay and every machine.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _PARTITION = attrgetter("line.partition")
 AUDIT_ONE_IN = 1_000
 
 _FILE_NUMBER = re.compile("-[0-9]+$")
-"""Tells files apart that begin alike, by which was met first; a topic's partition has none."""
+"""Suffix that numbers files with equal first bytes; partitions of a topic have none."""
 
 
 class Windower:
@@ -70,7 +69,10 @@ class Windower:
     """
 
     def __init__(self, config: WindowConfig, *, is_part: bool = False) -> None:
-        """With `is_part`, it gets only some events, and `advance_watermark` before each one."""
+        """Take the window policy from `config`.
+
+        With `is_part`, only some events of a partition are added, each after `advance_watermark`.
+        """
         self.outliers = ClockOutliers(config, is_part=is_part)
         self._rule = rule_of(config)
         self._size = config.size
@@ -89,7 +91,7 @@ class Windower:
 
     @property
     def open_partitions(self) -> list[str]:
-        """Names of the partitions in which time may close something."""
+        """Names of the partitions with windows that time alone may close."""
         return [name for name, state in self._partitions.items() if state.is_open]
 
     def add(self, events: Iterable[Event]) -> list[Window]:
@@ -102,11 +104,10 @@ class Windower:
         return windows
 
     def advance_watermark(self, partition: str, watermark: float) -> list[Window]:
-        """Take it that a partition's event time has come to `watermark`: lines of others say so.
+        """Advance a partition's watermark for lines added elsewhere; return closed windows.
 
-        Whoever adds a part of a partition's lines, in order and each after the watermark as it
-        stood with that line, has the windows of just these lines as if all had been added,
-        provided that the part has all lines of a unit or none (`Rule.shard_key`).
+        If a partition's lines are divided by `Rule.shard_key`, and each is added in order after the
+        watermark at that line, the windows are the same as if all lines had been added here.
         """
         state = self._partitions.get(partition) or self._started(partition)
         return state.advance_watermark(watermark)
@@ -142,9 +143,9 @@ class Windower:
         return windows
 
     def close_ended(self, partition: str) -> list[Window]:
-        """Close the windows of a partition that hardly gets a line any more, unless time does.
+        """Close the windows of a partition that gets no more lines, unless time closes them.
 
-        Time closes none in `count`, nor where a partition ends before it was read again.
+        Time does not close `count` windows, nor those of a partition that ends during a replay.
         """
         state = self._partitions.get(partition)
         if state is None or state.ends_by_time:
@@ -180,7 +181,7 @@ class Windower:
         )
 
     def follow(self, partition: str, before: str) -> None:
-        """Take it that a partition goes on where another one, `before`, ends: a log was rotated.
+        """Declare a partition the continuation of another one, `before`: a log was rotated.
 
         Sessions within `gap` of its first line may have begun before; and those that are open where
         the other one ends are cut there, if its first line comes before they are over. It must
@@ -190,33 +191,33 @@ class Windower:
         self._after[before] = partition
 
     def join_partitions(self, partition: str, begins: float | None, goes_on: float | None) -> None:
-        """Say the same of a partition of finished logs, to which nothing was added yet.
+        """Declare the neighbours of a partition of finished logs, before any event is added.
 
-        `begins` is when its first line was written, if it goes on where another one ends, and
-        `goes_on` when the first line was written of the one that goes on where it ends.
+        `begins` is the time of its first line if it continues another partition, and `goes_on` the
+        time of the first line of the partition that continues it; UTC epoch seconds.
         """
         self._started(partition).adjoin(begins, goes_on)
 
     def ignore_processed_until(self, partition: str, until: int) -> None:
-        """Have `reached` = `safe` as long as `safe` is before `until`.
+        """Report `reached` = `safe` in checkpoints as long as `safe` is before `until`.
 
-        Another rule made windows up to there: which lines were scored, this one can't tell.
+        Another window policy was used up to there, so it is unknown which lines were scored.
         """
         self._partitions[partition].doubted = until
 
     def advance(self, partition: str, position: int) -> None:
-        """Take it that no event is to come from before `position`: what stood there is none."""
+        """Advance the position past lines that produced no event, up to `position`."""
         state = self._partitions.get(partition)
         if state is not None:
             state.advance(position)
 
     def drop(self, partition: str) -> None:
-        """Forget a partition that was revoked; whoever has it now reads from `safe`."""
+        """Drop the state of a revoked partition; its new owner reads from `safe`."""
         self._partitions.pop(partition, None)
         self._after.pop(partition, None)
 
     def _find_seams(self, partition: str) -> None:
-        """Tell a partition when the one begins that goes on where it ends, if that has begun."""
+        """Record the first watermark of the partition that continues this one, if it has begun."""
         after = self._partitions.get(self._after.get(partition, ""))
         if after is not None:
             self._partitions[partition].goes_on = after.first
@@ -228,12 +229,12 @@ class Windower:
 
 @dataclass(slots=True)
 class _OpenWindow:
-    """Lines that belong together, held from the last cut by length on.
+    """An open run: its events since the last cut by length.
 
-    `before` is the watermark before the line at `start`, `last` that after the newest line; before
-    it passes `whole_until`, no line cuts the run. `newest` is the position of the newest line that
-    is not held any more; `begun` says whether the beginning of what is held was seen. `tail` is the
-    newest line, where the pauses of each host count.
+    `before` is the watermark before the line at `start`, `last` that after the newest line. Before
+    the watermark passes `whole_until`, no line cuts the run. `newest` is the position of the newest
+    line that was already returned in a window. `begun`: the beginning of the held events was seen.
+    `tail` is the newest line, for policies with a pause per host.
     """
 
     group: Hashable
@@ -249,7 +250,7 @@ class _OpenWindow:
 
 
 class _Partition:
-    """One partition's runs, in two orders, each kept by appending and moving to the end."""
+    """Open runs of one partition, ordered by start and by newest line."""
 
     def __init__(
         self, name: str, rule: Rule, size: int, checkpoint: Checkpoint, outliers: ClockOutliers
@@ -263,16 +264,16 @@ class _Partition:
         self._watermark = checkpoint.watermark
         self._outliers = outliers
         self._held: list[Event] = []
-        """A doubtful event and those after it, which do not tell yet."""
+        """An event far ahead, and those after it, until they decide whether its clock is right."""
         self._calm_until = -inf
-        """No run is over and no event is doubtful before the watermark passes this."""
+        """Until the watermark passes this, no run is over and no event is far ahead."""
         is_midst = rule.detects_cuts and checkpoint.watermark is None and checkpoint.safe > 0
         self._begin, self._unseen_until = checkpoint.safe, inf if is_midst else -inf
         """Runs that start before the watermark passes this may have begun before `_begin`."""
         self._anchors: list[tuple[int, float | None, int, _OpenWindow]] = []
-        """A heap: from where, and at which watermark, runs have to be read that began unseen."""
+        """Heap of (position, watermark) from which runs without a seen beginning are replayed."""
         self.first = None if checkpoint.watermark is None else -inf
-        """The watermark at the first line; of old, where that is not known any more."""
+        """The watermark at the first line; -inf after a resume, which does not know it."""
         self.goes_on: float | None = None
         self._by_start: OrderedDict[Hashable, _OpenWindow] = OrderedDict()
         self._by_last: OrderedDict[Hashable, _OpenWindow] = OrderedDict()
@@ -363,7 +364,7 @@ class _Partition:
             self._position = max(self._position, position)
 
     def is_continued(self) -> None:
-        """Take it that lines of another partition came before the first one of this."""
+        """Declare that this partition continues another one."""
         if self._rule.detects_cuts and self._watermark is None:
             self._unseen_until = inf
 
@@ -389,7 +390,7 @@ class _Partition:
         began = self._watermark is not None
         windows = self.add((), is_last=True) if self._held else []
         if not began and closed_by != "end":
-            # The clock of the first lines may be wrong, and nothing hangs on it.
+            # The clock of the first lines may be wrong: do not keep their watermark.
             self._watermark, self._calm_until = None, -inf
         goes_on, due = self.goes_on, self._rule.closes_at
         cut = set()
@@ -398,7 +399,7 @@ class _Partition:
         ended = self._end(list(self._by_start.values()), closed_by, complete)
         windows += [replace(each, complete=False) if each.key in cut else each for each in ended]
         for runs in (self._by_start, self._by_last):
-            runs.clear()  # or they would keep room for as many as were ever open
+            runs.clear()  # a dict keeps its largest capacity until it is cleared
         self._anchors.clear()
         if self._watermark is not None:
             self._unseen_until = -inf  # as a replay from here will have it
@@ -455,9 +456,9 @@ class _Partition:
 
 
 def _is_over(run: _OpenWindow, event: Event, watermark: float, pause: float) -> bool:
-    """Whether a pause lies before an event, by the clock of the host that wrote the lines before.
+    """Return true if more than `pause` seconds lie before an event, by its host's own clock.
 
-    What another host's clock says, and one that is wrong, tells nothing of how long it was.
+    Times of another host, or of a wrong clock, do not measure the pause.
     """
     tail, time = run.tail, event.timestamp
     if tail is None or time <= tail.timestamp + pause or time > watermark:
@@ -470,12 +471,12 @@ def _is_over(run: _OpenWindow, event: Event, watermark: float, pause: float) -> 
 
 
 def window_id(model_digest: str, window: Window) -> str:
-    """16 hex digits of the SHA-256 of the model's digest and of a window's place and lines.
+    """Return 16 hex digits of a SHA-256 over the model's digest and the window.
 
-    It counts the partition, but not the number of one of several files that begin alike, then the
-    key, the first and last position, and the first line of each event (more may come late). So it
-    is the same on every replay, and another where other lines came in the same place, such as
-    those of a topic that was made anew.
+    The hash covers the partition (without the number of a file with equal first bytes), the key,
+    the first and last position, and the first line of each event; continuation lines may come
+    late. The id is the same on every replay, and differs if other lines are at the same positions,
+    as after a topic was recreated.
     """
     place = _FILE_NUMBER.sub("", window.partition), window.key
     positions = str(window.first_position), str(window.last_position)
@@ -485,9 +486,9 @@ def window_id(model_digest: str, window: Window) -> str:
 
 
 def is_audited(window: Window) -> bool:
-    """Whether a window is one of about `AUDIT_ONE_IN` that are always scored exactly.
+    """Return true for about one window in `AUDIT_ONE_IN`, which is always scored exactly.
 
-    Its place decides, so that the same lines are checked each time.
+    Partition, key and position decide, so that a replay audits the same windows.
     """
     place = f"{window.partition}\0{window.key}\0{window.events[0].line.start}"
     return zlib.crc32(place.encode("utf-8", "backslashreplace")) % AUDIT_ONE_IN == 0
