@@ -46,6 +46,11 @@ if TYPE_CHECKING:
 @click.option("--gap", help="Idle time that ends a session, such as 30s. [default: 60s]")
 @click.option("--size", help="Lines a window at most, 2 to 510; of time windows a duration: 10s.")
 @click.option("--preset", type=click.Choice(["tiny", "small", "base"]), help="Encoder size.")
+@click.option(
+    "--positions",
+    type=click.Choice(["rotary", "absolute"]),
+    help="How order is known: by distances, or by places in the window. [default: rotary]",
+)
 @click.option("--epochs", help="Passes over the windows, or auto. [default: auto]")
 @click.option("--patience", type=int, help="Epochs without a better validation loss. [default: 0]")
 @click.option("--seed", type=int, help="Same seed, same CPU, same weights. [default: 0]")

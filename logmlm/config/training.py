@@ -243,6 +243,9 @@ class ModelConfig(StrictModel):
     """The encoder and how it is trained."""
 
     preset: Literal["tiny", "small", "base"] = "tiny"
+    positions: Literal["rotary", "absolute"] = "rotary"
+    """How the model knows the order of lines: by their distances (RoFormer), or by their places in
+    the window (BERT)."""
     epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Passes over the training windows; `auto` makes as many as a good model needs."""
     batch_size: Annotated[int, Field(ge=1)] = 32

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import BertForMaskedLM
 
 from logmlm.errors import StorageError
+from logmlm.mlm.forward import TrainableModel
 from logmlm.system.atomic_files import PRIVATE_DIRECTORY, atomic_path, write_json
 
 
@@ -62,13 +62,13 @@ class TrainingCheckpoint:
         if directory is not None:
             _make(directory)
 
-    def keep_best(self, model: BertForMaskedLM, progress: TrainingProgress) -> None:
+    def keep_best(self, model: TrainableModel, progress: TrainingProgress) -> None:
         """Remember the weights, if the epoch just done is the best so far."""
         if progress.best_epoch == progress.epoch:
             self._best = _weights(model)
 
     def save(
-        self, model: BertForMaskedLM, optimizer: torch.optim.Optimizer, progress: TrainingProgress
+        self, model: TrainableModel, optimizer: torch.optim.Optimizer, progress: TrainingProgress
     ) -> None:
         """Keep the state after an epoch; the file of numbers is written last.
 
@@ -89,7 +89,7 @@ class TrainingCheckpoint:
             if old.stem != str(progress.epoch):
                 old.unlink()
 
-    def restore(self, model: BertForMaskedLM, optimizer: torch.optim.Optimizer) -> TrainingProgress:
+    def restore(self, model: TrainableModel, optimizer: torch.optim.Optimizer) -> TrainingProgress:
         """Load a saved state into model and optimizer; without one, return a new progress."""
         try:
             progress, tensors = self._read()
@@ -102,7 +102,7 @@ class TrainingCheckpoint:
         }
         return progress
 
-    def load_best(self, model: BertForMaskedLM, progress: TrainingProgress) -> None:
+    def load_best(self, model: TrainableModel, progress: TrainingProgress) -> None:
         """Put the best epoch's weights into the model."""
         if progress.best_epoch != progress.epoch:
             model.load_state_dict(self._best)
@@ -132,7 +132,7 @@ def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
         raise StorageError(f"can't write {path}: {error}") from error
 
 
-def _weights(model: BertForMaskedLM) -> dict[str, torch.Tensor]:
+def _weights(model: TrainableModel) -> dict[str, torch.Tensor]:
     return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.state_dict().items()}
 
 

@@ -1,6 +1,7 @@
-"""BERT's forward pass, restricted to the positions whose logits are wanted.
+"""The encoder's forward pass, restricted to the positions whose logits are wanted.
 
-Same mathematics and weights as transformers' `BertForMaskedLM` (Devlin et al., NAACL 2019). All
+Same mathematics and weights as transformers' `BertForMaskedLM` (Devlin et al., NAACL 2019) and
+`RoFormerForMaskedLM` (Su et al., 2021), which differ in their positions alone. All
 positions of a window serve as keys and values in every layer, but in the last layer only the wanted
 positions have a query and pass through the feed-forward block. In a model of two layers that saves
 a third of the work. The query, key and value projections are one matrix product.
@@ -18,17 +19,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from logmlm.mlm.bert import InferenceBert
+from logmlm.mlm.encoder import InferenceEncoder
+from logmlm.mlm.rotary import is_rotary, rotary_angles, rotate
 from logmlm.mlm.tokenizer import BAG, MASK, PAD
 
 if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
+    from transformers import BertForMaskedLM, RoFormerForMaskedLM
 
 TILE = 131_072
 """Numbers per tile of the feed-forward block: a tile and its intermediates fit in the L2 cache."""
 
-MaskedLM: TypeAlias = "BertForMaskedLM | InferenceBert"
-"""The model in training, or the one loaded for inference; both have the same modules and names."""
+TrainableModel: TypeAlias = "BertForMaskedLM | RoFormerForMaskedLM"
+"""The model in training."""
+MaskedLM: TypeAlias = "TrainableModel | InferenceEncoder"
+"""The model in training, or the one loaded for inference; all have the same modules and names."""
 
 
 def logits_at_positions(
@@ -51,18 +55,23 @@ def logits_at_positions(
     """
     attention_mask = (ids != PAD)[:, None, None, :] if padding else None  # [B, 1, 1, L]
     heads = model.config.num_attention_heads
-    rows, where = _embed(model, ids, repeats)
-    *inner, last = model.bert.encoder.layer
+    places = position_ids(model, ids)  # [B, L]
+    angles = rotary_angles(model, places)  # [B, L, d / 2]
+    rows, where = _embed(model, ids, places, repeats)
+    *inner, last = model.base_model.encoder.layer
     for layer in inner:
         own = layer.attention.self
         products = _expand(fused_linear(rows, own.query, own.key, own.value), where, ids.shape)
-        output = attention(heads, attention_mask, *products.chunk(3, dim=-1))
+        query, key, value = products.chunk(3, dim=-1)
+        output = attention(heads, attention_mask, rotate(query, angles), rotate(key, angles), value)
         # After the first layer, equal tokens differ by context: one row per token [B, L, H].
         rows, where = feed_forward(layer, output, _expand(rows, where, ids.shape)), None
     own = last.attention.self
     key, value = _expand(fused_linear(rows, own.key, own.value), where, ids.shape).chunk(2, dim=-1)
     query_rows = _expand(rows, where, ids.shape).flatten(0, 1).index_select(0, positions)
-    query = own.query(query_rows)  # [M, H]
+    query, key = own.query(query_rows), rotate(key, angles)  # [M, H], [B, L, H]
+    if angles is not None:
+        query = rotate(query, angles.flatten(0, 1).index_select(0, positions))
     if each is None:
         # Windows have different numbers of queries: attend from all L, keep the M wanted.
         output = attention(heads, attention_mask, _scatter(query, positions, ids.shape), key, value)
@@ -75,26 +84,29 @@ def logits_at_positions(
 
 
 def _embed(
-    model: MaskedLM, ids: torch.Tensor, repeats: bool
+    model: MaskedLM, ids: torch.Tensor, positions: torch.Tensor, repeats: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return the input embeddings [B, L, H] and None, or those of the distinct inputs.
 
-    With `repeats`: the embeddings [K, H] of the K distinct pairs of token and position, and the
-    row number [B L] of each token.
+    With `repeats`: the embeddings [K, H] of the K distinct pairs of token and position (distinct
+    tokens, where positions are rotary), and the row number [B L] of each token.
     """
-    positions, where = position_ids(model, ids), None
+    where = None
     if repeats:
-        most = model.config.max_position_embeddings
-        kinds, where = torch.unique((ids * most + positions).flatten(), return_inverse=True)
+        most = 1 if is_rotary(model) else model.config.max_position_embeddings
+        pairs = ids if is_rotary(model) else ids * most + positions
+        kinds, where = torch.unique(pairs.flatten(), return_inverse=True)
         ids, positions = kinds // most, kinds % most
     return embed(model, ids, positions), where
 
 
 def embed(model: MaskedLM, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Return the input embeddings [..., H] of token ids [...] at position ids [...]."""
-    table = model.bert.embeddings
-    words = table.word_embeddings(ids) + table.token_type_embeddings.weight[0]
-    output: torch.Tensor = table.LayerNorm(words + table.position_embeddings(positions))
+    table = model.base_model.embeddings
+    rows = table.word_embeddings(ids) + table.token_type_embeddings.weight[0]
+    if not is_rotary(model):
+        rows = rows + table.position_embeddings(positions)
+    output: torch.Tensor = table.LayerNorm(rows)
     return output
 
 
@@ -106,34 +118,43 @@ def _expand(rows: torch.Tensor, where: torch.Tensor | None, shape: torch.Size) -
 def position_ids(model: MaskedLM, ids: torch.Tensor) -> torch.Tensor:
     """Return the position ids [B, L] of token ids [B, L].
 
-    Ordered windows have 0, 1, …. A window that begins with `[BAG]` uses the upper half of the
-    position table: the id of a token is half + (number of earlier tokens equal to it). The model
-    can read the counts of a bag, but not its order. All `[MASK]` of a bag have the same id.
+    Ordered windows have 0, 1, …. In a window that begins with `[BAG]`, the id of a token is the
+    number of earlier tokens equal to it, so the model can read the counts of a bag, but not its
+    order. All `[MASK]` of a bag have the same id. Bags use the upper half of a table of absolute
+    positions.
     """
-    half = model.config.max_position_embeddings // 2
     in_order = torch.arange(ids.shape[1], device=ids.device)  # [L]
     same = ids[:, :, None] == ids[:, None, :]  # [B, L, L]
     repeats = same.tril(diagonal=-1).sum(dim=-1).masked_fill(ids == MASK, 0)
-    return torch.where(ids[:, :1] == BAG, half + repeats, in_order)
+    return torch.where(ids[:, :1] == BAG, _first_of_bag(model) + repeats, in_order)
 
 
 def hidden_positions(model: MaskedLM, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Return the position ids [B, n] of `[MASK]` at `positions` [B, n]; see `position_ids`."""
-    return torch.where(ids[:, :1] == BAG, model.config.max_position_embeddings // 2, positions)
+    return torch.where(ids[:, :1] == BAG, _first_of_bag(model), positions)
+
+
+def _first_of_bag(model: MaskedLM) -> int:
+    return 0 if is_rotary(model) else int(model.config.max_position_embeddings) // 2
 
 
 def layer_forward(
-    model: MaskedLM, layer: Any, rows: torch.Tensor, attention_mask: torch.Tensor | None
+    model: MaskedLM,
+    layer: Any,
+    rows: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    angles: torch.Tensor | None,
 ) -> torch.Tensor:
     """Return a layer's output [B, L, H] for `rows` [B, L, H].
 
-    Tokens attend where the mask, which broadcasts to [B, heads, L, L], is true.
+    Tokens attend where the mask, which broadcasts to [B, heads, L, L], is true. `angles`
+    [B, L, d / 2] are those of rotary positions.
     """
     own = layer.attention.self
-    products = fused_linear(rows, own.query, own.key, own.value).chunk(3, dim=-1)
-    return feed_forward(
-        layer, attention(model.config.num_attention_heads, attention_mask, *products), rows
-    )
+    query, key, value = fused_linear(rows, own.query, own.key, own.value).chunk(3, dim=-1)
+    heads = model.config.num_attention_heads
+    context = attention(heads, attention_mask, rotate(query, angles), rotate(key, angles), value)
+    return feed_forward(layer, context, rows)
 
 
 def fused_linear(hidden: torch.Tensor, *layers: nn.Linear) -> torch.Tensor:
@@ -154,7 +175,17 @@ def attention(
 ) -> torch.Tensor:
     """Return multi-head attention [B, Q, H] of query [B, Q, H], key and value [B, L, H]."""
     # Query [B, heads, Q, d], key and value [B, heads, L, d].
-    query, key, value = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in products)
+    heads_first = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in products)
+    return scaled_attention(attention_mask, *heads_first)
+
+
+def scaled_attention(
+    attention_mask: torch.Tensor | None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+) -> torch.Tensor:
+    """Return the attention [B, Q, H] of query [B, heads, Q, d], key and value [B, heads, L, d]."""
     output = functional.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
     return output.transpose(1, 2).flatten(2)
 

@@ -1,20 +1,21 @@
-"""New models: transformers' `BertForMaskedLM` with a small `BertConfig`, randomly initialized."""
+"""New models: transformers' `RoFormerForMaskedLM` or `BertForMaskedLM`, small, with random weights.
+
+Rotary positions (RoFormer) learn order from less data than a table of absolute positions (BERT),
+above all in long windows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from logmlm.errors import UsageError
-from logmlm.mlm.forward import MaskedLM, logits_at_positions
+from logmlm.mlm.forward import MaskedLM, TrainableModel, logits_at_positions
 from logmlm.mlm.tokenizer import MASK, NEVER_PREDICTED, PAD
-
-if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
 
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
@@ -28,30 +29,42 @@ FRAME_TOKENS = 3
 """Tokens of a window that are not its events: `[CLS]`, `[END]`, `[SEP]`."""
 
 
-def build_model(preset: str, vocabulary_size: int, window_size: int, seed: int) -> BertForMaskedLM:
+def build_model(
+    preset: str,
+    vocabulary_size: int,
+    window_size: int,
+    seed: int,
+    positions: Literal["rotary", "absolute"] = "rotary",
+) -> TrainableModel:
     """Build a new model for windows of at most `window_size` events; same seed, same weights."""
-    from transformers import BertConfig, BertForMaskedLM
+    import transformers
 
+    config_class, model_class, tables = {
+        "rotary": (transformers.RoFormerConfig, transformers.RoFormerForMaskedLM, 1),
+        # Bags have the upper half of the table.
+        "absolute": (transformers.BertConfig, transformers.BertForMaskedLM, 2),
+    }[positions]
     sizes = PRESETS[preset]
-    config = BertConfig(
+    config = config_class(
         vocab_size=vocabulary_size,
         intermediate_size=2 * sizes["hidden_size"],
-        max_position_embeddings=2 * (window_size + FRAME_TOKENS),
+        max_position_embeddings=tables * (window_size + FRAME_TOKENS),
         type_vocab_size=1,
         pad_token_id=PAD,
         mask_token_id=MASK,
         hidden_dropout_prob=0.0,  # masking regularizes enough, and drawing dropout costs time
         attention_probs_dropout_prob=0.0,
+        initializer_range=sizes["hidden_size"] ** -0.5,
         **sizes,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = BertForMaskedLM(config)
+        model: TrainableModel = model_class(config)
     forbid_special_tokens(model)
     return model
 
 
-def forbid_special_tokens(model: BertForMaskedLM) -> None:
+def forbid_special_tokens(model: TrainableModel) -> None:
     """Set the output bias of the tokens that are never predicted, in the weights themselves.
 
     Every user of the saved model then gives them probability 0. Their gradient is zero and biases
@@ -61,12 +74,12 @@ def forbid_special_tokens(model: BertForMaskedLM) -> None:
         model.get_output_embeddings().bias[list(NEVER_PREDICTED)] = SUPPRESSED
 
 
-def weights_of(model: BertForMaskedLM) -> dict[str, npt.NDArray[np.float32]]:
+def weights_of(model: TrainableModel) -> dict[str, npt.NDArray[np.float32]]:
     """Return the weights of a model as arrays, by name."""
     return {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
-def set_weights(model: BertForMaskedLM, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+def set_weights(model: TrainableModel, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
     """Load the weights that `weights_of` returned for a model of the same dimensions."""
     model.load_state_dict({name: torch.as_tensor(array) for name, array in weights.items()})
 

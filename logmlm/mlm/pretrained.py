@@ -1,26 +1,23 @@
 """Model and tokenizer as Hugging Face files, which `from_pretrained` can open.
 
-Loading here does without transformers, which takes seconds to import; see `bert.py`.
+Loading here does without transformers, which takes seconds to import; see `encoder.py`.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from safetensors.torch import load
 
 from logmlm.errors import ModelError, StorageError
-from logmlm.mlm.bert import BertDimensions, InferenceBert
+from logmlm.mlm.encoder import EncoderDimensions, InferenceEncoder
+from logmlm.mlm.forward import TrainableModel
 from logmlm.mlm.model import resolve_device
 from logmlm.mlm.tokenizer import Vocabulary, load_vocabulary, save_tokenizer
 
-if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
 
-
-def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) -> None:
+def save_model(model: TrainableModel, vocabulary: Vocabulary, directory: Path) -> None:
     """Write `config.json`, `model.safetensors` and the tokenizer files.
 
     Raises:
@@ -39,7 +36,7 @@ def save_model(model: BertForMaskedLM, vocabulary: Vocabulary, directory: Path) 
         raise StorageError(f"can't write the model to {directory}: {error}") from error
 
 
-def load_model(directory: Path, device: str) -> tuple[InferenceBert, Vocabulary]:
+def load_model(directory: Path, device: str) -> tuple[InferenceEncoder, Vocabulary]:
     """Load the model, in evaluation mode on `device`, and its vocabulary.
 
     Raises:
@@ -53,7 +50,7 @@ def load_model(directory: Path, device: str) -> tuple[InferenceBert, Vocabulary]
         # Read a copy: with a memory map, a file that is replaced or truncated would change the
         # weights or end the process by SIGBUS.
         weights = (directory / "model.safetensors").read_bytes()
-        model = InferenceBert(BertDimensions.of(config), load(weights))
+        model = InferenceEncoder(EncoderDimensions.of(config), load(weights))
         vocabulary = load_vocabulary(directory)
         if model.config.vocab_size != len(vocabulary):
             raise ValueError(

@@ -18,7 +18,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from transformers import BertForMaskedLM
 
 from logmlm.config.training import ModelConfig
 from logmlm.errors import LogmlmError, UsageError
@@ -32,7 +31,7 @@ from logmlm.mlm.checkpoint import (
 from logmlm.mlm.corpus import Corpus, EpochSample
 from logmlm.mlm.cpu_threads import single_threaded
 from logmlm.mlm.cuda_graphs import CudaGraphCache, TrainStep, on_gpu
-from logmlm.mlm.forward import logits_at_positions
+from logmlm.mlm.forward import TrainableModel, logits_at_positions
 from logmlm.mlm.model import build_model, resolve_device
 from logmlm.mlm.process_group import DistributedContext, own_device
 
@@ -58,7 +57,7 @@ class MaskedLMLoss(nn.Module):
     It is a module so that `DistributedDataParallel` can wrap it.
     """
 
-    def __init__(self, model: BertForMaskedLM) -> None:
+    def __init__(self, model: TrainableModel) -> None:
         super().__init__()
         self.model = model
 
@@ -117,7 +116,7 @@ def train_model(
     checkpoint: TrainingCheckpoint,
     report: EpochCallback,
     save_every_s: float | None = None,
-) -> BertForMaskedLM:
+) -> TrainableModel:
     """Train a new model, or resume from `checkpoint`; same seed and CPU give the same weights.
 
     Every window of `job.training` counts in every epoch. With validation windows, the weights of
@@ -150,9 +149,11 @@ def _train(
     checkpoint: TrainingCheckpoint,
     report: EpochCallback,
     save_every_s: float | None,
-) -> BertForMaskedLM:
+) -> TrainableModel:
     config = job.config
-    model = build_model(config.preset, job.vocabulary_size, job.window_size, config.seed)
+    model = build_model(
+        config.preset, job.vocabulary_size, job.window_size, config.seed, config.positions
+    )
     model.to(own_device(resolve_device(config.device), ranks))
     run = Trainer(model, job, ranks)
     progress = run.agreed(checkpoint.restore(model, run.optimizer))
@@ -186,7 +187,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: BertForMaskedLM,
+        model: TrainableModel,
         job: TrainingJob,
         ranks: DistributedContext,
         draws: EpochSample | None = None,
@@ -321,15 +322,16 @@ class _Outcome:
         )
 
 
-def _optimizer(model: BertForMaskedLM, learning_rate: float) -> torch.optim.AdamW:
+def _optimizer(model: TrainableModel, learning_rate: float) -> torch.optim.AdamW:
     """Build AdamW (Loshchilov & Hutter, ICLR 2019) without decay of biases and norms.
 
     On a GPU the learning rate is a tensor there, so that captured CUDA graphs see its changes.
     """
     on_gpu = model.device.type == "cuda"
     rate = torch.tensor(learning_rate, device=model.device) if on_gpu else learning_rate
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.ndim < 2]
+    learned = [p for p in model.parameters() if p.requires_grad]  # rotary angles are fixed
+    decayed = [p for p in learned if p.ndim >= 2]
+    plain = [p for p in learned if p.ndim < 2]
     groups = [
         {"params": decayed, "weight_decay": WEIGHT_DECAY},
         {"params": plain, "weight_decay": 0.0},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +34,7 @@ from logmlm.detection.tail_model import Array
 from logmlm.errors import DataError
 from logmlm.mlm.checkpoint import TrainingCheckpoint
 from logmlm.mlm.corpus import MIN_WINDOWS, Corpus
+from logmlm.mlm.forward import TrainableModel
 from logmlm.mlm.model import build_model, set_weights, weights_of
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.tokenizer import END
@@ -42,9 +42,6 @@ from logmlm.mlm.trainer import EpochReport, TrainingJob, train_model
 from logmlm.mlm.training_pool import max_parallel, run_in_processes
 from logmlm.system.text import json_digest
 from logmlm.training.perturbations import perturb
-
-if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
 
 HELD_OUT_SHARE = 0.10
 VALIDATION_SHARE = 0.05
@@ -118,7 +115,7 @@ class FitResult:
     `parts` are the calibrations of windows that were cut.
     """
 
-    model: BertForMaskedLM
+    model: TrainableModel
     calibration: Calibration
     screen: Screen | None
     known: PrecomputedScores
@@ -375,8 +372,10 @@ def _calibrated(
     return calibration, screen.with_surges(calibration, held_out, is_known)
 
 
-def _model(task: FitTask, result: _Result) -> BertForMaskedLM:
+def _model(task: FitTask, result: _Result) -> TrainableModel:
     config = task.model
-    model = build_model(config.preset, task.vocabulary_size, task.window_size, config.seed)
+    model = build_model(
+        config.preset, task.vocabulary_size, task.window_size, config.seed, config.positions
+    )
     set_weights(model, result.weights)
     return model

@@ -18,7 +18,7 @@ _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"}
 """Options that are not called as what they set."""
 _THRESHOLD = ("alerts_per_day", "false_alarm_rate", "contamination", "folds", "exactness")
 _FIELDS = ("message_field", "time_field", "level_field")
-_MODEL = ("preset", "epochs", "patience", "seed", "device")
+_MODEL = ("preset", "positions", "epochs", "patience", "seed", "device")
 NAMES = frozenset(
     ("name", "labels", "format", "window", "key", "gap", "size", *_FIELDS, *_MODEL, *_THRESHOLD)
 )

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mlm_parts import cyclic_model, ids
-from transformers import BertForMaskedLM
+from mlm_parts import bag_positions, cyclic_model, ids, theirs_at
 
 from logmlm.detection import cascade as module
 from logmlm.detection.approximations import ACCURATE, EXACT, FAST, Approximation
@@ -18,6 +17,7 @@ from logmlm.detection.calibration import Calibration
 from logmlm.detection.cascade import ScoringCascade, compute_statistics, read_surprisals
 from logmlm.detection.known_windows import PrecomputedScores
 from logmlm.detection.screening import Screen, ScreenStage
+from logmlm.mlm.forward import TrainableModel
 from logmlm.mlm.scorer import BothSurprisals, Scorer
 from logmlm.mlm.tokenizer import BAG, END, MASK, SEP
 from logmlm.training.perturbations import perturb
@@ -27,7 +27,7 @@ HELD_OUT = [*NORMAL, *[ids("ABCDEF")] * 60] * 8
 
 
 @pytest.fixture(scope="module")
-def model() -> BertForMaskedLM:
+def model() -> TrainableModel:
     return cyclic_model().eval()
 
 
@@ -37,7 +37,7 @@ def odd() -> list[tuple[int, ...]]:
 
 
 @pytest.fixture(scope="module")
-def fitted(model: BertForMaskedLM, odd: list[tuple[int, ...]]) -> tuple[Calibration, Screen]:
+def fitted(model: TrainableModel, odd: list[tuple[int, ...]]) -> tuple[Calibration, Screen]:
     scorer = Scorer(model)
     held_out = compute_statistics(scorer, HELD_OUT)
     calibration = Calibration.fit(held_out.exact, 0.02, 100.0)
@@ -46,20 +46,17 @@ def fitted(model: BertForMaskedLM, odd: list[tuple[int, ...]]) -> tuple[Calibrat
     return calibration, screen
 
 
-def passes_of(model: BertForMaskedLM) -> list[int]:
+def passes_of(model: TrainableModel) -> list[int]:
     rows: list[int] = []
     model.cls.register_forward_hook(lambda *_: rows.append(1))  # once a pass
     return rows
 
 
 @torch.no_grad()
-def naive_shown(model: BertForMaskedLM, bag: tuple[int, ...]) -> list[float]:
+def naive_shown(model: TrainableModel, bag: tuple[int, ...]) -> list[float]:
     """A bag in one pass of transformers' model, nothing hidden but its end."""
-    half = model.config.max_position_embeddings // 2
     shown = [BAG, *(MASK if token == END else token for token in bag), SEP]
-    positions = [half + shown[:i].count(word) for i, word in enumerate(shown)]
-    positions = [half if word == MASK else p for word, p in zip(shown, positions, strict=True)]
-    logits = model(torch.tensor([shown]), position_ids=torch.tensor([positions])).logits[0]
+    logits = theirs_at(model, torch.tensor([shown]), bag_positions(model, shown))
     return [-logits[i + 1].log_softmax(-1)[token].item() for i, token in enumerate(bag)]
 
 
@@ -69,7 +66,7 @@ def at(screen: Screen, level: float, *looks: Approximation) -> Screen:
     return replace(screen, steps=tuple(ScreenStage(look, calibration, level) for look in looks))
 
 
-def test_the_first_look_hides_nothing_of_a_bag_but_its_end(model: BertForMaskedLM) -> None:
+def test_the_first_look_hides_nothing_of_a_bag_but_its_end(model: TrainableModel) -> None:
     windows = [ids("CABDCC"), ids("ABC", end=False), ids("ABC"), ids("CBA")]
     found = read_surprisals(Scorer(model), windows, FAST)
     in_order, exact = Scorer(model).approximate_ordered(windows), Scorer(model).score_bag(windows)
@@ -83,7 +80,7 @@ def test_the_first_look_hides_nothing_of_a_bag_but_its_end(model: BertForMaskedL
 
 
 def test_every_alert_of_the_exact_scorer_is_made_with_its_value(
-    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
+    model: TrainableModel, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
 ) -> None:
     calibration, screen = fitted
     windows = [*HELD_OUT, *odd]
@@ -104,7 +101,7 @@ def test_every_alert_of_the_exact_scorer_is_made_with_its_value(
 
 
 def test_what_a_look_gets_wrong_is_in_no_alert(
-    model: BertForMaskedLM,
+    model: TrainableModel,
     fitted: tuple[Calibration, Screen],
     odd: list[tuple[int, ...]],
     monkeypatch: pytest.MonkeyPatch,
@@ -124,7 +121,7 @@ def test_what_a_look_gets_wrong_is_in_no_alert(
 
 
 def test_a_check_changes_nothing_but_what_the_look_missed(
-    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+    model: TrainableModel, fitted: tuple[Calibration, Screen]
 ) -> None:
     calibration, screen = fitted
     calm, odd = ids("ABCDEF"), ids("AFBECDAA")
@@ -140,7 +137,7 @@ def test_a_check_changes_nothing_but_what_the_look_missed(
 
 
 def test_a_window_that_comes_again_costs_no_pass(
-    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], monkeypatch: pytest.MonkeyPatch
+    model: TrainableModel, fitted: tuple[Calibration, Screen], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = deepcopy(model)
     rows = passes_of(model)
@@ -162,7 +159,7 @@ def test_a_window_that_comes_again_costs_no_pass(
 
 
 def test_a_bag_that_comes_again_in_another_order_is_read_once(
-    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+    model: TrainableModel, fitted: tuple[Calibration, Screen]
 ) -> None:
     model = deepcopy(model)
     rows = passes_of(model)
@@ -178,7 +175,7 @@ def test_a_bag_that_comes_again_in_another_order_is_read_once(
 
 
 def test_hiding_several_at_once_is_not_called_exact(
-    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+    model: TrainableModel, fitted: tuple[Calibration, Screen]
 ) -> None:
     steps = ScoringCascade(Scorer(model), *fitted, stride=2)
     window = ids("ABCDEF")
@@ -192,7 +189,7 @@ def test_hiding_several_at_once_is_not_called_exact(
 
 
 def test_the_second_look_gives_the_exact_bag(
-    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+    model: TrainableModel, fitted: tuple[Calibration, Screen]
 ) -> None:
     calibration, screen = fitted
     steps = ScoringCascade(Scorer(model), calibration, at(screen, 9.0, ACCURATE))
@@ -206,7 +203,7 @@ def test_the_second_look_gives_the_exact_bag(
 
 
 def test_what_one_look_holds_up_goes_on_to_the_next(
-    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
+    model: TrainableModel, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
 ) -> None:
     calibration, screen = fitted
     windows = list(dict.fromkeys([*HELD_OUT, *odd]))
@@ -229,13 +226,13 @@ def test_what_one_look_holds_up_goes_on_to_the_next(
 
 
 def test_of_no_windows_there_are_no_verdicts(
-    model: BertForMaskedLM, fitted: tuple[Calibration, Screen]
+    model: TrainableModel, fitted: tuple[Calibration, Screen]
 ) -> None:
     assert ScoringCascade(Scorer(model), *fitted).score([]) == []
 
 
 def test_what_came_with_the_model_costs_no_pass_but_near_the_threshold(
-    model: BertForMaskedLM, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
+    model: TrainableModel, fitted: tuple[Calibration, Screen], odd: list[tuple[int, ...]]
 ) -> None:
     calibration, screen = fitted
     scorer = Scorer(model)

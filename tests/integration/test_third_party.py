@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from mlm_parts import VOCABULARY, cyclic_model, ids
-from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, pipeline
+from transformers import AutoModelForMaskedLM, AutoTokenizer, RoFormerForMaskedLM, pipeline
 
 from logmlm.mlm.pretrained import load_model, save_model
 from logmlm.mlm.scorer import Scorer
@@ -96,7 +96,7 @@ def test_fill_mask_expects_what_the_scorer_expects(saved: Path, scorer: Scorer) 
 def test_the_auto_classes_open_it(saved: Path, scorer: Scorer) -> None:
     model = AutoModelForMaskedLM.from_pretrained(saved)
     tokenizer = AutoTokenizer.from_pretrained(saved)
-    assert isinstance(model, BertForMaskedLM)
+    assert isinstance(model, RoFormerForMaskedLM)
     assert model.config.vocab_size == len(tokenizer) == len(VOCABULARY)
     encoded = tokenizer("A B C [END]", return_tensors="pt")
     assert encoded["input_ids"][0, 1:-1].tolist() == list(ids("ABC"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlm_parts import padded
+from mlm_parts import MODELS, padded
 
 from logmlm.mlm.forward import logits_at_positions
 from logmlm.mlm.leave_one_out import leave_one_out_logits
@@ -39,11 +41,12 @@ def asked(rows: list[list[int]], data: st.DataObject) -> torch.Tensor:
 
 
 @settings(deadline=None, max_examples=40)
-@given(WINDOWS, st.sampled_from(["tiny", "base"]), st.data())
+@given(WINDOWS, MODELS, st.data())
 def test_a_copys_logits_are_those_of_the_window_with_that_place_hidden(
-    rows: list[list[int]], preset: str, data: st.DataObject
+    rows: list[list[int]], kind: tuple[str, Any], data: st.DataObject
 ) -> None:
-    model = build_model(preset, 10, 6, seed=1).eval()
+    preset, positions = kind
+    model = build_model(preset, 10, 6, 1, positions).eval()
     ids, places = padded(rows, CLS), asked(rows, data)
     with torch.inference_mode():
         found = leave_one_out_logits(model, ids, places)
@@ -51,9 +54,12 @@ def test_a_copys_logits_are_those_of_the_window_with_that_place_hidden(
 
 
 @settings(deadline=None, max_examples=25)
-@given(WINDOWS)
-def test_of_a_bag_the_last_of_a_kind_is_hidden_as_any_of_it(rows: list[list[int]]) -> None:
-    model = build_model("tiny", 10, 6, seed=1).eval()
+@given(WINDOWS, MODELS)
+def test_of_a_bag_the_last_of_a_kind_is_hidden_as_any_of_it(
+    rows: list[list[int]], kind: tuple[str, Any]
+) -> None:
+    preset, positions = kind
+    model = build_model(preset, 10, 6, 1, positions).eval()
     bags = [sorted(row) for row in rows]
     ids = padded(bags, BAG)
     last = torch.tensor([[len(bag)] for bag in bags])
@@ -64,12 +70,15 @@ def test_of_a_bag_the_last_of_a_kind_is_hidden_as_any_of_it(rows: list[list[int]
         assert torch.allclose(found, one_by_one(model, ids, first), atol=1e-5)
 
 
-@pytest.mark.parametrize("steepness", [30.0, 1000.0])
-def test_attention_to_one_token_alone_is_left_when_that_token_is_hidden(steepness: float) -> None:
-    model = build_model("tiny", 10, 6, seed=1).eval()
+@pytest.mark.parametrize("positions", ["rotary", "absolute"])
+@pytest.mark.parametrize("steepness", [5.0, 160.0])
+def test_attention_to_one_token_alone_is_left_when_that_token_is_hidden(
+    steepness: float, positions: Any
+) -> None:
+    model = build_model("tiny", 10, 6, 1, positions).eval()
     ids = torch.tensor([[CLS, 7, 8, 9, 7, END, SEP]])
     with torch.inference_mode():
-        for layer in model.bert.encoder.layer:
+        for layer in model.base_model.encoder.layer:
             layer.attention.self.query.weight *= steepness
         places = torch.arange(1, 6)[None]
         expected = one_by_one(model, ids, places)

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from transformers import BertForMaskedLM
 
 from logmlm.errors import UsageError
+from logmlm.mlm.forward import TrainableModel
 from logmlm.mlm.model import (
     build_model,
     forbid_special_tokens,
@@ -22,7 +22,7 @@ from logmlm.mlm.tokenizer import CLS, END, MASK, NEVER_PREDICTED, PAD, SEP
 SHARES = {7: 0.5, 8: 0.25, 9: 0.125, END: 0.125}
 
 
-def model_of_known_shares() -> BertForMaskedLM:
+def model_of_known_shares() -> TrainableModel:
     """Gives each word its share in any place, whatever stands around it."""
     model = build_model("tiny", 10, 6, seed=0)
     with torch.no_grad():

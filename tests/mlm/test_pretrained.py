@@ -20,7 +20,7 @@ from logmlm.mlm.pretrained import load_model, save_model
 from logmlm.mlm.tokenizer import Vocabulary, save_tokenizer
 
 VOCABULARY = Vocabulary.build(dict.fromkeys("abcdef", 9), 1)
-A_WEIGHT = "bert.encoder.layer.0.attention.self.query.weight"
+A_WEIGHT = "roformer.encoder.layer.0.attention.self.query.weight"
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def _other_kind(directory: Path) -> None:
         (_other_sizes, ""),
         (_other_words, "the model has 13 words and the tokenizer 15"),
         (_pickled, "No such file or directory"),
-        (_other_kind, "config.json is of no BERT model"),
+        (_other_kind, "config.json is of no bert or roformer model"),
         (shutil.rmtree, ""),
     ],
 )

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlm_parts import VOCABULARY, WINDOW_SIZE, WORDS, cyclic_model, ids
-from transformers import BertForMaskedLM
+from mlm_parts import VOCABULARY, WINDOW_SIZE, WORDS, bag_positions, cyclic_model, ids, theirs_at
 
 from logmlm.mlm import inference_batches as passes
 from logmlm.mlm import scorer as pll
+from logmlm.mlm.forward import TrainableModel
 from logmlm.mlm.scorer import Scorer
 from logmlm.mlm.scoring_schemes import last_of_each_kind
 from logmlm.mlm.tokenizer import BAG, CLS, END, MASK, NEVER_PREDICTED, SEP, UNK
@@ -25,13 +25,13 @@ WINDOWS = (
 
 
 @pytest.fixture(scope="module")
-def model() -> BertForMaskedLM:
+def model() -> TrainableModel:
     return cyclic_model().eval()
 
 
 @torch.no_grad()
 def naive(
-    model: BertForMaskedLM, window: tuple[int, ...], first: int = CLS, stride: int = 0
+    model: TrainableModel, window: tuple[int, ...], first: int = CLS, stride: int = 0
 ) -> list[float]:
     """One window and one pass at a time, by transformers' model alone."""
     surprisals = [0.0] * len(window)
@@ -47,7 +47,7 @@ def naive(
 @settings(deadline=None, max_examples=25)
 @given(st.lists(WINDOWS, min_size=1, max_size=5))
 def test_surprisals_are_those_of_a_naive_loop_one_place_at_a_time(
-    model: BertForMaskedLM, windows: list[tuple[int, ...]]
+    model: TrainableModel, windows: list[tuple[int, ...]]
 ) -> None:
     for window, reading in zip(windows, Scorer(model).score_ordered(windows), strict=True):
         assert reading.surprisals.tolist() == pytest.approx(naive(model, window), abs=1e-5)
@@ -57,7 +57,7 @@ def test_surprisals_are_those_of_a_naive_loop_one_place_at_a_time(
 @settings(deadline=None, max_examples=15)
 @given(WINDOWS, st.integers(1, WINDOW_SIZE + 3))
 def test_a_stride_hides_every_gth_place_at_once(
-    model: BertForMaskedLM, window: tuple[int, ...], stride: int
+    model: TrainableModel, window: tuple[int, ...], stride: int
 ) -> None:
     reading, _ = Scorer(model).score_ordered([window, ids("ABCDEFGH")], stride)
     assert reading.surprisals.tolist() == pytest.approx(naive(model, window, CLS, stride), abs=1e-5)
@@ -75,7 +75,7 @@ def test_of_a_bag_one_of_each_kind_is_asked_for() -> None:
 @settings(deadline=None, max_examples=15)
 @given(st.lists(WINDOWS, min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_neither_batches_nor_order_nor_company_change_a_score(
-    model: BertForMaskedLM, windows: list[tuple[int, ...]], random
+    model: TrainableModel, windows: list[tuple[int, ...]], random
 ) -> None:
     order = list(range(len(windows)))
     random.shuffle(order)
@@ -95,7 +95,7 @@ def test_neither_batches_nor_order_nor_company_change_a_score(
 
 @pytest.mark.parametrize("tokens", [1, 13, 57])
 def test_the_size_of_a_pass_makes_no_difference(
-    model: BertForMaskedLM, monkeypatch: pytest.MonkeyPatch, tokens: int
+    model: TrainableModel, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
     windows = [ids("ABCDE"), ids("BCDEF"), ids("HGF"), ids("ABCD", end=False)]
     whole = Scorer(model).score_ordered(windows)
@@ -107,7 +107,7 @@ def test_the_size_of_a_pass_makes_no_difference(
     assert [place[0] for place in expected_tokens][:5] == list(windows[0])[:5]
 
 
-def test_the_model_knows_its_language_in_the_place_that_is_hidden(model: BertForMaskedLM) -> None:
+def test_the_model_knows_its_language_in_the_place_that_is_hidden(model: TrainableModel) -> None:
     right = Scorer(model).score_ordered([ids("ABCDEF")])[0]
     assert (right.surprisals < 1.0).all()  # had the neighbour been hidden, these would be high
     assert right.surprisals.mean() < 0.6
@@ -120,7 +120,7 @@ def test_the_model_knows_its_language_in_the_place_that_is_hidden(model: BertFor
     assert stopped.surprisals[2] > right.surprisals[6] + 1.0  # no window ends after B
 
 
-def test_the_token_in_a_hidden_place_does_not_leak(model: BertForMaskedLM) -> None:
+def test_the_token_in_a_hidden_place_does_not_leak(model: TrainableModel) -> None:
     for place in range(5):
         shares = []
         for word in WORDS:
@@ -132,7 +132,7 @@ def test_the_token_in_a_hidden_place_does_not_leak(model: BertForMaskedLM) -> No
         assert sum(shares[0].values()) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_what_was_expected_agrees_with_the_surprisal(model: BertForMaskedLM) -> None:
+def test_what_was_expected_agrees_with_the_surprisal(model: TrainableModel) -> None:
     window = ids("ABHDE")
     reading = Scorer(model).score_ordered([window])[0]
     for place, found in enumerate(Scorer(model).expected(window, top=99)):
@@ -147,7 +147,7 @@ def test_what_was_expected_agrees_with_the_surprisal(model: BertForMaskedLM) -> 
 @settings(deadline=None, max_examples=15)
 @given(WINDOWS, st.randoms(use_true_random=False))
 def test_a_bag_has_the_same_scores_in_any_order_and_on_each_run(
-    model: BertForMaskedLM, window: tuple[int, ...], random
+    model: TrainableModel, window: tuple[int, ...], random
 ) -> None:
     events = [token for token in window if token != END]
     random.shuffle(events)
@@ -160,16 +160,13 @@ def test_a_bag_has_the_same_scores_in_any_order_and_on_each_run(
 
 
 @torch.no_grad()
-def naive_bag(model: BertForMaskedLM, window: tuple[int, ...]) -> list[float]:
+def naive_bag(model: TrainableModel, window: tuple[int, ...]) -> list[float]:
     """One place at a time, the end never shown; a word's position is how often it stood before."""
-    half = model.config.max_position_embeddings // 2
     events = [token for token in window if token != END]
     surprisals = []
     for place, token in enumerate(window):
         shown = [BAG, *events[:place], MASK, *events[place + 1 :], SEP]
-        positions = [half + shown[:i].count(word) for i, word in enumerate(shown)]
-        positions[place + 1] = half  # a mask's is 0
-        logits = model(torch.tensor([shown]), position_ids=torch.tensor([positions])).logits[0]
+        logits = theirs_at(model, torch.tensor([shown]), bag_positions(model, shown))
         surprisals.append(-logits[place + 1].log_softmax(-1)[token].item())
     return surprisals
 
@@ -177,13 +174,13 @@ def naive_bag(model: BertForMaskedLM, window: tuple[int, ...]) -> list[float]:
 @settings(deadline=None, max_examples=25)
 @given(st.lists(WINDOWS, min_size=1, max_size=5))
 def test_a_bags_surprisals_are_those_of_a_naive_loop_in_any_order(
-    model: BertForMaskedLM, windows: list[tuple[int, ...]]
+    model: TrainableModel, windows: list[tuple[int, ...]]
 ) -> None:
     for window, found in zip(windows, Scorer(model).score_bag(windows), strict=True):
         assert found.tolist() == pytest.approx(naive_bag(model, window), abs=1e-5)
 
 
-def test_a_bag_counts_and_does_not_see_order(model: BertForMaskedLM) -> None:
+def test_a_bag_counts_and_does_not_see_order(model: TrainableModel) -> None:
     scorer = Scorer(model)
     in_order, as_bag = (
         scorer.score_ordered([ids("ABCDEF")])[0],
@@ -196,7 +193,7 @@ def test_a_bag_counts_and_does_not_see_order(model: BertForMaskedLM) -> None:
     assert twice[2:4].min() > as_bag[2] + 1.0
 
 
-def test_a_window_that_stops_too_early_has_a_surprising_end(model: BertForMaskedLM) -> None:
+def test_a_window_that_stops_too_early_has_a_surprising_end(model: TrainableModel) -> None:
     whole, stopped = ids("ABCDEF"), ids("AB")
     scorer = Scorer(model)
     ends = [reading.surprisals[-1] for reading in scorer.score_ordered([whole, stopped])]
@@ -205,16 +202,16 @@ def test_a_window_that_stops_too_early_has_a_surprising_end(model: BertForMasked
     assert bags[1] > bags[0] + 2.0
 
 
-def test_an_event_beside_all_that_a_window_needs_is_surprising(model: BertForMaskedLM) -> None:
+def test_an_event_beside_all_that_a_window_needs_is_surprising(model: TrainableModel) -> None:
     extra = Scorer(model).score_bag([ids("ABCDEFH")])[0]
     assert extra[6] > 3.0  # without it the bag was whole: the end was expected, and no event
     assert extra[:6].max() < extra[6] - 1.0
 
 
-def passes_of(model: BertForMaskedLM) -> list[int]:
+def passes_of(model: TrainableModel) -> list[int]:
     """How many rows each pass of the model has, from now on."""
     rows: list[int] = []
-    words = model.bert.embeddings.word_embeddings
+    words = model.base_model.embeddings.word_embeddings
     words.register_forward_hook(lambda _, __, found: rows.append(len(found)))
     return rows
 
@@ -254,12 +251,12 @@ def test_only_so_many_readings_are_kept(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(rows) > passes
 
 
-def test_of_no_windows_there_are_no_scores(model: BertForMaskedLM) -> None:
+def test_of_no_windows_there_are_no_scores(model: TrainableModel) -> None:
     assert Scorer(model).score_ordered([]) == []
     assert Scorer(model).score_bag([]) == []
 
 
-def test_the_model_is_scored_without_dropout(model: BertForMaskedLM) -> None:
+def test_the_model_is_scored_without_dropout(model: TrainableModel) -> None:
     model.train()
     first, second = (Scorer(model).score_ordered([ids("ABCD")])[0].surprisals for _ in range(2))
     assert (first == second).all()

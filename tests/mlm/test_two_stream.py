@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlm_parts import cyclic_model, ids, padded
+from mlm_parts import MODELS, cyclic_model, ids, padded, theirs_at
 
 from logmlm.mlm.leave_one_out import two_stream_logits
 from logmlm.mlm.model import build_model
@@ -26,18 +28,17 @@ def written_out(model, window: list[int]) -> torch.Tensor:
     for place in range(count):
         hears[..., size + place, place + 1] = False
         hears[..., size + place, size + place] = True
-    logits = model(
-        torch.tensor([[CLS, *window, SEP, *[MASK] * count]]),
-        position_ids=torch.tensor([[*range(size), *range(1, count + 1)]]),
-        attention_mask=torch.where(hears, 0.0, -torch.inf),
-    ).logits
-    return logits[0, size:]
+    tokens = torch.tensor([[CLS, *window, SEP, *[MASK] * count]])
+    positions = torch.tensor([[*range(size), *range(1, count + 1)]])
+    mask = torch.where(hears, 0.0, -torch.inf)
+    return theirs_at(model, tokens, positions, attention_mask=mask)[size:]
 
 
 @settings(deadline=None, max_examples=30)
-@given(WINDOWS, st.sampled_from(["tiny", "base"]))
-def test_askers_hear_all_tokens_but_their_own(rows: list[list[int]], preset: str) -> None:
-    model = build_model(preset, 10, 6, seed=1).eval()
+@given(WINDOWS, MODELS)
+def test_askers_hear_all_tokens_but_their_own(rows: list[list[int]], kind: tuple[str, Any]) -> None:
+    preset, positions = kind
+    model = build_model(preset, 10, 12, 1, positions).eval()
     longest = max(map(len, rows))
     places = torch.tensor([[min(i, len(row)) for i in range(1, longest + 1)] for row in rows])
     with torch.inference_mode():
@@ -51,6 +52,6 @@ def test_what_is_odd_is_so_in_two_streams_nearly_as_much_as_exactly() -> None:
     windows = [ids(text) for text in ("ABCDEF", "ABCHEF", "BADCEF", "CDEFGH", "AB")]
     exact = [reading.surprisals for reading in scorer.score_ordered(windows)]
     for found, expected in zip(scorer.approximate_ordered(windows), exact, strict=True):
-        assert found.argmax() == expected.argmax()
+        assert expected[found.argmax()] > expected.max() - 0.5
     right, wrong = scorer.approximate_ordered(windows[:2])
     assert wrong[3] > right.max() + 2.0

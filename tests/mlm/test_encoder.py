@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM
 
-from logmlm.mlm.bert import BertDimensions, InferenceBert
+from logmlm.mlm.encoder import EncoderDimensions, InferenceEncoder
 from logmlm.mlm.model import build_model, token_logits
 from logmlm.mlm.pretrained import load_model, save_model
 from logmlm.mlm.tokenizer import BAG, CLS, MASK, PAD, SEP, Vocabulary
@@ -28,10 +28,13 @@ print(*(name for name in ("transformers", "sympy", "torch._dynamo") if name in s
 """
 
 
-@pytest.fixture(scope="module", params=["tiny", "base"])
+@pytest.fixture(
+    scope="module", params=[("tiny", "rotary"), ("base", "rotary"), ("tiny", "absolute")]
+)
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory: Path = tmp_path_factory.mktemp("models") / request.param
-    model = build_model(request.param, len(VOCABULARY), 24, 1)
+    preset, positions = request.param
+    directory: Path = tmp_path_factory.mktemp("models") / f"{preset}-{positions}"
+    model = build_model(preset, len(VOCABULARY), 24, 1, positions)
     with torch.no_grad():  # as built, biases are 0 and norms 1: nothing would show
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -71,23 +74,25 @@ def stored(saved: Path) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model_type": "gpt2"}, "config.json is of no BERT model"),
+        ({"model_type": "gpt2"}, "config.json is of no bert or roformer model"),
         ({"hidden_size": None, "vocab_size": -1}, "does not say vocab_size, hidden_size"),
-        ({"hidden_act": "relu"}, "another kind of BERT"),
-        ({"is_decoder": True}, "another kind of BERT"),
+        ({"hidden_act": "relu"}, "another kind of (bert|roformer)"),
+        ({"rotary_value": True}, "another kind of (bert|roformer)"),
+        ({"embedding_size": 7}, "another kind of (bert|roformer)"),
+        ({"is_decoder": True}, "another kind of (bert|roformer)"),
     ],
 )
 def test_a_config_of_something_else_is_refused(
     saved: Path, change: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
-        BertDimensions.of(stored(saved) | change)
+        EncoderDimensions.of(stored(saved) | change)
 
 
 def test_weights_of_no_part_of_the_model_are_refused(saved: Path) -> None:
     model = load_model(saved, "cpu")[0]
     weights = model.state_dict()
     del weights["cls.words"]  # the words' own, tied
-    InferenceBert(model.config, weights)
-    with pytest.raises(RuntimeError, match=r"bert\.pooler"):
-        InferenceBert(model.config, weights | {"bert.pooler": torch.zeros(1)})
+    InferenceEncoder(model.config, weights)
+    with pytest.raises(RuntimeError, match=r"pooler"):
+        InferenceEncoder(model.config, weights | {"roformer.pooler": torch.zeros(1)})
