@@ -41,7 +41,11 @@ if TYPE_CHECKING:
 @click.option("--message-field", help="The field of JSON lines that is the message.")
 @click.option("--time-field", help="The field of JSON lines that is the time.")
 @click.option("--level-field", help="The field of JSON lines that is the level.")
-@click.option("--window", type=click.Choice(["session", "count", "time"]), help="Window kind.")
+@click.option(
+    "--window",
+    type=click.Choice(["session", "count", "time"]),
+    help="Window kind. [default: what fits the log]",
+)
 @click.option("--key", help="Session key: a field's name, or a regex over the message.")
 @click.option("--gap", help="Idle time that ends a session, such as 30s. [default: 60s]")
 @click.option("--size", help="Lines a window at most, 2 to 510; of time windows a duration: 10s.")
@@ -119,7 +123,7 @@ def _on_ray(
     from logmlm.distributed.ray_parsing import ParseJob, parse_on_ray
     from logmlm.records import one_by_one
     from logmlm.sources.archive.reader import read_lines
-    from logmlm.training.train import DETECTION_LINES
+    from logmlm.training.window_proposal import PROPOSAL_LINES
 
     reject_streams(logs)
     ray.enter_context(ray_session(told["ray_address"], progress.is_quiet))
@@ -130,7 +134,7 @@ def _on_ray(
 
     # What they warn of is told again when all is read.
     lines = one_by_one(read_lines(logs, time.time(), told["keep_going"]))
-    return islice(lines, DETECTION_LINES), parse
+    return islice(lines, PROPOSAL_LINES), parse
 
 
 def _summary(out: Path, metrics: dict[str, float]) -> str:

@@ -188,9 +188,10 @@ class WindowConfig(StrictModel):
     given). A line whose time is more than `clock_tolerance` ahead of the lines around it does not
     move event time. Where lines of several hosts are mixed, the clocks of these may differ by
     `host_skew`; with `auto`, training takes `HOST_SKEW_S` if the first lines name several, else 0.
+    `auto`, for training alone, takes kind, key, gap and size that fit the first lines.
     """
 
-    kind: Literal["session", "count", "time"] = "count"
+    kind: Literal["auto", "session", "count", "time"] = "count"
     key: str | None = None
     """A field's name, or a regular expression over the message whose first group is the key."""
     gap: Duration = 60.0
@@ -207,6 +208,10 @@ class WindowConfig(StrictModel):
     def _session_has_key(self) -> WindowConfig:
         if self.kind == "session" and self.key is None:
             raise ValueError("window kind 'session' needs a 'key'")
+        if self.kind == "auto" and any(
+            getattr(self, name) != WindowConfig.model_fields[name].default for name in _PROPOSED
+        ):
+            raise ValueError("window kind 'auto' chooses key, gap and size itself; name the kind")
         return self
 
     @property
@@ -222,6 +227,10 @@ class WindowConfig(StrictModel):
         return key
 
 
+_PROPOSED = ("key", "gap", "size", "span")
+"""Settings that `auto` chooses, beside the kind."""
+
+
 _WINDOW_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "gap": ("session",),
@@ -235,7 +244,7 @@ _WINDOW_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 def unheeded(setting: str, kind: str) -> str:
     """Return which kinds of windows heed a setting; empty if this one does."""
-    kinds = _WINDOW_KINDS.get(setting, (kind,))
+    kinds = _WINDOW_KINDS.get(setting, (kind,)) if kind != "auto" else (kind,)
     return "" if kind in kinds else " and ".join(kinds)
 
 
@@ -282,7 +291,8 @@ class TrainingConfig(StrictModel):
 
     `logs` are paths or globs of normal logs; `labels` is a file that says which of their
     windows are anomalies, so that these are kept out, or `in-line` where the log's own label
-    column says it. `name` is what alerts call the model.
+    column says it. `name` is what alerts call the model. Where nothing is said of the windows'
+    kind, key, gap, size or span, the kind is `auto`.
     """
 
     logs: Annotated[StringList, Field(min_length=1)]
@@ -292,9 +302,17 @@ class TrainingConfig(StrictModel):
     format: FormatConfig = Field(default_factory=FormatConfig)
     templates: TemplateConfig = Field(default_factory=TemplateConfig)
     redact: RedactionConfig = Field(default_factory=RedactionConfig)
-    window: WindowConfig = Field(default_factory=WindowConfig)
+    window: WindowConfig = Field(default_factory=lambda: WindowConfig(kind="auto"))
     model: ModelConfig = Field(default_factory=ModelConfig)
     threshold: ThresholdConfig = Field(default_factory=ThresholdConfig)
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _windows_are_proposed(cls, given: Any) -> Any:
+        """Take the kind `auto` where nothing is said that goes with another."""
+        if not isinstance(given, dict) or any(name in given for name in ("kind", *_PROPOSED)):
+            return given
+        return given | {"kind": "auto"}
 
     @field_validator("threshold")
     @classmethod

@@ -87,9 +87,8 @@ def _option(location: tuple[str | int, ...]) -> str:
 
 def _sections(options: dict[str, Any], configured_kind: str | None) -> dict[str, Any]:
     """The options as a config's sections; what was not given is left out."""
-    kind = (
-        options.get("window") or ("session" if options.get("key") else configured_kind) or "count"
-    )
+    said = options.get("window") or ("session" if options.get("key") else configured_kind)
+    kind = "count" if said in (None, "auto") else said
     size_name = "span" if kind == "time" else "size"
     if options.get("gap") and (kinds := unheeded("gap", kind)):
         raise UsageError(
@@ -106,7 +105,7 @@ def _sections(options: dict[str, Any], configured_kind: str | None) -> dict[str,
         "labels": options.get("labels"),
         "format": {"name": options.get("format"), **{name: options.get(name) for name in _FIELDS}},
         "window": {
-            "kind": kind if options.get("window") or options.get("key") else None,
+            "kind": kind if any(map(options.get, ("window", "key", "size"))) else None,
             "key": options.get("key"),
             "gap": options.get("gap"),
             size_name: options.get("size"),

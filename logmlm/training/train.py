@@ -41,6 +41,7 @@ from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opene
 from logmlm.system.processes import gc_frozen
 from logmlm.training.corpus_builder import CorpusBuilder, TrainingData
 from logmlm.training.diagnostics import explain_too_few_windows, find_problems, is_foreign
+from logmlm.training.window_proposal import PROPOSAL_LINES, propose_window
 
 if TYPE_CHECKING:
     from logmlm.mlm.trainer import EpochReport
@@ -101,7 +102,8 @@ def train(
         session.say(note)
     templates = TemplateMiner(config.templates, redactor=config.redact.redactor())
     line_format, lines = choose_format(config.format, lines, session.say)
-    window, lines = choose_skew(config.window, line_format, lines, session.say)
+    window, lines = choose_windows(config, line_format, lines, session.say)
+    window, lines = choose_skew(window, line_format, lines, session.say)
     config = config.model_copy(update={"window": window})
     with _work_directory(config.out) as work:
         learner = CorpusBuilder(line_format, config.window, templates, labels, work)
@@ -146,6 +148,18 @@ def check_device(name: str) -> None:
         from logmlm.mlm.model import resolve_device
 
         resolve_device(name)
+
+
+def choose_windows(
+    config: TrainingConfig, line_format: LineFormat, lines: Iterable[LogLine], say: Say
+) -> tuple[WindowConfig, Iterator[LogLine]]:
+    """The windows asked for, or those that fit the first lines, if `auto`; and all lines."""
+    if config.window.kind != "auto":
+        return config.window, iter(lines)
+    first, rest = first_lines(lines, PROPOSAL_LINES)
+    found = propose_window(config, line_format, first)
+    say(found.reason)
+    return found.window, chain(first, rest)
 
 
 def choose_skew(
