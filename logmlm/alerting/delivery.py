@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from logmlm.alerting.grouping import GroupingPolicy
-from logmlm.alerting.outbox import Outbox, PendingNotification
+from logmlm.alerting.notification import PendingNotification
+from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.store.database import DatabaseRow, StateDatabase
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult, Notification
@@ -60,8 +61,8 @@ class Receiver:
 class DeliveryWorker:
     """Delivers one receiver's due notifications; failures are retried with back-off and jitter.
 
-    While a receiver fails, nothing else is tried with it before that time. What it was told by
-    when stands in the database, so that a restart changes nothing.
+    While a receiver fails, nothing else is tried with it before that time. The time of the next
+    try is in the database, so that a restart changes nothing.
     """
 
     def __init__(
@@ -69,38 +70,40 @@ class DeliveryWorker:
     ) -> None:
         self.name = receiver.name
         self.lock = state.named_lock(f"sink {receiver.name}")
-        """For who brings this sink its notifications in a thread: one at a time."""
+        """Held by the thread that sends to this sink: one at a time."""
         self._receiver = receiver
         self._outbox = outbox
         self._state = state
         self._random = random
 
     def deliver_one(self, now: float, flush: bool = False) -> float | None:
-        """Send one notification, if one is due; when to come again (None: nothing waits).
+        """Send one notification, if one is due; return when to come again (None: nothing waits).
 
-        With `flush`, groups that wait for more alerts are due.
+        The stages in order: mute, deduplicate and build (`NotificationBuilder.next`), `send`,
+        `record`. With `flush`, groups that wait for more alerts are due.
 
         Raises:
-            StorageError: what became of it can't be stored, or the sink is this process's own
-                output and that is gone.
+            StorageError: the result can't be stored, or the sink is this process's own output
+                and that is gone.
 
         """
         sink = self._sink()
         # A time too far ahead was set before the clock was put back.
         if now < sink["due"] <= now + MAX_RETRY_AFTER_S:
             return float(sink["due"])
-        parcel = self._outbox.next(self.name, now, flush)
-        if not isinstance(parcel, PendingNotification):
-            return parcel
-        delivery = self._try(parcel.notification)
-        with self._state.transaction():
-            return self._note(sink, parcel, delivery, now)
+        pending = self._outbox.notifications.next(self.name, now, flush)
+        if not isinstance(pending, PendingNotification):
+            return pending
+        result = self.send(pending.notification)
+        return self.record(sink, pending, result, now)
 
-    def close(self) -> None:
-        """Let go of the receiver."""
-        self._receiver.close()
+    def send(self, notification: Notification) -> DeliveryResult:
+        """Send a notification; any failure of the receiver is a result, `later` if unforeseen.
 
-    def _try(self, notification: Notification) -> DeliveryResult:
+        Raises:
+            StorageError: the sink is this process's own output, and that is gone.
+
+        """
         try:
             return self._receiver.send(notification)
         except StorageError:
@@ -111,25 +114,37 @@ class DeliveryWorker:
             logger.error("sink %s failed unexpectedly: %s at %s:%s", self.name, kind, *at[:2])
             return DeliveryResult("later", kind)
 
-    def _note(
-        self, sink: DatabaseRow, parcel: PendingNotification, delivery: DeliveryResult, now: float
+    def record(
+        self, sink: DatabaseRow, pending: PendingNotification, result: DeliveryResult, now: float
     ) -> float:
-        if delivery.outcome == "later" and parcel.attempts < self._receiver.max_retries:
-            delay = backoff(sink["attempts"], self._random())
-            due = now + max(delay, min(delivery.retry_after, MAX_RETRY_AFTER_S))
-            self._outbox.retry_later(parcel, now)
-            failed = {"attempts": sink["attempts"] + 1, "due": due, "reason": delivery.reason}
-            self._state.put("sinks", **{**sink, **failed})
-            self._warn(delivery.reason, due - now)
-            return due
-        well = {"attempts": 0, "due": 0.0, "reason": ""}
-        if delivery.outcome == "accepted":
-            self._outbox.accepted(parcel, now)
-            well["accepted_at"] = now
-        else:
-            self._outbox.dead_letter(parcel, delivery.reason, now)
-        self._state.put("sinks", **{**sink, **well})
-        return now
+        """Store the result of a delivery, in one transaction; return when to come again.
+
+        One of the outbox's three writers takes it: `ack`, `retry_later`, or `dead_letter` for one
+        that the receiver refused or that failed too often. `sink` is the sink's row of before.
+
+        Raises:
+            StorageError: it can't be stored.
+
+        """
+        state, due = {**sink, "attempts": 0, "due": 0.0, "reason": ""}, now
+        with self._state.transaction():
+            if result.outcome == "accepted":
+                state["accepted_at"] = now
+                self._outbox.ack(pending, now)
+            elif result.outcome == "later" and pending.attempts < self._receiver.max_retries:
+                delay = backoff(sink["attempts"], self._random())
+                due = now + max(delay, min(result.retry_after, MAX_RETRY_AFTER_S))
+                state |= {"attempts": sink["attempts"] + 1, "due": due, "reason": result.reason}
+                self._outbox.retry_later(pending, now)
+                self._warn(result.reason, due - now)
+            else:
+                self._outbox.dead_letter(pending, result.reason, now)
+            self._state.put("sinks", **state)
+        return due
+
+    def close(self) -> None:
+        """Close the receiver."""
+        self._receiver.close()
 
     def _sink(self) -> DatabaseRow:
         fresh = {"name": self.name, "attempts": 0, "due": 0.0, "reason": "", "accepted_at": 0.0}

@@ -90,8 +90,7 @@ class AlertDispatcher:
             return []
         with self._state.transaction():
             mutes = Muter.at(self._state, now)
-            judged = [(alert, mutes.verdict(alert)) for alert in made.values()]
-            new = self._outbox.store(judged, now)
+            new = self._outbox.store([(each, mutes.status(each)) for each in made.values()], now)
         for alert in new:
             self._on_new_alert(alert)
         return list(made.values())

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from logmlm.records import Alert, GroupStatus, Notification
-from logmlm.system.text import format_rfc3339
+from logmlm.records import Alert, GroupStatus
 
 ALL_LABELS = "..."
 """Alertmanager's word for grouping by all labels."""
@@ -202,26 +201,6 @@ def _without_notified(
     return {n: replace(each, told=heard.get(n, each.told)) for n, each in incidents.items()}
 
 
-def build_notification(group: AlertGroup, status: GroupStatus, now: float) -> Notification:
-    """Make what a sink sends of a group: an alert for each label set, with its count."""
-    ended = group.resolved_at if group.status == "resolved" else now
-    return Notification(
-        group.key,
-        status,
-        tuple(
-            _aggregate(incident, ended if status == "resolved" else None)
-            for incident in group.incidents.values()
-        ),
-        dict(group.labels),
-        group.truncated,
-    )
-
-
-def for_single_alert(alert: Alert) -> Notification:
-    """Make what a sink sends of one alert: each label set is a group of its own."""
-    return Notification(group_key(alert.labels), "firing", (alert,), dict(alert.labels))
-
-
 def group_key(labels: Mapping[str, str]) -> str:
     """Alertmanager's form: the route, then the group's labels."""
     quoted = (f"{name}={json.dumps(labels[name])}" for name in sorted(labels))
@@ -261,25 +240,6 @@ def _joined(incident: AggregatedAlert, alert: Alert) -> AggregatedAlert:
         first_at=min(incident.first_at, alert.starts_at),
         last_at=max(incident.last_at, alert.starts_at),
         examples=tuple(examples),
-    )
-
-
-def _aggregate(incident: AggregatedAlert, ends_at: float | None) -> Alert:
-    """The oddest alert, which tells how many others there were."""
-    annotations = {
-        **incident.oddest.annotations,
-        "count": str(incident.count),
-        "first_at": format_rfc3339(incident.first_at),
-        "last_at": format_rfc3339(incident.last_at),
-    }
-    if incident.count > 1:
-        annotations["examples"] = "\n".join(row.lstrip() for row in incident.examples)
-    return replace(
-        incident.oddest,
-        id=incident.id,
-        annotations=annotations,
-        starts_at=incident.first_at,
-        ends_at=None if ends_at is None else max(ends_at, incident.first_at),
     )
 
 

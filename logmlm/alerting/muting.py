@@ -1,8 +1,8 @@
-"""What nobody is to hear of now: silenced alerts, and the like of those called false alarms."""
+"""Suppression: active silences, and alert patterns that an operator marked as false alarms."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,7 +24,7 @@ class Muter:
 
     @classmethod
     def at(cls, state: StateDatabase, now: float) -> Muter:
-        """Those that count now.
+        """Read the silences and patterns that are in force at `now`.
 
         Raises:
             StorageError: they can't be read.
@@ -35,18 +35,56 @@ class Muter:
     def __bool__(self) -> bool:
         return bool(self.silences or self.patterns)
 
-    def verdict(self, alert: Alert) -> MuteStatus:
-        """What becomes of an alert; of two with the same `dedup_key` the same."""
+    def status(self, alert: Alert) -> MuteStatus:
+        """Return what becomes of an alert; the same for all with one `dedup_key`."""
         if any(silence.mutes(alert.labels) for silence in self.silences):
             return "silenced"
         return "false alarm" if alert.annotations.get("pattern") in self.patterns else "sent"
 
 
-def drop_muted(group: AlertGroup, muted: Sequence[Alert], left: Sequence[Alert]) -> AlertGroup:
-    """Take alerts out of a group that wait to be told and are muted; `left` are those that are not.
+@dataclass(frozen=True, slots=True)
+class MutedGroup:
+    """A group, and what muting leaves of it.
 
-    Nothing muted is new to anybody. A label set that the receiver knows to fire stays, with its
-    count, as its end is still to be told.
+    `rest` is the group without the alerts `removed`, which wait and are muted, and `audible` is
+    the part of it that may be told now.
+    """
+
+    group: AlertGroup
+    rest: AlertGroup
+    audible: AlertGroup
+    removed: Sequence[tuple[str, MuteStatus]]
+    mutes: Muter
+
+
+def mute(
+    group: AlertGroup, waiting: Callable[[], Sequence[Alert]], state: StateDatabase, now: float
+) -> MutedGroup:
+    """Apply to a group the mutes that are in force at `now`.
+
+    `waiting` reads the alerts of the group that are still to be told; it is called only if
+    anything is muted at all.
+
+    Raises:
+        StorageError: the mutes can't be read.
+
+    """
+    mutes = Muter.at(state, now)
+    if not mutes:
+        return MutedGroup(group, group, group, (), mutes)
+    statuses = [(alert, mutes.status(alert)) for alert in waiting()]
+    left = [alert for alert, status in statuses if status == "sent"]
+    muted = [(alert, status) for alert, status in statuses if status != "sent"]
+    rest = drop_muted(group, [alert for alert, _ in muted], left)
+    audible = visible_part(rest, left, mutes)
+    return MutedGroup(group, rest, audible, [(alert.id, status) for alert, status in muted], mutes)
+
+
+def drop_muted(group: AlertGroup, muted: Sequence[Alert], left: Sequence[Alert]) -> AlertGroup:
+    """Take muted alerts that wait to be told out of a group; `left` are the others that wait.
+
+    Nothing muted is new to a receiver. A label set that the receiver knows to fire stays, with
+    its count, because its end is still to be told.
     """
     if not muted:
         return group
@@ -60,21 +98,21 @@ def drop_muted(group: AlertGroup, muted: Sequence[Alert], left: Sequence[Alert])
 
 
 def visible_part(group: AlertGroup, left: Sequence[Alert], mutes: Muter) -> AlertGroup:
-    """What of a group is told now; `left` are its alerts that wait and are not muted.
+    """Return the part of a group that may be told now; `left` wait and are not muted.
 
-    A label set whose oddest alert is muted is told by those that wait, if there are any.
+    A label set whose oddest alert is muted is told by the alerts that wait, if there are any.
     """
     if not mutes:
         return group
     others = _made_of(group, left)
     incidents = {}
     for name, incident in group.incidents.items():
-        verdict = mutes.verdict(incident.oddest)
-        if verdict == "sent" or (
-            verdict == "false alarm" and _other_pattern_fires(group, name, mutes)
+        status = mutes.status(incident.oddest)
+        if status == "sent" or (
+            status == "false alarm" and _other_pattern_fires(group, name, mutes)
         ):
             incidents[name] = incident
-        if verdict != "sent" and name in others.incidents:
+        if status != "sent" and name in others.incidents:
             incidents[name] = others.incidents[name]
     return replace(group, incidents=incidents) if incidents else others
 
@@ -87,7 +125,7 @@ def _made_of(group: AlertGroup, alerts: Iterable[Alert]) -> AlertGroup:
 
 
 def _other_pattern_fires(group: AlertGroup, label_set: str, mutes: Muter) -> bool:
-    """Whether the receiver knows a pattern of these labels to fire that is not muted."""
+    """Return whether the receiver knows of a firing pattern with these labels that is not muted."""
     patterns = {pattern for known, _, pattern in map(_parts, group.told) if known == label_set}
     return group.status == "firing" and not patterns <= set(mutes.patterns)
 

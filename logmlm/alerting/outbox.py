@@ -1,6 +1,6 @@
-"""Alerts that are still to be delivered, for each sink, durable; and those that never will be.
+"""Transactional outbox: the alerts that each sink still has to be sent.
 
-What a sink is to be sent next of what waits for it, and what nobody is to hear of any more.
+Three writers record what became of a notification: `ack`, `retry_later` and `dead_letter`.
 """
 
 from __future__ import annotations
@@ -8,24 +8,22 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 
 from logmlm.alerting.dead_letters import dead_letter_counts, move_to_dead_letters
 from logmlm.alerting.grouping import (
     AlertGroup,
     GroupingPolicy,
-    build_notification,
     dedup_key,
-    for_single_alert,
     group_key,
     mark_notified,
     next_notification,
     with_new_alert,
 )
-from logmlm.alerting.muting import Muter, MuteStatus, drop_muted, visible_part
-from logmlm.alerting.serialization import dump_alert, dump_group, load_alert, load_group
+from logmlm.alerting.muting import MuteStatus, drop_muted, visible_part
+from logmlm.alerting.notification import NotificationBuilder, PendingNotification, queued_alert
+from logmlm.alerting.serialization import dump_alert, dump_group, load_group
 from logmlm.alerting.store.database import DatabaseRow, StateDatabase
-from logmlm.records import Alert, GroupStatus, Notification
+from logmlm.records import Alert
 
 MAX_WAITING = 20_000
 """Alerts that wait for one sink at most; older ones go to the dead letters."""
@@ -44,163 +42,20 @@ SAY_DROPPED_EVERY_S = 60.0
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PendingNotification:
-    """A notification that is due, and what it covers.
+def queue_rows(pending: PendingNotification) -> tuple[str, tuple[str | int, ...]]:
+    """Return the condition for the queue's rows that a notification covers, and its values.
 
-    `group` is the state that it tells (None: an alert on its own), `last` the newest entry of
-    the queue in it; `attempts` counts the tries that failed.
+    A row's number alone does not do: the number of a deleted row is given to another one.
     """
-
-    sink: str
-    notification: Notification
-    bundle: str
-    last: int
-    attempts: int
-    group: AlertGroup | None = None
-
-
-class NotificationBuilder:
-    """Makes the parcels of the alerts and groups that are kept; for use within a transaction."""
-
-    def __init__(self, state: StateDatabase) -> None:
-        self._state = state
-
-    def next_single(self, sink: str, now: float) -> PendingNotification | None:
-        """Return the first alert that waits on its own and is not muted now."""
-        mutes = None
-        first = "sink = ? AND bundle = '' ORDER BY attempts, seq LIMIT 1"
-        while rows := self._rows(first, sink):
-            row, alert = rows[0], self._alert(rows[0])
-            mutes = mutes or Muter.at(self._state, now)
-            if (verdict := mutes.verdict(alert)) == "sent":
-                return PendingNotification(
-                    sink, for_single_alert(alert), "", row["seq"], row["attempts"]
-                )
-            self._mute(row, verdict)
-        return None
-
-    def next_group(
-        self, sink: str, grouping: GroupingPolicy, now: float, flush: bool
-    ) -> PendingNotification | float | None:
-        """Return a group that is due, or when one will be; `flush` has none wait for more."""
-        due = "sink = ? AND (due <= ? OR due > ?) ORDER BY attempts, due LIMIT 1"
-        while rows := self._state.select("bundles", due, sink, now, now + grouping.horizon):
-            if parcel := self._due_notification(rows[0], grouping, now):
-                return parcel
-        where = "sink = ? ORDER BY due"
-        for row in self._state.select("bundles", where + ("" if flush else " LIMIT 1"), sink):
-            if not flush:
-                return float(row["due"])
-            group, heard = self._without_notified(row, load_group(row["body"]), now)
-            if group.untold and heard.incidents:
-                return self._pending(row, heard, "firing", now)
-        return None
-
-    def _due_notification(
-        self, row: DatabaseRow, grouping: GroupingPolicy, now: float
-    ) -> PendingNotification | None:
-        """Make the parcel of a group; None if it has to wait after all, or is forgotten."""
-        group = heard = load_group(row["body"])
-        decision = next_notification(group, grouping, now)
-        if decision.what == "firing" and decision.due <= now:
-            group, heard = self._without_notified(row, group, now)
-            if not heard.incidents:  # nobody is to hear of it now: as if it had been told
-                group = replace(group, untold=(), notified_at=now)
-            decision = next_notification(group, grouping, now)
-        if decision.what == "forget" and decision.due <= now:
-            self._state.delete("bundles", "id = ?", row["id"])
-            return None
-        if decision.what == "forget" or decision.due > now:
-            self._state.put("bundles", **{**row, "due": decision.due, "body": dump_group(group)})
-            return None
-        logger.debug("sink %s is told of group %s: %s", row["sink"], group.key, decision.reason)
-        told_now = heard if decision.what == "firing" else group
-        return self._pending(row, told_now, decision.what, now)
-
-    def _without_notified(
-        self, row: DatabaseRow, group: AlertGroup, now: float
-    ) -> tuple[AlertGroup, AlertGroup]:
-        """The group without what is muted of what waits; and what of it is told now."""
-        mutes = Muter.at(self._state, now)
-        if not mutes:
-            return group, group
-        muted: list[Alert] = []
-        left: list[Alert] = []
-        for each in self._rows("sink = ? AND bundle = ? ORDER BY seq", row["sink"], group.key):
-            alert = self._alert(each)
-            verdict = mutes.verdict(alert)
-            (left if verdict == "sent" else muted).append(alert)
-            if verdict != "sent":
-                self._mute(each, verdict)
-        group = drop_muted(group, muted, left)
-        self._state.put("bundles", **{**row, "body": dump_group(group)})
-        return group, visible_part(group, left, mutes)
-
-    def _mute(self, row: DatabaseRow, verdict: MuteStatus) -> None:
-        """Take an alert out of a queue; it waits no longer if it is in no other."""
-        alert_id = row["alert"]
-        logger.info("alert %s is not told to sink %s: %s", alert_id, row["sink"], verdict)
-        self._state.delete("queue", "seq = ?", row["seq"])
-        if self._state.count("queue", "alert = ?", alert_id):
-            return
-        if self._state.delete("waiting", "id = ?", alert_id):
-            for stored in self._state.select("alerts", "id = ?", alert_id):
-                self._state.put("alerts", **{**stored, "verdict": verdict})
-
-    def withdraw(self, alert_id: str) -> None:
-        """Take an alert out of all queues and groups, as if it had never been in them."""
-        for row in self._rows("alert = ?", alert_id):
-            self._state.delete("queue", "seq = ?", row["seq"])
-            for bundle in self._state.select(
-                "bundles", "id = ?", f"{row['sink']}\n{row['bundle']}"
-            ):
-                rest = self._rows(
-                    "sink = ? AND bundle = ? ORDER BY seq", row["sink"], row["bundle"]
-                )
-                left = [self._alert(each) for each in rest]
-                kinds = {dedup_key(alert) for alert in left}
-                mine = [alert for alert in [self._alert(row)] if dedup_key(alert) not in kinds]
-                group = drop_muted(load_group(bundle["body"]), mine, left)
-                self._state.put("bundles", **{**bundle, "body": dump_group(group)})
-
-    def settle_known(self, sink: str, group: AlertGroup) -> None:
-        """Have alerts wait no longer that came while their like was told: they are in the count."""
-        for row in self._rows("sink = ? AND bundle = ?", sink, group.key):
-            if group.knows(self._alert(row)):
-                self._state.delete("queue", "seq = ?", row["seq"])
-                self._state.delete("waiting", "id = ?", row["alert"])
-
-    def _rows(self, where: str, *values: object) -> list[DatabaseRow]:
-        return self._state.select("queue", where, *values)
-
-    def _alert(self, row: DatabaseRow) -> Alert:
-        stored = self._state.get("alerts", row["alert"])
-        if stored is None:  # was there when it was queued, and waits: can't be
-            raise AssertionError(f"alert {row['alert']} is queued but not stored")
-        return load_alert(stored["body"])
-
-    def _pending(
-        self, row: DatabaseRow, group: AlertGroup, status: GroupStatus, now: float
-    ) -> PendingNotification:
-        sink = row["sink"]
-        newest = "sink = ? AND bundle = ? ORDER BY seq DESC LIMIT 1"
-        last = next((found["seq"] for found in self._rows(newest, sink, group.key)), 0)
-        notice = build_notification(group, status, now)
-        return PendingNotification(sink, notice, group.key, last, row["attempts"], group)
-
-
-def queue_rows(parcel: PendingNotification) -> tuple[str, tuple[str | int, ...]]:
-    """Which rows of the queue a parcel tells; a number is given to another row one day."""
-    if parcel.group is None:
-        alert = parcel.notification.alerts[0].id
-        return "sink = ? AND seq = ? AND alert = ?", (parcel.sink, parcel.last, alert)
-    of = (parcel.sink, parcel.bundle, parcel.last)
+    if pending.group is None:
+        alert = pending.notification.alerts[0].id
+        return "sink = ? AND seq = ? AND alert = ?", (pending.sink, pending.last, alert)
+    of = (pending.sink, pending.bundle, pending.last)
     return "sink = ? AND bundle = ? AND seq <= ?", of
 
 
 class Outbox:
-    """A queue for each sink. A sink with a `GroupingPolicy` gets groups, one without each alert.
+    """A durable queue for each sink; a sink with a `GroupingPolicy` is sent groups of alerts.
 
     An alert *waits* until a receiver accepted it, or all refused it for good.
     """
@@ -208,14 +63,19 @@ class Outbox:
     def __init__(self, state: StateDatabase, sinks: Mapping[str, GroupingPolicy | None]) -> None:
         self._state = state
         self._sinks = sinks
-        self._builder = NotificationBuilder(state)
+        self.notifications = NotificationBuilder(state, sinks)
+        """Builds the next notification of a sink from what waits here."""
         self.dropped: Counter[str] = Counter()
         """Dead letters that were deleted because too many lay here, by sink."""
         self._said_dropped = 0
         self._said_dropped_at = float("-inf")
 
     def reconcile_sinks(self, now: float) -> None:
-        """Fit what an earlier run left to the sinks of today."""
+        """Fit the queues of an earlier run to the sinks of the configuration.
+
+        Alerts of a sink that is gone become dead letters; a sink that is grouped no more is sent
+        each alert on its own.
+        """
         with self._state.transaction():
             names = {*self._state.distinct("queue", "sink")}
             names |= {*self._state.distinct("bundles", "sink")}
@@ -228,10 +88,10 @@ class Outbox:
                         self._state.put("queue", **{**row, "bundle": ""})
 
     def store(self, alerts: Iterable[tuple[Alert, MuteStatus]], now: float) -> list[Alert]:
-        """Keep alerts, and queue those to be sent for every sink; those that are new.
+        """Store alerts, queue those to be sent for every sink, and return those that are new.
 
         An id that was stored before is left alone. An alert that a receiver knows to fire
-        already is not queued for it and does not wait: it is in the count that is told next.
+        already is not queued for it and does not wait: the next notification counts it.
         """
         new: list[Alert] = []
         groups: dict[tuple[str, str], AlertGroup] = {}
@@ -251,7 +111,7 @@ class Outbox:
         return new
 
     def mark_known(self, alert_ids: Iterable[str], now: float) -> None:
-        """Take alerts for such as were stored before, and are settled."""
+        """Remember alerts as stored before, and settled."""
         with self._state.transaction():
             for alert_id in alert_ids:
                 if self._state.get("seen", alert_id) is None:
@@ -261,22 +121,22 @@ class Outbox:
         """Forget alerts, as if they had never been stored."""
         with self._state.transaction():
             for alert_id in alert_ids:
-                self._builder.withdraw(alert_id)
+                self._withdraw(alert_id)
                 for table in ("waiting", "seen", "alerts"):
                     self._state.delete(table, "id = ?", alert_id)
 
     def is_settled(self, alert_id: str) -> bool:
-        """Whether an alert that was stored needs nothing more."""
+        """Return whether an alert that was stored needs nothing more."""
         return self._state.get("waiting", alert_id) is None
 
     def waiting(self) -> dict[str, int]:
-        """How many alerts wait for each sink."""
+        """Return how many alerts wait for each sink."""
         return {sink: self._state.count("queue", "sink = ?", sink) for sink in self._sinks}
 
     def is_behind(self, now: float) -> bool:
-        """Whether so much waits that no more should be made: `MAX_OVERDUE`, or nearly too many.
+        """Return whether `MAX_OVERDUE` alerts are overdue, or half of `MAX_WAITING` wait.
 
-        What waits for nothing but its group's time to be told is not overdue.
+        Alerts that wait for nothing but the time of their group are not overdue.
         """
         waiting = self._state.count("waiting")
         if waiting < MAX_OVERDUE or waiting >= MAX_WAITING // 2:
@@ -288,64 +148,74 @@ class Outbox:
         overdue = f"id IN (SELECT alert FROM queue EXCEPT {early})"  # noqa: S608  SQL of our own
         return self._state.count("waiting", overdue, now) >= MAX_OVERDUE
 
-    def next(
-        self, sink: str, now: float, flush: bool = False
-    ) -> PendingNotification | float | None:
-        """Return what is due for a sink, or when something will be (None: nothing waits).
-
-        What failed before comes after what did not. With `flush`, groups don't wait for more.
-        What was silenced, or called a false alarm, while it waited is not told.
-        """
-        with self._state.transaction():
-            grouping, parcels = self._sinks.get(sink), self._builder
-            grouped = parcels.next_group(sink, grouping, now, flush) if grouping else None
-            alone = parcels.next_single(sink, now)
-        if isinstance(grouped, PendingNotification) and alone is not None:
-            return min(alone, grouped, key=lambda parcel: parcel.attempts)
-        return alone or grouped
-
-    def accepted(self, parcel: PendingNotification, now: float) -> None:
-        """Note that the receiver took a parcel: its alerts wait no longer."""
-        rows, of = queue_rows(parcel)
+    def ack(self, pending: PendingNotification, now: float) -> None:
+        """Record that the receiver accepted a notification: its alerts wait no longer."""
+        rows, of = queue_rows(pending)
         with self._state.transaction():
             in_them = f"id IN (SELECT alert FROM queue WHERE {rows})"  # noqa: S608  SQL of our own
             self._state.delete("waiting", in_them, *of)
             self._state.delete("queue", rows, *of)
-            if parcel.group is not None:
-                group = self._group(parcel.sink, parcel.bundle) or parcel.group
-                group = mark_notified(group, parcel.group, parcel.notification.status, now)
-                self._keep_group(parcel.sink, parcel.bundle, group, now, attempts=0)
-                self._builder.settle_known(parcel.sink, group)
+            if pending.group is not None:
+                group = self._group(pending.sink, pending.bundle) or pending.group
+                group = mark_notified(group, pending.group, pending.notification.status, now)
+                self._keep_group(pending.sink, pending.bundle, group, now, attempts=0)
+                self._settle_known(pending.sink, group)
 
-    def retry_later(self, parcel: PendingNotification, now: float) -> None:
-        """Note that a parcel failed, and is to be tried again after the others."""
+    def retry_later(self, pending: PendingNotification, now: float) -> None:
+        """Record that a notification failed, and is to be tried again after the others."""
+        attempts = pending.attempts + 1
         with self._state.transaction():
-            if parcel.group is not None:
-                group = self._group(parcel.sink, parcel.bundle) or parcel.group
-                attempts = parcel.attempts + 1
-                self._keep_group(parcel.sink, parcel.bundle, group, now, attempts=attempts)
+            if pending.group is not None:
+                group = self._group(pending.sink, pending.bundle) or pending.group
+                self._keep_group(pending.sink, pending.bundle, group, now, attempts)
                 return
-            rows, of = queue_rows(parcel)
+            rows, of = queue_rows(pending)
             for row in self._rows(rows, *of):
-                self._state.put("queue", **{**row, "attempts": parcel.attempts + 1})
+                self._state.put("queue", **{**row, "attempts": attempts})
 
-    def dead_letter(self, parcel: PendingNotification, reason: str, now: float) -> None:
-        """Put a parcel's alerts into the dead letters; its group begins anew."""
-        sink, key = parcel.sink, parcel.bundle
+    def dead_letter(self, pending: PendingNotification, reason: str, now: float) -> None:
+        """Record that a notification is given up: its alerts become dead letters.
+
+        Its group begins anew. Alerts that are in the group's counts alone, and not muted when the
+        notification was built, have a dead letter for each label set.
+        """
+        sink, key = pending.sink, pending.bundle
         with self._state.transaction():
-            if parcel.group is None:
-                where, of = queue_rows(parcel)
+            if pending.group is None:
+                where, of = queue_rows(pending)
                 move_to_dead_letters(self._state, sink, self._rows(where, *of), reason, now)
                 return
-            group = self._group(sink, key) or parcel.group
+            group = self._group(sink, key) or pending.group
             rows = self._rows("sink = ? AND bundle = ?", sink, key)
-            buried = move_to_dead_letters(self._state, sink, rows, reason, now)
-            group = visible_part(group, (), Muter.at(self._state, now))
-            dead_letter_counts(self._state, sink, group, buried, reason, now)
+            moved = move_to_dead_letters(self._state, sink, rows, reason, now)
+            group = visible_part(group, (), pending.mutes)
+            dead_letter_counts(self._state, sink, group, moved, reason, now)
             self._state.delete("bundles", "id = ?", _bundle_id(sink, key))
 
+    def _withdraw(self, alert_id: str) -> None:
+        """Take an alert out of all queues and groups, as if it had never been in them."""
+        for row in self._rows("alert = ?", alert_id):
+            self._state.delete("queue", "seq = ?", row["seq"])
+            key = _bundle_id(row["sink"], row["bundle"])
+            for bundle in self._state.select("bundles", "id = ?", key):
+                where = "sink = ? AND bundle = ? ORDER BY seq"
+                rest = self._rows(where, row["sink"], row["bundle"])
+                left = [queued_alert(self._state, each) for each in rest]
+                alert = queued_alert(self._state, row)
+                is_last = dedup_key(alert) not in map(dedup_key, left)
+                group = load_group(bundle["body"])
+                group = drop_muted(group, [alert] if is_last else [], left)
+                self._state.put("bundles", **{**bundle, "body": dump_group(group)})
+
+    def _settle_known(self, sink: str, group: AlertGroup) -> None:
+        """Let alerts wait no longer that came while their like was sent: they are in the count."""
+        for row in self._rows("sink = ? AND bundle = ?", sink, group.key):
+            if group.knows(queued_alert(self._state, row)):
+                self._state.delete("queue", "seq = ?", row["seq"])
+                self._state.delete("waiting", "id = ?", row["alert"])
+
     def _queue(self, alert: Alert, groups: dict[tuple[str, str], AlertGroup], now: float) -> bool:
-        """Queue an alert for every sink; whether some receiver knows that such a one fires."""
+        """Queue an alert for every sink; return whether some receiver knows of it already."""
         known = False
         for sink, grouping in self._sinks.items():
             key = ""
@@ -370,7 +240,7 @@ class Outbox:
     def _keep_group(
         self, sink: str, key: str, group: AlertGroup, now: float, attempts: int | None = None
     ) -> None:
-        """Keep a group as it is now; `attempts` None are as many as before."""
+        """Store a group, and when it is due next; `attempts` None keeps their number."""
         grouping = self._sinks[sink]
         if grouping is None:
             return

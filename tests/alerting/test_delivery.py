@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from daemon_process import Process
@@ -46,6 +47,44 @@ def test_retries_go_on_after_a_restart_where_they_were(state):
     row = state.get("sinks", "r")
     assert (row["attempts"], row["reason"], row["accepted_at"]) == (0, "", 200.0)
     assert again.deliver_one(200.0) is None
+
+
+def test_send_gives_what_the_receiver_says_and_a_later_try_where_it_fails_unforeseen(state):
+    answers = [ACCEPTED, ValueError("https://secret"), StorageError("output is gone")]
+
+    def answer(_):
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    worker = Office(state, Receiver("r", answer)).couriers[0]
+    assert worker.send(None) == ACCEPTED
+    assert worker.send(None) == DeliveryResult("later", "ValueError")
+    with pytest.raises(StorageError, match="output is gone"):
+        worker.send(None)
+
+
+@pytest.mark.parametrize(
+    ("result", "attempts", "due", "row", "rows"),
+    [
+        (ACCEPTED, 3, 5.0, (0, 0.0, "", 5.0), (0, 0)),
+        (DeliveryResult("later", "HTTP 500", 60.0), 3, 65.0, (3, 65.0, "HTTP 500", 1.0), (1, 0)),
+        (DeliveryResult("later", "HTTP 500"), 4, 5.0, (0, 0.0, "", 1.0), (0, 1)),
+        (DeliveryResult("refused", "HTTP 400"), 0, 5.0, (0, 0.0, "", 1.0), (0, 1)),
+    ],
+)
+def test_record_stores_the_result_with_one_of_three_writers(
+    state, result, attempts, due, row, rows
+):
+    office = Office(state, Receiver("r", lambda _: result, max_retries=4))
+    office.store(1, 0.0)
+    pending = replace(office.box.notifications.next("r", 5.0), attempts=attempts)
+    sink = {"name": "r", "attempts": 2, "due": 5.0, "reason": "before", "accepted_at": 1.0}
+    assert office.couriers[0].record(sink, pending, result, 5.0) == due
+    assert tuple(state.get("sinks", "r").values())[1:] == row
+    assert (state.count("queue"), state.count("dead")) == rows
+    assert [each["attempts"] for each in state.select("queue")] == [attempts + 1] * rows[0]
 
 
 def test_a_storm_is_one_notification(state):

@@ -11,12 +11,11 @@ from logmlm.alerting.grouping import (
     MAX_EXAMPLES,
     MAX_INCIDENTS,
     GroupingPolicy,
-    build_notification,
-    for_single_alert,
     mark_notified,
     next_notification,
     with_new_alert,
 )
+from logmlm.alerting.notification import build, build_single
 from logmlm.alerting.serialization import dump_group, load_group
 
 TIMERS = GroupingPolicy(("model", "host"))
@@ -58,7 +57,7 @@ def test_more_of_the_same_only_adds_to_the_count_until_it_is_repeated_or_ends():
         group = with_new_alert(group, alert("ODD a", first=now), TIMERS, float(now))
     assert decided(group, now) == ("firing", 30.0 + REPEAT)
     assert next_notification(group, TIMERS, now).reason == "a group still fires"
-    (summed,) = build_notification(group, "firing", now).alerts
+    (summed,) = build(group, "firing", now).alerts
     assert summed.annotations["count"] == "100"
 
 
@@ -85,7 +84,7 @@ def test_a_quiet_group_is_resolved_but_not_too_soon_after_it_was_told():
     assert decided(fired(group, 30.0), 30.0) == ("resolved", 330.0)
     late = fired(group, 4000.0)
     assert decided(late, 4000.0) == ("resolved", 4000.0 + INTERVAL)
-    (end,) = build_notification(late, "resolved", 4300.0).alerts
+    (end,) = build(late, "resolved", 4300.0).alerts
     assert end.ends_at == 4300.0
 
 
@@ -118,7 +117,7 @@ def test_resolved_is_said_again_for_as_long_as_the_receiver_wants():
     group = ended(fired(group_of(alert()), 30.0), 400.0)
     assert decided(group, 400.0, timers) == ("resolved", 460.0)
     group = ended(group, 460.0)
-    assert build_notification(group, "resolved", 520.0).alerts[0].ends_at == 1000.0  # its start
+    assert build(group, "resolved", 520.0).alerts[0].ends_at == 1000.0  # its start
     assert decided(ended(group, 520.0), 520.0, timers) == ("forget", 400.0 + 3600.0)
 
 
@@ -143,7 +142,7 @@ def test_times_ahead_of_a_clock_that_was_put_back_are_due_at_once():
 def test_a_groups_alert_is_the_oddest_and_tells_of_the_others():
     alerts = [alert(f"ODD {i}", value=float(v), first=i) for i, v in enumerate([2, 30, 4])]
     group = group_of(*alerts)
-    notice = build_notification(group, "firing", 40.0)
+    notice = build(group, "firing", 40.0)
     (summed,) = notice.alerts
     assert notice.group_key == '{}:{model="m"}'
     assert notice.group_labels == {"model": "m"}
@@ -154,10 +153,7 @@ def test_a_groups_alert_is_the_oddest_and_tells_of_the_others():
     rows = summed.annotations["examples"].splitlines()
     assert [row.split()[1] for row in rows] == [alerts[i].id for i in (1, 2, 0)]
     assert summed.fingerprint == alerts[0].fingerprint
-    assert (
-        "examples"
-        not in build_notification(group_of(alerts[0]), "firing", 0.0).alerts[0].annotations
-    )
+    assert "examples" not in build(group_of(alerts[0]), "firing", 0.0).alerts[0].annotations
 
 
 def test_a_storm_stays_bounded():
@@ -167,7 +163,7 @@ def test_a_storm_stays_bounded():
         group = with_new_alert(
             group, alert(f"ODD {number}", labels=labels, first=number), TIMERS, 0.0
         )
-    notice = build_notification(group, "firing", 0.0)
+    notice = build(group, "firing", 0.0)
     assert len(notice.alerts) == MAX_INCIDENTS
     counts = sum(int(one.annotations["count"]) for one in notice.alerts)
     assert counts + notice.truncated == 300
@@ -178,7 +174,7 @@ def test_a_storm_stays_bounded():
 def test_all_labels_can_make_the_group():
     every = GroupingPolicy(("...",))
     assert every.labels(alert()) == alert().labels
-    assert for_single_alert(alert()).group_key == group_of(alert(), timers=every).key
+    assert build_single(alert()).group_key == group_of(alert(), timers=every).key
 
 
 @given(

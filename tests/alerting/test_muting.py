@@ -13,7 +13,8 @@ from logmlm.alerting.feedback import give_feedback
 from logmlm.alerting.grouping import GroupingPolicy
 from logmlm.alerting.label_matchers import LabelMatcher
 from logmlm.alerting.muting import Muter
-from logmlm.alerting.outbox import Outbox, PendingNotification
+from logmlm.alerting.notification import PendingNotification
+from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.silences import add_silence
 from logmlm.alerting.store.database import StateDatabase
 
@@ -45,10 +46,10 @@ def mute(state, host=None, text=None):
 def told_of(box, now):
     """How many alerts of each host the sink is told of, all of it accepted."""
     counts = Counter()
-    while isinstance(parcel := box.next("g", now), PendingNotification):
-        for one in parcel.notification.alerts:
+    while isinstance(pending := box.notifications.next("g", now), PendingNotification):
+        for one in pending.notification.alerts:
             counts[one.labels["host"]] += int(one.annotations["count"])
-        box.accepted(parcel, now)
+        box.ack(pending, now)
     return counts
 
 
@@ -63,7 +64,7 @@ def test_of_a_new_group_exactly_what_is_not_muted_is_told_and_nothing_waits(kind
         expected = Counter(kind[0] for kind in kinds if kind[0] != host and kind[1] != text)
         assert told_of(box, 30.0) == expected
         assert all(box.is_settled(one.id) for one in alerts)
-        verdicts = {one.id: Muter.at(state, 0.0).verdict(one) for one in alerts}
+        verdicts = {one.id: Muter.at(state, 0.0).status(one) for one in alerts}
         assert {row["id"]: row["verdict"] for row in state.select("alerts")} == verdicts
 
 
@@ -97,5 +98,5 @@ def test_alerts_of_one_kind_are_muted_alike(kinds):
             expected = {"x": "silenced"}.get(kind[0], "sent")
             if expected == "sent" and kind[1] == "ODD a":
                 expected = "false alarm"
-            assert mutes.verdict(made(kind, number)) == expected
+            assert mutes.status(made(kind, number)) == expected
         assert not Muter.at(state, 1e10)

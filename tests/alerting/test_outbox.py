@@ -10,7 +10,8 @@ from logmlm.alerting import outbox
 from logmlm.alerting.feedback import give_feedback
 from logmlm.alerting.grouping import GroupingPolicy
 from logmlm.alerting.label_matchers import LabelMatcher
-from logmlm.alerting.outbox import Outbox, PendingNotification
+from logmlm.alerting.notification import PendingNotification
+from logmlm.alerting.outbox import Outbox
 from logmlm.alerting.serialization import load_alert
 from logmlm.alerting.silences import add_silence
 from logmlm.alerting.store.database import StateDatabase
@@ -35,9 +36,9 @@ def store(box, *alerts, now=0.0, verdict="sent"):
 def drained(box, sink, now=0.0, flush=False):
     """Ids of all that is due, each accepted."""
     ids = []
-    while isinstance(parcel := box.next(sink, now, flush), PendingNotification):
-        ids += [one.id for one in parcel.notification.alerts]
-        box.accepted(parcel, now)
+    while isinstance(pending := box.notifications.next(sink, now, flush), PendingNotification):
+        ids += [one.id for one in pending.notification.alerts]
+        box.ack(pending, now)
     return ids
 
 
@@ -49,14 +50,14 @@ def test_alerts_wait_for_each_sink_in_order_until_it_accepted_them(state):
     assert drained(box, "a") == [first.id, second.id]
     assert box.is_settled(first.id)
     assert drained(Outbox(state, {"a": None, "b": None}), "b") == [first.id, second.id]
-    assert box.next("a", 9.0) is box.next("b", 9.0) is None
+    assert box.notifications.next("a", 9.0) is box.notifications.next("b", 9.0) is None
 
 
 def test_an_alert_is_told_as_it_was_made(state):
     box = Outbox(state, {"a": None})
     made = alert("ODD \ud800 \x00 ö")
     store(box, made)
-    (told,) = box.next("a", 0.0).notification.alerts
+    (told,) = box.notifications.next("a", 0.0).notification.alerts
     assert (told.labels, told.annotations) == (made.labels, made.annotations)
 
 
@@ -75,7 +76,7 @@ def test_what_is_muted_is_kept_but_waits_for_nobody(state):
     box = Outbox(state, {"a": None, "b": GROUPS})
     store(box, numbered(1), verdict="silenced")
     assert box.is_settled(numbered(1).id)
-    assert box.next("a", 99.0) is box.next("b", 99.0) is None
+    assert box.notifications.next("a", 99.0) is box.notifications.next("b", 99.0) is None
     assert state.get("alerts", numbered(1).id)["verdict"] == "silenced"
 
 
@@ -83,26 +84,26 @@ def test_a_group_is_told_once_for_all_that_came_and_settles_them(state):
     box = Outbox(state, {"g": GROUPS})
     many = [numbered(number) for number in range(30)]
     store(box, *many[:10])
-    assert box.next("g", 0.0) == 30.0
+    assert box.notifications.next("g", 0.0) == 30.0
     store(box, *many[10:], now=20.0)
-    parcel = box.next("g", 30.0)
-    (told,) = parcel.notification.alerts
+    pending = box.notifications.next("g", 30.0)
+    (told,) = pending.notification.alerts
     assert told.annotations["count"] == "30"
     late = numbered(99)
     store(box, late, now=30.0)
-    box.accepted(parcel, 31.0)
+    box.ack(pending, 31.0)
     assert all(box.is_settled(one.id) for one in many)
     assert box.is_settled(late.id), "its like was told meanwhile"
     assert state.count("queue") == 0
     same = numbered(100)
     store(box, same, now=32.0)
     assert box.is_settled(same.id), "its receiver knows that such an alert fires"
-    assert box.next("g", 32.0) == 332.0
-    end = box.next("g", 332.0)
+    assert box.notifications.next("g", 32.0) == 332.0
+    end = box.notifications.next("g", 332.0)
     assert end.notification.status == "resolved"
     assert end.notification.alerts[0].annotations["count"] == "32"
-    box.accepted(end, 332.0)
-    assert box.next("g", 332.0 + 3600.0) is None
+    box.ack(end, 332.0)
+    assert box.notifications.next("g", 332.0 + 3600.0) is None
     assert state.count("bundles") == 0
 
 
@@ -115,7 +116,7 @@ def test_more_of_what_a_receiver_knows_waits_for_nothing_and_is_never_too_many(s
         store(box, numbered(number), now=30.0 + number)
         assert box.waiting() == {"g": 0}
     assert state.count("dead") == 0
-    end = box.next("g", 1000.0)
+    end = box.notifications.next("g", 1000.0)
     assert end.notification.alerts[0].annotations["count"] == "100"
 
 
@@ -125,7 +126,7 @@ def test_what_is_in_a_refused_count_alone_has_a_dead_letter_that_says_so(state):
     drained(box, "g", 30.0)
     store(box, *[numbered(number) for number in range(1, 10)], now=40.0)
     store(box, alert("ODD", labels={"x": "y"}, first=1), now=40.0)
-    box.dead_letter(box.next("g", 1000.0), "HTTP 400", 1000.0)
+    box.dead_letter(box.notifications.next("g", 1000.0), "HTTP 400", 1000.0)
     other, counted = state.select("dead")
     assert other["reason"] == "HTTP 400"
     assert counted["reason"] == "HTTP 400; stands for 9 alerts like it"
@@ -137,39 +138,39 @@ def test_a_refused_end_of_what_was_told_whole_is_no_dead_letter(state):
     box = Outbox(state, {"g": GROUPS})
     store(box, numbered(0))
     drained(box, "g", 30.0)
-    box.dead_letter(box.next("g", 1000.0), "HTTP 400", 1000.0)
+    box.dead_letter(box.notifications.next("g", 1000.0), "HTTP 400", 1000.0)
     assert state.count("dead") == 0
 
 
 def test_an_alert_that_joins_a_failing_group_does_not_make_it_new(state):
     box = Outbox(state, {"g": GROUPS})
     store(box, numbered(1), alert("ODD", labels={"model": "n"}))
-    failing = box.next("g", 30.0)
+    failing = box.notifications.next("g", 30.0)
     for attempts in range(3):
         box.retry_later(replace(failing, attempts=attempts), 30.0)
     store(box, alert("ODD new", labels=failing.group.labels), now=31.0)
-    other = box.next("g", 31.0)
+    other = box.notifications.next("g", 31.0)
     assert (other.bundle != failing.bundle, other.attempts) == (True, 0)
-    box.accepted(other, 31.0)
-    again = box.next("g", 31.0)
+    box.ack(other, 31.0)
+    again = box.notifications.next("g", 31.0)
     assert (again.bundle, again.attempts) == (failing.bundle, 3)
 
 
 def test_a_place_in_the_queue_that_another_alert_has_by_now_is_left_alone(state):
     old = Outbox(state, {"old": None})
     store(old, numbered(1))
-    parcel = old.next("old", 0.0)
+    pending = old.notifications.next("old", 0.0)
     box = Outbox(state, {"new": None})
     box.reconcile_sinks(1.0)
     store(box, numbered(2), now=1.0)
-    assert box.next("new", 1.0).last == parcel.last
+    assert box.notifications.next("new", 1.0).last == pending.last
     for ended in (
         old.retry_later,
-        old.accepted,
+        old.ack,
         lambda p, now: old.dead_letter(p, "HTTP 400", now),
     ):
-        ended(parcel, 2.0)
-        assert box.next("new", 2.0).attempts == 0
+        ended(pending, 2.0)
+        assert box.notifications.next("new", 2.0).attempts == 0
     assert drained(box, "new", 2.0) == [numbered(2).id]
 
 
@@ -206,13 +207,13 @@ def test_what_is_silenced_while_it_waits_is_not_told(state):
     silence(state, "host", "m")
     assert drained(box, "a", 1.0) == [heard.id]
     assert not box.is_settled(muted.id), "another queue holds it"
-    parcel = box.next("g", 30.0)
-    assert [one.labels["host"] for one in parcel.notification.alerts] == ["h"]
-    box.accepted(parcel, 30.0)
+    pending = box.notifications.next("g", 30.0)
+    assert [one.labels["host"] for one in pending.notification.alerts] == ["h"]
+    box.ack(pending, 30.0)
     assert box.is_settled(muted.id)
     assert state.get("alerts", muted.id)["verdict"] == "silenced"
     assert state.get("alerts", heard.id)["verdict"] == "sent"
-    end = box.next("g", 330.0)
+    end = box.notifications.next("g", 330.0)
     assert [one.labels["host"] for one in end.notification.alerts] == ["h"]
 
 
@@ -231,12 +232,12 @@ def test_a_group_that_fires_is_not_repeated_while_it_is_silenced_but_its_end_is_
     box = Outbox(state, {"g": often})
     store(box, numbered(1))
     assert drained(box, "g", 30.0) == [numbered(1).id]
-    assert box.next("g", 90.0).notification.status == "firing"
+    assert box.notifications.next("g", 90.0).notification.status == "firing"
     silence(state, "model", "m", now=91.0)
     for now in (91.0, 151.0, 211.0, 271.0):
-        assert not isinstance(box.next("g", now), PendingNotification)
-    assert box.next("g", 271.0) == 300.0
-    assert box.next("g", 300.0).notification.status == "resolved"
+        assert not isinstance(box.notifications.next("g", now), PendingNotification)
+    assert box.notifications.next("g", 271.0) == 300.0
+    assert box.notifications.next("g", 300.0).notification.status == "resolved"
 
 
 def test_a_label_set_with_a_false_alarm_is_told_by_its_other_alerts(state):
@@ -244,7 +245,7 @@ def test_a_label_set_with_a_false_alarm_is_told_by_its_other_alerts(state):
     false, true = alert("ODD false", value=5.0), alert("ODD true", first=5)
     store(box, false, true)
     give_feedback(state, false, "false alarm", 1.0, 1e9)
-    (told,) = box.next("g", 30.0).notification.alerts
+    (told,) = box.notifications.next("g", 30.0).notification.alerts
     assert (told.id, told.annotations["count"]) == (true.id, "1")
     assert "ODD true" in told.annotations["lines"]
 
@@ -256,11 +257,11 @@ def test_in_a_group_that_fires_what_is_muted_is_not_told_as_new(state):
     false, true = alert("ODD false", value=5.0, first=5), alert("ODD true", first=9)
     store(box, false, now=40.0)
     give_feedback(state, false, "false alarm", 41.0, 1e9)
-    assert box.next("g", 330.0) == 340.0, "its end"
+    assert box.notifications.next("g", 330.0) == 340.0, "its end"
     store(box, true, now=331.0)
-    parcel = box.next("g", 340.0)
-    assert parcel.notification.status == "firing"
-    assert [one.id for one in parcel.notification.alerts] == [true.id]
+    pending = box.notifications.next("g", 340.0)
+    assert pending.notification.status == "firing"
+    assert [one.id for one in pending.notification.alerts] == [true.id]
 
 
 def test_at_a_stop_groups_do_not_wait(state):
@@ -268,7 +269,7 @@ def test_at_a_stop_groups_do_not_wait(state):
     store(box, numbered(1))
     assert drained(box, "g", 1.0) == []
     assert drained(box, "g", 1.0, flush=True) == [numbered(1).id]
-    assert box.next("g", 1.0, flush=True) is None
+    assert box.notifications.next("g", 1.0, flush=True) is None
 
 
 def test_a_clock_that_was_put_back_holds_no_group_up(state):
@@ -284,30 +285,30 @@ def test_a_clock_that_was_put_back_holds_no_group_up(state):
 def test_what_failed_comes_after_the_others(state):
     box = Outbox(state, {"a": None, "g": GROUPS})
     store(box, numbered(1), numbered(2), alert("ODD", labels={"model": "n"}))
-    first = box.next("a", 0.0)
+    first = box.notifications.next("a", 0.0)
     box.retry_later(first, 0.0)
-    assert box.next("a", 0.0).notification.alerts[0].id == numbered(2).id
-    group = box.next("g", 30.0)
+    assert box.notifications.next("a", 0.0).notification.alerts[0].id == numbered(2).id
+    group = box.notifications.next("g", 30.0)
     box.retry_later(group, 30.0)
-    other = box.next("g", 30.0)
+    other = box.notifications.next("g", 30.0)
     assert other.bundle != group.bundle
     box.retry_later(other, 30.0)
-    assert box.next("g", 30.0).attempts == 1
+    assert box.notifications.next("g", 30.0).attempts == 1
 
 
 def test_dead_letters_hold_the_alert_and_settle_it_when_no_sink_is_left(state):
     box = Outbox(state, {"a": None, "g": GROUPS})
     store(box, numbered(1), numbered(2))
-    box.dead_letter(box.next("a", 0.0), "HTTP 400", 5.0)
+    box.dead_letter(box.notifications.next("a", 0.0), "HTTP 400", 5.0)
     assert not box.is_settled(numbered(1).id)
-    box.dead_letter(box.next("g", 30.0), "HTTP 401", 6.0)
+    box.dead_letter(box.notifications.next("g", 30.0), "HTTP 401", 6.0)
     assert box.is_settled(numbered(1).id)
     assert not box.is_settled(numbered(2).id)
     letters = [(row["sink"], row["alert"], row["reason"]) for row in state.select("dead")]
     one, two = numbered(1).id, numbered(2).id
     assert letters == [("a", one, "HTTP 400"), ("g", one, "HTTP 401"), ("g", two, "HTTP 401")]
     store(box, numbered(3), now=7.0)
-    assert box.next("g", 7.0) == 37.0, "a group that was refused begins anew"
+    assert box.notifications.next("g", 7.0) == 37.0, "a group that was refused begins anew"
 
 
 def test_sinks_that_are_gone_or_changed_leave_nothing_behind(state):

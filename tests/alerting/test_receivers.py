@@ -5,7 +5,7 @@ import io
 import pytest
 from http_parts import alert
 
-from logmlm.alerting.grouping import for_single_alert
+from logmlm.alerting.notification import build_single
 from logmlm.alerting.receivers import SINKS, build_receivers
 from logmlm.config.alerting import DEFAULT_GROUP_BY
 from logmlm.config.run import RunConfig
@@ -45,7 +45,7 @@ def test_records_are_kept_of_each_alert_and_receivers_are_told_of_groups(tmp_pat
 def test_alerts_go_where_their_sink_says(tmp_path):
     out = io.StringIO()
     for receiver in made({"stdout": {}}, {"file": {"path": tmp_path / "a"}}, out=out):
-        assert receiver.send(for_single_alert(alert())).outcome == "accepted"
+        assert receiver.send(build_single(alert())).outcome == "accepted"
     assert out.getvalue() == (tmp_path / "a").read_text()
 
 
@@ -55,7 +55,7 @@ class Closed(io.StringIO):
 
 
 def test_a_closed_standard_output_holds_up_no_other_and_ends_who_has_no_other(tmp_path):
-    notice, gone = for_single_alert(alert()), "can't write to standard output: Broken pipe"
+    notice, gone = build_single(alert()), "can't write to standard output: Broken pipe"
     (only,) = made({"stdout": {}}, out=Closed())
     with pytest.raises(StorageError, match=gone):
         only.send(notice)

@@ -10,7 +10,7 @@ import warnings
 import pytest
 from http_parts import alert
 
-from logmlm.alerting.grouping import for_single_alert
+from logmlm.alerting.notification import build_single
 from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.server import LogConfig
 from logmlm.config.sinks import WebhookConfig
@@ -109,7 +109,7 @@ def test_a_receivers_address_is_not_in_the_log_at_any_level(header):
         with logging_configured(stream, LogConfig(level="debug")):
             logger.debug("heard")
             told = WebhookSink(WebhookConfig(url=url), clock=lambda: 0.0).send(
-                for_single_alert(alert())
+                build_single(alert())
             )
         thread.join()
     assert told.outcome == "later"

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from http_parts import alert, served
 
-from logmlm.alerting.grouping import for_single_alert
+from logmlm.alerting.notification import build_single
 from logmlm.alerting.sinks.alertmanager import AlertmanagerSink
 from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.sinks import AlertmanagerConfig, WebhookConfig
@@ -27,10 +27,10 @@ def test_an_alert_that_fires_ends_unless_it_is_sent_again():
         config = AlertmanagerConfig(url=url + "/", resend_interval="30s")
         sink = AlertmanagerSink(config, clock=lambda: NOW)
         made = alert()
-        assert sink.send(for_single_alert(made)) == DeliveryResult("accepted")
+        assert sink.send(build_single(made)) == DeliveryResult("accepted")
         assert sink.send(Notification("g", "resolved", (replace(made, ends_at=NOW),)))
         ahead = replace(made, starts_at=NOW + 99999)
-        assert sink.send(for_single_alert(ahead))
+        assert sink.send(build_single(ahead))
     assert calls[0].path == "/hook/api/v2/alerts"
     expected = {
         "labels": made.labels,
@@ -83,7 +83,7 @@ def test_a_real_alertmanager_takes_an_alert_and_its_end_and_knows_it_by_our_fing
             manager.wait()
             sink = AlertmanagerSink(AlertmanagerConfig(url=manager.url), clock=time.time)
             made = replace(alert("ODD ${x} \x00 ö"), starts_at=time.time() - 5)
-            assert sink.send(for_single_alert(made)) == DeliveryResult("accepted")
+            assert sink.send(build_single(made)) == DeliveryResult("accepted")
             (known,) = manager.alerts()
             assert known["fingerprint"] == made.fingerprint
             assert known["labels"] == made.labels
@@ -97,7 +97,7 @@ def test_a_real_alertmanager_takes_an_alert_and_its_end_and_knows_it_by_our_fing
             manager.process.terminate()
             manager.process.wait()
         ours = WebhookSink(WebhookConfig(url=hook), clock=time.time)
-        assert ours.send(for_single_alert(made)) == DeliveryResult("accepted")
+        assert ours.send(build_single(made)) == DeliveryResult("accepted")
     assert theirs.keys() == calls[-1].json.keys()
     assert theirs["alerts"][0].keys() == calls[-1].json["alerts"][0].keys()
     assert theirs["version"] == calls[-1].json["version"]

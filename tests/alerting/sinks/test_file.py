@@ -6,7 +6,7 @@ import resource
 
 from http_parts import alert
 
-from logmlm.alerting.grouping import for_single_alert
+from logmlm.alerting.notification import build_single
 from logmlm.alerting.sinks.file import FileSink
 from logmlm.config.sinks import AlertFileConfig
 from logmlm.records import DeliveryResult, Notification
@@ -19,7 +19,7 @@ def test_alerts_are_appended_one_a_line_for_the_owner_alone(tmp_path):
     sink = FileSink(AlertFileConfig(path=path))
     first, second, third = alert("ODD 1"), alert("ODD 2"), alert("ODD \ud800")
     assert sink.send(Notification("g", "firing", (first, second))) == ACCEPTED
-    assert sink.send(for_single_alert(third)) == ACCEPTED
+    assert sink.send(build_single(third)) == ACCEPTED
     lines = path.read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines[:2]] == [first.id, second.id]
     assert len(lines) == 3
@@ -30,16 +30,16 @@ def test_alerts_are_appended_one_a_line_for_the_owner_alone(tmp_path):
 def test_a_rotated_file_is_left_and_a_new_one_made(tmp_path):
     path = tmp_path / "alerts.jsonl"
     sink = FileSink(AlertFileConfig(path=path))
-    sink.send(for_single_alert(alert()))
+    sink.send(build_single(alert()))
     path.rename(tmp_path / "old")
-    sink.send(for_single_alert(alert()))
+    sink.send(build_single(alert()))
     assert len(path.read_text().splitlines()) == 1
     assert len((tmp_path / "old").read_text().splitlines()) == 1
 
 
 def test_a_file_that_can_not_be_made_is_tried_later(tmp_path):
     sink = FileSink(AlertFileConfig(path=tmp_path / "none" / "a.jsonl"))
-    assert sink.send(for_single_alert(alert())) == DeliveryResult(
+    assert sink.send(build_single(alert())) == DeliveryResult(
         "later", "can't write the file: No such file or directory"
     )
 
@@ -48,7 +48,7 @@ def _fill(path, answers):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
     sink = FileSink(AlertFileConfig(path=path))
-    answers.put([sink.send(for_single_alert(alert())).outcome for _ in range(5)])
+    answers.put([sink.send(build_single(alert())).outcome for _ in range(5)])
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
@@ -70,6 +70,5 @@ def test_on_a_full_disk_no_half_line_is_left(tmp_path):
 
 def test_a_disk_that_takes_nothing_is_tried_later():
     assert (
-        FileSink(AlertFileConfig(path="/dev/full")).send(for_single_alert(alert())).outcome
-        == "later"
+        FileSink(AlertFileConfig(path="/dev/full")).send(build_single(alert())).outcome == "later"
     )

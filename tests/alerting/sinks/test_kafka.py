@@ -9,7 +9,7 @@ from daemon_parts import explain, score
 from kafka_parts import free_ports
 
 from logmlm.alerting.alert_builder import build_alert
-from logmlm.alerting.grouping import for_single_alert
+from logmlm.alerting.notification import build_single
 from logmlm.alerting.sinks.kafka import KafkaSink
 from logmlm.config.kafka import KafkaSinkConfig
 from logmlm.errors import ConfigError
@@ -42,7 +42,7 @@ def test_each_alert_is_a_record_keyed_by_its_fingerprint(broker, sink, alert):
     topic = broker.topic("alerts", 3)
     to = sink(topic)
     other = replace(alert, id="other", ends_at=2000.0)
-    assert to.send(for_single_alert(alert)).outcome == "accepted"
+    assert to.send(build_single(alert)).outcome == "accepted"
     assert to.send(Notification("g", "firing", (alert, other))).outcome == "accepted"
     records = broker.records(topic, 3)
     assert {record.key for record in records} == {alert.fingerprint.encode()}
@@ -57,7 +57,7 @@ def test_each_alert_is_a_record_keyed_by_its_fingerprint(broker, sink, alert):
 
 def test_too_large_an_alert_is_refused_for_good(broker, sink, alert):
     topic = broker.topic("small-alerts", 1, max_message_bytes=300)
-    delivery = sink(topic).send(for_single_alert(alert))
+    delivery = sink(topic).send(build_single(alert))
     assert (delivery.outcome, delivery.reason) == ("refused", "MessageSizeTooLargeError")
 
 
@@ -65,7 +65,7 @@ def test_a_broker_out_of_reach_is_tried_again_later_and_not_waited_for(alert):
     (port,) = free_ports(1)
     told = {"bootstrap_servers": f"127.0.0.1:{port}", "topic": "t", "connect_timeout": 0.5}
     started = time.monotonic()
-    delivery = KafkaSink(KafkaSinkConfig(**told)).send(for_single_alert(alert))
+    delivery = KafkaSink(KafkaSinkConfig(**told)).send(build_single(alert))
     assert time.monotonic() - started < 3
     assert delivery.outcome == "later"
     assert "nothing listens there" in delivery.reason
@@ -74,12 +74,12 @@ def test_a_broker_out_of_reach_is_tried_again_later_and_not_waited_for(alert):
 def test_a_broker_that_went_away_is_tried_again_and_found_again(broker, sink, alert):
     topic = broker.topic("alerts-again")
     to = sink(topic, timeout=2.0)
-    assert to.send(for_single_alert(alert)).outcome == "accepted"
+    assert to.send(build_single(alert)).outcome == "accepted"
     broker.stop()
-    assert to.send(for_single_alert(alert)).outcome == "later"
+    assert to.send(build_single(alert)).outcome == "later"
     broker.start()
     deadline = time.monotonic() + 20
-    while to.send(for_single_alert(alert)).outcome != "accepted":
+    while to.send(build_single(alert)).outcome != "accepted":
         assert time.monotonic() < deadline
     assert len(broker.records(topic, 2)) >= 2
 

@@ -7,7 +7,7 @@ import pytest
 from daemon_parts import explain, score
 
 from logmlm.alerting.alert_builder import build_alert
-from logmlm.alerting.grouping import for_single_alert
+from logmlm.alerting.notification import build_single
 from logmlm.alerting.sinks.stdout import StdoutSink
 from logmlm.config.sinks import StdoutConfig
 from logmlm.detection.explanation import format_explanation
@@ -37,7 +37,7 @@ def alert():
 def sent(alert, style, out):
     sink = StdoutSink(StdoutConfig(format=style), out)
     assert sink.name == "stdout"
-    assert sink.send(for_single_alert(alert)) == DeliveryResult("accepted")
+    assert sink.send(build_single(alert)) == DeliveryResult("accepted")
     return out.getvalue()
 
 

@@ -8,7 +8,7 @@ from http_parts import alert, served
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logmlm.alerting.grouping import for_single_alert
+from logmlm.alerting.notification import build_single
 from logmlm.alerting.sinks.template import BodyTemplate
 from logmlm.alerting.sinks.webhook import WebhookSink
 from logmlm.config.sinks import WebhookConfig
@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 def filled(tmp_path, document, notice=None, **secrets):
     path = tmp_path / "t.json"
     path.write_text(json.dumps(document))
-    return json.loads(BodyTemplate(path, secrets).render(notice or for_single_alert(alert()), "r"))
+    return json.loads(BodyTemplate(path, secrets).render(notice or build_single(alert()), "r"))
 
 
 def test_placeholders_are_filled_wherever_a_text_stands(tmp_path):
@@ -74,14 +74,14 @@ def test_the_worst_alert_speaks_for_all(tmp_path):
 def test_whatever_a_line_holds_the_document_keeps_its_form(tmp_path_factory, text):
     tmp_path = tmp_path_factory.getbasetemp()
     found = filled(
-        tmp_path, {"a": "<${annotations.lines}>", "b": 1}, for_single_alert(alert("ODD " + text))
+        tmp_path, {"a": "<${annotations.lines}>", "b": 1}, build_single(alert("ODD " + text))
     )
     assert list(found) == ["a", "b"]
     assert found["a"].startswith("<> ODD")
 
 
 def test_a_log_line_that_looks_like_a_placeholder_is_not_filled(tmp_path):
-    notice = for_single_alert(alert("ODD ${secret.key}"))
+    notice = build_single(alert("ODD ${secret.key}"))
     assert "${secret.key}" in filled(tmp_path, "${summary}", notice, key="hunter2")
 
 
@@ -116,8 +116,7 @@ def test_pagerduty_gets_an_event_of_its_version_2(tmp_path):
             url=url, template_file=CONFIGS / "pagerduty.json", template_secrets={"routing_key": key}
         )
         assert (
-            WebhookSink(config, clock=lambda: 0.0).send(for_single_alert(alert())).outcome
-            == "accepted"
+            WebhookSink(config, clock=lambda: 0.0).send(build_single(alert())).outcome == "accepted"
         )
     event = calls[0].json
     assert (event["routing_key"], event["event_action"]) == ("R0UT1NG", "trigger")
@@ -127,7 +126,7 @@ def test_pagerduty_gets_an_event_of_its_version_2(tmp_path):
 
 
 def test_slack_gets_plain_text_in_which_a_log_line_can_call_nobody():
-    notice = for_single_alert(alert("ODD <!channel>"))
+    notice = build_single(alert("ODD <!channel>"))
     message = json.loads(BodyTemplate(CONFIGS / "slack.json", {}).render(notice, "slack"))
     assert "<!channel>" not in message["text"]
     blocks = message["blocks"]

@@ -17,7 +17,7 @@ from http_parts import alert, served
 from logmlm.alerting.alert_builder import build_alert
 from logmlm.alerting.delivery import Receiver
 from logmlm.alerting.dispatcher import AlertDispatcher
-from logmlm.alerting.grouping import for_single_alert
+from logmlm.alerting.notification import build_single
 from logmlm.alerting.sinks.webhook import WebhookSink, payload, signature
 from logmlm.alerting.store.database import StateDatabase
 from logmlm.config.sinks import WebhookConfig
@@ -29,7 +29,7 @@ NOW = 1_700_000_000.0
 
 def send(url, **config):
     sink = WebhookSink(WebhookConfig(url=url, **config), clock=lambda: NOW)
-    return sink.send(for_single_alert(alert()))
+    return sink.send(build_single(alert()))
 
 
 def test_the_json_is_alertmanagers_version_4():
@@ -191,7 +191,7 @@ def test_no_cookie_is_kept():
     with served((200, {"Set-Cookie": "a=b"})) as (url, calls):
         sink = WebhookSink(WebhookConfig(url=url), clock=lambda: NOW)
         for _ in range(2):
-            assert sink.send(for_single_alert(alert())) == DeliveryResult("accepted")
+            assert sink.send(build_single(alert())) == DeliveryResult("accepted")
     assert all("Cookie" not in call.headers for call in calls)
 
 
@@ -204,7 +204,7 @@ def test_secrets_from_files_are_sent_and_netrc_is_not_asked(tmp_path, monkeypatc
         address.write_text(url + "\n")
         config = WebhookConfig(url_file=address, bearer_token_file=token, headers={"X-Team": "t"})
         sink = WebhookSink(config, clock=lambda: NOW)
-        assert sink.send(for_single_alert(alert())).outcome == "accepted"
+        assert sink.send(build_single(alert())).outcome == "accepted"
         assert send(url).outcome == "accepted"
         assert send(url.replace("//", "//user:word@")).outcome == "accepted"
     assert calls[0][1]["Authorization"] == "Bearer hunter2"
