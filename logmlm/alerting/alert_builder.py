@@ -8,10 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from logmlm.detection.explanation import line_text, printable, surge_text
+from logmlm.detection.explanation import (
+    NEVER_SEEN,
+    is_unseen,
+    line_text,
+    printable,
+    surge_text,
+)
 from logmlm.detection.windows import window_id
 from logmlm.parsing.formats import attribute
-from logmlm.records import END_TOKEN, UNKNOWN_TEMPLATE, Alert, Event, Expectation, Fields, Score
+from logmlm.parsing.severity import is_error
+from logmlm.records import END_TOKEN, UNKNOWN_TEMPLATE, Alert, Event, Expectation, Score
 from logmlm.system.text import format_rfc3339
 
 ALERT_NAME = "LogAnomaly"
@@ -21,15 +28,6 @@ MAX_EXPECTED = 3
 MAX_CHARACTERS = 240
 MAX_DESCRIPTION = 8000
 ERROR_VALUE = 2.0
-ERROR_LEVELS = frozenset(
-    {
-        *("ERROR", "ERR", "SEVERE", "FAILURE", "CRITICAL", "CRIT", "FATAL", "ALERT"),
-        *("EMERGENCY", "EMERG", "PANIC"),
-    }
-)
-ERROR_STATUS = 500
-STATUS_NAMES = ("status", "status_code", "statusCode", "DownstreamStatus", "sc-status")
-"""Attributes that hold an HTTP status code: OpenTelemetry's (by its alias) and common loggers'."""
 SURGE = "[SURGE]"
 """Stands in a pattern beside the odd places of a window that alarms with those before it."""
 LOCATION_LABELS = (("host", ("host",)), ("service", ("service", "unit")))
@@ -90,7 +88,7 @@ def _annotations(
         "threshold": "1.000",
         "pll": f"{score.pll:.2f}",
         "lines": "\n".join(_lines(score, expectations)),
-        "expected": "\n".join(_expected(expectations)),
+        "expected": "\n".join(_expected(score, expectations)),
         "last_line_at": format_rfc3339(score.window.end),
         "key": _cut(score.window.key, MAX_CHARACTERS),
         **({"surge": surge_text(score)} if score.surge else {}),
@@ -123,22 +121,12 @@ def severity(score: Score, expectations: Sequence[Expectation]) -> str:
     level ERROR up, or with an HTTP status code of 500 or above.
     """
     events = score.window.events
-    is_error = any(
-        _is_error(events[odd.index].fields)
+    has_error = any(
+        is_error(events[odd.index].fields)
         for odd in _anomalous(expectations)
         if odd.index < len(events)
     )
-    return ("info", "warning", "critical")[(score.value >= ERROR_VALUE) + is_error]
-
-
-def _is_error(fields: Fields) -> bool:
-    if fields.level.upper() in ERROR_LEVELS:
-        return True
-    statuses = (attribute(fields, name) or "" for name in STATUS_NAMES)
-    return any(
-        len(status) == 3 and status.isascii() and status.isdigit() and int(status) >= ERROR_STATUS
-        for status in statuses
-    )
+    return ("info", "warning", "critical")[(score.value >= ERROR_VALUE) + has_error]
 
 
 def location_labels(
@@ -246,10 +234,10 @@ def _lines(score: Score, expectations: Sequence[Expectation]) -> list[str]:
     return rows + ([f"  … {count - previous - 1} more"] if previous + 1 < count else [])
 
 
-def _expected(expectations: Sequence[Expectation]) -> list[str]:
+def _expected(score: Score, expectations: Sequence[Expectation]) -> list[str]:
     """For each of the first odd places, what the model expected there, with probability."""
     return [
-        f"in line {odd.index + 1}: "
+        f"in line {odd.index + 1}{_unseen(score, odd.index)}: "
         + "; ".join(
             f"{_cut(printable(text), MAX_CHARACTERS)} ({share:.1%})"
             for text, share in odd.expected[:MAX_EXPECTED]
@@ -260,3 +248,7 @@ def _expected(expectations: Sequence[Expectation]) -> list[str]:
 
 def _cut(text: str, characters: int) -> str:
     return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+def _unseen(score: Score, index: int) -> str:
+    return f" ({NEVER_SEEN})" if is_unseen(score, index) else ""

@@ -62,6 +62,11 @@ if TYPE_CHECKING:
 @click.option("--alerts-per-day", type=float, help="False alarms a day. [default: 1]")
 @click.option("--false-alarm-rate", type=float, help="Share of normal windows that alarm.")
 @click.option("--contamination", type=float, help="Share of odd windows to leave out. [default: 0]")
+@click.option(
+    "--new-errors/--no-new-errors",
+    default=None,
+    help="Let a never-seen line alarm by itself if it is an error. [default: yes]",
+)
 @click.option("--exactness", type=float, help="Share of exact alerts kept. [default: 0.9999]")
 @click.option("--folds", help="Cross-fit with so many models, 2 or more; 0 never. [default: auto]")
 @click.option("--labels", help="CSV of windows to leave out, or in-line for a label column.")

@@ -279,6 +279,10 @@ class ThresholdConfig(StrictModel):
     """Of the alerts that exact scoring makes, the share that are made too when a cheaper look
     decides which windows are scored exactly."""
 
+    new_errors: bool = True
+    """A line that training never saw alarms by itself if it is an error: by its level, by an HTTP
+    status from 500 on or, if it has no level, by its words."""
+
     @model_validator(mode="after")
     def _one_of_two(self) -> ThresholdConfig:
         if self.alerts_per_day is not None and self.false_alarm_rate is not None:

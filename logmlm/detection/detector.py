@@ -20,8 +20,9 @@ from logmlm.detection.cascade import CascadeResult, ScoringCascade
 from logmlm.detection.event_parsing import event_parser_for
 from logmlm.detection.known_windows import PrecomputedScores
 from logmlm.detection.manifest import Manifest
-from logmlm.detection.model_dir import load_calibration, load_parts
+from logmlm.detection.model_dir import load_calibration, load_novelty, load_parts
 from logmlm.detection.model_watch import file_stamps
+from logmlm.detection.novelty import NoveltyDetector
 from logmlm.detection.seams import find_rotation_seams
 from logmlm.detection.skew_report import warn_of_skew
 from logmlm.detection.stream import LineReader, Stream
@@ -78,8 +79,12 @@ class Detector:
         vocabulary: Vocabulary,
         ladder: ScoringCascade,
         parts: Mapping[Kind, ScoringCascade] = MappingProxyType({}),
+        novelty: NoveltyDetector | None = None,
     ) -> None:
-        """`parts` judge windows that were cut; where there are none, `ladder` judges all."""
+        """Set up; `parts` judge windows that were cut; without them `ladder` judges all.
+
+        `novelty` judges never-seen lines; models of older versions have none.
+        """
         self.manifest = manifest
         self.templates = templates
         self.vocabulary = vocabulary
@@ -88,6 +93,7 @@ class Detector:
         self._index = vocabulary.index()
         self._cascade = ladder
         self._parts = parts
+        self._novelty = novelty
 
     @classmethod
     def load(
@@ -121,9 +127,11 @@ class Detector:
             for kind, part in load_parts(directory).items()
             if manifest.window.kind == "session"  # other windows have no beginning to miss
         }
+        rule, errors_alarm = load_novelty(directory), manifest.threshold.new_errors
+        novelty = None if rule is None else NoveltyDetector(rule, templates, errors_alarm)
         if file_stamps(directory) != before:
             raise ModelError(f"{directory} was written to while it was opened; try again")
-        return cls(manifest, templates, vocabulary, ladder, parts)
+        return cls(manifest, templates, vocabulary, ladder, parts, novelty)
 
     @property
     def model(self) -> MaskedLM:
@@ -178,7 +186,7 @@ class Detector:
         found: dict[int, Score] = {}
         for kind, own in places.items():
             found |= zip(own, self._scored(kind, [windows[place] for place in own]), strict=True)
-        return [found[place] for place in range(len(windows))]
+        return [self._with_novelty(found[place]) for place in range(len(windows))]
 
     def scores(self, windows: Iterable[Window]) -> Iterator[Score]:
         """Score all windows of one log, surges included, as they come: `SCORED_AT_ONCE` a batch."""
@@ -254,16 +262,32 @@ class Detector:
         """The same score with exact numbers; the surge that it tells of stays."""
         if score.is_exact:
             return score
-        (verdict,) = self._judging(score.window).exact([self._tokens(score.window)])
-        exact = _score(score.window, verdict)
-        value = exact.value if score.surge is None else max(exact.value, score.value)
+        exact = self._exact(score.window)
+        novelty = 0.0 if self._novelty is None else self._novelty.value(score.window)
+        value = max(exact.value, novelty, score.value if score.surge is not None else 0.0)
         return replace(exact, value=value, surge=score.surge)
+
+    def _exact(self, window: Window) -> Score:
+        (verdict,) = self._judging(window).exact([self._tokens(window)])
+        return _score(window, verdict)
+
+    def _with_novelty(self, score: Score) -> Score:
+        """Raise the value of a window whose never-seen lines say more; one that alarms is exact."""
+        if self._novelty is None:
+            return score
+        value = self._novelty.value(score.window)
+        if value <= score.value:
+            return score
+        if value >= 1.0 and not score.is_exact and not self._cascade.stride:
+            score = self._exact(score.window)
+        return replace(score, value=max(value, score.value))
 
     def explain(self, score: Score) -> list[Expectation]:
         """What was expected in each place of the window; at least one place is odd if it alarms.
 
-        A place is odd if its surprisal alone reaches the threshold, in either reading; where
-        none does, the one that comes nearest is. Of a score that is not exact (`score.is_exact`)
+        A place is odd if its surprisal alone reaches the threshold, in either reading, or if it is
+        a never-seen line of a window that alarms by these; where none does, the one that comes
+        nearest is. Of a score that is not exact (`score.is_exact`)
         surprisals are lower than they would be; `rescore_exact` gives the exact one.
         """
         surprisals = np.array(score.surprisals)
@@ -271,6 +295,8 @@ class Detector:
             surprisals[0] = 0.0  # what comes before it is not known
         calibration = self._judging(score.window).calibration
         values = calibration.event_values(surprisals, np.array(score.bag_surprisals))
+        if self._novelty is not None and self._novelty.value(score.window) >= 1.0:
+            values[self._novelty.novel_events(score.window)] += 1.0
         odd = values >= min(1.0, float(values.max()))
         expected = self._cascade.scorer.expected(self._tokens(score.window))
         return [

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from logmlm.records import Expectation, Score
+from logmlm.records import UNKNOWN_TEMPLATE, Expectation, Score
 
 CONTEXT = 3
 """Ordinary lines shown on either side of an odd one, where not the whole window is."""
 LINE_CHARACTERS = 240
 END_OF_WINDOW = "(end of window)"
+NEVER_SEEN = "never seen in training"
 _RED, _DIM, _PLAIN = "\x1b[1;31m", "\x1b[2m", "\x1b[0m"
 
 
@@ -44,6 +45,12 @@ def line_text(score: Score, index: int) -> str:
     if index >= len(score.window.events):
         return END_OF_WINDOW
     return printable(score.window.events[index].line.text)
+
+
+def is_unseen(score: Score, index: int) -> bool:
+    """Return whether the line at a place of the window matches no template of training."""
+    events = score.window.events
+    return index < len(events) and events[index].template_id == UNKNOWN_TEMPLATE
 
 
 def printable(text: str) -> str:
@@ -83,6 +90,8 @@ def _row(score: Score, expectation: Expectation, colour: bool) -> Iterator[str]:
     row = f"{mark} {number:>6} {expectation.surprisal:>7.2f}  {text}"
     yield f"{_RED}{row}{_PLAIN}" if colour and expectation.odd else row
     if expectation.odd:
+        if is_unseen(score, expectation.index):
+            yield f"  {'':>6} {'':>7}  {NEVER_SEEN}"
         for share, template in ((share, text) for text, share in expectation.expected):
             line = f"  {'':>6} {'':>7}  expected {share:>6.1%}  {printable(template)}"
             yield f"{_DIM}{line}{_PLAIN}" if colour else line

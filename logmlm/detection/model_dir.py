@@ -20,12 +20,14 @@ import numpy.typing as npt
 
 from logmlm.detection.calibration import KINDS, Calibration, Kind
 from logmlm.detection.manifest import FILE_NAME as MANIFEST_FILE
+from logmlm.detection.novelty import NoveltyRule
 from logmlm.detection.screening import Screen
 from logmlm.errors import ModelError, StorageError
 from logmlm.system.atomic_files import PRIVATE_DIRECTORY, replace_directory, sync, write_json
 
 WINDOWS_FILE = "windows.npz"
 CALIBRATION_FILE = "calibration.json"
+NOVELTY_FILE = "novelty.json"
 ARRAY_DAMAGE = (ValueError, KeyError, IndexError, EOFError, BadZipFile, zlib.error)
 """What reading a damaged file of arrays raises."""
 
@@ -134,6 +136,33 @@ def load_parts(directory: Path) -> dict[Kind, Calibration]:
     if not isinstance(state, dict):
         raise ModelError("calibration.json is damaged (its parts); train again")
     return {kind: Calibration.from_dict(state[kind]) for kind in KINDS if kind in state}
+
+
+def save_novelty(rule: NoveltyRule, directory: Path) -> None:
+    """Write `novelty.json`.
+
+    Raises:
+        StorageError: it can't be written.
+
+    """
+    write_json(directory / NOVELTY_FILE, rule.as_dict())
+
+
+def load_novelty(directory: Path) -> NoveltyRule | None:
+    """Read `novelty.json`; None for a directory of an older version, which has none.
+
+    Raises:
+        ModelError: it is damaged.
+
+    """
+    path = directory / NOVELTY_FILE
+    if not path.exists():
+        return None
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"can't read {path}: {error}; train again") from error
+    return NoveltyRule.from_dict(state)
 
 
 def _calibration_state(directory: Path) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +30,7 @@ from logmlm.parsing.batches import LineBatch
 from logmlm.parsing.event_parser import EventParser, MaskedTemplateLookup
 from logmlm.parsing.formats import LineFormat
 from logmlm.parsing.parsed import ParsedBatch
+from logmlm.parsing.severity import reads_as_error
 from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import UNKNOWN_TEMPLATE, Window
 from logmlm.system.atomic_files import private_opener
@@ -66,6 +67,10 @@ class TrainingData:
     cuts: WindowCuts | None = None
     overruns: int = 0
     """How often a pattern of the user's took too long on a line, and was given up."""
+    first_windows: Mapping[str, int] = field(default_factory=dict)
+    """The window, in order of time, in which each template came first."""
+    error_templates: frozenset[str] = frozenset()
+    """Templates of lines that are errors by level, status or words."""
 
     @property
     def windows_per_day(self) -> float:
@@ -107,6 +112,7 @@ class CorpusBuilder:
         self._overruns = 0
         self._labels_fit = False
         self._shown: list[Window] = []
+        self._is_error: dict[int, bool] = {}
 
     def join_partitions(self, logs: Sequence[str]) -> None:
         """Cut windows at the seams of logs that were rotated, before lines are learned."""
@@ -159,6 +165,8 @@ class CorpusBuilder:
             last_event=max(self._ends, default=0.0),
             lines_without_key=self._lines_without_key,
             warnings=tuple(self._reader.find_warnings()),
+            first_windows=self._first_windows(numbers, ids),
+            error_templates=frozenset(ids[n] for n, is_error in self._is_error.items() if is_error),
             overruns=self._overruns + self._reader.overruns["key"] + self._templates.overruns,
             cuts=None if self._cuts is None else self._cuts.cuts().take(self._in_time()),
         )
@@ -169,6 +177,7 @@ class CorpusBuilder:
                 self._left_out += 1
                 continue
             numbers = array("i", (int(event.template_id) for event in window.events))
+            self._note_errors(numbers, window)
             if window.complete:
                 numbers.append(END_NUMBER)
             numbers.tofile(file)
@@ -178,6 +187,33 @@ class CorpusBuilder:
                 self._cuts.add(window)
             self._lines_without_key += 0 if window.key else len(window.events)
             self._first_event = min(self._first_event, window.start)
+
+    def _note_errors(self, numbers: Sequence[int], window: Window) -> None:
+        """Note of messages that come for the first time if they are errors."""
+        if self._is_error.keys() >= set(numbers):
+            return
+        for number, event in zip(numbers, window.events, strict=True):
+            if number not in self._is_error:
+                self._is_error[number] = reads_as_error(event.fields)
+
+    def _first_windows(self, numbers: npt.NDArray[np.int32], ids: Sequence[str]) -> dict[str, int]:
+        """Return the window, in order of time, in which each template came first."""
+        names = list(dict.fromkeys(ids))
+        place = {name: i for i, name in enumerate(names)}
+        templates = np.array([place[name] for name in ids], dtype=np.int64)
+        lengths = np.array(self._lengths, dtype=np.int64)
+        rank = np.empty(len(lengths), dtype=np.int64)
+        rank[self._in_time()] = np.arange(len(lengths))
+        ends = lengths.cumsum()
+        first = np.full(len(names), len(lengths))
+        for start in range(0, len(numbers), 1 << 20):
+            part = numbers[start : start + (1 << 20)]
+            events = np.flatnonzero(part != END_NUMBER)
+            windows = np.searchsorted(ends, events + start, side="right")
+            np.minimum.at(first, templates[part[events]], rank[windows])
+        found = dict(zip(names, first.tolist(), strict=True))
+        found.pop(UNKNOWN_TEMPLATE, None)
+        return {name: window for name, window in found.items() if window < len(lengths)}
 
     def _is_left_out(self, window: Window, labels: Labels) -> bool:
         """Whether it is labelled anomalous; until one is labelled at all, the last is kept too."""

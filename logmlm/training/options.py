@@ -16,7 +16,14 @@ from logmlm.parsing.formats import get_format
 
 _OPTIONS = MappingProxyType({"span": "size", "kind": "window", "name": "format"})
 """Options that are not called as what they set."""
-_THRESHOLD = ("alerts_per_day", "false_alarm_rate", "contamination", "folds", "exactness")
+_THRESHOLD = (
+    "alerts_per_day",
+    "false_alarm_rate",
+    "contamination",
+    "folds",
+    "exactness",
+    "new_errors",
+)
 _FIELDS = ("message_field", "time_field", "level_field")
 _MODEL = ("preset", "positions", "epochs", "patience", "seed", "device")
 NAMES = frozenset(

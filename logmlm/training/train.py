@@ -24,7 +24,9 @@ from logmlm.detection.model_dir import (
     require_replaceable,
     sample,
     save_calibration,
+    save_novelty,
 )
+from logmlm.detection.novelty import NoveltyRule, fit_novelty
 from logmlm.errors import DataError, FormatError, StorageError
 from logmlm.evaluation.labels import Labels
 from logmlm.mlm.corpus import MIN_WINDOWS
@@ -113,9 +115,10 @@ def train(
         lesson = build_corpus(config, learner, parsed, named.name)
         _say_learned(lesson, find_problems(lesson, config.window, named.name), session.say)
         lesson, fitted, log = _fitted(config, lesson, work, session)
+        novelty = _novelty(lesson, fitted, session.say)
         with replacing(config.out) as directory:
             _copy_log(log, directory / LOG_FILE)
-            manifest = _save(directory, config, line_format, lesson, fitted)
+            manifest = _save(directory, config, line_format, lesson, fitted, novelty)
     shutil.rmtree(work, ignore_errors=True)
     return manifest
 
@@ -281,12 +284,14 @@ def _save(
     line_format: LineFormat,
     lesson: TrainingData,
     fitted: FitResult,
+    novelty: NoveltyRule,
 ) -> Manifest:
     from logmlm.mlm.pretrained import save_model
 
     save_model(fitted.model, lesson.vocabulary, directory)
     lesson.templates.save(directory / "templates.json")
     save_calibration(fitted.calibration, fitted.screen, directory, fitted.parts)
+    save_novelty(novelty, directory)
     fitted.known.save(directory)
     _rule_windows(lesson, fitted, config.model.seed).save(directory)
     manifest = Manifest(
@@ -304,6 +309,19 @@ def _save(
     )
     manifest.write(directory)
     return manifest
+
+
+def _novelty(lesson: TrainingData, fitted: FitResult, say: Say) -> NoveltyRule:
+    """Calibrate how new templates are judged, and say how often they came."""
+    rule = fit_novelty(
+        lesson.first_windows,
+        len(lesson.corpus),
+        {template.id: template.text for template in lesson.templates},
+        lesson.error_templates,
+        fitted.calibration.promise.rate,
+    )
+    say(rule.summary(lesson.windows_per_day))
+    return rule
 
 
 def _summary(config: TrainingConfig, lesson: TrainingData) -> DataSummary:

@@ -186,3 +186,15 @@ def test_no_windows_make_an_empty_lesson(tmp_path):
 def test_a_place_that_can_not_be_written_is_said(tmp_path):
     with pytest.raises(StorageError, match=r"can't write .*messages\.i32: No such file"):
         lesson_of(lines(stamped("a")), tmp_path / "nowhere")
+
+
+def test_the_first_window_of_each_template_is_told_in_order_of_time(tmp_path):
+    window = WindowConfig(kind="count", size=2)
+    texts = stamped("a starts", "b runs", "a starts", "ERROR c failed", "d is done", "b runs")
+    lesson = lesson_of(
+        lines([text.replace("INFO ERROR", "ERROR") for text in texts]), tmp_path, window=window
+    )
+    name_of = {template.text: template.id for template in lesson.templates}
+    first = {text: lesson.first_windows[name] for text, name in name_of.items()}
+    assert first == {"a starts": 0, "b runs": 0, "c failed": 1, "d is done": 2}
+    assert lesson.error_templates == {name_of["c failed"]}
