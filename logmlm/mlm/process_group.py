@@ -6,6 +6,7 @@ share of each batch. A single process is rank 0 of 1, without communication.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,9 @@ def init_process_group() -> Iterator[DistributedContext]:
     yield ranks
     if ranks.is_main:
         ranks.broadcast(None)
+    # DistributedDataParallel is in reference cycles and holds the group, whose threads have to be
+    # joined before the interpreter ends: else the process now and then ends with SIGABRT.
+    gc.collect()
     distributed.destroy_process_group()
 
 
