@@ -271,10 +271,12 @@ class FileTracker:
                 tail.close()
         return known is not None
 
-    def _same(self, tail: AnyFileTail, head: bytes, *_: object) -> TrackedFile | None:
+    def _same(self, tail: AnyFileTail, head: bytes, path: Path, _now: float) -> TrackedFile | None:
         """Whose number the file has and whose content; others of that number have lost theirs."""
         own = [known for known in self.unopened() if known.file_id == tail.file_id]
         found = next(self._lost_like(tail, head, own), None)
+        if found is not None and isinstance(tail, GzipTail) and _was_plain(found, path):
+            found = None  # packing writes a new file, which may get the number of a deleted one
         for known in own:
             if known != found:
                 self._replaced[known.partition] = tail.file_id
@@ -428,6 +430,11 @@ class FileTracker:
 def _was_rotated(path: str) -> bool:
     """Whether another file stands where one was written: an older one of a rotation was whole."""
     return not _OLDER.search(path) and Path(path).exists()
+
+
+def _was_plain(known: TrackedFile, path: Path) -> bool:
+    """Whether what is now a packed file at `path` was another, not packed file by its name."""
+    return path_text(path) not in known.paths and not known.path.endswith(".gz")
 
 
 def _leads_to(path: str, file_id: FileId) -> bool:

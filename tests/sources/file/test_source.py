@@ -1098,6 +1098,15 @@ JOBS = st.sampled_from(
 )
 
 
+# What was packed is all of the second file and goes on from the first.
+@example(
+    [
+        *(Jobs.append, Jobs.rename, Jobs.append, Jobs.append, Jobs.rename),
+        *(Jobs.save, Jobs.restart, Jobs.pack),
+    ],
+    "app.log",
+    "",
+)
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(JOBS, max_size=30),
