@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from logmlm.detection.calibration import Calibration, window_statistics
 from logmlm.errors import DataError
+from logmlm.evaluation.ngram import BothDirections, choose_order
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -33,6 +35,8 @@ _MAX_COLUMNS = 500
 """Template ids, the commonest, with a column of their own in a matrix of counts."""
 _MAX_ROWS = 10_000
 """Training windows that the PCA and the isolation forest are fitted on."""
+_NGRAM_RATE = 0.01
+"""Rate at which the n-gram's statistics are joined; its threshold is set as that of other rules."""
 _KEPT_VARIANCE = 0.95
 """Share of the variance that the PCA's normal subspace holds (Xu et al., SOSP 2009)."""
 
@@ -165,6 +169,29 @@ def _pairs(window: Ids) -> list[tuple[str | None, str | None]]:
     return list(pairwise((None, *window, None)))
 
 
+def _fit_ngram(train: Sequence[Ids], seed: int) -> BaselineScorer:
+    """Surprisals of an interpolated n-gram model in both directions, calibrated as the model's are.
+
+    A fifth of the windows is held out: it chooses the order and calibrates. A single one is both.
+    """
+    held = np.zeros(len(train), dtype=np.bool_)
+    held[np.random.default_rng(seed).permutation(len(train))[: max(1, len(train) // 5)]] = True
+    learned = [window for window, is_held in zip(train, held, strict=True) if not is_held] or train
+    held_out = [window for window, is_held in zip(train, held, strict=True) if is_held]
+    model = BothDirections(learned, choose_order(learned, held_out))
+
+    def statistics(window: Ids) -> tuple[float, ...]:
+        return window_statistics(*model.surprisals(window))
+
+    known = np.array([statistics(window) for window in held_out])
+    calibration = Calibration.fit(known, _NGRAM_RATE, windows_per_day=1.0)
+
+    def value(window: Ids) -> float:
+        return float(calibration.values(np.array([statistics(window)]))[0][0])
+
+    return lambda windows: _once_each(tuple, value, windows)
+
+
 def _fit_count_vector(train: Sequence[Ids], _seed: int) -> BaselineScorer:
     """0 where training saw the count vector, else the smallest distance to one, up to 1.
 
@@ -277,6 +304,7 @@ RULES = (
     Baseline("unseen_template", _fit_unseen_template, natural_threshold=0.0),
     Baseline("count_vector", _fit_count_vector, natural_threshold=0.0),
     Baseline("two_gram", _fit_two_gram, natural_threshold=0.0),
+    Baseline("ngram", _fit_ngram),
     Baseline("length", _fit_length),
     Baseline("isolation_forest", _fit_isolation_forest),
     Baseline("pca", _fit_pca),

@@ -37,6 +37,7 @@ def test_the_rules_come_in_the_order_of_the_table() -> None:
         ("unseen_template", 0.0),
         ("count_vector", 0.0),
         ("two_gram", 0.0),
+        ("ngram", None),
         ("length", None),
         ("isolation_forest", None),
         ("pca", None),
@@ -72,6 +73,13 @@ def test_count_vector_is_the_smallest_distance_over_every_training_window(
 
     expected = [min(distance(window, known) for known in train) for window in test]
     assert scores("count_vector", test, train) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_ngram_ranks_order_that_never_came_above_order_that_did() -> None:
+    train: list[Ids] = [("a", "b", "c")] * 20 + [("a", "c")] * 5
+    usual, rare, turned, new = scores("ngram", ["abc", "ac", "acb", "axc"], train)
+    assert usual < rare < min(turned, new)
+    assert scores("ngram", ["a", "b"], ["a"])[0] < scores("ngram", ["a", "b"], ["a"])[1]
 
 
 def test_length_ranks_first_by_the_distance_outside_then_by_the_deviation() -> None:
@@ -158,7 +166,7 @@ def test_a_threshold_is_the_quantile_of_held_out_windows_and_membership_needs_no
     assert [found.name for found in table] == [rule.name for rule in RULES]
     for found in table:
         assert found.flagged.tolist() == (found.scores > found.threshold).tolist()
-    membership, length = table[:3], table[3]
+    membership, length = table[:3], table[4]
     assert {(f.threshold, f.threshold_from) for f in membership} == {
         (0.0, "by definition, whatever the asked rate")
     }

@@ -9,7 +9,15 @@ import pytest
 
 PROGRAM = Path(__file__).parents[1] / "bench" / "sequences.py"
 FIGURES = {"f1", "precision", "recall", "roc_auc", "pr_auc", "false_alarm_rate"}
-RULES = {"unseen_template", "count_vector", "two_gram", "length", "isolation_forest", "pca"}
+RULES = {
+    "unseen_template",
+    "count_vector",
+    "two_gram",
+    "ngram",
+    "length",
+    "isolation_forest",
+    "pca",
+}
 
 
 @pytest.fixture
