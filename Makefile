@@ -9,7 +9,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 # Where this is set, each process that is started compiles anew all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-kafka kafka soak schemas test lint types pytest clean help
+.PHONY: demo demo-kafka kafka soak quality schemas test lint types pytest clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -38,6 +38,9 @@ kafka:  ## bring the Apache Kafka that the tests run against, into .cache
 
 soak: $(TESTED)  ## break it for hours: ROWS="kill rebalance", SCALE=0.05, SOAK=--allow-missing
 	$(OFFLINE) $(BIN)/python tests/soak/soak.py $(ROWS) --scale $(or $(SCALE),1) $(SOAK)
+
+quality: $(TESTED)  ## the model beside simple rules: DATA=/path, SETS="contact adfa", SEEDS=3
+	$(OFFLINE) $(BIN)/python tests/bench/quality.py $(SETS) --data $(or $(DATA),data) --seeds $(or $(SEEDS),3)
 
 schemas: $(INSTALLED)  ## write the JSON Schemas of the config files into configs/
 	$(BIN)/python -m logmlm.config.schema configs
