@@ -1,4 +1,4 @@
-"""From a score to the alert that operators see: its labels, its severity, its words."""
+"""Build the alert of a window: labels, severity, annotations."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ MAX_CHARACTERS = 240
 MAX_DESCRIPTION = 8000
 ERROR_VALUE = 2.0
 SURGE = "[SURGE]"
-"""Stands in a pattern beside the odd places of a window that alarms with those before it."""
+"""Part of the pattern of a surge, beside the odd places of its last window."""
 LOCATION_LABELS = (("host", ("host",)), ("service", ("service", "unit")))
-"""Labels of the lines themselves, and the attributes that say them, the first that is there."""
+"""Labels that lines give themselves, and the attributes to take each from, in this order."""
 _MASK = 2**64 - 1
 _VARIABLE = re.compile(r"\w*\d\w*")
 
@@ -47,7 +47,7 @@ def build_alert(  # noqa: PLR0913  each is given by its name
     defaults: Mapping[str, str] = MappingProxyType({}),
     redact: Callable[[str], str] = str,
 ) -> Alert:
-    """Make the alert of a window that reaches the threshold; the same score makes the same alert.
+    """Build the alert of a window that reaches the threshold; equal scores give equal alerts.
 
     `digest` is the model's. `labels` are those that all alerts of this process share (`model`,
     `source`, and the user's own), and go before what the lines say themselves (`location_labels`).
@@ -115,10 +115,10 @@ def redacted(
 
 
 def severity(score: Score, expectations: Sequence[Expectation]) -> str:
-    """Severity by two questions: is the value at least 2, and is an odd line an error?
+    """Return the severity: `critical` if both conditions hold, `warning` if one does, else `info`.
 
-    Both make it `critical`, one makes it `warning`, none `info`. A line is an error from
-    level ERROR up, or with an HTTP status code of 500 or above.
+    The conditions: the value is at least `ERROR_VALUE`, and an odd line is an error, which has
+    level ERROR or above, or an HTTP status code of 500 or above.
     """
     events = score.window.events
     has_error = any(
@@ -164,7 +164,7 @@ def _text_of(event: Event, attributes: Sequence[str]) -> Iterator[str]:
 
 
 def anomaly_pattern(score: Score, expectations: Sequence[Expectation]) -> str:
-    """What kind of oddity it is: 16 hex digits of the SHA-256 of the set of odd places.
+    """Return the anomaly pattern: 16 hex digits of the SHA-256 of the set of odd places.
 
     A place is its line's template, or the end; a line without a template is its text with
     every word that has a digit replaced. Key, order, number and model make no difference, but
@@ -187,7 +187,7 @@ def _event_kind(event: Event) -> str:
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:
-    """Alertmanager's own fingerprint of a label set, in hexadecimal.
+    """Return Alertmanager's own fingerprint of a label set, in hexadecimal.
 
     FNV-1a, 64 bits, over sorted names and values, each followed by byte 255
     (`prometheus/common`, model/signature.go).
@@ -214,14 +214,14 @@ def _summary(score: Score, expectations: Sequence[Expectation]) -> str:
 
 
 def _place(score: Score, index: int) -> str:
-    """The line at a place; of an odd end the line that was the last."""
+    """Return the line at a place; for an odd end, the last line."""
     last = len(score.window.events) - 1
     text = _cut(line_text(score, min(index, last)), 120)
     return text if index <= last else f"it ends after: {text}"
 
 
 def _lines(score: Score, expectations: Sequence[Expectation]) -> list[str]:
-    """Lines around the odd ones, in order; `>` marks an odd one, `…` what was left out."""
+    """Return the lines around the odd ones, in order; `>` marks an odd one, `…` a gap."""
     odd = {expectation.index for expectation in _anomalous(expectations)}
     count = max(len(score.window.events), *(index + 1 for index in odd), 0)
     near = sorted(range(count), key=lambda i: min((abs(i - j) for j in odd), default=i))
@@ -235,7 +235,7 @@ def _lines(score: Score, expectations: Sequence[Expectation]) -> list[str]:
 
 
 def _expected(score: Score, expectations: Sequence[Expectation]) -> list[str]:
-    """For each of the first odd places, what the model expected there, with probability."""
+    """Return, for each of the first odd places, what the model expected, with probabilities."""
     return [
         f"in line {odd.index + 1}{_unseen(score, odd.index)}: "
         + "; ".join(

@@ -21,7 +21,7 @@ TEMPLATES = "templates.json"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule found: in which file, of which template or row, in which field; never the text.
+    """The file, the template or row, and the field in which a rule matched; never the text.
 
     `of` is a template's id, or a table and the key of its row; empty elsewhere.
     """
@@ -51,7 +51,7 @@ def find_secrets(place: Path, redactor: Redactor) -> Iterator[Finding]:
 
 
 def _documents(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield what a file holds: each template by itself, each line of JSON lines, or all of it."""
+    """Yield the documents of a file: each template, each line of JSON lines, or the whole file."""
     try:
         text = path.read_text(encoding="utf-8")
         rows = text.splitlines() if path.suffix == ".jsonl" else [text]

@@ -1,4 +1,4 @@
-"""Alerts that a sink will never be sent, kept where they can be seen and tried again."""
+"""Dead letters: alerts that a sink was not sent and never will be, unless they are retried."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 def move_to_dead_letters(
     state: StateDatabase, sink: str, rows: Iterable[DatabaseRow], reason: str, now: float
 ) -> Counter[str]:
-    """Put rows of a sink's queue into the dead letters; how many there are of each label set."""
-    buried: list[str] = []
+    """Move rows of a sink's queue to the dead letters; return their number by label set."""
+    moved: list[str] = []
     label_sets: Counter[str] = Counter()
     for row in rows:
         stored = state.get("alerts", row["alert"])
@@ -26,10 +26,10 @@ def move_to_dead_letters(
         state.delete("queue", "seq = ?", row["seq"])
         if not state.count("queue", "alert = ?", row["alert"]):
             state.delete("waiting", "id = ?", row["alert"])
-        buried.append(row["alert"])
+        moved.append(row["alert"])
         if body:
             label_sets[load_alert(body).fingerprint] += 1
-    _say(sink, buried, reason)
+    _say(sink, moved, reason)
     return label_sets
 
 
@@ -37,17 +37,18 @@ def dead_letter_counts(
     state: StateDatabase,
     sink: str,
     group: AlertGroup,
-    buried: Counter[str],
+    moved: Counter[str],
     reason: str,
     now: float,
 ) -> None:
-    """Put a letter for those alerts that are in a group's counts alone, and in no queue.
+    """Add a dead letter for the alerts of each label set that are in a group's count alone.
 
-    It is that of the oddest alert of their label set; `buried` of them lie there already.
+    They are in no queue, so the oddest alert of their label set stands for them. `moved` alerts
+    of a label set are dead letters already.
     """
     letters = []
     for name, count in pending_counts(group).items():
-        if (left := count - buried[name]) > 0:
+        if (left := count - moved[name]) > 0:
             alert = group.incidents[name].oddest
             why = f"{reason}; stands for {left} alerts like it"
             _put(state, sink, alert.id, dump_alert(alert), why, now)
@@ -56,7 +57,7 @@ def dead_letter_counts(
 
 
 class DeadLetterCounts:
-    """How many dead letters there are of each sink; cheap to ask often."""
+    """Numbers of dead letters by sink, cheap to read often."""
 
     def __init__(self, state: StateDatabase) -> None:
         self._state = state
@@ -64,7 +65,7 @@ class DeadLetterCounts:
         self._counts: dict[str, int] = {}
 
     def counts(self) -> dict[str, int]:
-        """Those of sinks that have some, also of sinks that are gone."""
+        """Return the number for each sink that has some, also for sinks that are gone."""
         seen = self._state.count("dead"), self._state.next_seq("dead")
         if seen != self._seen:
             sinks = self._state.distinct("dead", "sink")

@@ -1,6 +1,7 @@
-"""Who brings notifications to their receivers: a courier for each, so that none waits.
+"""Deliver notifications: a worker for each receiver, so that none waits for another.
 
-Why a receiver did not take a notification, in a few fixed words.
+A worker sends what `NotificationBuilder` builds and records the result in the outbox; failures
+are retried with back-off. `InlineDelivery` and `ThreadedDelivery` run the workers.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from logmlm.records import DeliveryResult, Notification
 MIN_RETRY_S = 1.0
 MAX_RETRY_S = 300.0
 MAX_RETRY_AFTER_S = 3600.0
-"""The longest that a receiver's Retry-After is honoured."""
+"""The longest time for which a receiver's Retry-After is honoured."""
 POLL_EVERY_S = 2.0
-"""How soon a courier sees what another process queued (`logmlm alerts retry`)."""
+"""Interval at which a worker looks for what another process queued (`logmlm alerts retry`)."""
 DRAIN_S = 4.0
-"""How long a stop waits for what is due; without a signal, for a receiver that takes nothing."""
+"""Time that a stop gives to what is due; without a signal, to a receiver that takes nothing."""
 IN_FLIGHT_GRACE_S = 0.3
-"""How long it is waited for what is on its way, where nothing more is sent."""
+"""Grace period for requests in flight at a stop that sends nothing more."""
 COMMIT_RESERVE_S = 2.5
-"""What such a wait leaves of the time for the stop: positions are committed after it."""
+"""Time of a stop that is reserved for committing positions after the last delivery."""
 
 logger = logging.getLogger(__name__)
 Reason = Literal["timeout", "unreachable", "throttled", "server_error", "client_error", "other"]
@@ -46,9 +47,9 @@ REASONS: tuple[Reason, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """A sink's name, how to send to it, how often one notification is tried again.
+    """A sink's name, how to send to it, and how often a notification is tried again.
 
-    `grouping` None sends each alert on its own; `close` lets go of connections in the end.
+    `grouping` None sends each alert on its own; `close` closes the connections in the end.
     """
 
     name: str
@@ -162,45 +163,46 @@ class DeliveryWorker:
 class InlineDelivery:
     """Run all delivery workers in turn, in the caller's thread."""
 
-    def __init__(self, couriers: Sequence[DeliveryWorker]) -> None:
-        self._workers = couriers
+    def __init__(self, workers: Sequence[DeliveryWorker]) -> None:
+        self._workers = workers
 
     def deliver(self, now: float) -> None:
         """Send all that is due."""
         self._run_round(now, flush=False)
 
     def settle(self, seconds: float) -> None:
-        """Do nothing: `deliver` returns when all was tried."""
+        """Do nothing: `deliver` returns when every due notification was tried."""
 
     def held(self, seconds: float) -> AbstractContextManager[None]:  # noqa: ARG002  as above
-        """Do nothing, for the same reason."""
+        """Do nothing, for the same reason as `settle`."""
         return nullcontext()
 
     def close(self, now: float, flush: bool) -> None:
-        """Send all that is due, or waits, and end."""
+        """Send all that is due (with `flush`, all that waits), and close the receivers."""
         self._run_round(now, flush)
-        for courier in self._workers:
-            courier.close()
+        for worker in self._workers:
+            worker.close()
 
     def _run_round(self, now: float, flush: bool) -> None:
-        for courier in self._workers:
-            while (due := courier.deliver_one(now, flush)) is not None and due <= now:
+        for worker in self._workers:
+            while (due := worker.deliver_one(now, flush)) is not None and due <= now:
                 pass
 
 
 class ThreadedDelivery:
     """Run each delivery worker in a thread of its own; `clock` returns UTC epoch seconds.
 
-    It begins when no earlier one sends to the same sink any more, so that no two send the same.
-    An error that ends a courier is raised by the next `deliver`. A `close` takes `drain_s` true
-    seconds at most once a stop is asked for, which is when what is `left` for all of it is finite,
-    and less where so much is not left. Before that it waits for each receiver that goes on
-    answering, and for one that is silent `drain_s`.
+    A worker starts when no earlier one sends to the same sink any more, so that no notification
+    is sent by two. An error that ends a worker is raised by the next `deliver`.
+
+    `left` returns the true seconds that are left of a stop, and infinity before one is asked for.
+    After that, `close` takes `drain_s` seconds at most, and less if fewer are left. Before that,
+    it waits for each receiver as long as it answers, and `drain_s` seconds for a silent one.
     """
 
     def __init__(
         self,
-        couriers: Sequence[DeliveryWorker],
+        workers: Sequence[DeliveryWorker],
         clock: Callable[[], float],
         drain_s: float = DRAIN_S,
         left: Callable[[], float] = lambda: math.inf,
@@ -213,27 +215,27 @@ class ThreadedDelivery:
         self._errors: list[BaseException] = []
         self._answered_at: dict[str, float] = {}
         self._asked = 0
-        self._rested_at: dict[str, float] = {f"sink {courier.name}": 0 for courier in couriers}
+        self._rested_at: dict[str, float] = {f"sink {worker.name}": 0 for worker in workers}
         """By thread, the last request of `settle` after which it found nothing due."""
         self._rested = threading.Condition()
         self._goes_on = threading.Event()
         self._goes_on.set()
-        self._at_work = {f"sink {courier.name}": threading.Lock() for courier in couriers}
-        self._wakers = [threading.Event() for _ in couriers]
+        self._at_work = {f"sink {worker.name}": threading.Lock() for worker in workers}
+        self._wakers = [threading.Event() for _ in workers]
         self._threads = [
             threading.Thread(
-                target=self._run, args=(courier, waker), name=f"sink {courier.name}", daemon=True
+                target=self._run, args=(worker, waker), name=f"sink {worker.name}", daemon=True
             )
-            for courier, waker in zip(couriers, self._wakers, strict=True)
+            for worker, waker in zip(workers, self._wakers, strict=True)
         ]
         for thread in self._threads:
             thread.start()
 
     def deliver(self, now: float) -> None:  # noqa: ARG002  each thread asks the clock itself
-        """Have the couriers look for what is due; nothing is waited for.
+        """Wake the workers to look for what is due, and wait for nothing.
 
         Raises:
-            StorageError: a courier can't go on.
+            StorageError: a worker can't go on.
 
         """
         self._wake()
@@ -241,7 +243,7 @@ class ThreadedDelivery:
             raise self._errors[0]
 
     def settle(self, seconds: float) -> None:
-        """Wait until each courier found nothing due, or has ended, for so many seconds at most."""
+        """Wait until each worker found nothing due, or has ended, for so many seconds at most."""
         with self._rested:
             self._asked += 1
             asked = self._asked
@@ -252,7 +254,7 @@ class ThreadedDelivery:
 
     @contextmanager
     def held(self, seconds: float) -> Iterator[None]:
-        """Have no courier send; what is on its way is waited for, so many seconds at most."""
+        """Keep all workers from sending; wait for requests in flight, so many seconds at most."""
         self._goes_on.clear()
         end = time.monotonic() + seconds
         held: list[threading.Lock] = []
@@ -267,11 +269,15 @@ class ThreadedDelivery:
             self._goes_on.set()
 
     def close(self, now: float, flush: bool) -> None:  # noqa: ARG002  as above
-        """Wait until all that waits was tried once, but not too long.
+        """Wait, in bounded time, until all that waits was tried once.
 
-        Without `flush` nothing more is tried, and what is on its way may take a moment. What takes
-        longer stays in the outbox: others that send to the same sinks wait for its end, and the
-        next start sends it again.
+        Without `flush` nothing more is tried, and requests in flight have a grace period. A
+        notification that takes longer stays in the outbox: others that send to the same sinks wait
+        for its end, and the next start sends it again.
+
+        Raises:
+            StorageError: a worker could not go on.
+
         """
         self._stopping.set()
         if not flush:
@@ -295,7 +301,7 @@ class ThreadedDelivery:
             logger.warning("%s: not done in time; it goes on at the next start", ", ".join(late))
 
     def _remaining_wait(self, name: str, began: float, flush: bool) -> float:
-        """How many more seconds are waited for a courier; a signal to stop may end them."""
+        """Return how many more seconds to wait for a worker; a signal to stop may end them."""
         left = self._left()
         since = began if left < math.inf else max(began, self._answered_at.get(name, began))
         wait_s = self._drain_s if flush else min(self._drain_s, IN_FLIGHT_GRACE_S)
@@ -305,48 +311,54 @@ class ThreadedDelivery:
         for waker in self._wakers:
             waker.set()
 
-    def _run(self, courier: DeliveryWorker, waker: threading.Event) -> None:
+    def _run(self, worker: DeliveryWorker, waker: threading.Event) -> None:
         try:
-            with courier.lock:
-                self._run_round(courier, waker)
+            with worker.lock:
+                self._run_round(worker, waker)
         except Exception as error:  # whatever ends it: the main thread has to know
             self._errors.append(error)
         finally:
-            self._rest(courier, math.inf)
-            courier.close()
+            self._rest(worker, math.inf)
+            worker.close()
 
-    def _rest(self, courier: DeliveryWorker, asked: float) -> None:
+    def _rest(self, worker: DeliveryWorker, asked: float) -> None:
         with self._rested:
-            self._rested_at[f"sink {courier.name}"] = asked
+            self._rested_at[f"sink {worker.name}"] = asked
             self._rested.notify_all()
 
-    def _step(self, courier: DeliveryWorker, now: float, flush: bool = False) -> float | None:
+    def _step(self, worker: DeliveryWorker, now: float, flush: bool = False) -> float | None:
         self._goes_on.wait()
-        with self._at_work[f"sink {courier.name}"]:
-            return courier.deliver_one(now, flush)
+        with self._at_work[f"sink {worker.name}"]:
+            return worker.deliver_one(now, flush)
 
-    def _run_round(self, courier: DeliveryWorker, waker: threading.Event) -> None:
+    def _run_round(self, worker: DeliveryWorker, waker: threading.Event) -> None:
         while not self._stopping.is_set():
             waker.clear()
             asked, now = self._asked, self._clock()
-            due = self._step(courier, now)
+            due = self._step(worker, now)
             if due is None or due > now:
-                self._rest(courier, asked)
+                self._rest(worker, asked)
                 waker.wait(POLL_EVERY_S if due is None else min(due - now, POLL_EVERY_S))
         while not self._over.is_set():
-            due = self._step(courier, self._clock(), flush=True)
-            self._answered_at[f"sink {courier.name}"] = time.monotonic()
+            due = self._step(worker, self._clock(), flush=True)
+            self._answered_at[f"sink {worker.name}"] = time.monotonic()
             if due is None or due > self._clock():
                 break
 
 
 def backoff(attempts: int, jitter: float) -> float:
-    """Seconds until the next try after `attempts` retries; `jitter` 0 to 1 takes half to all."""
+    """Return the seconds until the next try after `attempts` retries.
+
+    The delay doubles with each retry up to `MAX_RETRY_S`; `jitter` of 0 to 1 takes half to all.
+    """
     return min(MAX_RETRY_S, MIN_RETRY_S * 2.0 ** min(attempts, 16)) * (0.5 + jitter / 2)
 
 
 def failure_reason(delivery: DeliveryResult) -> Reason:
-    """Which of the fixed reasons a delivery failed for; its own words may hold anything."""
+    """Return which of the fixed reasons a delivery failed for; a metric has it as its label.
+
+    The words of the result are no label: they may hold anything.
+    """
     status = re.match(r"HTTP (\d)(\d\d)", delivery.reason)
     if status is not None:
         if status[0].endswith("429"):

@@ -1,4 +1,4 @@
-"""Which scores become alerts, and which of these anybody hears of."""
+"""Scores in, durable alerts out: owns the outbox and the delivery."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from logmlm.alerting.store.database import StateDatabase
 from logmlm.records import Alert, Score
 
 RECONCILE_EVERY_S = 10.0
-"""How soon a dead letter of a sink that is gone, queued again from outside, is dead again."""
+"""Interval of moving alerts of a sink that is gone, retried from outside, to the dead letters."""
 
 
 class DeliveryStrategy(Protocol):
-    """Brings what waits to the receivers: `InlineDelivery`, or `ThreadedDelivery`."""
+    """Runs the delivery workers: `InlineDelivery`, or `ThreadedDelivery`."""
 
     def deliver(self, now: float) -> None:
-        """Send what is due, or have it sent."""
+        """Send what is due, or wake the threads that do."""
         ...
 
     def settle(self, seconds: float) -> None:
@@ -29,26 +29,27 @@ class DeliveryStrategy(Protocol):
         ...
 
     def held(self, seconds: float) -> AbstractContextManager[None]:
-        """Have nothing sent; what is on its way is waited for, so many seconds at most."""
+        """Keep all from sending; wait for requests in flight, so many seconds at most."""
         ...
 
     def close(self, now: float, flush: bool) -> None:
-        """Send what is due (with `flush`, all that waits) as far as it can be, and end."""
+        """Send what is due (with `flush`, all that waits) in bounded time, and end."""
         ...
 
 
 class AlertDispatcher:
-    """Makes alerts of odd scores, and delivers each to every receiver at least once.
+    """Turns anomalous scores into alerts, and delivers each to every receiver at least once.
 
-    An alert is durable when `update` returns, before any position is committed; one whose id
-    was stored before is not stored, and not sent, again. What a receiver accepted is sent to it
-    again only if the process died before that was noted. `make` turns a score that reaches the
-    threshold into an alert; `random` gives numbers from 0 to 1 for the jitter; `delivery` makes
-    what delivers of the couriers (None: `InlineDelivery`, in the caller's own thread);
-    `on_new_alert` is told of each alert that was not stored before.
+    An alert is durable when `update` returns, before any position is committed. An id that was
+    stored before is neither stored nor sent again. A receiver gets a notification that it accepted
+    again only if the process died before the acceptance was stored.
+
+    `make` turns a score that reaches the threshold into an alert; `random` returns numbers from 0
+    to 1 for the jitter; `delivery` builds the strategy that runs the workers; `on_new_alert` is
+    called with each alert that was not stored before.
     """
 
-    def __init__(  # noqa: PLR0913  what it makes, draws, posts and tells of is handed in by name
+    def __init__(  # noqa: PLR0913  each is given by its name
         self,
         state: StateDatabase,
         receivers: Sequence[Receiver],
@@ -59,7 +60,7 @@ class AlertDispatcher:
         on_new_alert: Callable[[Alert], None] = lambda _: None,
         now: float = 0.0,
     ) -> None:
-        """Take over what an earlier run left; `now` is the time of that.
+        """Take over the outbox of an earlier run at time `now`.
 
         Raises:
             StorageError: it can't be read or written.
@@ -77,9 +78,9 @@ class AlertDispatcher:
         )
 
     def update(self, scores: Sequence[Score], now: float) -> list[Alert]:
-        """Store the alerts of those scores that reach the threshold, for every receiver.
+        """Store the alerts of the scores that reach the threshold, for every receiver.
 
-        Returns them, those that were stored before too.
+        Return these alerts, with those that were stored before.
 
         Raises:
             StorageError: they can't be stored.
@@ -96,21 +97,21 @@ class AlertDispatcher:
         return list(made.values())
 
     def is_settled(self, alert_id: str) -> bool:
-        """Whether nobody would miss this alert if this machine were lost now.
+        """Return whether this alert needs nothing more, so that its lines need not be read again.
 
-        It is when at least one receiver accepted a notification with it, or with its group's
-        count; when a receiver knows already that such an alert (the same labels and pattern)
-        fires; when it lies in the dead letters of every receiver; when it was silenced, or is
-        like a false alarm. An id that is not known (any more) is settled.
+        An alert is settled when at least one receiver accepted a notification with it, or with a
+        count that includes it; when a receiver knows already that such an alert (the same labels
+        and pattern) fires; when it is a dead letter of every receiver; when it was silenced, or
+        has the pattern of a false alarm. An unknown id is settled.
         """
         return self._outbox.is_settled(alert_id)
 
     @contextmanager
     def settled(self, seconds: float) -> Iterator[None]:
-        """Have nothing sent, as far as that can be had within so many seconds.
+        """Keep all workers from sending while it is entered, after `seconds` at most.
 
-        What is due is waited for before, and what is on its way then. Nobody else changes what
-        waits as long as it is entered.
+        It waits for what is due first, and then for requests in flight. Nobody else changes the
+        outbox while it is entered.
 
         Raises:
             StorageError: the state can't be read or written.
@@ -121,39 +122,39 @@ class AlertDispatcher:
             yield
 
     def withdraw(self, alert_ids: Sequence[str]) -> None:
-        """Forget alerts that are not settled: another process makes them again, and sends them."""
+        """Forget alerts that are not settled: another process makes and sends them again."""
         self._outbox.withdraw(alert_ids)
 
     def mark_known(self, alert_ids: Collection[str], now: float) -> None:
-        """Take alerts for such as were stored and settled before: another process sent them."""
+        """Remember alerts as stored and settled: another process sent them."""
         self._outbox.mark_known(alert_ids, now)
 
     def is_behind(self, now: float) -> bool:
-        """Whether too much is due that no receiver accepts, or too much waits, to make more."""
+        """Return whether too many alerts are overdue, or wait, to make more."""
         return self._outbox.is_behind(now)
 
     def waiting(self) -> dict[str, int]:
-        """How many alerts wait for each receiver."""
+        """Return how many alerts wait for each receiver."""
         return self._outbox.waiting()
 
     def dead(self) -> dict[str, int]:
-        """How many dead letters lie here, of each sink that has some, or had."""
+        """Return the number of dead letters of each sink that has some, or had."""
         return self._dead_letters.counts()
 
     def dropped(self) -> Mapping[str, int]:
-        """How many alerts of each sink were lost since the start: the dead letters were full."""
+        """Return how many dead letters of each sink were deleted for room since the start."""
         return self._outbox.dropped
 
     def failures(self) -> dict[str, str]:
-        """Why each receiver took nothing the last time; of those alone that failed then."""
+        """Return the reason of the last failure of each receiver whose last delivery failed."""
         found = {row["name"]: str(row["reason"]) for row in self._state.select("sinks")}
         return {name: reason for name, reason in found.items() if reason}
 
     def deliver(self, now: float) -> None:
-        """Send what is due, or have it sent; what fails is due again later.
+        """Send what is due, or wake the threads that do; a failure is due again later.
 
         Raises:
-            StorageError: what became of an alert can't be stored.
+            StorageError: a result can't be stored.
 
         """
         if not 0 <= now - self._reconciled_at < RECONCILE_EVERY_S:
@@ -162,14 +163,14 @@ class AlertDispatcher:
         self._delivery.deliver(now)
 
     def close(self, now: float, flush: bool = True) -> None:
-        """Send what waits, as far as receivers take it in the time that `delivery` gives, and end.
+        """Send what waits, in the time that the delivery strategy gives, and end.
 
-        Groups do not wait for more alerts any longer. Without `flush`, `ThreadedDelivery` send
-        nothing more, and another `AlertDispatcher` over the same state goes on. What fails stays in
-        the outbox.
+        Groups wait for more alerts no longer. Without `flush`, `ThreadedDelivery` sends nothing
+        more, and another `AlertDispatcher` over the same state goes on. What fails stays in the
+        outbox.
 
         Raises:
-            StorageError: what became of an alert can't be stored.
+            StorageError: a result can't be stored.
 
         """
         self._delivery.close(now, flush)

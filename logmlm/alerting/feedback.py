@@ -1,6 +1,6 @@
-"""What people said of alerts: false alarms, whose like does not page again, and true ones.
+"""Operator feedback: false alarms, whose pattern does not page again, and true alerts.
 
-The like of an alert has the same *pattern*: the same set of odd lines by their templates (for a
+Alerts that are alike have the same *pattern*: the same set of odd lines by their templates (for a
 line without one, its text with digits replaced), whatever the key, the host or the file. A
 template's id is the same after a new training, so a pattern outlives it.
 """
@@ -23,7 +23,7 @@ COLUMNS = ("start", "end", "name", "verdict", "alert", "key", "origin", "pattern
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What was said of an alert, at `at`; a false alarm's pattern is muted before `until`."""
+    """The judgement of an alert at time `at`; a false alarm mutes its pattern until `until`."""
 
     alert: Alert
     verdict: Judgement
@@ -34,29 +34,29 @@ class Feedback:
 def give_feedback(
     state: StateDatabase, alert: Alert, verdict: Judgement, now: float, until: float
 ) -> Feedback:
-    """Keep what was said of an alert, in place of what was said before.
+    """Store the judgement of an alert, in place of an earlier one.
 
     Raises:
-        StorageError: it can't be kept.
+        StorageError: it can't be stored.
 
     """
-    said = Feedback(alert, verdict, now, until if verdict == "false alarm" else now)
+    feedback = Feedback(alert, verdict, now, until if verdict == "false alarm" else now)
     state.put(
         "feedback",
         alert=alert.id,
-        at=said.at,
+        at=feedback.at,
         verdict=verdict,
-        until=said.until,
+        until=feedback.until,
         pattern=alert.annotations.get("pattern", ""),
         body=dump_alert(alert),
     )
-    return said
+    return feedback
 
 
 def muted_patterns(state: StateDatabase, now: float) -> set[str]:
-    """Patterns of which nobody is to hear now.
+    """Return the patterns that are muted at `now`.
 
-    What was said last of a pattern counts: an alert called true takes back the false ones.
+    The last judgement of a pattern counts: a true alert unmutes what a false alarm muted.
     """
     latest: dict[str, DatabaseRow] = {}
     for row in state.select("feedback", "pattern != '' ORDER BY at"):
@@ -69,16 +69,16 @@ def muted_patterns(state: StateDatabase, now: float) -> set[str]:
 
 
 def list_feedback(state: StateDatabase) -> Iterator[Feedback]:
-    """All that was said, the oldest first."""
+    """Yield all feedback, the oldest first."""
     for row in state.select("feedback", "1 ORDER BY at"):
         yield Feedback(load_alert(row["body"]), row["verdict"], row["at"], row["until"])
 
 
 def write_labels(found: Sequence[Feedback], out: TextIO) -> int:
-    """Write the anomalies among what was said as labels (`start`, `end`, `name`); their number.
+    """Write the true alerts as labels (`start`, `end`, `name`) and return their number.
 
-    This is what `logmlm train --labels` and `evaluate --labels` take: true alerts are kept out
-    of training, and false alarms, which are normal, stay in it, as windows without a label do.
+    `logmlm train --labels` and `evaluate --labels` read the file: true alerts are left out of
+    training; false alarms are normal, so they stay in it as windows without a label do.
     """
     writer = csv.writer(out)
     writer.writerow(COLUMNS)

@@ -1,6 +1,6 @@
-"""Groups of alerts, and when their receiver is told of them: Alertmanager's words and timers.
+"""Grouping: the state of a group of alerts, and Alertmanager's timers that notify of it.
 
-Everything here is a pure function of records; times are UTC epoch seconds and handed in.
+All functions are pure; times are UTC epoch seconds and handed in.
 https://prometheus.io/docs/alerting/latest/alertmanager/#grouping
 """
 
@@ -19,14 +19,14 @@ MAX_INCIDENTS = 50
 """Label sets that are kept of one group; further ones are counted."""
 MAX_EXAMPLES = 5
 MAX_NOTIFIED = 500
-"""Novelties that are remembered of one group."""
+"""Deduplication keys that are remembered of one group."""
 MAX_FLAPS = 20
 ARRIVED_MEANWHILE = "came meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
 class GroupingPolicy:
-    """How one sink's alerts are grouped; times in seconds, as in `AlertingConfig`.
+    """The grouping of one sink's alerts; times in seconds, as in `AlertingConfig`.
 
     For `resolved_for` seconds a resolved group is sent again every `repeat_interval` seconds.
     """
@@ -41,12 +41,12 @@ class GroupingPolicy:
 
     @property
     def horizon(self) -> float:
-        """The longest that anything can lie ahead."""
+        """The longest time, in seconds, that a notification can be due ahead."""
         waits = (self.group_wait, self.group_interval, self.repeat_interval)
         return 2 * max(*waits, self.resolve_after, self.flap_window)
 
     def labels(self, alert: Alert) -> dict[str, str]:
-        """Return the labels that say which group an alert is of."""
+        """Return the labels that name the group of an alert."""
         if ALL_LABELS in self.by:
             return dict(alert.labels)
         return {name: alert.labels[name] for name in self.by if name in alert.labels}
@@ -56,8 +56,8 @@ class GroupingPolicy:
 class AggregatedAlert:
     """The alerts of one label set in a group that fires.
 
-    `oddest` is the one with the highest score, `examples` tell of the others in one row each,
-    the oddest first; `first_at` and `last_at` are event times. The receiver knows of `told`.
+    `oddest` has the highest score; `examples` describes the `MAX_EXAMPLES` oddest in one row
+    each. `first_at` and `last_at` are event times. The receiver was notified of `told` of `count`.
     """
 
     id: str
@@ -71,11 +71,12 @@ class AggregatedAlert:
 
 @dataclass(frozen=True, slots=True)
 class AlertGroup:
-    """What one receiver is to be told of one group, and what it was told.
+    """The state of one group for one receiver.
 
-    `status` is what it was told last (`new`: nothing yet) at `notified_at`. `untold` are the
-    novelties (a label set with an odd pattern) that it does not know yet, the first of which
-    came at `since`; `last` is when the latest alert came.
+    `status` was notified last (`new`: nothing yet) at `notified_at`. `told` holds the
+    deduplication keys (a label set with an anomaly pattern) that the receiver knows, `untold`
+    those that it does not know yet, the first of which came at `since`. The latest alert came at
+    `last`.
     """
 
     key: str
@@ -92,13 +93,13 @@ class AlertGroup:
     untold: tuple[str, ...] = ()
 
     def knows(self, alert: Alert) -> bool:
-        """Whether the receiver was told that such an alert fires, and not of its end."""
+        """Return whether the receiver knows that such an alert fires, and not of its end."""
         return self.status == "firing" and dedup_key(alert) in self.told
 
 
 @dataclass(frozen=True, slots=True)
 class NextNotification:
-    """What a receiver is told next of a group, when, and why; `forget` tells nothing."""
+    """The next notification of a group, when it is due, and why; `forget` sends nothing."""
 
     what: Literal["firing", "resolved", "forget"]
     due: float
@@ -106,18 +107,18 @@ class NextNotification:
 
 
 def next_notification(group: AlertGroup, timers: GroupingPolicy, now: float) -> NextNotification:
-    """Say what the receiver is told next.
+    """Decide the next notification of a group.
 
-    - A group that it does not know fires: `group_wait` after its first alert, and
-      `group_interval` after it was told that the group was resolved.
-    - Something new in a group that fires, which is a label set or a pattern of odd lines:
+    - A group that the receiver does not know fires: `group_wait` after its first alert, and
+      `group_interval` after the notification that the group was resolved.
+    - Something new in a group that fires, which is a label set or an anomaly pattern:
       `group_interval` after the last notification. More of the same only adds to the count.
     - Nothing new: again after `repeat_interval`, or after `group_interval` if that is longer.
     - No alert for `resolve_after`: resolved, `group_interval` after the last notification at the
       earliest. A group that fires again within `flap_window` of its end flaps: each time in a
       row doubles `resolve_after`, up to `flap_window`.
 
-    A time ahead of `now` was set before the clock was put back; what it holds up is due at once.
+    A time ahead of `now` was set before the clock was put back: what waits for it is due at once.
     """
     interval = _after(group.notified_at, timers.group_interval, now)
     if group.untold:
@@ -148,7 +149,7 @@ def _nothing_new(
 
 
 def resolve_after(group: AlertGroup, timers: GroupingPolicy) -> float:
-    """Seconds without an alert after which a group is resolved; longer where it flaps."""
+    """Return the seconds without an alert after which a group is resolved; more where it flaps."""
     longest = max(timers.resolve_after, timers.flap_window)
     return min(timers.resolve_after * 2.0**group.flaps, longest)
 
@@ -156,7 +157,7 @@ def resolve_after(group: AlertGroup, timers: GroupingPolicy) -> float:
 def with_new_alert(
     group: AlertGroup | None, alert: Alert, timers: GroupingPolicy, now: float
 ) -> AlertGroup:
-    """Add an alert to its group (None: a new one)."""
+    """Return the group (None: a new one) with another alert."""
     if group is None:
         labels = timers.labels(alert)
         group = AlertGroup(group_key(labels), labels, since=now, last=now)
@@ -175,12 +176,12 @@ def with_new_alert(
 def mark_notified(
     group: AlertGroup, sent: AlertGroup, status: GroupStatus, now: float
 ) -> AlertGroup:
-    """Note that the receiver accepted what `sent`, an earlier state of the group, says."""
+    """Return the group after the receiver accepted `sent`, an earlier state of it."""
     group = replace(group, incidents=_without_notified(group.incidents, sent.incidents))
     if status == "resolved":
         at = group.resolved_at if group.status == "resolved" else now
         group = replace(group, status="resolved", notified_at=now, resolved_at=at)
-        # What came while its end was on the way has to be told anew.
+        # Alerts that came while the end was in flight have to be notified anew.
         came = (ARRIVED_MEANWHILE,) if pending_counts(group) else ()
         return replace(group, since=now, untold=(*group.untold, *came)) if came else group
     untold = tuple(new for new in group.untold if new not in sent.untold)
@@ -189,7 +190,7 @@ def mark_notified(
 
 
 def pending_counts(group: AlertGroup) -> dict[str, int]:
-    """How many alerts of a label set the receiver was told nothing of, if any."""
+    """Return by label set how many alerts the receiver was not notified of, if any."""
     counts = {name: each.count - each.told for name, each in group.incidents.items()}
     return {name: count for name, count in counts.items() if count > 0}
 
@@ -197,18 +198,18 @@ def pending_counts(group: AlertGroup) -> dict[str, int]:
 def _without_notified(
     incidents: Mapping[str, AggregatedAlert], sent: Mapping[str, AggregatedAlert]
 ) -> dict[str, AggregatedAlert]:
-    heard = {name: each.count for name, each in sent.items()}
-    return {n: replace(each, told=heard.get(n, each.told)) for n, each in incidents.items()}
+    told = {name: each.count for name, each in sent.items()}
+    return {n: replace(each, told=told.get(n, each.told)) for n, each in incidents.items()}
 
 
 def group_key(labels: Mapping[str, str]) -> str:
-    """Alertmanager's form: the route, then the group's labels."""
+    """Return the key of a group in Alertmanager's form: the route, then the group's labels."""
     quoted = (f"{name}={json.dumps(labels[name])}" for name in sorted(labels))
     return "{}:{" + ", ".join(quoted) + "}"
 
 
 def dedup_key(alert: Alert) -> str:
-    """What makes an alert new to somebody: its labels, and the pattern of its odd lines."""
+    """Return the key by which alerts are alike to a receiver: labels and anomaly pattern."""
     return f"{alert.fingerprint}/{alert.annotations.get('pattern', '')}"
 
 
@@ -217,7 +218,7 @@ def _after(moment: float, wait: float, now: float) -> float:
 
 
 def with_alert(group: AlertGroup, alert: Alert) -> AlertGroup:
-    """Count an alert among those of its label set."""
+    """Return the group with an alert counted in its label set."""
     known = group.incidents.get(alert.fingerprint)
     if known is None and len(group.incidents) >= MAX_INCIDENTS:
         return replace(group, truncated=group.truncated + 1)

@@ -46,7 +46,7 @@ class LabelMatcher:
         return matcher
 
     def check(self) -> None:
-        """See that the regular expression can be used.
+        """Check that the regular expression can be used.
 
         Raises:
             UsageError: it can't.
@@ -60,7 +60,7 @@ class LabelMatcher:
             raise UsageError(f"a matcher's expression has {MAX_PATTERN} characters at most")
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether labels fulfil the condition."""
+        """Return whether labels meet the condition."""
         value = labels.get(self.name, "")
         if self.operator in ("=", "!="):
             return (value == self.value) == (self.operator == "=")

@@ -17,7 +17,7 @@ MuteStatus = Literal["sent", "silenced", "false alarm"]
 
 @dataclass(frozen=True, slots=True)
 class Muter:
-    """The silences and muted patterns in force at one moment."""
+    """The silences and muted patterns that are in force at one time."""
 
     silences: Sequence[Silence] = ()
     patterns: Collection[str] = ()

@@ -1,4 +1,4 @@
-"""What a state directory knows of alerts, for people and programs, as a daemon runs or not."""
+"""List, show and retry the alerts of a state directory, whether a daemon runs or not."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ STATE = "state.db"
 
 @dataclass(frozen=True, slots=True)
 class AlertStatus:
-    """An alert and what became of it.
+    """An alert and the state of its delivery.
 
-    `at` is when it was made. `status` is `sent`, `silenced` or `false alarm`, or, where a sink
+    It was made at `at`. `status` is `sent`, `silenced` or `false alarm`, or, where a sink
     does not have it yet or never will, `waiting` or `dead`. `waiting` and `dead` name the sinks,
     the latter with the reason.
     """
@@ -46,7 +46,7 @@ def open_state(directory: Path) -> StateDatabase:
 
 
 def list_alerts(state: StateDatabase, limit: int | None = None) -> Iterator[AlertStatus]:
-    """Alerts that are kept, the latest first, then dead letters older than these."""
+    """Yield the stored alerts, the latest first, then the dead letters older than these."""
     rows = state.select("alerts", "1 ORDER BY at DESC, rowid DESC LIMIT ?", limit or -1)
     for row in rows:
         yield _known(state, row)
@@ -78,7 +78,7 @@ def find_alert(state: StateDatabase, alert_id: str) -> AlertStatus:
 
 
 def retry_dead_letters(state: StateDatabase, ids: Sequence[str] | None = None) -> int:
-    """Put dead letters (None: all) back into the queues of their sinks; how many.
+    """Move dead letters (None: all) back to the queues of their sinks; return how many.
 
     Raises:
         UsageError: an id is none of a dead letter.

@@ -1,51 +1,29 @@
-"""Receivers, as the configuration names them: a sink each, and how its alerts are grouped."""
+"""Build the receivers of a configuration: each is a sink, and how its alerts are grouped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import TextIO
 
 from logmlm.alerting.delivery import Receiver
 from logmlm.alerting.grouping import ALL_LABELS, GroupingPolicy
-from logmlm.alerting.sinks.alertmanager import RESOLVED_FOR_S, AlertmanagerSink
-from logmlm.alerting.sinks.base import Sink
-from logmlm.alerting.sinks.file import FileSink
-from logmlm.alerting.sinks.stdout import StdoutSink
-from logmlm.alerting.sinks.webhook import WebhookSink
+from logmlm.alerting.sinks.alertmanager import RESOLVED_FOR_S
+from logmlm.alerting.sinks.registry import SINKS, Clock
 from logmlm.config.alerting import AlertingConfig
-from logmlm.config.kafka import KafkaSinkConfig
 from logmlm.config.run import RunConfig
 from logmlm.config.sinks import AlertmanagerConfig
 from logmlm.config.types import BaseSinkConfig
 from logmlm.errors import StorageError
 from logmlm.records import DeliveryResult, Notification
 
-Clock = Callable[[], float]
 SendNotification = Callable[[Notification], DeliveryResult]
-SINKS: Mapping[str, Callable[[Any, Clock, TextIO], Sink]] = MappingProxyType(
-    {
-        "stdout": lambda config, _, out: StdoutSink(config, out),
-        "file": lambda config, *_: FileSink(config),
-        "webhook": lambda config, clock, _: WebhookSink(config, clock=clock),
-        "alertmanager": lambda config, clock, _: AlertmanagerSink(config, clock=clock),
-        "kafka": lambda config, *_: _kafka(config),
-    }
-)
-"""How each kind of sink is made, by its key in the configuration."""
-
-
-def _kafka(config: KafkaSinkConfig) -> Sink:
-    from logmlm.alerting.sinks.kafka import KafkaSink
-
-    return KafkaSink(config)
 
 
 def build_receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiver]:
-    """Make every sink of the configuration; `out` is standard output.
+    """Build every sink of the configuration; `out` is standard output.
 
     Raises:
-        ConfigError: what a sink needs can't be used.
+        ConfigError: a file or certificate of a sink can't be used.
 
     """
     found = []
@@ -63,7 +41,7 @@ def build_receivers(config: RunConfig, out: TextIO, clock: Clock) -> list[Receiv
 
 
 def _retry_closed_stdout(send: SendNotification) -> SendNotification:
-    """Hold up no other receiver where standard output is closed: what waits for it waits."""
+    """Make a closed standard output a later try, so that it does not stop the other receivers."""
 
     def sent(notification: Notification) -> DeliveryResult:
         try:
@@ -75,7 +53,10 @@ def _retry_closed_stdout(send: SendNotification) -> SendNotification:
 
 
 def grouping_policy(sink: BaseSinkConfig, config: AlertingConfig) -> GroupingPolicy | None:
-    """How alerts are grouped for a sink; an Alertmanager groups them itself."""
+    """Return how alerts are grouped for a sink (None: not at all).
+
+    An Alertmanager groups alerts itself, so each label set is sent to it as a group.
+    """
     if not sink.grouped:
         return None
     if isinstance(sink, AlertmanagerConfig):

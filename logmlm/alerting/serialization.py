@@ -1,12 +1,13 @@
-"""An alert as JSON, as it is kept and exported: all but its score.
+"""Alerts and groups of alerts to JSON and back, as they are stored and exported.
 
-Groups of alerts as JSON, for what is kept.
+An alert is stored without its score.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from logmlm.alerting.grouping import AggregatedAlert, AlertGroup
@@ -14,7 +15,7 @@ from logmlm.records import Alert
 
 
 def plain(alert: Alert) -> dict[str, Any]:
-    """An alert as plain data."""
+    """Return an alert as plain data."""
     return {
         "id": alert.id,
         "fingerprint": alert.fingerprint,
@@ -26,22 +27,22 @@ def plain(alert: Alert) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Alert:
-    """Make the alert again of what `plain` made of it."""
+    """Return the alert of which `plain` made these values."""
     return Alert(**values)
 
 
 def dump_alert(alert: Alert) -> str:
-    """An alert as one line of JSON."""
+    """Return an alert as one line of JSON."""
     return json.dumps(plain(alert))
 
 
 def load_alert(text: str) -> Alert:
-    """Read what `dump_alert` wrote."""
+    """Return the alert that `dump_alert` wrote."""
     return from_dict(json.loads(text))
 
 
 def dump_group(group: AlertGroup) -> str:
-    """A group as one line of JSON."""
+    """Return a group as one line of JSON."""
     values: dict[str, Any] = {
         name: getattr(group, name) for name in AlertGroup.__dataclass_fields__
     }
@@ -52,8 +53,9 @@ def dump_group(group: AlertGroup) -> str:
     return json.dumps(values)
 
 
+@lru_cache(maxsize=8)  # a delivery reads its group twice: to build and to record
 def load_group(text: str) -> AlertGroup:
-    """Read what `dump_group` wrote."""
+    """Return the group that `dump_group` wrote; calls with the same text may share it."""
     values = json.loads(text)
     values["incidents"] = {
         name: AggregatedAlert(

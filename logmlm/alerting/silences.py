@@ -1,4 +1,4 @@
-"""Silences: alerts with certain labels of which nobody is to hear until an end."""
+"""Silences: mute the alerts whose labels match, between a start and an end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from logmlm.alerting.store.database import StateDatabase
 from logmlm.errors import UsageError
 
 KEEP_S = 7 * 86400.0
-"""How long a silence that has ended is still listed."""
+"""Time for which a silence that has ended is still listed."""
 MAX_SILENCES = 1000
 
 
@@ -28,11 +28,11 @@ class Silence:
     created_by: str
 
     def mutes(self, labels: Mapping[str, str]) -> bool:
-        """Whether an alert with these labels is muted."""
+        """Return whether an alert with these labels is muted."""
         return all(matcher.matches(labels) for matcher in self.matchers)
 
     def is_active(self, now: float) -> bool:
-        """Whether it counts now."""
+        """Return whether the silence is in force at `now`."""
         return self.starts_at <= now < self.ends_at
 
 
@@ -43,11 +43,11 @@ def add_silence(
     span: tuple[float, float],
     **words: str,
 ) -> Silence:
-    """Keep a silence with its beginning and end; `words` are its `comment` and `created_by`.
+    """Store a silence; `span` is its start and end, `words` its `comment` and `created_by`.
 
     Raises:
         UsageError: it would mute everything, or has ended, or there are too many.
-        StorageError: it can't be kept.
+        StorageError: it can't be stored.
 
     """
     if not matchers or all(matcher.matches({}) for matcher in matchers):
@@ -66,12 +66,12 @@ def add_silence(
 
 
 def list_silences(state: StateDatabase) -> list[Silence]:
-    """All silences that are kept, those that end last first."""
+    """Return all stored silences, those that end last first."""
     return [_silence(row) for row in state.select("silences", "1 ORDER BY ends_at DESC, id")]
 
 
 def active_silences(state: StateDatabase, now: float) -> list[Silence]:
-    """Those that count now."""
+    """Return the silences that are in force at `now`."""
     where = "starts_at <= ? AND ends_at > ?"
     return [_silence(row) for row in state.select("silences", where, now, now)]
 

@@ -204,7 +204,7 @@ class ComponentFactory:
             loaded.receivers,
             make=self._alert_maker(loaded, source),
             random=self.world.random,
-            delivery=lambda couriers: ThreadedDelivery(couriers, self.world.clock, left=self.left),
+            delivery=lambda workers: ThreadedDelivery(workers, self.world.clock, left=self.left),
             on_new_alert=lambda _: self.measured.alert("firing"),
             now=self.world.clock(),
         )

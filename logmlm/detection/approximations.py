@@ -29,10 +29,10 @@ class Approximation:
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Approximation:
         """Read back what `asdict` gave; KeyError, TypeError or ValueError if it is damaged."""
-        look = cls(state["in_order"], state["as_bag"])
-        if look not in (FAST, ACCURATE):
-            raise ValueError(f"{look} is no look")
-        return look
+        approximation = cls(state["in_order"], state["as_bag"])
+        if approximation not in (FAST, ACCURATE):
+            raise ValueError(f"{approximation} is no approximation")
+        return approximation
 
 
 EXACT = Approximation("exact", "exact")
@@ -59,8 +59,8 @@ class StatisticsTable:
         return cls(
             tuple(window for part in parts for window in part.windows),
             {
-                look: np.concatenate([part.by_approximation[look] for part in parts])
-                for look in (EXACT, FAST, ACCURATE)
+                each: np.concatenate([part.by_approximation[each] for part in parts])
+                for each in (EXACT, FAST, ACCURATE)
             },
         )
 
@@ -68,7 +68,7 @@ class StatisticsTable:
         """Return the windows at the indices `places`, in that order."""
         return StatisticsTable(
             tuple(self.windows[i] for i in places.tolist()),
-            {look: found[places] for look, found in self.by_approximation.items()},
+            {each: found[places] for each, found in self.by_approximation.items()},
         )
 
     def cost(
@@ -81,8 +81,8 @@ class StatisticsTable:
         and a bag that another window has too, cost nothing.
         """
         prices, read, total = self._prices(), set(), 0.0
-        for number, look in enumerate((*cascade, EXACT)):
-            for reading in (("in order", look.in_order), ("as a bag", look.as_bag)):
+        for number, stage in enumerate((*cascade, EXACT)):
+            for reading in (("in order", stage.in_order), ("as a bag", stage.as_bag)):
                 if reading not in read:
                     total += float((prices[reading] * (clearing_stage >= number)).mean())
                     read.add(reading)

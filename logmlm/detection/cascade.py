@@ -71,7 +71,7 @@ class ScoringCascade:
         self._screen = screen
         self._given = {} if screen is None else self._cacheable(known)
         self._known: LRUCache[TokenIds, CascadeResult] = LRUCache(
-            CACHE_NUMBERS, lambda verdict: ENTRY_OVERHEAD_NUMBERS + 2 * len(verdict.surprisals)
+            CACHE_NUMBERS, lambda result: ENTRY_OVERHEAD_NUMBERS + 2 * len(result.surprisals)
         )
 
     @property
@@ -94,17 +94,17 @@ class ScoringCascade:
         earlier windows, and a replay makes the same alerts.
         """
         known = self._score_distinct(windows)
-        verdicts = [known[window] for window in windows]
-        doubted = [i for i, one in enumerate(verdicts) if one.stage == "screened" and is_checked(i)]
+        results = [known[window] for window in windows]
+        doubted = [i for i, one in enumerate(results) if one.stage == "screened" and is_checked(i)]
         exact = self.exact([windows[i] for i in doubted])
-        for i, verdict in zip(doubted, exact, strict=True):
-            is_missed = verdict.value >= 1.0
-            verdicts[i] = (
-                replace(verdict, stage="missed")
+        for i, result in zip(doubted, exact, strict=True):
+            is_missed = result.value >= 1.0
+            results[i] = (
+                replace(result, stage="missed")
                 if is_missed
-                else replace(verdicts[i], stage="checked")
+                else replace(results[i], stage="checked")
             )
-        return verdicts
+        return results
 
     def _score_distinct(self, windows: Sequence[TokenIds]) -> dict[TokenIds, CascadeResult]:
         """Return the results of the distinct windows; cache the new ones."""
@@ -122,9 +122,9 @@ class ScoringCascade:
 
     def _cacheable(self, known: PrecomputedScores) -> dict[TokenIds, CascadeResult]:
         """Return the precomputed results with a value below `CACHE_BELOW`."""
-        found = self._to_results(list(known.readings.values()), "known")
-        pairs = zip(known.readings, found, strict=True)
-        return {window: verdict for window, verdict in pairs if verdict.value < CACHE_BELOW}
+        found = self._to_results(list(known.surprisals.values()), "known")
+        pairs = zip(known.surprisals, found, strict=True)
+        return {window: result for window, result in pairs if result.value < CACHE_BELOW}
 
     def _run_stages(self, windows: Sequence[TokenIds]) -> list[CascadeResult]:
         if self.stride != NO_STRIDE:
@@ -135,11 +135,9 @@ class ScoringCascade:
         left = list(windows)
         for step in self._screen.steps:
             pairs = read_surprisals(self.scorer, left, step.look)
-            verdicts = dict(
-                zip(left, _to_results(step.calibration, pairs, "screened"), strict=True)
-            )
-            found |= verdicts
-            left = [window for window in left if verdicts[window].value >= step.level]
+            results = dict(zip(left, _to_results(step.calibration, pairs, "screened"), strict=True))
+            found |= results
+            left = [window for window in left if results[window].value >= step.level]
         found |= dict(zip(left, self.exact(left), strict=True))
         return [found[window] for window in windows]
 
@@ -157,8 +155,8 @@ class ScoringCascade:
 def compute_statistics(scorer: Scorer, windows: Sequence[TokenIds]) -> StatisticsTable:
     """Compute the statistics [N, 5] of N windows by each approximation and exactly."""
     found = {
-        look: _statistics(read_surprisals(scorer, windows, look))
-        for look in (EXACT, FAST, ACCURATE)
+        approximation: _statistics(read_surprisals(scorer, windows, approximation))
+        for approximation in (EXACT, FAST, ACCURATE)
     }
     return StatisticsTable(tuple(windows), found)
 
@@ -171,14 +169,14 @@ def exact_statistics(
 
 
 def read_surprisals(
-    scorer: Scorer, windows: Sequence[TokenIds], look: Approximation
+    scorer: Scorer, windows: Sequence[TokenIds], approximation: Approximation
 ) -> list[BothSurprisals]:
     """Return the surprisals of both views of each window, in nats, by one approximation."""
-    if look.in_order == "exact":
+    if approximation.in_order == "exact":
         in_order = [reading.surprisals for reading in scorer.score_ordered(windows)]
     else:
         in_order = scorer.approximate_ordered(windows)
-    as_bag = scorer.score_bag if look.as_bag == "exact" else scorer.approximate_bag
+    as_bag = scorer.score_bag if approximation.as_bag == "exact" else scorer.approximate_bag
     return list(zip(in_order, as_bag(windows), strict=True))
 
 

@@ -77,21 +77,21 @@ class Detector:
         manifest: Manifest,
         templates: TemplateMiner,
         vocabulary: Vocabulary,
-        ladder: ScoringCascade,
+        cascade: ScoringCascade,
         parts: Mapping[Kind, ScoringCascade] = MappingProxyType({}),
         novelty: NoveltyDetector | None = None,
     ) -> None:
-        """Set up; `parts` judge windows that were cut; without them `ladder` judges all.
+        """Set up; `parts` judge windows that were cut; without them `cascade` judges all.
 
         `novelty` judges never-seen lines; models of older versions have none.
         """
         self.manifest = manifest
         self.templates = templates
         self.vocabulary = vocabulary
-        self.calibration = ladder.calibration
+        self.calibration = cascade.calibration
         self.digest = manifest.digest
         self._index = vocabulary.index()
-        self._cascade = ladder
+        self._cascade = cascade
         self._parts = parts
         self._novelty = novelty
 
@@ -115,7 +115,7 @@ class Detector:
         calibration, screen = load_calibration(directory)
         model, vocabulary = load_model(directory, device)
         scorer = Scorer(model)
-        ladder = ScoringCascade(
+        cascade = ScoringCascade(
             scorer,
             calibration,
             None if exact or stride else screen,
@@ -131,7 +131,7 @@ class Detector:
         novelty = None if rule is None else NoveltyDetector(rule, templates, errors_alarm)
         if file_stamps(directory) != before:
             raise ModelError(f"{directory} was written to while it was opened; try again")
-        return cls(manifest, templates, vocabulary, ladder, parts, novelty)
+        return cls(manifest, templates, vocabulary, cascade, parts, novelty)
 
     @property
     def model(self) -> MaskedLM:
@@ -268,8 +268,8 @@ class Detector:
         return replace(exact, value=value, surge=score.surge)
 
     def _exact(self, window: Window) -> Score:
-        (verdict,) = self._judging(window).exact([self._tokens(window)])
-        return _score(window, verdict)
+        (result,) = self._judging(window).exact([self._tokens(window)])
+        return _score(window, result)
 
     def _with_novelty(self, score: Score) -> Score:
         """Raise the value of a window whose never-seen lines say more; one that alarms is exact."""
@@ -331,10 +331,10 @@ class Detector:
         return counts["[UNK]"] / max(1, counts.total())
 
     def _scored(self, kind: Kind | None, windows: Sequence[Window]) -> list[Score]:
-        ladder = self._cascade if kind is None else self._parts[kind]
+        cascade = self._cascade if kind is None else self._parts[kind]
         tokens = [self._tokens(window) for window in windows]
-        verdicts = ladder.score(tokens, lambda place: is_audited(windows[place]))
-        return list(map(_score, windows, verdicts))
+        results = cascade.score(tokens, lambda place: is_audited(windows[place]))
+        return list(map(_score, windows, results))
 
     def _kind(self, window: Window) -> Kind | None:
         """Which part of a session a window is judged as; None of one that is judged as a whole."""
@@ -379,12 +379,12 @@ def load(path: str | Path, device: str = "auto") -> Detector:
     return Detector.load(Path(path), device)
 
 
-def _score(window: Window, verdict: CascadeResult) -> Score:
+def _score(window: Window, result: CascadeResult) -> Score:
     return Score(
         window,
-        verdict.surprisals,
-        verdict.bag_surprisals,
-        verdict.value,
-        verdict.p_value,
-        stage=verdict.stage,
+        result.surprisals,
+        result.bag_surprisals,
+        result.value,
+        result.p_value,
+        stage=result.stage,
     )

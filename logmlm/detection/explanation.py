@@ -77,10 +77,10 @@ def _head(score: Score, name: str) -> str:
 
 def surge_text(score: Score) -> str:
     """How many windows alarm together, since when; empty if the window alarms by itself."""
-    rise = score.surge
-    if rise is None:
+    surge = score.surge
+    if surge is None:
         return ""
-    return f"{rise.odd} of {rise.windows} windows since {_time(rise.since)} are a little unusual"
+    return f"{surge.odd} of {surge.windows} windows since {_time(surge.since)} are a little unusual"
 
 
 def _row(score: Score, expectation: Expectation, colour: bool) -> Iterator[str]:

@@ -30,7 +30,7 @@ MOST_TOKENS = 2_000_000
 class PrecomputedScores:
     """Surprisals of both views in nats, by window."""
 
-    readings: dict[TokenIds, BothSurprisals] = field(default_factory=dict)
+    surprisals: dict[TokenIds, BothSurprisals] = field(default_factory=dict)
 
     @classmethod
     def of(cls, scorer: Scorer, windows: Iterable[TokenIds]) -> PrecomputedScores:
@@ -47,7 +47,7 @@ class PrecomputedScores:
             StorageError: the file can't be written.
 
         """
-        windows, pairs = list(self.readings), list(self.readings.values())
+        windows, pairs = list(self.surprisals), list(self.surprisals.values())
         try:
             np.savez_compressed(
                 directory / KNOWN_FILE,

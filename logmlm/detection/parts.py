@@ -100,21 +100,21 @@ def sample_partial_windows(
         kind = part_kind(bool(cuts.begun[window]), is_complete)
         if kind is not None:
             found[kind].append(tuple(corpus[window].tolist()))
-    luck = np.random.default_rng((seed, len(windows)))
-    for kind, part in _heads_and_tails(corpus, cuts, windows, count, luck):
+    generator = np.random.default_rng((seed, len(windows)))
+    for kind, part in _heads_and_tails(corpus, cuts, windows, count, generator):
         found[kind].append(part)
-    found["middle"] += _middles(corpus, cuts, windows, count, luck)
+    found["middle"] += _middles(corpus, cuts, windows, count, generator)
     return found
 
 
 def _heads_and_tails(
-    corpus: Corpus, cuts: WindowCuts, windows: Indices, count: int, luck: np.random.Generator
+    corpus: Corpus, cuts: WindowCuts, windows: Indices, count: int, generator: np.random.Generator
 ) -> list[tuple[Kind, Tokens]]:
     """Return both sides of one random cut in each of `count` windows, with their kinds."""
     found = []
-    for window in _drawn(cuts, windows, count, 1, luck):
+    for window in _drawn(cuts, windows, count, 1, generator):
         tokens = tuple(corpus[window].tolist())
-        place = int(cuts.places[window, luck.integers(PLACES)])
+        place = int(cuts.places[window, generator.integers(PLACES)])
         kinds = (
             part_kind(bool(cuts.begun[window]), complete=False),
             part_kind(begun=False, complete=tokens[-1] == END),
@@ -126,12 +126,12 @@ def _heads_and_tails(
 
 
 def _middles(
-    corpus: Corpus, cuts: WindowCuts, windows: Indices, count: int, luck: np.random.Generator
+    corpus: Corpus, cuts: WindowCuts, windows: Indices, count: int, generator: np.random.Generator
 ) -> list[Tokens]:
     """Return the events between two random cuts in each of `count` windows."""
     found = []
-    for window in _drawn(cuts, windows, count, 2, luck):
-        places = luck.choice(cuts.places[window], 2, replace=False)
+    for window in _drawn(cuts, windows, count, 2, generator):
+        places = generator.choice(cuts.places[window], 2, replace=False)
         first, last = int(places.min()), int(places.max())
         if first < last:
             found.append(tuple(corpus[window][first:last].tolist()))
@@ -139,13 +139,13 @@ def _middles(
 
 
 def _drawn(
-    cuts: WindowCuts, windows: Indices, count: int, power: int, luck: np.random.Generator
+    cuts: WindowCuts, windows: Indices, count: int, power: int, generator: np.random.Generator
 ) -> list[int]:
     """Draw `count` windows, with probability proportional to duration ** power (`power` cuts)."""
     chances = cuts.seconds[windows] ** power
     if not chances.sum():
         return []
-    drawn: list[int] = luck.choice(windows, count, p=chances / chances.sum()).tolist()
+    drawn: list[int] = generator.choice(windows, count, p=chances / chances.sum()).tolist()
     return drawn
 
 

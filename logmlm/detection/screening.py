@@ -81,7 +81,7 @@ class ScreenStage:
         held_out: StatisticsTable,
         alarming: Sequence[StatisticsTable],
         exactness: float,
-        look: Approximation,
+        approximation: Approximation,
     ) -> ScreenStage:
         """Fit the calibration on held-out normal windows, the level on several alarming kinds.
 
@@ -90,16 +90,18 @@ class ScreenStage:
         """
         promise = exact.promise
         own = Calibration.fit(
-            held_out.by_approximation[look],
+            held_out.by_approximation[approximation],
             promise.rate,
             promise.windows_per_day,
             promise.folds,
             promise.alerts_per_day,
         )
-        kinds = [own.values(kind.by_approximation[look])[0] for kind in alarming]
+        kinds = [own.values(kind.by_approximation[approximation])[0] for kind in alarming]
         enough = [kind for kind in kinds if len(kind) >= MIN_ALARMS]
         judged_by = (np.concatenate(kinds), *enough)
-        return cls(look, own, min(1.0, *(_level(values, exactness) for values in judged_by)))
+        return cls(
+            approximation, own, min(1.0, *(_level(values, exactness) for values in judged_by))
+        )
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> ScreenStage:
@@ -148,8 +150,8 @@ class Screen:
         new = _without_known(held_out, known)
         ladders = [
             tuple(
-                ScreenStage.fit(exact, held_out, alarming, 1 - (1 - exactness) / len(ladder), look)
-                for look in ladder
+                ScreenStage.fit(exact, held_out, alarming, 1 - (1 - exactness) / len(ladder), each)
+                for each in ladder
             )
             for ladder in CANDIDATE_CASCADES
         ]

@@ -57,12 +57,12 @@ class SurgeRule:
         themselves, and `rate` is the share of windows at which a surge may alarm.
         """
         rule = cls(math.log(1 / rate), rate)
-        bets = [rule.log_e_value(p) for p in p_values[~alarms].tolist()]
+        log_e_values = [rule.log_e_value(p) for p in p_values[~alarms].tolist()]
         allowed = rate * len(p_values)
         # If less than one alarm is allowed, extrapolate from the highest level that occurred: the
         # number of alarms falls like exp(-level).
         beyond = max(0.0, -math.log(allowed)) if allowed else 0.0
-        needed = _level(bets, int(allowed)) + beyond
+        needed = _level(log_e_values, int(allowed)) + beyond
         return replace(rule, threshold=max(rule.threshold, needed))
 
     def log_e_value(self, p_value: float) -> float:
@@ -74,19 +74,19 @@ class SurgeRule:
         p = max(p_value, self.least_p)
         return math.log(1 - ODD_SHARE + ODD_SHARE * ODD_SHAPE * p ** (ODD_SHAPE - 1))
 
-    def update(self, rise: SurgeState | None, score: Score) -> SurgeState | None:
+    def update(self, state: SurgeState | None, score: Score) -> SurgeState | None:
         """Return the state after one more window; None if the accumulated level is 0 or less.
 
         An odd window is the onset if the level before it is below `OLD_SHARE` of its own log
         e-value: evidence of older windows stays in the level, but the alert does not report them.
         """
-        bet = self.log_e_value(score.p_value)
-        level = bet if rise is None else rise.level + bet
+        log_e = self.log_e_value(score.p_value)
+        level = log_e if state is None else state.level + log_e
         if level <= 0:
             return None
-        if rise is None or rise.level < OLD_SHARE * bet:
-            rise = SurgeState(0.0, score.window.start, 0, 0)
-        return SurgeState(level, rise.since, rise.windows + 1, rise.odd + (bet > 0))
+        if state is None or state.level < OLD_SHARE * log_e:
+            state = SurgeState(0.0, score.window.start, 0, 0)
+        return SurgeState(level, state.since, state.windows + 1, state.odd + (log_e > 0))
 
     def as_dict(self) -> dict[str, float]:
         """Return the rule as plain JSON values."""
@@ -146,11 +146,11 @@ class SurgeMonitor:
         """Return the partition's accumulated state; None if there is none."""
         return self._states.get(partition)
 
-    def resume(self, partition: str, rise: SurgeState | None) -> None:
+    def resume(self, partition: str, state: SurgeState | None) -> None:
         """Restore the partition's state from a checkpoint; None resets it."""
         self.drop(partition)
-        if rise is not None:
-            self._states[partition] = rise
+        if state is not None:
+            self._states[partition] = state
 
     def drop(self, partition: str) -> None:
         """Drop the state of a partition."""
@@ -160,29 +160,29 @@ class SurgeMonitor:
         if score.is_anomaly:
             return score
         partition = score.window.partition
-        rise = rule.update(self._states.get(partition), score)
-        surges = rise is not None and rise.level >= rule.threshold
-        self.resume(partition, None if surges else rise)
-        if rise is None or not surges:
+        state = rule.update(self._states.get(partition), score)
+        surges = state is not None and state.level >= rule.threshold
+        self.resume(partition, None if surges else state)
+        if state is None or not surges:
             return score
-        value = max(1.0, rise.level / rule.threshold)
-        return self._rescore_exact(replace(score, value=value, surge=rise))
+        value = max(1.0, state.level / rule.threshold)
+        return self._rescore_exact(replace(score, value=value, surge=state))
 
 
-def _level(bets: Sequence[float], allowed: int) -> float:
+def _level(log_e_values: Sequence[float], allowed: int) -> float:
     """Return the least level, within 0.01 nats, that is reached at most `allowed` times."""
-    low, high = 0.0, math.fsum(max(0.0, bet) for bet in bets) + 0.01
+    low, high = 0.0, math.fsum(max(0.0, log_e) for log_e in log_e_values) + 0.01
     while high - low > 0.01:
         middle = (low + high) / 2
-        low, high = (middle, high) if _crossings(bets, middle) > allowed else (low, middle)
+        low, high = (middle, high) if _crossings(log_e_values, middle) > allowed else (low, middle)
     return high
 
 
-def _crossings(bets: Sequence[float], level: float) -> int:
+def _crossings(log_e_values: Sequence[float], level: float) -> int:
     """Count how often the CUSUM of log e-values reaches `level`; it restarts after each time."""
     total, count = 0.0, 0
-    for bet in bets:
-        total = max(0.0, total) + bet
+    for log_e in log_e_values:
+        total = max(0.0, total) + log_e
         if total >= level:
             total, count = 0.0, count + 1
     return count

@@ -364,7 +364,7 @@ def _calibrated(
     )
     kinds = zip(*[result.edited for result in results], strict=True)
     odd = [StatisticsTable.concat(kind) for kind in kinds]
-    known = results[0].known.readings
+    known = results[0].known.surprisals
     screen = Screen.fit(calibration, held_out, odd, task.threshold.exactness, known)
     if screen is None:
         return calibration, None

@@ -37,8 +37,8 @@ def test_retries_go_on_after_a_restart_where_they_were(state):
     receiver = Receiving(lambda _: DeliveryResult("later", "HTTP 503", 100.0))
     office = Office(state, Receiver("r", receiver))
     office.store(1, 0.0)
-    assert office.couriers[0].deliver_one(0.0) == 100.0
-    again = Office(state, Receiver("r", receiver)).couriers[0]
+    assert office.workers[0].deliver_one(0.0) == 100.0
+    again = Office(state, Receiver("r", receiver)).workers[0]
     assert again.deliver_one(99.0) == 100.0
     assert again.deliver_one(100.0) == 200.0
     assert state.get("sinks", "r")["attempts"] == 2
@@ -58,7 +58,7 @@ def test_send_gives_what_the_receiver_says_and_a_later_try_where_it_fails_unfore
             raise found
         return found
 
-    worker = Office(state, Receiver("r", answer)).couriers[0]
+    worker = Office(state, Receiver("r", answer)).workers[0]
     assert worker.send(None) == ACCEPTED
     assert worker.send(None) == DeliveryResult("later", "ValueError")
     with pytest.raises(StorageError, match="output is gone"):
@@ -81,7 +81,7 @@ def test_record_stores_the_result_with_one_of_three_writers(
     office.store(1, 0.0)
     pending = replace(office.box.notifications.next("r", 5.0), attempts=attempts)
     sink = {"name": "r", "attempts": 2, "due": 5.0, "reason": "before", "accepted_at": 1.0}
-    assert office.couriers[0].record(sink, pending, result, 5.0) == due
+    assert office.workers[0].record(sink, pending, result, 5.0) == due
     assert tuple(state.get("sinks", "r").values())[1:] == row
     assert (state.count("queue"), state.count("dead")) == rows
     assert [each["attempts"] for each in state.select("queue")] == [attempts + 1] * rows[0]
@@ -97,8 +97,8 @@ def test_a_storm_is_one_notification(state):
     office = Office(state, Receiver("r", send, grouping=GroupingPolicy(("model",))))
     for now in range(10):
         office.store(100, float(now))
-        InlineDelivery(office.couriers).deliver(float(now))
-    InlineDelivery(office.couriers).deliver(30.0)
+        InlineDelivery(office.workers).deliver(float(now))
+    InlineDelivery(office.workers).deliver(30.0)
     (notification,) = calls
     assert notification.alerts[0].annotations["count"] == "1000"
     assert state.count("queue") == 0
@@ -125,7 +125,7 @@ def test_a_stop_sends_what_waits_once_and_does_not_wait_for_a_receiver_that_hang
         Receiver("hangs", hangs),
         Receiver("groups", send, grouping=GroupingPolicy(("model",), group_wait=HOUR)),
     )
-    post = ThreadedDelivery(office.couriers, time.time, drain_s=0.3)
+    post = ThreadedDelivery(office.workers, time.time, drain_s=0.3)
     office.store(3, time.time())
     began = time.monotonic()
     post.close(time.time(), flush=True)
@@ -154,12 +154,12 @@ def test_no_two_send_to_one_sink_and_the_loop_waits_for_neither(state, answer, m
 
     old = Office(state, Receiver("r", hangs))
     (alert_id,) = old.store(1, time.time())
-    post = ThreadedDelivery(old.couriers, time.time)
+    post = ThreadedDelivery(old.workers, time.time)
     wait_until(lambda: sent)
     began = time.monotonic()
     for _ in range(3):
         post.close(time.time(), flush=False)
-        post = ThreadedDelivery(Office(state, Receiver("r", send)).couriers, time.time)
+        post = ThreadedDelivery(Office(state, Receiver("r", send)).workers, time.time)
     assert time.monotonic() - began < 3
     assert sent == [("old", alert_id)]
     release.set()
@@ -175,7 +175,7 @@ def test_a_stop_that_has_little_time_left_waits_for_no_receiver_any_longer(state
     began = time.monotonic()
     end = began + COMMIT_RESERVE_S + 0.3
     post = ThreadedDelivery(
-        office.couriers, time.time, drain_s=20, left=lambda: end - time.monotonic()
+        office.workers, time.time, drain_s=20, left=lambda: end - time.monotonic()
     )
     post.close(time.time(), flush=True)
     assert 0.2 < time.monotonic() - began < 5
@@ -198,7 +198,7 @@ def test_at_the_end_of_the_input_all_is_sent_however_long_it_takes(state, caplog
     hangs = Receiver("hangs", lambda _: release.wait(20) and ACCEPTED)
     office = Office(state, hangs, Receiver("slow", slow))
     office.store(40, time.time())
-    ThreadedDelivery(office.couriers, time.time, drain_s=2.0).close(time.time(), flush=True)
+    ThreadedDelivery(office.workers, time.time, drain_s=2.0).close(time.time(), flush=True)
     assert len(sent) == 40
     assert state.count("queue", "sink = 'slow'") == 0
     assert "sink hangs: not done in time" in caplog.text
@@ -218,7 +218,7 @@ def test_a_signal_to_stop_ends_the_wait_for_what_is_due(state, caplog):
 
     office = Office(state, Receiver("slow", slow))
     office.store(400, time.time())
-    post = ThreadedDelivery(office.couriers, time.time, drain_s=3.0, left=lambda: left[0])
+    post = ThreadedDelivery(office.workers, time.time, drain_s=3.0, left=lambda: left[0])
     post.close(time.time(), flush=True)
     assert "sink slow: not done in time" in caplog.text
     wait_until(lambda: not any(t.name == "sink slow" for t in threading.enumerate()))
@@ -228,7 +228,7 @@ def test_a_signal_to_stop_ends_the_wait_for_what_is_due(state, caplog):
 def test_what_fails_at_a_stop_stays_for_the_next_start(state):
     office = Office(state, Receiver("r", lambda _: DeliveryResult("later", "HTTP 500")))
     office.store(2, time.time())
-    ThreadedDelivery(office.couriers, time.time).close(time.time(), flush=True)
+    ThreadedDelivery(office.workers, time.time).close(time.time(), flush=True)
     assert state.count("queue") == 2
 
 
@@ -238,22 +238,22 @@ def test_what_a_sink_fails_with_unforeseen_is_tried_later_and_not_told(state, ca
 
     office = Office(state, Receiver("r", breaks, max_retries=1))
     office.store(1, 0.0)
-    assert office.couriers[0].deliver_one(0.0) == 1.0
+    assert office.workers[0].deliver_one(0.0) == 1.0
     assert state.get("sinks", "r")["reason"] == "UnicodeDecodeError"
-    assert office.couriers[0].deliver_one(1.0) == 1.0
+    assert office.workers[0].deliver_one(1.0) == 1.0
     (letter,) = state.select("dead")
     assert letter["reason"] == "UnicodeDecodeError"
     assert "UnicodeDecodeError at " in caplog.text
     assert "hunter2" not in caplog.text
 
 
-def test_an_error_of_a_courier_ends_the_loop(state):
+def test_an_error_of_a_worker_ends_the_loop(state):
     def gone(_):
         raise StorageError("can't write to standard output")
 
     office = Office(state, Receiver("stdout", gone))
     office.store(1, 0.0)
-    post = ThreadedDelivery(office.couriers, time.time)
+    post = ThreadedDelivery(office.workers, time.time)
     wait_until(lambda: not any(t.name == "sink stdout" for t in threading.enumerate()))
     with pytest.raises(StorageError, match="standard output"):
         post.deliver(0.0)
@@ -272,7 +272,7 @@ def test_settle_waits_for_what_is_due_and_not_for_a_receiver_that_refuses(state)
     office = Office(
         state, Receiver("slow", slow), Receiver("no", lambda _: DeliveryResult("later", "x"))
     )
-    post = ThreadedDelivery(office.couriers, time.time)
+    post = ThreadedDelivery(office.workers, time.time)
     office.store(3, time.time())
     post.deliver(time.time())
     assert entered.wait(60)

@@ -6,10 +6,9 @@ import pytest
 from http_parts import alert
 
 from logmlm.alerting.notification import build_single
-from logmlm.alerting.receivers import SINKS, build_receivers
+from logmlm.alerting.receivers import build_receivers
 from logmlm.config.alerting import DEFAULT_GROUP_BY
 from logmlm.config.run import RunConfig
-from logmlm.config.sinks import SinkConfig
 from logmlm.errors import ConfigError, StorageError
 from logmlm.records import DeliveryResult
 
@@ -70,10 +69,6 @@ def test_the_timers_are_alertmanagers_unless_told():
     assert grouping.by == DEFAULT_GROUP_BY
     assert (grouping.group_wait, grouping.group_interval) == (30.0, 300.0)
     assert (grouping.repeat_interval, grouping.resolve_after) == (14400.0, 300.0)
-
-
-def test_every_kind_of_sink_can_be_made():
-    assert set(SINKS) == set(SinkConfig.model_fields)
 
 
 def test_what_a_sink_lacks_is_a_config_error(tmp_path):

@@ -11,7 +11,7 @@ import requests
 from daemon_process import PATIENCE_S, TOKEN, Process, stop
 from trials.reload import reload
 
-from logmlm.alerting import delivery as couriers
+from logmlm.alerting import delivery
 from logmlm.daemon import signals
 
 
@@ -21,7 +21,7 @@ def process(tmp_path):
 
 
 def test_the_time_to_end_in_is_under_ten_seconds():
-    assert signals.GRACE_S + couriers.COMMIT_RESERVE_S < signals.STOP_S < 9
+    assert signals.GRACE_S + delivery.COMMIT_RESERVE_S < signals.STOP_S < 9
 
 
 def test_twenty_reloads_under_load_lose_no_line_and_a_bad_config_never_takes_effect(process):

@@ -23,9 +23,9 @@ def known(scorer):
 
 
 def test_windows_that_come_again_are_known_the_most_frequent_first(known, scorer):
-    assert list(known.readings) == [OFTEN, AGAIN]
+    assert list(known.surprisals) == [OFTEN, AGAIN]
     fresh = Scorer(scorer.model)
-    in_order, as_bag = known.readings[OFTEN]
+    in_order, as_bag = known.surprisals[OFTEN]
     assert np.allclose(in_order, fresh.score_ordered([OFTEN])[0].surprisals)
     assert np.allclose(as_bag, fresh.score_bag([OFTEN])[0])
 
@@ -33,15 +33,15 @@ def test_windows_that_come_again_are_known_the_most_frequent_first(known, scorer
 def test_what_is_known_stays_affordable(scorer):
     long = tuple(range(6, 9)) * 350
     assert 2 * len(long) ** 2 > MOST_TOKENS
-    assert list(PrecomputedScores.of(scorer, [long, long, long, OFTEN, OFTEN]).readings) == []
+    assert list(PrecomputedScores.of(scorer, [long, long, long, OFTEN, OFTEN]).surprisals) == []
 
 
 def test_it_comes_back_as_it_was_saved(known, tmp_path):
     known.save(tmp_path)
     again = PrecomputedScores.read(tmp_path)
-    assert list(again.readings) == list(known.readings)
-    for window, pair in known.readings.items():
-        for one, other in zip(again.readings[window], pair, strict=True):
+    assert list(again.surprisals) == list(known.surprisals)
+    for window, pair in known.surprisals.items():
+        for one, other in zip(again.surprisals[window], pair, strict=True):
             assert np.allclose(one, other, atol=1e-5)
 
 

@@ -129,7 +129,7 @@ def test_what_is_asked_for_and_can_not_be_kept_leaves_no_screen() -> None:
     calibration = Calibration.fit(held_out.exact, 0.002, 100.0)
     odd = np.zeros((1_000, 1), dtype=bool)
     odd[np.flatnonzero(calibration.values(edited.exact)[0] >= 1.0)[:3]] = True
-    blind = replace(  # three alarms that no look sees at all
+    blind = replace(  # three alarms that no approximation sees at all
         edited,
         by_approximation={
             look: np.where(odd & (look != EXACT), 0.0, found)
@@ -222,6 +222,6 @@ def test_what_a_look_costs_is_counted_in_tokens_and_nothing_is_read_twice() -> N
     assert found.cost((FAST, ACCURATE), 2 * all_) == streams + shown + bag + exact
 
 
-def test_what_no_look_is_is_no_look() -> None:
-    with pytest.raises(ValueError, match="no look"):
+def test_a_damaged_approximation_is_refused() -> None:
+    with pytest.raises(ValueError, match="no approximation"):
         Approximation.from_dict({"in_order": "exact", "as_bag": "exact"})

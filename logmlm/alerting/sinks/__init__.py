@@ -1,1 +1,1 @@
-"""Where alerts go."""
+"""Sinks: one module for each kind of receiver, and `registry` with all of them."""

@@ -1,4 +1,4 @@
-"""Alerts pushed to a Prometheus Alertmanager, by its API version 2.
+"""Sink: push alerts to a Prometheus Alertmanager, by its API version 2.
 
 https://prometheus.io/docs/alerting/latest/clients/
 """
@@ -15,14 +15,14 @@ from logmlm.records import Alert, DeliveryResult, Notification
 from logmlm.system.text import format_rfc3339
 
 RESOLVED_FOR_S = 300.0
-"""How long a resolved alert is still sent, as one that Alertmanager missed would go on firing."""
+"""Time for which a resolved alert is still sent: Alertmanager may have missed the first one."""
 
 
 class AlertmanagerSink:
     """Posts the alerts of a notification to `/api/v2/alerts`; see `HttpPoster`.
 
-    One that fires ends by itself when it was not sent again for five resends, so that nothing
-    fires for ever should this process never come back.
+    An alert that fires ends by itself if it is not sent again within five resend intervals, so
+    that none fires for ever if this process does not come back.
     """
 
     def __init__(self, config: AlertmanagerConfig, *, clock: Callable[[], float]) -> None:
@@ -43,7 +43,7 @@ class AlertmanagerSink:
         return self._poster.post(json.dumps(alerts).encode())
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._poster.close()
 
     def _alert(self, alert: Alert) -> dict[str, Any]:

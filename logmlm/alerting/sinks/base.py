@@ -1,4 +1,4 @@
-"""What every sink promises."""
+"""The protocol of a sink."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Sink(Protocol):
     """Sends notifications to one receiver."""
 
     name: str
-    """The receiver's name; its queue of alerts is kept under it."""
+    """The receiver's name, which is also the name of its queue."""
 
     def send(self, notification: Notification) -> DeliveryResult:
-        """Try once, in bounded time; a receiver out of reach is `later`, never an error.
+        """Send once, in bounded time; a receiver out of reach is `later`, never an error.
 
         Raises:
             StorageError: the receiver is this process's own output, and that is gone.
@@ -24,12 +24,12 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of connections; the sink can still be sent to, and connects again."""
+        """Close the connections; the next `send` connects again."""
         ...
 
 
 def json_line(alert: Alert) -> str:
-    """An alert as one line of JSON, for programs that read along."""
+    """Return an alert as one line of JSON, for programs that read the output."""
     fields = {
         "id": alert.id,
         "fingerprint": alert.fingerprint,

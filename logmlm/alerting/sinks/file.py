@@ -1,4 +1,4 @@
-"""Alerts appended to a file, one JSON object a line."""
+"""Sink: append alerts to a file, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from logmlm.records import DeliveryResult, Notification
 
 
 class FileSink:
-    """Appends each alert and syncs it; the file is opened each time, so rotation is no matter.
+    """Appends each alert and syncs it; the file is opened each time, so it may be rotated.
 
-    A file that can't be written is tried again later; a line is there whole or not at all. It is
-    made readable for its owner alone.
+    A file that can't be written is tried again later; a line is written whole or not at all. A new
+    file is readable for its owner alone.
     """
 
     def __init__(self, config: AlertFileConfig) -> None:

@@ -1,4 +1,4 @@
-"""Posting to a receiver by HTTP: secrets, certificates, and what its answer means."""
+"""HTTP POST to a receiver: authentication, TLS, and the meaning of a status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from logmlm.system.secret_file import read_secret
 _MOST_CAUSES = 50
 _RETRIED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 Signer = Callable[[bytes], Mapping[str, str]]
-"""Headers for a body."""
+"""Returns headers for a body."""
 
 
 class HttpPoster:
@@ -59,7 +59,7 @@ class HttpPoster:
     def post(self, body: bytes) -> DeliveryResult:
         """Post once; never longer than the connection's and the answer's timeout together.
 
-        An answer that can't be understood is one that did not come.
+        An answer that can't be understood counts as none.
         """
         signed = self._sign(body) if self._sign else {}
         try:
@@ -79,7 +79,7 @@ class HttpPoster:
             return self._delivery(response)
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._session.close()
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -110,7 +110,7 @@ class HttpPoster:
 
 
 def _reason(error: OSError) -> str:
-    """The kind of an error, and the system's words for it; its own may hold a secret address."""
+    """Return the type of an error and the system's words for it; its own may hold a secret."""
     waiting: list[object] = [error]
     for one in waiting:  # which grows: the causes of each come after it
         if isinstance(one, ssl.SSLError) and one.reason:
@@ -146,7 +146,7 @@ def _headers(config: HttpConfig) -> dict[str, str]:
 
 
 def _certificates(config: HttpConfig) -> tuple[str | bool, tuple[str, str] | None]:
-    """Whom to trust and who we are, as `requests` is told it, the files looked into first."""
+    """Return `verify` and `cert` for `requests`, after a check that the files can be used."""
     tls: TlsConfig = config.tls
     key_file = tls.key_file or tls.cert_file
     try:

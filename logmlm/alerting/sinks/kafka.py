@@ -1,4 +1,4 @@
-"""Alerts as records of a Kafka topic: JSON as Alertmanager has it, keyed by fingerprint."""
+"""Sink: write alerts to a Kafka topic, as Alertmanager's JSON, keyed by fingerprint."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ CLOSE_TIMEOUT_S = 1.0
 class KafkaSink:
     """Writes a record for each alert, and waits until all replicas in sync have it.
 
-    The key is the fingerprint, so that one partition holds all of a label set's alerts; `id`
-    is the same on every replay. Too large a record, and a topic that we may not write to, are
-    refused for good; all other trouble is to be tried again.
+    The key is the fingerprint, so that one partition holds all alerts of a label set; `id` is the
+    same on every replay. A record that is too large, and a topic that may not be written to, are
+    refused for good; every other failure is tried again.
     """
 
     def __init__(self, config: KafkaSinkConfig, *, clients: KafkaClientFactory = KAFKA) -> None:
@@ -79,7 +79,7 @@ class KafkaSink:
         return DeliveryResult("accepted")
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._producer is not None:
             close_with_timeout(
                 partial(self._producer.close, timeout=2 * self._config.timeout), CLOSE_TIMEOUT_S

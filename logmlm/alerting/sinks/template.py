@@ -1,15 +1,15 @@
-"""Bodies for receivers of any kind: JSON in whose texts `${...}` is replaced.
+"""JSON body templates for receivers of any kind, with placeholders `${...}` in their texts.
 
-The template is parsed first and its texts are filled after that, so whatever a log line holds
-can't add to the JSON or break it. There is no logic; a placeholder is one of
+The template is parsed before its texts are filled, so that no log line can break the JSON or add
+to it. There is no logic; a placeholder is one of
 
     ${NAME}                 a value; ${NAME|80} is cut to 80 characters
     ${NAME:a=x,b=y}         x where the value is a, y where it is b, else the value itself
 
 and a NAME is `status`, `receiver`, `group_key`, `dedup_key` (32 hex digits of the group key),
 `severity` (the worst), `count` (of alerts), `summary`, `description`, `starts_at`, `ends_at`,
-`labels` (as text), `labels.X`, `annotations.X`, or `secret.X`. What is of an alert is that of the
-one with the worst severity and, among these, the highest score.
+`labels` (as text), `labels.X`, `annotations.X`, or `secret.X`. The values of an alert are those of
+the one with the worst severity and, among these, the highest score.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class BodyTemplate:
         _map(self._document, lambda text: self._check(path, text))
 
     def render(self, notification: Notification, receiver: str) -> bytes:
-        """Fill the template."""
+        """Return the body of a notification, with all placeholders filled."""
         values = _values(notification, receiver) | self._secrets
         filled = _map(
             self._document, lambda text: _PLACEHOLDER.sub(lambda m: _fill(m, values), text)

@@ -1,4 +1,4 @@
-"""Alerts by HTTP, as Alertmanager's webhook JSON, version 4, or as a template says.
+"""Sink: post alerts by HTTP, as Alertmanager's webhook JSON, version 4, or by a template.
 
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
@@ -52,7 +52,7 @@ class WebhookSink:
         return self._poster.post(json.dumps(payload(notification, self.name)).encode())
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._poster.close()
 
     def _sign(self, body: bytes) -> dict[str, str]:
@@ -66,13 +66,13 @@ class WebhookSink:
 
 
 def signature(key: bytes, timestamp: str, body: bytes) -> str:
-    """`v1=` and the HMAC-SHA256 of timestamp, full stop and body (RFC 2104), in hexadecimal."""
+    """Return `v1=` and the HMAC-SHA256 of `timestamp.body` (RFC 2104), in hexadecimal."""
     signed = timestamp.encode() + b"." + body
     return "v1=" + hmac.new(key, signed, hashlib.sha256).hexdigest()
 
 
 def payload(notification: Notification, receiver: str) -> dict[str, Any]:
-    """Alertmanager's webhook JSON for a notification."""
+    """Return Alertmanager's webhook JSON for a notification."""
     return {
         "version": "4",
         "groupKey": notification.group_key,

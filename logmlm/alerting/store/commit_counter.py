@@ -1,8 +1,8 @@
 """The number of a database's last transaction, in a small file beside it.
 
-A write-ahead log that was cut, or in which a bit was flipped, ends for SQLite at the last
-transaction before the damage: what came after is gone, and nothing says so
-(https://www.sqlite.org/walformat.html#recovery). The number says so.
+SQLite reads a truncated or damaged write-ahead log up to the last transaction before the damage
+and drops the others silently (https://www.sqlite.org/walformat.html#recovery). The number shows
+that they are missing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class CommitCounter:
             self._file = os.open(self.path, os.O_RDWR)
 
     def close(self) -> None:
-        """Let go of the file; it does no harm to do so twice."""
+        """Close the file; a second call does nothing."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -1,11 +1,11 @@
-"""The durable state of alerts, silences and feedback: one SQLite database, checked.
+"""The durable state of alerts, silences and feedback: one SQLite database with checksums.
 
 Every row carries a checksum of all it holds, and triggers keep each table's number of rows and
 the sum of their checksums, as SQLite's pages have no checksums of their own. All of it is checked
 when the database is opened, and each row again whenever it is read: damage is an error, never
 another answer. Each transaction has a number, which is noted beside the database once it is on
-the disk (`CommitCounter`): a cut or flipped write-ahead log would lose its last ones without a
-word.
+the disk (`CommitCounter`): without it, a truncated or damaged write-ahead log would lose the last
+transactions silently.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from logmlm.errors import StorageError
 from logmlm.system.atomic_files import PRIVATE, sync
 
 BUSY_TIMEOUT_S = 10.0
-"""How long a transaction waits for one of another process."""
+"""Longest wait of a transaction for one of another process."""
 
 DatabaseRow = dict[str, Any]
 
@@ -39,8 +39,8 @@ DatabaseRow = dict[str, Any]
 class StateDatabase:
     """The database `state.db` of a state directory, for any number of threads.
 
-    What is read and written within one `transaction` happens whole or not at all, and is on the
-    disk when the transaction ends. Another process may use the same file at the same time.
+    A `transaction` happens whole or not at all, and is on the disk when it ends. Another process
+    may use the same file at the same time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,19 +72,19 @@ class StateDatabase:
             raise
 
     def close(self) -> None:
-        """Close the database; another thread's transaction is waited for."""
+        """Close the database, after another thread's transaction."""
         with self._lock, self._translated():
             self._connection.close()
             self._tally.close()
 
     def named_lock(self, name: str) -> threading.Lock:
-        """Return the lock of what one thread at a time may do over this state, such as sending."""
+        """Return the lock for an action that one thread at a time may do on this state."""
         with self._lock:
             return self._named_locks.setdefault(name, threading.Lock())
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do all or nothing; one within another is a part of it.
+        """Run the block as one transaction; one within another is a part of it.
 
         Raises:
             StorageError: the database can't be read or written, or is damaged.
@@ -135,7 +135,7 @@ class StateDatabase:
         return [self._checked(table, row) for row in found]
 
     def delete(self, table: str, where: str, *values: Any) -> int:
-        """Delete rows; the number of them."""
+        """Delete rows, and return how many."""
         with self.transaction():
             sql = f"DELETE FROM {table} WHERE {where}"  # noqa: S608  SQL of our own
             return self._connection.execute(sql, values).rowcount
@@ -164,7 +164,7 @@ class StateDatabase:
             return self._connection.execute(sql, values).fetchall()
 
     def _number(self) -> int:
-        """Number the transaction at hand."""
+        """Return the number of the current transaction, and store it."""
         number = self._transactions() + 1
         sql = "UPDATE totals SET rows = ?, checksums = ? WHERE name = ?"
         self._execute(sql, (number, count_checksum(number), TRANSACTIONS))
@@ -195,7 +195,7 @@ class StateDatabase:
             return connection
 
     def _verify(self, noted: int) -> None:
-        """See that the whole database is what was written, at one moment of it."""
+        """Check, in one transaction, that the whole database is what was written."""
         with self._translated():
             ((version,),) = self._execute("PRAGMA user_version", ())
             if version > VERSION:
@@ -257,7 +257,7 @@ class StateDatabase:
 
 
 def _create(path: Path) -> None:
-    """Make the database under another name first, so that an empty file is always damage."""
+    """Create the database under another name first, so that an empty file is always damage."""
     for left in (path.with_name(path.name + suffix) for suffix in ("-wal", SUFFIX)):
         if left.exists():
             raise StorageError(f"{left} is there, but {path.name} is not: {_advice(path)}")

@@ -39,7 +39,7 @@ TRANSACTIONS = "transactions"
 
 
 def make_tables(connection: sqlite3.Connection) -> None:
-    """Make all tables, empty, in one transaction."""
+    """Create all tables, empty, in one transaction."""
     connection.execute("BEGIN")
     connection.execute("CREATE TABLE totals (name TEXT PRIMARY KEY, rows, checksums)")
     for table, columns in TABLES.items():

@@ -69,7 +69,7 @@ def _measured(model: Trained, sample: Path) -> Figure:
 
 def _never_repeating(model: Trained, detector: Detector, labels: Labels) -> list[Window]:
     """The first window of each content, in the order of closing."""
-    known = PrecomputedScores.read(model.directory).readings
+    known = PrecomputedScores.read(model.directory).surprisals
     found: dict[tuple[int, ...], Window] = {}
     for window in parsed(model, detector):
         if not labels.is_anomaly(window):

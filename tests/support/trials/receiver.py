@@ -19,11 +19,11 @@ MAX_MEMORY = 64 * 1024**2
 
 
 class Office:
-    """An outbox and its couriers over some receivers."""
+    """An outbox and its delivery workers over some receivers."""
 
     def __init__(self, state, *receivers):
         self.box = Outbox(state, {each.name: each.grouping for each in receivers})
-        self.couriers = [DeliveryWorker(each, self.box, state, lambda: 1.0) for each in receivers]
+        self.workers = [DeliveryWorker(each, self.box, state, lambda: 1.0) for each in receivers]
         self.made = 0
 
     def store(self, count, now):
@@ -63,7 +63,7 @@ def an_hour(state, *, every_s):
     good, unauthorized = Receiving(lambda _: ACCEPTED), Receiving(_unauthorized)
     receivers = {**down, "HTTP 401": unauthorized, "good": good}
     office = Office(state, *(Receiver(name, each) for name, each in receivers.items()))
-    rounds, stored = InlineDelivery(office.couriers), {}
+    rounds, stored = InlineDelivery(office.workers), {}
 
     def turn(now):
         for each in receivers.values():
@@ -119,7 +119,7 @@ def slow(state, *, alerts):
     with served(keep=lambda _: None) as (url, calls):
         hook = WebhookSink(WebhookConfig(url=url), clock=time.time)
         office = Office(state, Receiver("slow", hangs), Receiver("hook", hook.send))
-        post = ThreadedDelivery(office.couriers, time.time)
+        post = ThreadedDelivery(office.workers, time.time)
         began = time.monotonic()
         office.store(alerts, time.time())
         post.deliver(time.time())
