@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 @click.option("--preset", type=click.Choice(["tiny", "small", "base"]), help="Encoder size.")
 @click.option(
     "--positions",
-    type=click.Choice(["rotary", "absolute"]),
-    help="How order is known: by distances, or by places in the window. [default: rotary]",
+    type=click.Choice(["auto", "rotary", "absolute"]),
+    help="How order is known: by distances, or by places in the window. [default: auto]",
 )
 @click.option("--epochs", help="Passes over the windows, or auto. [default: auto]")
 @click.option("--patience", type=int, help="Epochs without a better validation loss. [default: 0]")

@@ -252,9 +252,10 @@ class ModelConfig(StrictModel):
     """The encoder and how it is trained."""
 
     preset: Literal["tiny", "small", "base"] = "tiny"
-    positions: Literal["rotary", "absolute"] = "rotary"
+    positions: Literal["auto", "rotary", "absolute"] = "auto"
     """How the model knows the order of lines: by their distances (RoFormer), or by their places in
-    the window (BERT)."""
+    the window (BERT). `auto` takes places for sessions, which have a beginning, unless they are
+    long; it takes distances for these, and for other windows, which begin anywhere."""
     epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Passes over the training windows; `auto` makes as many as a good model needs."""
     batch_size: Annotated[int, Field(ge=1)] = 32

@@ -45,6 +45,10 @@ from logmlm.training.perturbations import perturb
 
 HELD_OUT_SHARE = 0.10
 VALIDATION_SHARE = 0.05
+LONG_WINDOW = 64
+"""Windows of more tokens are long: absolute positions learn the order in them badly."""
+LONG_SHARE = 0.9
+"""Sessions are long if more than a tenth of them are."""
 MIN_WHOLE_WINDOWS = 0.5
 """With a smaller share of windows that were not cut, those that were are what is usual."""
 RECENT_WINDOWS = 200_000
@@ -82,6 +86,8 @@ class FitTask:
     """Whether the order of the windows means something, so that surges are watched for."""
     cuts: WindowCuts | None = None
     """Where sessions would be cut; None of other windows, which are all of one kind."""
+    has_beginnings: bool = True
+    """Whether windows begin where something begins, as sessions do, and not anywhere."""
 
     @property
     def rate(self) -> float:
@@ -150,7 +156,7 @@ def fit(task: FitTask, work: Path | None, report: FitCallback) -> FitResult:
     count = len(task.corpus)
     if count < MIN_WINDOWS:
         raise DataError(f"{count} windows are too few to train on; {MIN_WINDOWS} are needed")
-    task = _without_cuts_of_all(task)
+    task = with_positions(_without_cuts_of_all(task))
     held_out = max(1, round(count * HELD_OUT_SHARE))
     folds = folds_needed(count, held_out, task.rate, task.threshold.folds)
     requests = _cross_fit(task, work, folds) if folds else _hold_out(task, work, held_out)
@@ -158,6 +164,15 @@ def fit(task: FitTask, work: Path | None, report: FitCallback) -> FitResult:
     return _fitted(
         task, requests, run_in_processes(_train_and_score, requests, lambda e: report(*e), workers)
     )
+
+
+def with_positions(task: FitTask) -> FitTask:
+    """Choose how the model knows the order of lines, unless the config says it."""
+    if task.model.positions != "auto":
+        return task
+    is_short = np.quantile(task.corpus.lengths, LONG_SHARE) <= LONG_WINDOW
+    positions = "absolute" if task.has_beginnings and is_short else "rotary"
+    return replace(task, model=task.model.model_copy(update={"positions": positions}))
 
 
 def _without_cuts_of_all(task: FitTask) -> FitTask:

@@ -128,9 +128,9 @@ def _fitted(
 ) -> tuple[TrainingData, FitResult, Path]:
     """Sift and fit; return what was learned from, the fit, and the log of its epochs."""
     from logmlm.training.contamination import remove_contamination
-    from logmlm.training.fit import fit
+    from logmlm.training.fit import fit, with_positions
 
-    task = _task(config, lesson)
+    task = with_positions(_task(config, lesson))
     # Logged too, so that what was sifted stays when it is stopped.
     report = _logged(work / f"{task.identity()}.jsonl", session.report)
     task = remove_contamination(task, work, report, session.say)
@@ -275,6 +275,7 @@ def _task(config: TrainingConfig, lesson: TrainingData) -> FitTask:
         threshold=config.threshold,
         in_order=True,
         cuts=lesson.cuts,
+        has_beginnings=config.window.kind == "session",
     )
 
 

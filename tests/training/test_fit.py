@@ -26,7 +26,8 @@ KINDS = ("ABCD", "ABC", "BCDE", "CDE", "ABD", "HGF")
 
 
 def task_of(count: int, folds: int | str = 0, rate: float = 0.1, **settings: object) -> FitTask:
-    model = {"preset": "tiny", "epochs": 2, "batch_size": 8, "device": "cpu"} | settings
+    model = {"preset": "tiny", "epochs": 2, "batch_size": 8, "device": "cpu"}
+    model |= {"positions": "absolute"} | settings
     return FitTask(
         corpus=Corpus.of([ids(KINDS[i * i % len(KINDS)]) for i in range(count)]),
         vocabulary_size=len(VOCABULARY),
@@ -239,3 +240,19 @@ def test_windows_that_are_all_alike_can_be_learned() -> None:
     values, p_values = fitted.calibration.values(found)
     assert np.isfinite(values).all()
     assert 0 < p_values[0] <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "bert"),
+        ({"has_beginnings": False}, "roformer"),
+        ({"corpus": Corpus.of([ids("ABCD" * 20)] * 30)}, "roformer"),
+        ({"model": ModelConfig(epochs=1, positions="rotary", device="cpu")}, "roformer"),
+    ],
+)
+def test_short_sessions_have_places_and_other_windows_distances(
+    change: dict[str, object], expected: str
+) -> None:
+    task = dataclasses.replace(task_of(30, epochs=1, positions="auto"), window_size=81, **change)
+    assert fit(task, None, lambda *_: None).model.config.model_type == expected
