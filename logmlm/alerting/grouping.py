@@ -7,7 +7,7 @@ https://prometheus.io/docs/alerting/latest/alertmanager/#grouping
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -215,6 +215,14 @@ def dedup_key(alert: Alert) -> str:
 
 def _after(moment: float, wait: float, now: float) -> float:
     return moment + wait if moment <= now else now
+
+
+def with_alerts(group: AlertGroup, alerts: Iterable[Alert]) -> AlertGroup:
+    """Return the group with these alerts alone in its counts."""
+    group = replace(group, incidents={}, truncated=0)
+    for alert in alerts:
+        group = with_alert(group, alert)
+    return group
 
 
 def with_alert(group: AlertGroup, alert: Alert) -> AlertGroup:

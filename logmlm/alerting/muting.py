@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from logmlm.alerting.feedback import muted_patterns
-from logmlm.alerting.grouping import ARRIVED_MEANWHILE, AlertGroup, dedup_key, with_alert
+from logmlm.alerting.grouping import ARRIVED_MEANWHILE, AlertGroup, dedup_key, with_alerts
 from logmlm.alerting.silences import Silence, active_silences
 from logmlm.alerting.store.database import StateDatabase
 from logmlm.records import Alert
@@ -94,7 +94,7 @@ def drop_muted(group: AlertGroup, muted: Sequence[Alert], left: Sequence[Alert])
         known = _label_sets((*group.told, *group.untold))
         kept = {name: each for name, each in group.incidents.items() if name in known}
         return replace(group, incidents=kept)
-    return group if ARRIVED_MEANWHILE in group.untold else _made_of(group, left)
+    return group if ARRIVED_MEANWHILE in group.untold else with_alerts(group, left)
 
 
 def visible_part(group: AlertGroup, left: Sequence[Alert], mutes: Muter) -> AlertGroup:
@@ -104,7 +104,7 @@ def visible_part(group: AlertGroup, left: Sequence[Alert], mutes: Muter) -> Aler
     """
     if not mutes:
         return group
-    others = _made_of(group, left)
+    others = with_alerts(group, left)
     incidents = {}
     for name, incident in group.incidents.items():
         status = mutes.status(incident.oddest)
@@ -115,13 +115,6 @@ def visible_part(group: AlertGroup, left: Sequence[Alert], mutes: Muter) -> Aler
         if status != "sent" and name in others.incidents:
             incidents[name] = others.incidents[name]
     return replace(group, incidents=incidents) if incidents else others
-
-
-def _made_of(group: AlertGroup, alerts: Iterable[Alert]) -> AlertGroup:
-    group = replace(group, incidents={}, truncated=0)
-    for alert in alerts:
-        group = with_alert(group, alert)
-    return group
 
 
 def _other_pattern_fires(group: AlertGroup, label_set: str, mutes: Muter) -> bool:

@@ -77,11 +77,12 @@ class NotificationBuilder:
 
     def _next_single(self, sink: str, now: float) -> PendingNotification | None:
         """Build from the first alert that waits on its own and is not muted."""
-        mutes = Muter()
+        mutes = None
         first = "sink = ? AND bundle = '' ORDER BY attempts, seq LIMIT 1"
         while rows := self._state.select("queue", first, sink):
             row, alert = rows[0], queued_alert(self._state, rows[0])
-            mutes = mutes or Muter.at(self._state, now)
+            if mutes is None:
+                mutes = Muter.at(self._state, now)
             if (status := mutes.status(alert)) == "sent":
                 return PendingNotification(
                     sink, build_single(alert), "", row["seq"], row["attempts"]
