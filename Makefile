@@ -55,9 +55,9 @@ lint: $(TESTED)
 types: $(TESTED)
 	$(BIN)/mypy
 
-# Two at a time, as much of it is waiting; what a file's tests share is made once.
+# Four at a time, as much of it is waiting; what a file's tests share is made once.
 pytest: $(TESTED)
-	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+	$(OFFLINE) $(BIN)/python -m pytest -n 4 --dist loadfile --cov --cov-report=term
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) demo-out soak-results.md .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
