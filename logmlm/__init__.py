@@ -3,14 +3,20 @@
 `train` makes a model directory of normal logs, `load` opens one, and the `Detector` that both
 return scores files (`score_files`), streams (`stream`) and lists of lines (`decision_function`,
 `predict`). What `__all__` names is the public interface; everything else in the package is
-private and may change with any version. Names are resolved when they are asked for (PEP 562), so
-that `import logmlm` stays light; type checkers read `__init__.pyi`.
+private and may change with any version. Names are resolved at first use (PEP 562), so that
+`import logmlm` stays light; type checkers read the imports under `TYPE_CHECKING`.
 """
 
 import importlib
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from logmlm import errors
+    from logmlm.detection.detector import Detector, load
+    from logmlm.records import Alert, Event, Expectation, LogLine, Score, Window
+    from logmlm.training.library import train
 
 __version__ = version("logmlm")
 __all__ = [
@@ -36,14 +42,16 @@ _MODULES = MappingProxyType(
 """The module of each public name."""
 
 
-def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return importlib.import_module("logmlm.errors")
-    if name not in _MODULES:
-        raise AttributeError(f"module 'logmlm' has no attribute '{name}'")
-    found = getattr(importlib.import_module(f"logmlm.{_MODULES[name]}"), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # or a checker would take every unknown name for `Any`
+
+    def __getattr__(name: str) -> Any:
+        if name == "errors":
+            return importlib.import_module("logmlm.errors")
+        if name not in _MODULES:
+            raise AttributeError(f"module 'logmlm' has no attribute '{name}'")
+        found = getattr(importlib.import_module(f"logmlm.{_MODULES[name]}"), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

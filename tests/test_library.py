@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import importlib
 import io
 import json
 import re
@@ -52,9 +53,15 @@ def test_these_names_are_public_and_all_are_there():
 
 
 def test_type_checkers_are_told_of_the_same_names():
-    stub = ast.parse((Path(library.__file__).with_suffix(".pyi")).read_text())
-    (names,) = (each.value for each in stub.body if isinstance(each, ast.Assign))
-    assert ast.literal_eval(names) == PUBLIC
+    module = ast.parse(Path(library.__file__).read_text())
+    block = next(each for each in module.body if isinstance(each, ast.If))
+    imports = [each for each in block.body if isinstance(each, ast.ImportFrom)]
+    told = {alias.name: each.module for each in imports for alias in each.names}
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    assert sorted({*told, "__version__"}) == PUBLIC
+    for name, where in told.items():
+        found = getattr(importlib.import_module(where), name)
+        assert found is getattr(library, name)
 
 
 def test_importing_the_package_imports_nothing_heavy():
