@@ -225,7 +225,7 @@ class EventParser:
         for start, end, is_odd in _runs(lines, found):
             run = lines[start:end]
             if is_odd or len(run) < FEW_LINES or any(map(_ATTRIBUTES, run)):
-                add = self._assembler._add_one
+                add = self._assembler.add
                 pairs = ((line, found.at(place, line)) for place, line in enumerate(run, start))
                 events += [self._event(one) for line, fields in pairs for one in add(line, fields)]
             else:

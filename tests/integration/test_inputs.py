@@ -80,9 +80,12 @@ def config_of(case, lines):
 
 
 def by_rows(config, lines):
-    one = EventAssembler(get_format(config))
-    whole = join_all(lines, config.multiline)
-    found = [event for line in whole for event in one.add(line)] + one.flush()
+    line_format = get_format(config)
+    one, parse = EventAssembler(line_format), line_format.parse
+    whole = [
+        (line, parse(line.text, line.received_at)) for line in join_all(lines, config.multiline)
+    ]
+    found = [event for line, fields in whole for event in one.add(line, fields)] + one.flush()
     return [(fields.fields, timestamp) for _, fields, timestamp in found]
 
 

@@ -69,16 +69,13 @@ class EventAssembler:
         self._finished = finished
         self._whole = line_format.whole if isinstance(line_format, ContainerFormat) else None
 
-    def add(self, line: LogLine) -> list[AssembledLine]:
+    def add(self, line: LogLine, found: LineFields | None) -> list[AssembledLine]:
         """Return the events that `line` completes, in the order of their lines.
 
-        A timestamp is the line's own, or what its source knows, or that of the line before it
-        in its partition, or `received_at`.
+        `found` is the result of the line format for `line`: None if the line does not match. A
+        timestamp is the line's own, or the one that its source knows, or that of the line before
+        it in its partition, or `received_at`.
         """
-        return self._add_one(line, self._format.parse(line.text, line.received_at))
-
-    def _add_one(self, line: LogLine, found: LineFields | None) -> list[AssembledLine]:
-        """Do as `add` does, with what the format found in the line."""
         if found is None:
             found = self._by_date(line)
         if found is None:
@@ -134,7 +131,7 @@ class EventAssembler:
     def add_batch(
         self, lines: Sequence[LogLine], found: ParsedBatch
     ) -> tuple[list[AssembledLine], list[float]]:
-        """Do as `_add_one` does with several lines of one partition, all or none `is_whole`.
+        """Do as `add` does with several lines of one partition, all or none `is_whole`.
 
         Of all lines the rest waits. Returns the events that come before these lines', and the times
         of the lines' own: of all lines, or of all but those at their end that are held back or
@@ -144,7 +141,7 @@ class EventAssembler:
         held = partition.event
         if partition.interleaved is not None:
             parsed = [(line, found.at(place, line)) for place, line in enumerate(lines)]
-            return [event for pair in parsed for event in self._add_one(*pair)], []
+            return [event for pair in parsed for event in self.add(*pair)], []
         before = [] if held is None else [partition.release(held)]
         times = self._times(partition, lines, found.times)
         if self._joins and not lines[-1].is_whole and (last := found.at(-1, lines[-1])):

@@ -41,8 +41,13 @@ def lines(texts: Sequence[str], partition: str = "p", received_at: float = 5.0) 
     return made
 
 
+def fed(one: EventAssembler, line: LogLine) -> list[AssembledLine]:
+    """Return the events that a line completes, parsed by the assembler's own line format."""
+    return one.add(line, one._format.parse(line.text, line.received_at))
+
+
 def run(one: EventAssembler, given_lines: Sequence[LogLine]) -> list[AssembledLine]:
-    return [event for line in given_lines for event in one.add(line)] + one.flush()
+    return [event for line in given_lines for event in fed(one, line)] + one.flush()
 
 
 def test_a_stack_trace_is_joined_to_the_line_before_it() -> None:
@@ -58,7 +63,7 @@ def test_a_message_that_is_whole_goes_on_with_none_and_is_waited_with_for_none()
     one = assembler()
     texts = [EVENT.format(0, 0), "of another host", "", EVENT.format(1, 1)]
     given = [line._replace(is_whole=True) for line in lines(texts)]
-    first, alien, blank, second = ([line for line, _, _ in one.add(each)] for each in given)
+    first, alien, blank, second = ([line for line, _, _ in fed(one, each)] for each in given)
     assert (first, alien, blank, second) == ([given[0]], [], [], [given[3]])
     assert one.flush() == []
     assert one.discarded == {"unmatched": 1, "blank": 1}
@@ -74,8 +79,8 @@ def test_lines_that_were_joined_are_counted() -> None:
 def test_the_last_event_is_held_back_until_the_next_one_starts() -> None:
     one = assembler()
     first, second = lines([EVENT.format(0, 0), EVENT.format(1, 1)])
-    assert one.add(first) == []
-    assert [line for line, _, _ in one.add(second)] == [first]
+    assert fed(one, first) == []
+    assert [line for line, _, _ in fed(one, second)] == [first]
     assert [line for line, _, _ in one.flush()] == [second]
     assert one.flush() == []
 
@@ -83,8 +88,8 @@ def test_the_last_event_is_held_back_until_the_next_one_starts() -> None:
 def test_nothing_is_held_back_where_an_event_has_one_line_for_certain() -> None:
     one = assembler("json")
     good, bad, blank = lines(['{"msg": "m"}', "\tat a.B", "  "])
-    assert [line for line, _, _ in one.add(good)] == [good]
-    assert one.add(bad) == one.add(blank) == one.flush() == []
+    assert [line for line, _, _ in fed(one, good)] == [good]
+    assert fed(one, bad) == fed(one, blank) == one.flush() == []
     assert one.discarded == {"unmatched": 1, "blank": 1}
 
 
@@ -99,7 +104,7 @@ def test_partitions_are_kept_apart() -> None:
     a, a_more = lines([EVENT.format(0, 0), "\tmore of a"], "a")
     b, b_more = lines([EVENT.format(1, 1), "\tmore of b"], "b")
     for line in (a, b, a_more, b_more):
-        assert one.add(line) == []
+        assert fed(one, line) == []
     assert [line.text for line, _, _ in one.flush("b")] == [f"{b.text}\n{b_more.text}"]
     assert one.flush("b") == one.flush("unknown") == []
     assert [line.text for line, _, _ in one.flush()] == [f"{a.text}\n{a_more.text}"]
@@ -109,8 +114,8 @@ def test_a_partition_that_went_quiet_is_released_and_no_other() -> None:
     one = assembler()
     (quiet,) = lines([EVENT.format(0, 0)], "quiet")
     (busy,) = lines([EVENT.format(0, 1)], "busy")
-    one.add(quiet)
-    one.add(busy)
+    fed(one, quiet)
+    fed(one, busy)
     assert one.held_partitions() == ["quiet", "busy"]
     assert one.flush_due({"quiet": 0.9, "unknown": 9.0}) == []
     assert [line for line, _, _ in one.flush_due({"quiet": 1.0, "busy": 0.9})] == [quiet]
@@ -122,7 +127,7 @@ def test_a_partition_that_went_quiet_is_released_and_no_other() -> None:
 def test_a_line_that_was_received_long_ago_is_held_back_as_long_as_more_may_wait() -> None:
     one = assembler()
     (old,) = lines([EVENT.format(0, 0)], received_at=-1e9)
-    one.add(old)
+    fed(one, old)
     assert one.flush_due({}) == []
     assert one.held_partitions() == ["p"]
 
@@ -163,24 +168,24 @@ def test_parts_of_a_kubernetes_line_are_joined_to_one_message() -> None:
     ]
     one = assembler("cri")
     given_lines = lines(texts)
-    assert [one.add(line) for line in given_lines[:2]] == [[], []]
-    ((joined, fields, timestamp),) = one.add(given_lines[2])
+    assert [fed(one, line) for line in given_lines[:2]] == [[], []]
+    ((joined, fields, timestamp),) = fed(one, given_lines[2])
     assert (fields.message, timestamp) == ("one and two and three", START)
     assert joined.text == "\n".join(texts[:3])
     assert (joined.start, joined.end) == (0, given_lines[2].end)
-    assert one.add(given_lines[3])[0][1].message == "four"
+    assert fed(one, given_lines[3])[0][1].message == "four"
     assert one.flush() == []
 
 
 def test_a_part_whose_rest_never_comes_is_released_as_it_is() -> None:
     one = assembler("cri")
     cut, other = lines([CRI.format("stdout", "P", "half"), CRI.format("stderr", "F", "whole")])
-    assert one.add(cut) == one.add(other) == []
+    assert fed(one, cut) == fed(one, other) == []
     assert [fields.message for _, fields, _ in one.flush()] == ["half", "whole"]
-    one.add(cut)
+    fed(one, cut)
     assert [fields.message for _, fields, _ in one.flush()] == ["half"]
-    one.add(cut)
-    assert one.add(LogLine("no match", "p", 0, 9, 5.0)) == []
+    fed(one, cut)
+    assert fed(one, LogLine("no match", "p", 0, 9, 5.0)) == []
     assert [fields.message for _, fields, _ in one.flush()] == ["half"]
     assert one.discarded == {"unmatched": 1}
 
@@ -199,10 +204,10 @@ def test_parts_of_two_streams_are_joined_each_by_itself_in_the_order_of_their_fi
         LATER.format(3, "stdout", "F", "next"),
     ]
     one, given_lines = assembler("cri"), lines(texts)
-    assert [one.add(line) for line in given_lines[:5]] == [[]] * 5
+    assert [fed(one, line) for line in given_lines[:5]] == [[]] * 5
     assert one.has_pending("p")
     assert one.held_partitions() == ["p"]
-    events = one.add(given_lines[5])
+    events = fed(one, given_lines[5])
     assert [fields.message for _, fields, _ in events] == [
         "out one out two out three",
         "err one err two",
@@ -211,7 +216,7 @@ def test_parts_of_two_streams_are_joined_each_by_itself_in_the_order_of_their_fi
     assert not one.has_pending("p")
     assert [line.start for line, _, _ in events] == [given_lines[i].start for i in (0, 1, 4)]
     assert {line.end for line, _, _ in events} == {given_lines[5].end}
-    assert [fields.message for _, fields, _ in one.add(given_lines[6])] == ["next"]
+    assert [fields.message for _, fields, _ in fed(one, given_lines[6])] == ["next"]
 
 
 def test_reading_can_not_begin_between_the_parts_of_a_line() -> None:
@@ -277,7 +282,7 @@ def test_a_crash_anywhere_among_parts_changes_no_window(
 def test_what_waits_for_the_rest_of_a_line_is_bounded_by_number_and_by_time() -> None:
     one = assembler("cri")
     texts = [CRI.format("stdout", "P", "half "), *[CRI.format("stderr", "F", "e")] * 600]
-    counts = [len(one.add(line)) for line in lines(texts)]
+    counts = [len(fed(one, line)) for line in lines(texts)]
     assert counts == [*[0] * 500, 501, *[1] * 100]
     late = [
         LATER.format(0, "stdout", "P", "half "),
@@ -285,7 +290,7 @@ def test_what_waits_for_the_rest_of_a_line_is_bounded_by_number_and_by_time() ->
         LATER.format(6, "stderr", "F", "6 s"),
         LATER.format(7, "stdout", "F", "half"),
     ]
-    assert [len(one.add(line)) for line in lines(late)] == [0, 0, 3, 1]
+    assert [len(fed(one, line)) for line in lines(late)] == [0, 0, 3, 1]
 
 
 def test_a_record_that_was_cut_is_read_once_it_is_whole() -> None:
@@ -336,7 +341,7 @@ def test_no_line_is_lost_or_read_twice(texts: list[str], flushes: set[int]) -> N
     one = assembler()
     events = []
     for index, line in enumerate(lines(texts)):
-        events += one.add(line)
+        events += fed(one, line)
         if index in flushes:
             events += one.flush()
     events += one.flush()
