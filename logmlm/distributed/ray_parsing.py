@@ -1,8 +1,8 @@
-"""Finished logs read and parsed on Ray, for the one process that learns from them.
+"""Parse finished logs on Ray, for the one process that trains on them.
 
-Lines are independent of each other until their templates are learned and windows are made: files
-are cut anywhere, and what was found in each line comes back in the order of files and lines, so
-that whoever takes it can't tell who parsed what. See `crew`, which does that on one machine.
+No line's parse depends on another line: files are split at any line end, and the parsed batches
+come back in the order of files and lines. The result is the same however the work was divided.
+`ParallelParser` does this with processes of one machine.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Lines parsed by their shapes: what lies where in a line, lies there in all lines of its shape.
+"""Cache of field offsets by line shape.
 
-Most lines of a log differ from one that came before in digits alone (see
-`logmlm.parsing.digit_shapes`). Of such a line, neither the format nor the key nor the masks need
-be tried again.
+Most lines of a log differ from an earlier line only in digits (see `logmlm.parsing.digit_shapes`).
+Lines of one shape have their fields at the same offsets, so the format's pattern, the key and the
+masks run once per shape.
 """
 
 from __future__ import annotations
@@ -169,14 +169,14 @@ class FieldLayout:
     masked: str | MaskedByDigits | None
 
     def fields(self, line: LogLine) -> Fields:
-        """See `Rest`."""
+        """See `DeferredFields`."""
         text = first_line(line.text)
         (time,) = self.stamp.read([text], [line.received_at])
         attributes = LazyAttributes(self.format, text)
         return Fields(time, self.level, text[self.message_at], attributes, self.label)
 
     def message(self, line: LogLine) -> str:
-        """See `Rest`."""
+        """See `DeferredFields`."""
         return line.text[self.message_at]
 
 
