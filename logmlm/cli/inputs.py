@@ -14,6 +14,7 @@ from logmlm.errors import DataError, UsageError
 from logmlm.sources.kafka.url import SCHEME, KafkaUrl
 
 if TYPE_CHECKING:
+    from logmlm.detection.alarm_level import AlarmLevel
     from logmlm.records import LogLine
     from logmlm.sources.kafka.topic_reader import TopicReader
 
@@ -44,6 +45,35 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="This process and its helpers, or Ray (pip install 'logmlm[ray]').",
     )(command)
+
+
+def level_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of how many false alarms there may be, where that is not what was trained for."""
+    command = click.option(
+        "--false-alarm-rate",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Share of normal windows that alarm, in place of what was trained for.",
+    )(command)
+    return click.option(
+        "--alerts-per-day",
+        type=click.FloatRange(min=0, min_open=True),
+        help="False alarms a day, in place of what was trained for. All is scored exactly.",
+    )(command)
+
+
+def asked_level(options: dict[str, Any]) -> AlarmLevel | None:
+    """Return what `level_options` were given; None where nothing was.
+
+    Raises:
+        UsageError: both were.
+
+    """
+    from logmlm.detection.alarm_level import AlarmLevel
+
+    given = options["alerts_per_day"], options["false_alarm_rate"]
+    if None not in given:
+        raise UsageError("give --alerts-per-day or --false-alarm-rate, not both")
+    return None if given == (None, None) else AlarmLevel(*given)
 
 
 def reject_unused_address(engine: str, address: str | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from logmlm.cli.inputs import level_options
 from logmlm.daemon.signals import exit_on_sigterm
 from logmlm.errors import LogmlmError, UsageError
 from logmlm.system.processes import raise_descriptor_limit
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where positions are kept.")
 @click.option("--device", help="auto, cpu, cuda, … [default: auto]")
 @click.option("--exact", is_flag=True, help="Score every window exactly.")
+@level_options
 @click.option("--http", metavar="ADDRESS", help="Metrics and health there, like 127.0.0.1:9464.")
 @click.option(
     "--log-format",
@@ -133,6 +135,8 @@ def _sections(options: dict[str, Any]) -> dict[str, Any]:
             "path": options["model"],
             "device": options["device"] or "auto",
             "exact": options["exact"],
+            "alerts_per_day": options["alerts_per_day"],
+            "false_alarm_rate": options["false_alarm_rate"],
         },
         "source": {"file": {"include": options["follow"], "start_at": start_at}},
         "sinks": sinks,

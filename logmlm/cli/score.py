@@ -6,15 +6,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
+from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from logmlm.cli.inputs import (
+    asked_level,
     engine_options,
     expanded,
     is_kafka,
+    level_options,
     read_logs,
     reading_options,
     reject_missing,
@@ -23,6 +26,7 @@ from logmlm.cli.inputs import (
 )
 
 if TYPE_CHECKING:
+    from logmlm.detection.alarm_level import AlarmLevel
     from logmlm.detection.detector import Detector
     from logmlm.records import Score, Window
 
@@ -65,6 +69,7 @@ def stride_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--oracle", is_flag=True, help="Add the best F1 any threshold could reach.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@level_options
 @device_option
 @exact_option
 @stride_option
@@ -81,11 +86,12 @@ def evaluate(
 
     if report is not None:
         ensure_writable_dir(report)
+    level = asked_level(rest)
     logs = _checked(model, logs)
     known = Labels.in_line() if labels == "in-line" else Labels.read(Path(labels))
     from logmlm.evaluation.evaluate import evaluate_detector
 
-    detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
+    detector = _detector(model, rest["device"], rest["exact"], rest["stride"], level)
     with ProgressDisplay(rest["quiet"]) as progress:
         read = read_logs(logs, rest["kafka_config"], rest["keep_going"], progress.warn)
         windows = list(detector.windows(progress.track_lines(read)))
@@ -112,6 +118,7 @@ def evaluate(
 @click.option("--only-anomalies", is_flag=True, help="Windows at the threshold or above only.")
 @click.option("--fail-on", type=click.Choice(["alert"]), help="Exit with 1 if a window alarms.")
 @engine_options
+@level_options
 @device_option
 @exact_option
 @stride_option
@@ -124,14 +131,18 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
         write_json_lines,
         write_parquet,
     )
+    from logmlm.errors import UsageError
 
     check_target(output, out)
     reject_unused_address(rest["engine"], rest["ray_address"])
+    level = asked_level(rest)
     logs = _checked(model, logs)
     if rest["engine"] == "ray":
+        if level is not None:
+            raise UsageError("--engine ray works at the level that was trained for")
         identify, scores = _on_ray(model, logs, rest)
     else:
-        detector = _detector(model, rest["device"], rest["exact"], rest["stride"])
+        detector = _detector(model, rest["device"], rest["exact"], rest["stride"], level)
         identify = _identify(detector.digest, logs)
         if any(map(is_kafka, logs)):
             windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
@@ -153,36 +164,53 @@ def score(model: Path, logs: tuple[str, ...], output: str, out: Path | None, **r
 @model_argument
 @logs_argument
 @click.option("--window", "wanted", help="The window of this id (or its beginning), whole.")
+@click.option("--top", type=click.IntRange(min=1), help="The oddest N, even if none alarms.")
+@level_options
 @device_option
 @exact_option
 @reading_options
 def explain(
-    model: Path, logs: tuple[str, ...], wanted: str | None, device: str, exact: bool, **rest: Any
+    model: Path, logs: tuple[str, ...], wanted: str | None, top: int | None, **rest: Any
 ) -> None:
     """Show the anomalous windows of LOGS: their lines, the odd ones marked, what was expected."""
-    from logmlm.detection.explanation import format_explanation
     from logmlm.errors import UsageError
-    from logmlm.system.text import escape_unencodable
 
+    if wanted and top:
+        raise UsageError("--window shows one window, and --top the oddest ones; give one")
+    level = asked_level(rest)
     logs = _checked(model, logs)
-    detector = _detector(model, device, exact)
-    colour = sys.stdout.isatty()
-    shown = 0
-    windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
+    detector = _detector(model, rest["device"], rest["exact"], level=level)
     identify = _identify(detector.digest, logs)
-    for each in detector.scores(windows):
-        name = identify(each.window)
-        if name.startswith(wanted) if wanted else each.is_anomaly:
-            found = detector.rescore_exact(each)
-            text = format_explanation(
-                found, detector.explain(found), name, colour, whole=bool(wanted)
-            )
-            click.echo(escape_unencodable(f"{text}\n", sys.stdout.encoding), color=colour)
-            shown += 1
+    windows = _windows(detector, logs, rest["kafka_config"], rest["keep_going"])
+    shown = 0
+    for each in _chosen(detector.scores(windows), identify, wanted, top):
+        _explain(detector, each, identify(each.window), whole=bool(wanted))
+        shown += 1
     if wanted and not shown:
         raise UsageError(f"no window of these logs has the id {wanted}; logmlm score lists them")
     if not shown:
-        click.echo("no window reaches the threshold", err=True)
+        click.echo("no window reaches the threshold; --top N shows the oddest ones", err=True)
+
+
+def _chosen(
+    scores: Iterator[Score], identify: Callable[[Window], str], wanted: str | None, top: int | None
+) -> Iterator[Score]:
+    """Return the windows to show: the one of an id, the oddest, or those that alarm."""
+    if top:
+        return iter(nlargest(top, scores, key=lambda each: each.value))
+    if wanted:
+        return (each for each in scores if identify(each.window).startswith(wanted))
+    return (each for each in scores if each.is_anomaly)
+
+
+def _explain(detector: Detector, score: Score, name: str, *, whole: bool) -> None:
+    from logmlm.detection.explanation import format_explanation
+    from logmlm.system.text import escape_unencodable
+
+    colour = sys.stdout.isatty()
+    found = detector.rescore_exact(score)
+    text = format_explanation(found, detector.explain(found), name, colour, whole=whole)
+    click.echo(escape_unencodable(f"{text}\n", sys.stdout.encoding), color=colour)
 
 
 class _AnomalyCounter:
@@ -210,11 +238,13 @@ def _checked(model: Path, logs: tuple[str, ...]) -> tuple[str, ...]:
     return logs
 
 
-def _detector(model: Path, device: str, exact: bool, stride: int = 0) -> Detector:
+def _detector(
+    model: Path, device: str, exact: bool, stride: int = 0, level: AlarmLevel | None = None
+) -> Detector:
     from logmlm.detection.detector import Detector
     from logmlm.system.processes import gc_frozen
 
-    detector = Detector.load(model, device, stride, exact)
+    detector = Detector.load(model, device, stride, exact, level)
     click.get_current_context().with_resource(gc_frozen())
     return detector
 

@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     help="How order is known: by distances, or by places in the window. [default: auto]",
 )
 @click.option("--epochs", help="Passes over the windows, or auto. [default: auto]")
+@click.option(
+    "--budget", help="Time that training may take, such as 5m; none. [default: 5m on CPU]"
+)
 @click.option("--patience", type=int, help="Epochs without a better validation loss. [default: 0]")
 @click.option("--seed", type=int, help="Same seed, same CPU, same weights. [default: 0]")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, … [default: auto]")

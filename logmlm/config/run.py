@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from logmlm.config.alerting import AlertingConfig
 from logmlm.config.server import LogConfig, ServerConfig
@@ -26,12 +26,21 @@ class RunModelConfig(StrictModel):
     """The model directory, and the device that scores (`auto` takes a GPU if there is one).
 
     With `exact` every window is scored exactly; else those that one look
-    does not clear.
+    does not clear. `alerts_per_day` or `false_alarm_rate` goes before what was trained for; then
+    every window is scored exactly too.
     """
 
     path: NonEmptyPath
     device: Annotated[str, Field(min_length=1)] = "auto"
     exact: bool = False
+    alerts_per_day: Annotated[float, Field(gt=0)] | None = None
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> RunModelConfig:
+        if self.alerts_per_day is not None and self.false_alarm_rate is not None:
+            raise ValueError("give alerts_per_day or false_alarm_rate, not both")
+        return self
 
 
 class RunConfig(StrictModel):

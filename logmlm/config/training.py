@@ -258,6 +258,8 @@ class ModelConfig(StrictModel):
     long; it takes distances for these, and for other windows, which begin anywhere."""
     epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Passes over the training windows; `auto` makes as many as a good model needs."""
+    budget: Literal["auto", "none"] | Duration = "auto"
+    """How long training may take where `epochs` is `auto`; `auto`: 5m on a CPU, else no limit."""
     batch_size: Annotated[int, Field(ge=1)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     seed: Annotated[int, Field(ge=0)] = 0
@@ -265,6 +267,12 @@ class ModelConfig(StrictModel):
     min_count: Annotated[int, Field(ge=1)] = 2
     patience: Annotated[int, Field(ge=0)] = 0
     """Epochs without a better validation loss before training stops; 0 never stops early."""
+
+    @model_validator(mode="after")
+    def _epochs_or_budget(self) -> ModelConfig:
+        if self.epochs != "auto" and self.budget not in ("auto", "none"):
+            raise ValueError("give epochs or a budget, not both: epochs take as long as they take")
+        return self
 
 
 class ThresholdConfig(StrictModel):

@@ -39,6 +39,7 @@ from logmlm.daemon.runtime import DaemonRuntime, LoadedConfig
 from logmlm.daemon.signals import GRACE_S, ShutdownSignal, ShutdownTimeout
 from logmlm.daemon.silences_api import SilencesApi
 from logmlm.daemon.state_dir import default_state_dir
+from logmlm.detection.alarm_level import AlarmLevel
 from logmlm.detection.explanation import format_explanation
 from logmlm.detection.manifest import Manifest
 from logmlm.detection.windows import window_id
@@ -280,10 +281,19 @@ def _load(model: RunModelConfig) -> Detector:
     from logmlm.detection.detector import Detector
 
     try:
-        detector = Detector.load(model.path, model.device, exact=model.exact)
+        detector = Detector.load(
+            model.path, model.device, exact=model.exact, level=AlarmLevel.of(model)
+        )
     except UsageError as error:
         raise ConfigError(f"'model.device': {error}") from error
     freeze_gc()
+    promise = detector.calibration.promise
+    if promise.is_beyond_reach:
+        logger.warning(
+            "the model works at the strictest level that its training carries, not at the asked"
+            " one: %s; train on more logs",
+            promise.expected(),
+        )
     return detector
 
 

@@ -16,7 +16,7 @@ If too few windows were held out for the quantile, a tail model extrapolates, an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any, Literal
 
@@ -43,6 +43,12 @@ MAX_SHARE_FOR_SURGES = 0.02
 """Largest false-alarm rate with surge detection; above it, slightly odd windows alarm anyway."""
 UNCERTAIN_FACTOR = 3.0
 """Warn if the confidence interval of the rate ends above this multiple of the asked rate."""
+HELD_OUT_SHARE = 0.10
+"""Share of the windows, the latest, that calibrate where no cross-fitting is needed."""
+EXTRAPOLATION = 10.0
+"""How many times more seldom than one in all held-out windows a false alarm may be asked for. The
+tail model goes on for so far; with a threshold beyond, what it says is made up, and little alarms.
+"""
 MAX_EVIDENCE = 700.0
 """Upper limit of evidence: exp(-700) is close to the smallest normal float64."""
 
@@ -75,7 +81,8 @@ def window_statistics(
 class FalseAlarmGuarantee:
     """The asked false-alarm rate and its evidence.
 
-    `rate` is the asked share of normal windows that alarm. `observed_rate` is the share of the
+    `rate` is the share of normal windows that alarm: `asked_rate`, or the strictest that the
+    held-out windows can carry (None: a model of before). `observed_rate` is the share of the
     held-out `windows` that do, and `interval` its 95 % confidence interval (Clopper & Pearson,
     1934).
     """
@@ -88,6 +95,28 @@ class FalseAlarmGuarantee:
     method: Method
     observed_rate: float
     interval: tuple[float, float]
+    asked_rate: float | None = None
+
+    @property
+    def is_beyond_reach(self) -> bool:
+        """Whether the asked rate is stricter than the held-out windows can carry."""
+        return self.asked_rate is not None and self.asked_rate < self.rate
+
+    def expected(self) -> str:
+        """Say how many false alarms a day to expect, as far as the held-out windows tell."""
+        about = self.rate * self.windows_per_day
+        low, high = (share * self.windows_per_day for share in self.interval)
+        if self.method == "tail model":
+            return f"about {about:.2g} false alarms a day, by a tail model; {high:.2g} at most"
+        return f"about {about:.2g} false alarms a day ({low:.2g} to {high:.2g}, 95 % confidence)"
+
+    def days_for(self, windows: int) -> str:
+        """Say how many days of such logs hold out so many windows."""
+        share = 1.0 if self.folds else HELD_OUT_SHARE
+        days = windows / share / self.windows_per_day
+        return (
+            f"about {days:.2g} days of such logs" if days >= 1 else "less than a day of such logs"
+        )
 
     @property
     def is_uncertain(self) -> bool:
@@ -120,9 +149,11 @@ class Calibration:
         """Calibrate on statistics [N, 5] of normal windows that the model did not see.
 
         `in_order`: they are sorted by time. Surge detection is then calibrated too, and takes a
-        share of the rate, unless the rate is over `MAX_SHARE_FOR_SURGES`.
+        share of the rate, unless the rate is over `MAX_SHARE_FOR_SURGES`. A rate that is stricter
+        than the windows can carry becomes the strictest that they can (`strictest_rate`).
         """
-        in_order = in_order and rate <= MAX_SHARE_FOR_SURGES
+        asked, rate = rate, max(rate, strictest_rate(len(held_out)))
+        in_order = in_order and asked <= MAX_SHARE_FOR_SURGES
         tails = {name: TailModel.fit(held_out[:, i]) for i, name in enumerate(STATISTICS)}
         each = [tails[name].leave_one_out(held_out[:, i]) for i, name in enumerate(STATISTICS)]
         joined = _combine(each)  # [N], leave-one-out
@@ -134,6 +165,7 @@ class Calibration:
         exceeding = int(alarms.sum())
         promise = FalseAlarmGuarantee(
             rate=rate,
+            asked_rate=asked,
             alerts_per_day=alerts_per_day,
             windows=len(held_out),
             windows_per_day=windows_per_day,
@@ -144,24 +176,53 @@ class Calibration:
         )
         return cls(tails, tail, threshold, promise, surge)
 
+    def at_rate(self, rate: float, alerts_per_day: float | None = None) -> Calibration:
+        """Return the calibration for another rate, from the held-out windows that are kept here.
+
+        As in `fit`, it is not stricter than the windows can carry. The threshold of surges rises
+        with the logarithm of 1 / rate, as for alarms that come independently.
+        """
+        asked, rate = rate, max(rate, strictest_rate(self.promise.windows))
+        in_order = self.surge is not None and asked <= MAX_SHARE_FOR_SURGES
+        joined = self.joined.held_out(self.promise.windows)
+        threshold, method = _threshold(joined, _rate_without_surges(rate, in_order))
+        exceeding = int((joined >= threshold).sum())
+        promise = replace(
+            self.promise,
+            rate=rate,
+            asked_rate=asked,
+            alerts_per_day=alerts_per_day,
+            method=method,
+            observed_rate=exceeding / len(joined),
+            interval=clopper_pearson(exceeding, len(joined)),
+        )
+        surge = self.surge.at_rate(rate * RATE_SHARE) if self.surge and in_order else None
+        return replace(self, threshold=threshold, promise=promise, surge=surge)
+
     def warning(self) -> str | None:
         """Return a warning if there are too few held-out windows for the asked rate, else None."""
         promise = self.promise
-        asked = f"the asked false-alarm rate {promise.rate:.2g} rests on {promise.windows} held-out"
-        if promise.method == "tail model":
-            # Guard `ceil` against rounding: a rate of 0.001 needs exactly 999 windows.
-            needed = ceil(
-                (1 / _rate_without_surges(promise.rate, self.surge is not None) - 1) * (1 - 1e-9)
-            )
+        asked = promise.rate if promise.asked_rate is None else promise.asked_rate
+        rests = f"the asked false-alarm rate {asked:.2g} rests on {promise.windows} held-out"
+        # Guard `ceil` against rounding: a rate of 0.001 needs exactly 999 windows.
+        share = _rate_without_surges(asked, self.surge is not None)
+        needed = ceil((1 / share - 1) * (1 - 1e-9))
+        needs = f"{rests} windows, and would need {needed} or more ({promise.days_for(needed)})"
+        if promise.is_beyond_reach:
             return (
-                f"{asked} windows, and would need {needed} or more: a tail model goes on past them,"
-                " so the number of false alarms is an estimate, not a promise; train on more logs"
-                " or ask for more"
+                f"{needs}; the strictest level that they carry is taken in its place,"
+                f" {promise.rate:.2g} of all windows: {promise.expected()}; train on more logs, or"
+                " ask for more"
+            )
+        if promise.method == "tail model":
+            return (
+                f"{needs}: a tail model goes on past them, so the number of false alarms is an"
+                " estimate, not a promise; train on more logs or ask for more"
             )
         if promise.is_uncertain:
             low, high = promise.interval
             return (
-                f"{asked} windows, too few to promise it: by them it may be anything from"
+                f"{rests} windows, too few to promise it: by them it may be anything from"
                 f" {low:.1g} to {high:.1g} (95 % confidence); train on more logs or ask for more"
             )
         return None
@@ -223,6 +284,11 @@ def folds_needed(windows: int, held_out: int, rate: float, asked: int | Literal[
 def fold_numbers(windows: int, count: int, seed: int) -> npt.NDArray[np.int64]:
     """Return the fold, from 0, of each window [windows]: random, of equal sizes."""
     return np.random.default_rng(seed).permutation(np.arange(windows) % count)
+
+
+def strictest_rate(windows: int) -> float:
+    """Return the least false-alarm rate that so many held-out windows can carry."""
+    return 1 / (EXTRAPOLATION * max(1, windows))
 
 
 def clopper_pearson(count: int, total: int, level: float = 0.95) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from logmlm.detection.alarm_level import AlarmLevel
 from logmlm.detection.calibration import Kind, part_kind
 from logmlm.detection.cascade import CascadeResult, ScoringCascade
 from logmlm.detection.event_parsing import event_parser_for
@@ -97,9 +98,17 @@ class Detector:
 
     @classmethod
     def load(
-        cls, directory: Path, device: str = "auto", stride: int = 0, exact: bool = False
+        cls,
+        directory: Path,
+        device: str = "auto",
+        stride: int = 0,
+        exact: bool = False,
+        level: AlarmLevel | None = None,
     ) -> Detector:
         """Open a model directory; `exact` leaves its screen out.
+
+        So does a `level`, another number of false alarms than was trained for: the screen knows
+        which windows to look at closer for the trained one alone.
 
         All of it is read into memory: what becomes of the files later changes no score.
 
@@ -113,6 +122,10 @@ class Detector:
         before = before or file_stamps(directory)  # it was brought back just now
         templates = TemplateMiner.read(directory / "templates.json")
         calibration, screen = load_calibration(directory)
+        cut, rule = load_parts(directory), load_novelty(directory)
+        if level is not None:
+            calibration, screen = level.calibration(calibration), None
+            cut, rule = level.parts(calibration, cut), level.novelty(calibration, rule)
         model, vocabulary = load_model(directory, device)
         scorer = Scorer(model)
         cascade = ScoringCascade(
@@ -124,10 +137,10 @@ class Detector:
         )
         parts = {
             kind: ScoringCascade(scorer, part, None, stride=stride, begun=kind == "head")
-            for kind, part in load_parts(directory).items()
+            for kind, part in cut.items()
             if manifest.window.kind == "session"  # other windows have no beginning to miss
         }
-        rule, errors_alarm = load_novelty(directory), manifest.threshold.new_errors
+        errors_alarm = manifest.threshold.new_errors
         novelty = None if rule is None else NoveltyDetector(rule, templates, errors_alarm)
         if file_stamps(directory) != before:
             raise ModelError(f"{directory} was written to while it was opened; try again")

@@ -21,7 +21,9 @@ def window_object(score: Score, window_id: str) -> dict[str, Any]:
     """One window: its value, pseudo-log-likelihood and each event, the end token last.
 
     Surprisals are in nats; `line` counts from 1 in its file (None for the end token). Where
-    `exact` is false, value, p-value and surprisals are those of a look (`screen.py`).
+    `exact` is false, value, p-value and surprisals are those of a look (`screen.py`). `template` is
+    an id that `logmlm templates` lists, empty for a line never seen; `level` is empty where the
+    line has none.
     """
     window = score.window
     return {
@@ -113,6 +115,8 @@ _COLUMNS = (
     ("text", "string"),
     ("surprisal", "float64"),
     ("bag_surprisal", "float64"),
+    ("template", "string"),
+    ("level", "string"),
 )
 
 
@@ -130,6 +134,8 @@ def _events(score: Score) -> Iterator[dict[str, Any]]:
             "text": END_OF_WINDOW if ends else events[index].line.text,
             "surprisal": surprisal,
             "bag_surprisal": score.bag_surprisals[index],
+            "template": None if ends else events[index].template_id,
+            "level": None if ends else events[index].fields.level,
         }
 
 

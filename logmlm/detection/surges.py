@@ -65,6 +65,14 @@ class SurgeRule:
         needed = _level(log_e_values, int(allowed)) + beyond
         return replace(rule, threshold=max(rule.threshold, needed))
 
+    def at_rate(self, rate: float) -> SurgeRule:
+        """Return the rule for another share of windows at which a surge may alarm.
+
+        The number of alarms falls like exp(-threshold), as in `fit`.
+        """
+        change = math.log(self.least_p / rate)
+        return SurgeRule(max(math.log(1 / rate), self.threshold + change), rate)
+
     def log_e_value(self, p_value: float) -> float:
         """Return the log e-value of a p-value, in nats; positive if the window is odd.
 

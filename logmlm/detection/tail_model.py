@@ -61,6 +61,15 @@ class TailModel:
         past = self._evidence_gain(last, np.maximum(statistic, last))
         return np.where(statistic > last, self.evidence[-1] + past, inside)
 
+    def held_out(self, count: int) -> Array:
+        """Return the `count` held-out values [count] again, ascending, as far as they were kept.
+
+        The largest are all there; what lies between kept ones lower down counts as the lower one.
+        """
+        at_least = np.rint(np.exp(-np.array(self.evidence)) * (count + 1) - 1).astype(np.int64)
+        repeats = -np.diff(at_least, append=0)
+        return np.repeat(np.array(self.values), np.maximum(repeats, 0))
+
     def leave_one_out(self, held_out: Array) -> Array:
         """Return the leave-one-out evidence [N], in nats, of the values [N] given to `fit`.
 

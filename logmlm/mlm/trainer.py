@@ -45,8 +45,11 @@ VALIDATION_SEED = 2**31 - 1
 ENOUGH_STEPS = 6_000
 """Optimizer steps that `epochs: auto` aims for."""
 LEAST_EPOCHS = 10
-MOST_EPOCHS = 1_000
-"""Limits training on logs of fewer than 200 windows, which repeat thousands of times."""
+MOST_TIMES = 40
+"""With `auto`, a window is shown so often in the mean at most: little data is learned by heart, and
+then the model is more certain of held-out windows, and less able to tell odd ones from them."""
+LEAST_STEPS = 150
+"""... unless that makes fewer steps than this, with which a model has learned next to nothing."""
 SAVE_EVERY_S = 5.0
 """Seconds between checkpoints: a killed training loses at most this and one epoch."""
 
@@ -172,14 +175,16 @@ def _train(
     return run.model
 
 
-def epochs_of(config: ModelConfig, steps_each: int) -> int:
+def epochs_of(config: ModelConfig, steps_each: int, windows: int) -> int:
     """Return the number of epochs: as configured, or enough for `ENOUGH_STEPS` steps (`auto`).
 
-    `auto` stays between `LEAST_EPOCHS` and `MOST_EPOCHS`.
+    `auto` makes `LEAST_EPOCHS` at least, and fewer steps where the `windows` to learn from are few:
+    none is shown more than `MOST_TIMES` times in the mean, as long as that makes `LEAST_STEPS`.
     """
     if config.epochs != "auto":
         return config.epochs
-    return min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(ENOUGH_STEPS / steps_each)))
+    most_steps = max(LEAST_STEPS, MOST_TIMES * windows / config.batch_size)
+    return max(LEAST_EPOCHS, math.ceil(min(ENOUGH_STEPS, most_steps) / steps_each))
 
 
 class Trainer:
@@ -203,7 +208,7 @@ class Trainer:
         batch_size = job.config.batch_size * ranks.count
         self._epochs = EpochBatches(job.corpus, batch_size, job.vocabulary_size, model.device)
         steps_each = max(1, math.ceil(len(self._training) / batch_size))
-        self.epochs = epochs_of(job.config, steps_each)
+        self.epochs = epochs_of(job.config, steps_each, len(job.training))
         self._steps = steps_each * self.epochs
         self._step: TrainStep = self._learn
         if model.device.type == "cuda" and ranks.count == 1:

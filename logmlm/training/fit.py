@@ -12,6 +12,7 @@ import numpy.typing as npt
 from logmlm.config.training import ModelConfig, ThresholdConfig
 from logmlm.detection.approximations import StatisticsTable
 from logmlm.detection.calibration import (
+    HELD_OUT_SHARE,
     KINDS,
     STATISTICS,
     Calibration,
@@ -43,7 +44,6 @@ from logmlm.mlm.training_pool import max_parallel, run_in_processes
 from logmlm.system.text import json_digest
 from logmlm.training.perturbations import perturb
 
-HELD_OUT_SHARE = 0.10
 VALIDATION_SHARE = 0.05
 LONG_WINDOW = 64
 """Windows of more tokens are long: absolute positions learn the order in them badly."""
@@ -157,8 +157,7 @@ def fit(task: FitTask, work: Path | None, report: FitCallback) -> FitResult:
     if count < MIN_WINDOWS:
         raise DataError(f"{count} windows are too few to train on; {MIN_WINDOWS} are needed")
     task = with_positions(_without_cuts_of_all(task))
-    held_out = max(1, round(count * HELD_OUT_SHARE))
-    folds = folds_needed(count, held_out, task.rate, task.threshold.folds)
+    held_out, folds = _held_out(task), planned_folds(task)
     requests = _cross_fit(task, work, folds) if folds else _hold_out(task, work, held_out)
     workers = max_parallel(task.model.device, len(requests))
     return _fitted(
@@ -173,6 +172,15 @@ def with_positions(task: FitTask) -> FitTask:
     is_short = np.quantile(task.corpus.lengths, LONG_SHARE) <= LONG_WINDOW
     positions = "absolute" if task.has_beginnings and is_short else "rotary"
     return replace(task, model=task.model.model_copy(update={"positions": positions}))
+
+
+def planned_folds(task: FitTask) -> int:
+    """Return with how many folds the task is cross-fitted; 0: its latest windows are held out."""
+    return folds_needed(len(task.corpus), _held_out(task), task.rate, task.threshold.folds)
+
+
+def _held_out(task: FitTask) -> int:
+    return max(1, round(len(task.corpus) * HELD_OUT_SHARE))
 
 
 def _without_cuts_of_all(task: FitTask) -> FitTask:

@@ -25,7 +25,7 @@ _THRESHOLD = (
     "new_errors",
 )
 _FIELDS = ("message_field", "time_field", "level_field")
-_MODEL = ("preset", "positions", "epochs", "patience", "seed", "device")
+_MODEL = ("preset", "positions", "epochs", "budget", "patience", "seed", "device")
 NAMES = frozenset(
     ("name", "labels", "format", "window", "key", "gap", "size", *_FIELDS, *_MODEL, *_THRESHOLD)
 )

@@ -114,7 +114,7 @@ def train(
         parsed = parse(lines, ParserSpec(named, config.window.key, templates.masks))
         lesson = build_corpus(config, learner, parsed, named.name)
         _say_learned(lesson, find_problems(lesson, config.window, named.name), session.say)
-        lesson, fitted, log = _fitted(config, lesson, work, session)
+        config, lesson, fitted, log = _fitted(config, lesson, work, session)
         novelty = _novelty(lesson, fitted, session.say)
         with replacing(config.out) as directory:
             _copy_log(log, directory / LOG_FILE)
@@ -125,8 +125,9 @@ def train(
 
 def _fitted(
     config: TrainingConfig, lesson: TrainingData, work: Path, session: Reporter
-) -> tuple[TrainingData, FitResult, Path]:
-    """Sift and fit; return what was learned from, the fit, and the log of its epochs."""
+) -> tuple[TrainingConfig, TrainingData, FitResult, Path]:
+    """Sift and fit; return how and from what was learned, the fit, and the log of its epochs."""
+    from logmlm.training.budget import with_budget
     from logmlm.training.contamination import remove_contamination
     from logmlm.training.fit import fit, with_positions
 
@@ -134,10 +135,13 @@ def _fitted(
     # Logged too, so that what was sifted stays when it is stopped.
     report = _logged(work / f"{task.identity()}.jsonl", session.report)
     task = remove_contamination(task, work, report, session.say)
+    task = with_budget(task, work, session.say)
+    planned = {"epochs": task.model.epochs, "budget": task.model.budget}
+    config = config.model_copy(update={"model": config.model.model_copy(update=planned)})
     lesson, log = replace(lesson, corpus=task.corpus), work / f"{task.identity()}.jsonl"
     fitted = fit(task, work, _logged(log, session.report))
     _say_fitted(fitted, session.say)
-    return lesson, fitted, log
+    return config, lesson, fitted, log
 
 
 def check_device(name: str) -> None:
@@ -305,11 +309,18 @@ def _save(
         model=config.model,
         threshold=config.threshold,
         data=_summary(config, lesson),
-        metrics=fitted.metrics,
+        metrics=fitted.metrics | _level(fitted),
         files=digest_files(directory),
     )
     manifest.write(directory)
     return manifest
+
+
+def _level(fitted: FitResult) -> dict[str, float]:
+    """The share of normal windows that was asked to alarm, and the one that the model works at."""
+    promise = fitted.calibration.promise
+    asked = promise.rate if promise.asked_rate is None else promise.asked_rate
+    return {"asked_false_alarm_rate": asked, "false_alarm_rate": promise.rate}
 
 
 def _novelty(lesson: TrainingData, fitted: FitResult, say: Say) -> NoveltyRule:
@@ -361,6 +372,7 @@ def _say_learned(lesson: TrainingData, doubts: Iterable[str], say: Say) -> None:
 def _say_fitted(fitted: FitResult, say: Say) -> None:
     for warning in fitted.warnings():
         say(f"warning: {warning}")
+    say(f"to expect while logs stay like these: {fitted.calibration.promise.expected()}")
     say(f"screen: {fitted.screen.measured if fitted.screen else NO_SCREEN}")
 
 

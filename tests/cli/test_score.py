@@ -198,7 +198,9 @@ def test_explain_shows_the_windows_that_alarm_and_what_was_expected(trained):
     for message in ("disk failure while allocating for", "replica lost for"):
         assert re.search(rf"^[> ] +\d+ +\d+\.\d\d  .*{message}", outcome.out, re.MULTILINE)
     odd = re.findall(
-        r"^> .*\n((?: +expected +[\d.]+%  \S.*\n){3})", outcome.out + "\n", re.MULTILINE
+        r"^> .*\n(?: +never seen in training\n)?((?: +expected +[\d.]+%  \S.*\n){3})",
+        outcome.out + "\n",
+        re.MULTILINE,
     )
     assert len(odd) == len(re.findall("^>", outcome.out, re.MULTILINE)) >= 2
     assert "req-<NUM>" in outcome.out
@@ -226,7 +228,42 @@ def test_explain_says_where_nothing_alarms(trained):
     calm = "".join(line for line in lines if not any(key in line for key in ODD_KEYS))
     outcome = logmlm("explain", trained.model, "-", stdin=calm.encode())
     assert (outcome.code, outcome.out) == (0, "")
-    assert outcome.err == "no window reaches the threshold\n"
+    assert outcome.err.startswith("no window reaches the threshold; --top N ")
+
+
+def test_explain_shows_the_oddest_windows_even_if_none_alarms(trained):
+    calm = "\n".join(trained.odd_log.read_text().splitlines()[:4])
+    outcome = logmlm("explain", trained.model, "-", "--top", "1", stdin=calm.encode())
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.count("window ") >= 1
+    both = logmlm("explain", trained.model, "-", "--top", "1", "--window", "ab", stdin=b"x")
+    assert both.code == 64
+
+
+def test_a_row_says_the_template_and_the_level_of_its_line(trained, rows):
+    known = {json.loads(line)["id"] for line in _templates(trained).splitlines()}
+    events = [event for row in rows for event in row["events"]]
+    assert {event["template"] for event in events} - {"", None} <= known
+    assert all((event["template"] is None) == (event["line"] is None) for event in events)
+
+
+def _templates(trained):
+    return logmlm("templates", trained.model, "--output", "json").out
+
+
+def test_another_number_of_false_alarms_needs_no_training(trained, rows):
+    def values(*words):
+        scored = logmlm("score", trained.model, trained.odd_log, *words)
+        assert scored.code == 0
+        return [json.loads(line)["value"] for line in scored.out.splitlines()]
+
+    plain = [row["value"] for row in rows]
+    strict, loose = values("--false-alarm-rate", "1e-9"), values("--false-alarm-rate", "0.4")
+    assert max(strict) <= max(plain) < max(loose)
+    assert values("--alerts-per-day", "1e-6") == strict
+    both = ("--false-alarm-rate", "0.1", "--alerts-per-day", "1")
+    refused = logmlm("score", trained.model, trained.odd_log, *both)
+    assert (refused.code, "not both" in refused.err) == (64, True)
 
 
 def test_evaluate_prints_a_table_with_the_rules_beside_the_model(trained):

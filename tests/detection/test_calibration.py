@@ -1,5 +1,6 @@
 """The promise: no more false alarms on new normal windows than were asked for."""
 
+import dataclasses
 import json
 import math
 import re
@@ -17,6 +18,7 @@ from logmlm.detection.calibration import (
     Calibration,
     clopper_pearson,
     folds_needed,
+    strictest_rate,
     window_statistics,
 )
 from logmlm.detection.tail_model import Array, TailModel
@@ -87,6 +89,43 @@ def test_the_tail_model_is_used_only_where_too_few_windows_were_held_out() -> No
         calibration = calibrated(normal_windows(count, 8), 0.001)
         assert calibration.promise.method == method
         assert ("tail model" in (calibration.warning() or "")) == (method == "tail model")
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_rate_beyond_reach_becomes_the_strictest_that_the_windows_carry(in_order: bool) -> None:
+    held_out = normal_windows(200, 9)
+    beyond = Calibration.fit(held_out, 1e-7, 5_000.0, 4, 5e-4, in_order=in_order)
+    least = Calibration.fit(held_out, strictest_rate(200), 5_000.0, 4, 5e-4, in_order=in_order)
+    assert (beyond.threshold, beyond.surge) == (least.threshold, least.surge)
+    assert (beyond.promise.rate, beyond.promise.asked_rate) == (1 / 2_000, 1e-7)
+    assert (beyond.promise.is_beyond_reach, least.promise.is_beyond_reach) == (True, False)
+    warning = beyond.warning() or ""
+    assert "1e-07 rests on 200 held-out windows" in warning
+    assert "about 2.5 false alarms a day" in warning
+    assert re.search(r"about 2(\.2)?e\+03 days of such logs", warning)
+    found = observed_rate(beyond, np.exp(3 + np.log(normal_windows(1_000, 10))))
+    assert found > 0.5  # it still alarms at windows that are far off
+
+
+@pytest.mark.parametrize(("fitted", "asked"), [(0.01, 0.05), (0.015, 0.01), (0.01, 1e-9)])
+@pytest.mark.parametrize("count", [150, 5_000])
+@pytest.mark.parametrize("in_order", [False, True])
+def test_another_rate_needs_no_training(
+    fitted: float, asked: float, count: int, in_order: bool
+) -> None:
+    held_out = normal_windows(count, 11)
+    before = Calibration.fit(held_out, fitted, 1_000.0, 4, in_order=in_order)
+    stored = Calibration.from_dict(json.loads(json.dumps(before.as_dict())))
+    found, anew = (
+        stored.at_rate(asked),
+        Calibration.fit(held_out, asked, 1_000.0, 4, in_order=in_order),
+    )
+    assert found.threshold == pytest.approx(anew.threshold)
+    assert dataclasses.replace(found.promise, alerts_per_day=None) == anew.promise
+    has_surges = in_order and max(fitted, asked) <= 0.02
+    assert (found.surge is not None) == has_surges
+    if found.surge is not None and anew.surge is not None:
+        assert found.surge.threshold == pytest.approx(anew.surge.threshold, rel=0.2)
 
 
 @settings(max_examples=30)

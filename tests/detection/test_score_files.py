@@ -27,6 +27,12 @@ def id_of(window):
     return f"id-{window.partition}"
 
 
+def _said(found, index):
+    """What a row says of a line beside its text and figures."""
+    event = found.window.events[index]
+    return {"template": event.template_id, "level": event.fields.level}
+
+
 def test_an_object_holds_the_window_and_each_event():
     assert window_object(COMPLETE, "w1") == {
         "window": "w1",
@@ -43,9 +49,12 @@ def test_an_object_holds_the_window_and_each_event():
         "pll": -4.5,
         "events": [
             {"line": 41, "text": 'a "quoted", text\nwith\ttrace'}
-            | {"surprisal": 0.5, "bag_surprisal": 0.5},
-            {"line": 42, "text": "größe", "surprisal": 1.5, "bag_surprisal": 1.5},
-            {"line": None, "text": "(end of window)", "surprisal": 2.5, "bag_surprisal": 2.5},
+            | {"surprisal": 0.5, "bag_surprisal": 0.5}
+            | _said(COMPLETE, 0),
+            {"line": 42, "text": "größe", "surprisal": 1.5, "bag_surprisal": 1.5}
+            | _said(COMPLETE, 1),
+            {"line": None, "text": "(end of window)", "surprisal": 2.5, "bag_surprisal": 2.5}
+            | {"template": None, "level": None},
         ],
     }
 
@@ -60,7 +69,9 @@ def test_json_lines_are_one_window_each():
     write_json_lines(SCORES, id_of, out)
     rows = [json.loads(line) for line in out.getvalue().splitlines()]
     assert rows == [window_object(each, id_of(each.window)) for each in SCORES]
-    assert rows[1]["events"] == [{"line": 0, "text": "x", "surprisal": 0.5, "bag_surprisal": 0.5}]
+    assert rows[1]["events"] == [
+        {"line": 0, "text": "x", "surprisal": 0.5, "bag_surprisal": 0.5} | _said(CUT, 0)
+    ]
     assert "größe" in out.getvalue()
 
 

@@ -256,11 +256,13 @@ def test_a_learning_rate_far_too_high_is_a_sentence() -> None:
         trained(job_of(corpus_of(*TEXTS), epochs=5, learning_rate=1e20))
 
 
-@pytest.mark.parametrize(("windows", "epochs"), [(26, 1000), (4_855, 40), (1_000_000, 10)])
+@pytest.mark.parametrize(
+    ("windows", "epochs"), [(26, 150), (207, 37), (4_855, 40), (1_000_000, 10)]
+)
 def test_few_windows_are_seen_often_but_not_without_bound(windows: int, epochs: int) -> None:
     steps_each = math.ceil(windows / 32)
-    assert training.epochs_of(ModelConfig(), steps_each) == epochs
-    assert training.epochs_of(ModelConfig(epochs=6_000), steps_each) == 6_000
+    assert training.epochs_of(ModelConfig(), steps_each, windows) == epochs
+    assert training.epochs_of(ModelConfig(epochs=6_000), steps_each, windows) == 6_000
 
 
 def test_a_device_that_is_not_there_stops_the_training_before_it_begins() -> None:

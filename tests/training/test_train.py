@@ -89,7 +89,9 @@ def test_the_manifest_says_what_was_learned_and_how(manifest, config, log):
     assert data.files == (str(log),)
     assert (data.lines, data.windows) == (len(log.read_text().splitlines()), 60)
     assert BEGIN.timestamp() < data.first_event < data.last_event
-    assert set(manifest.metrics) == {"perplexity", "masked_accuracy", "majority_accuracy"}
+    quality = {"perplexity", "masked_accuracy", "majority_accuracy"}
+    assert set(manifest.metrics) == quality | {"asked_false_alarm_rate", "false_alarm_rate"}
+    assert manifest.metrics["asked_false_alarm_rate"] == manifest.metrics["false_alarm_rate"] == 0.1
     assert manifest.metrics["perplexity"] > 1.0
 
 
