@@ -5,20 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from logmlm.errors import DataError, UsageError
+from logmlm.errors import DataError, LogmlmError, UsageError
 from logmlm.sources.kafka.url import SCHEME, KafkaUrl
 
 if TYPE_CHECKING:
+    from logmlm.config.training import FormatConfig
     from logmlm.detection.alarm_level import AlarmLevel
     from logmlm.records import LogLine
     from logmlm.sources.kafka.topic_reader import TopicReader
 
 WarnFunction = Callable[[str], None]
+SHORT_LINES = 2_000
+"""Lines of logs that are looked at before a model is opened."""
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -116,6 +120,35 @@ def reject_missing(logs: Sequence[str]) -> None:
 
     if not any(map(is_kafka, logs)):
         require_nonempty(logs)
+
+
+def reject_foreign(config: FormatConfig, logs: Sequence[str]) -> None:
+    """See that lines of short logs are of a format, before much is imported for them.
+
+    Logs of more than `SHORT_LINES`, and what can't be read twice, are looked at as they are read.
+
+    Raises:
+        FormatError: not one line is.
+
+    """
+    from logmlm.parsing.event_parser import EventParser, require_matching_format
+    from logmlm.parsing.formats import get_format
+    from logmlm.records import one_by_one
+    from logmlm.sources.archive.reader import read_lines
+
+    if not all(Path(log).is_file() for log in logs):
+        return
+    try:
+        read = one_by_one(read_lines(logs, time.time(), warn=lambda _: None))
+        lines = list(islice(read, SHORT_LINES + 1))
+    except LogmlmError:
+        return  # it is said by who reads it
+    reader = EventParser(get_format(config), None, lambda _: "", config.multiline, finished=True)
+    reader.feed(lines)
+    reader.flush()
+    misfits, of = reader.unmatched
+    if of and len(lines) <= SHORT_LINES:
+        require_matching_format(misfits, of, config.name)
 
 
 def expanded(logs: Sequence[str]) -> tuple[str, ...]:

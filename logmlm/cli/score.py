@@ -20,6 +20,7 @@ from logmlm.cli.inputs import (
     level_options,
     read_logs,
     reading_options,
+    reject_foreign,
     reject_missing,
     reject_streams,
     reject_unused_address,
@@ -233,16 +234,20 @@ def _checked(model: Path, logs: tuple[str, ...]) -> tuple[str, ...]:
     from logmlm.detection.manifest import Manifest
 
     logs = expanded(logs)
-    Manifest.read(model)
+    manifest = Manifest.read(model)
     reject_missing(logs)
+    reject_foreign(manifest.format, logs)
     return logs
 
 
 def _detector(
     model: Path, device: str, exact: bool, stride: int = 0, level: AlarmLevel | None = None
 ) -> Detector:
-    from logmlm.detection.detector import Detector
+    from logmlm.system.device_names import reject_unknown_device
     from logmlm.system.processes import gc_frozen
+
+    reject_unknown_device(device)
+    from logmlm.detection.detector import Detector
 
     detector = Detector.load(model, device, stride, exact, level)
     click.get_current_context().with_resource(gc_frozen())

@@ -48,6 +48,7 @@ from logmlm.records import WINDOW_RULES, Alert, Score
 from logmlm.sources.base import Source
 from logmlm.sources.registry import ModelInfo, SourceContext, create_source
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, write_json
+from logmlm.system.device_names import reject_unknown_device
 from logmlm.system.processes import freeze_gc
 
 if TYPE_CHECKING:
@@ -278,9 +279,10 @@ def lock_state_dir(directory: Path) -> Iterator[None]:
 
 def _load(model: RunModelConfig) -> Detector:
     Manifest.read(model.path)  # before torch is imported, which takes seconds
-    from logmlm.detection.detector import Detector
-
     try:
+        reject_unknown_device(model.device)
+        from logmlm.detection.detector import Detector
+
         detector = Detector.load(
             model.path, model.device, exact=model.exact, level=AlarmLevel.of(model)
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from logmlm.detection.explanation import END_OF_WINDOW
-from logmlm.errors import UsageError
+from logmlm.errors import StorageError, UsageError
 from logmlm.records import LogLine, Score, Window
 from logmlm.system.atomic_files import ORDINARY, atomic_path, is_special_file
 from logmlm.system.text import UNSEEN, SafeWriter, dump_json, escape_unencodable
@@ -87,11 +87,14 @@ def write_parquet(scores: Iterable[Score], id_of: IdOf, path: Path) -> None:
 
 
 def check_target(output: str, out: Path | None) -> None:
-    """See that Parquet, which is no text, goes to a file.
+    """See that there is a place for the file, and that Parquet, which is no text, goes to one.
 
     Raises:
+        StorageError: there is no such directory.
         UsageError: it would go to standard output, or into a pipe or a device.
     """
+    if out is not None and not out.absolute().parent.is_dir():
+        raise StorageError(f"can't write {out}: there is no directory {out.parent}")
     if output == "parquet" and out is None:
         raise UsageError("Parquet can't be written to standard output; name a file with --out")
     if output == "parquet" and out is not None and is_special_file(out):

@@ -17,13 +17,13 @@ import torch
 from logmlm.errors import UsageError
 from logmlm.mlm.forward import MaskedLM, TrainableModel, logits_at_positions
 from logmlm.mlm.tokenizer import MASK, NEVER_PREDICTED, PAD
+from logmlm.system.device_names import reject_unknown_device
 
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
     "small": {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
     "base": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8},
 }
-DEVICES = ("cpu", "cuda", "mps", "xpu")
 SUPPRESSED = -10_000.0
 """Output bias of tokens that are never predicted: probability 0 in float32 and bfloat16."""
 FRAME_TOKENS = 3
@@ -110,9 +110,7 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.partition(":")[0] not in DEVICES:
-        known = ", ".join(DEVICES)
-        raise UsageError(f"device '{name}' can't be used: known are {known}; take 'auto'")
+    reject_unknown_device(name)
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

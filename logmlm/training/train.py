@@ -40,6 +40,7 @@ from logmlm.parsing.template_miner import TemplateMiner
 from logmlm.records import BlankLines, LogLine
 from logmlm.sources.archive.reader import verify_archives
 from logmlm.system.atomic_files import PRIVATE, PRIVATE_DIRECTORY, private_opener, recover_directory
+from logmlm.system.device_names import reject_unknown_device
 from logmlm.system.processes import gc_frozen
 from logmlm.training.corpus_builder import CorpusBuilder, TrainingData
 from logmlm.training.diagnostics import explain_too_few_windows, find_problems, is_foreign
@@ -151,6 +152,7 @@ def check_device(name: str) -> None:
         UsageError: it does not.
 
     """
+    reject_unknown_device(name)
     if name not in ("auto", "cpu"):
         from logmlm.mlm.model import resolve_device
 

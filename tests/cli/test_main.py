@@ -121,6 +121,11 @@ def test_refusals_come_before_torch_is_imported(tmp_path, trained):
         ("evaluate", trained.model, log, "--labels", missing): "can't read the labels",
         ("run", "--model", model, "--follow", log, "--state-dir", tmp_path / "s"): "there is no",
         ("run", "--config", config): "there is no",
+        ("train", log, "--out", model, "--device", "gpu"): "known are cpu, cuda",
+        ("score", trained.model, log, "--device", "gpu"): "known are cpu, cuda",
+        ("score", trained.model, alien): "none of the 2 lines is of the format",
+        ("explain", trained.model, alien): "none of the 2 lines is of the format",
+        ("score", trained.model, log, "--out", tmp_path / "no" / "x"): "there is no directory",
     }
     for words, said in refused.items():
         ended = without_torch(*words)
