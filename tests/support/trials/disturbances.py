@@ -449,15 +449,22 @@ def rotate(directory, model, *, lines, kills, rate=1_000.0):
 
 
 def _write_rotated(log, lines, rate, every=2_500):
-    """Write lines at a rate of their own times; each so many go to a new file.
+    """Write lines at a rate; each so many go to a new file.
 
-    The highest number is the oldest file's, as logrotate leaves them.
+    A line that is late on a busy machine has the time at which it is written: else its session
+    would be over for who waits for it, and not by the times in the log. The highest number is the
+    oldest file's, as logrotate leaves them.
     """
     begin = time.time()
     made = session_lines(0, lines, odd_every=50, rate=rate)
+    stream = log.open("a")
     for i, (offset, text) in enumerate(made, start=1):
         time.sleep(max(0.0, begin + offset - time.time()))
-        with log.open("a") as stream:
-            stream.write(stamped(begin, offset, text) + "\n")
+        late = max(offset, time.time() - begin)
+        stream.write(stamped(begin, late, text) + "\n")
+        stream.flush()
         if i % every == 0 and i < lines:
+            stream.close()
             log.rename(log.with_name(f"app.log.{lines // every - i // every + 1}"))
+            stream = log.open("a")
+    stream.close()
