@@ -22,7 +22,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 Ids = Sequence[str]
 
-ORDERS = (2, 3, 4, 5)
+ORDERS = (2, 3, 4, 5, 6, 8)
 """Orders to choose from; a model of order n predicts a word from n - 1 others."""
 _EDGE = ""
 """Begin and end of a window; no template has this id."""

@@ -6,8 +6,11 @@ Sets: `deeplog` and `adfa` (sessions of ids), `trainticket` (traces of services)
 first 500, 2,000, 5,000 and 20,000 lines of each recorded log as training, by the command line with
 defaults throughout, then its faults. DIR holds the folders `hdfs`, `adfa` and `trainticket`; a set
 whose data is not there is skipped, and says so. Splits and rates are fixed here; no label sets a
-threshold. Each row is added to FILE as one JSON line; rows that are there are not run again.
-`--epochs N` is for a quick look, and is told in the row.
+threshold. Each row is added to FILE as one JSON line; what is there is not run again, so begin a
+new FILE after a change. `--epochs N` is for a quick look, and is told in the row.
+
+Many windows overlap a fault, so a detector that alarms at random finds faults too: `found_by_luck`
+is how many it would find with the share of false alarms that was seen.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +60,9 @@ FALSE_ALARM_SHARES = (0.001, 0.01, 0.05)
 RATE = 0.005
 """Asked share of normal sessions that alarm, on every set but the DeepLog split."""
 TRACE_WINDOW = 128
+DEEPLOG_FILES = ("train", "test_normal_2pct", "test_abnormal")
+NORMAL_SESSIONS = 553_366
+"""Normal test sessions of the whole DeepLog split, of which a part is there."""
 ADFA_TEST = 500
 """Normal test traces of ADFA-LD: all attacks, and so many of the normal ones."""
 
@@ -64,15 +71,24 @@ def main() -> None:
     options = _options()
     known = _known(options.out)
     for name in options.sets or SETS:
-        for row in SETS[name](options, known):
-            _show(row)
+        for key, rows in groupby(SETS[name](options, known), key=lambda row: row["key"]):
+            found = list(rows)  # all of a key or none, so that a stop loses no row for good
+            for row in found:
+                _show(row)
             with options.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write("".join(json.dumps(row) + "\n" for row in found))
+            known.add(key)
 
 
-def figures(name: str, verdict: Predictions, truth: np.ndarray, rate: float) -> Row:
-    """Figures of one detector: by rank, and at its own threshold."""
-    found = compute(verdict.flagged, verdict.scores, truth)
+def figures(
+    name: str, verdict: Predictions, truth: np.ndarray, rate: float, normal_weight: float = 1.0
+) -> Row:
+    """Figures of one detector: by rank, and at its own threshold.
+
+    Each normal session stands for `normal_weight` of them.
+    """
+    weights = np.where(truth, 1.0, normal_weight)
+    found = compute(verdict.flagged, verdict.scores, truth, weights)
     normal, odd = verdict.scores[~truth], verdict.scores[truth]
     by_rank = {
         f"recall_at_{share:g}": float(
@@ -97,24 +113,22 @@ def figures(name: str, verdict: Predictions, truth: np.ndarray, rate: float) -> 
 def deeplog(options: argparse.Namespace, known: set[str]) -> Iterator[Row]:
     """HDFS sessions of the split that DeepLog trains on."""
     folder = options.data / "hdfs"
-    if not _is_there("deeplog", folder / "deeplog_train.txt"):
+    paths = [folder / f"deeplog_{name}.txt" for name in DEEPLOG_FILES]
+    if not _is_there("deeplog", *paths):
         return
     train_set, normal, odd = (
-        _sessions((folder / name).read_text(encoding="utf-8").splitlines())
-        for name in (
-            "deeplog_train.txt",
-            "deeplog_test_normal_2pct.txt",
-            "deeplog_test_abnormal.txt",
-        )
+        _sessions(path.read_text(encoding="utf-8").splitlines()) for path in paths
     )
     for seed in range(options.seeds):
-        yield from _by_ids("deeplog", options, known, seed, (train_set, normal, odd), 0.001)
+        parts = (train_set, normal, odd)
+        weight = NORMAL_SESSIONS / len(normal)
+        yield from _by_ids("deeplog", options, known, seed, parts, 0.001, weight)
 
 
 def adfa(options: argparse.Namespace, known: set[str]) -> Iterator[Row]:
     """System calls, by trace."""
     folder = options.data / "adfa"
-    if not _is_there("adfa", folder / "train.xz"):
+    if not _is_there("adfa", folder / "train.xz", folder / "normal.xz"):
         return
     odd = [s for path in sorted(folder.glob("attack_*.xz")) for s in _packed(path)]
     parts = _packed(folder / "train.xz"), _packed(folder / "normal.xz")[:ADFA_TEST], odd
@@ -122,13 +136,14 @@ def adfa(options: argparse.Namespace, known: set[str]) -> Iterator[Row]:
         yield from _by_ids("adfa", options, known, seed, parts, RATE)
 
 
-def _by_ids(
+def _by_ids(  # noqa: PLR0917  what a row is made of
     name: str,
     options: argparse.Namespace,
     known: set[str],
     seed: int,
     parts: tuple[list[Session], list[Session], list[Session]],
     rate: float,
+    normal_weight: float = 1.0,
 ) -> Iterator[Row]:
     """Rows of one seed on sessions of ids: cut to windows, each judged by its oddest one."""
     key = _key(name, seed, options)
@@ -171,7 +186,7 @@ def _by_ids(
         own = more if verdict is verdicts[0] else {}
         yield (
             {"key": key, "set": name, "seed": seed, "epochs": options.epochs}
-            | figures(verdict.name, verdict, truth, rate)
+            | figures(verdict.name, verdict, truth, rate, normal_weight)
             | own
         )
 
@@ -179,7 +194,7 @@ def _by_ids(
 def trainticket(options: argparse.Namespace, known: set[str]) -> Iterator[Row]:
     """Traces of services: lines missing and exceptions against normal ones, by trace."""
     folder = options.data / "trainticket"
-    if not _is_there("trainticket", folder / "trainticket.jsonl.xz"):
+    if not _is_there("trainticket", folder / "trainticket.jsonl.xz", folder / "labels.csv"):
         return
     with (folder / "labels.csv").open(newline="") as file:
         labels = {row["trace_id"]: int(row["label"]) for row in csv.DictReader(file)}
@@ -280,14 +295,17 @@ def _faults(windows: Sequence[Row], incidents: Path) -> Row:
     alarms = [window for window in windows if window["anomaly"]]
     found = sum(any(_overlaps(alarm, fault) for alarm in alarms) for fault in faults)
     quiet = [w for w in windows if not any(_overlaps(w, fault) for fault in faults)]
-    false = [window for window in quiet if window["anomaly"]]
-    first = min(window["start"] for window in windows)
+    false = sum(window["anomaly"] for window in quiet)
+    share = false / max(1, len(quiet))
+    touched = [sum(_overlaps(window, fault) for window in windows) for fault in faults]
+    lasts = max(w["end"] for w in windows) - min(w["start"] for w in windows)
     return {
         "faults": len(faults),
         "found": found,
-        "false_alarms": len(false),
-        "false_in_first_hour": sum(window["start"] < first + 3600 for window in false),
+        "found_by_luck": sum(1 - (1 - share) ** count for count in touched),
+        "false_alarms": false,
         "quiet_windows": len(quiet),
+        "quiet_minutes": (lasts - sum(end - start for start, end in faults)) / 60,
     }
 
 
@@ -315,13 +333,19 @@ def _key(name: str, seed: int, options: argparse.Namespace) -> str:
 def _known(path: Path) -> set[str]:
     if not path.exists():
         return set()
-    return {json.loads(line)["key"] for line in path.read_text(encoding="utf-8").splitlines()}
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]  # the last one may be cut
+    path.write_text("".join(whole), encoding="utf-8")
+    return {json.loads(line)["key"] for line in whole}
 
 
-def _is_there(name: str, path: Path) -> bool:
-    if not path.exists():
-        _say(f"{name}: skipped, as {path} is not there; give the folder of the data by --data")
-    return path.exists()
+def _is_there(name: str, *paths: Path) -> bool:
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        _say(
+            f"{name}: skipped, as {missing[0]} is not there; give the folder of the data by --data"
+        )
+    return not missing
 
 
 def _show(row: Row) -> None:

@@ -52,7 +52,23 @@ def test_faults_and_quiet_time_are_told_apart(quality, tmp_path):
     assert quality._faults(windows, incidents) == {
         "faults": 1,
         "found": 1,
+        "found_by_luck": pytest.approx(0.5),  # half of the quiet windows alarm, and one touches it
         "false_alarms": 2,
-        "false_in_first_hour": 1,
         "quiet_windows": 4,
+        "quiet_minutes": pytest.approx(4000 / 60),
     }
+
+
+def test_a_normal_session_counts_as_many_as_it_stands_for(quality):
+    truth = np.array([False, False, True])
+    scores = np.array([0.1, 2.0, 3.0])
+    verdict = quality.Predictions("it", scores, scores >= 1, 1.0, "here")
+    assert quality.figures("it", verdict, truth, 0.1)["f1"] == pytest.approx(2 / 3)
+    assert quality.figures("it", verdict, truth, 0.1, 10.0)["f1"] == pytest.approx(2 / 12)
+
+
+def test_a_row_that_was_cut_off_is_run_again(quality, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"key": "one"}\n{"key": "tw')
+    assert quality._known(path) == {"one"}
+    assert path.read_text() == '{"key": "one"}\n'
