@@ -96,6 +96,7 @@ class FileSource(NoRebalance):
         self._look_after_s = RECHECK_S
         self._scan_after_s = SCAN_EVERY_S
         self._has_doubted = self._has_told_missing = checkpoints.first_start
+        self._has_adjoined = False
         self._follows = {each.partition: each.before for each in checkpoints if each.before}
 
     def begin(self) -> None:
@@ -263,12 +264,18 @@ class FileSource(NoRebalance):
                 self._end_when_quiet(partition, tail, now, is_gone)
             else:
                 self._quiet.pop(partition, None)
-        if self._checkpoints.first_start:
-            self._checkpoints.first_start = False
-            self._tracker.adjoin()
-            self._tracker.note_starts(included)
+        if not self._has_adjoined:
+            self._has_adjoined = True
+            self._note_first_look(included)
         self._forget_lost(now)
         self._checkpoints.save()
+
+    def _note_first_look(self, included: Mapping[FileId, Path]) -> None:
+        """Note what only the first look of a process can tell."""
+        self._tracker.adjoin()
+        if self._checkpoints.first_start:
+            self._checkpoints.first_start = False
+            self._tracker.note_starts(included)
 
     def _open_new(self, included: Mapping[FileId, Path], now: float) -> None:
         """Open what is not open yet: known numbers first, then copies, then what is new."""

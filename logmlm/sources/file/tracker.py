@@ -223,10 +223,15 @@ class FileTracker:
         return [known for name in begun if (known := self._checkpoints.get(name)) is not None]
 
     def adjoin(self) -> None:
-        """Note of files that were there at first which goes on where another one ends, by names."""
+        """Note which of the files that were just begun goes on where another one ends, by names.
+
+        A file that came, and was renamed, while nobody looked was never seen in the place of the
+        one before it.
+        """
         by_path = {known.path: known for known in self._checkpoints}
+        begun = set(self._begun)
         for old, new in rotation_successors(list(by_path)):
-            if not by_path[new].before:
+            if by_path[new].partition in begun:
                 self._checkpoints.put(replace(by_path[new], before=by_path[old].partition))
 
     def forget(self, partition: str) -> None:

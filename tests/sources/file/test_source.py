@@ -88,6 +88,23 @@ def test_files_that_a_rotation_left_before_the_first_start_go_on_in_one_another(
     assert desk.source.changes().follows == {of["two"]: of["one"], of["three"]: of["two"]}
 
 
+def test_files_that_came_and_were_rotated_while_nobody_looked_go_on_in_one_another(desk):
+    desk.write("one\n")
+    (first,) = desk.source.poll(1.0)
+    desk.commit([first])
+    desk.source.changes()
+    desk.log.rename(desk.directory / "app.log.3")
+    for name, text in (("app.log.2", "two"), ("app.log.1", "three"), ("app.log", "four")):
+        desk.write(f"{text}\n", desk.directory / name)
+    desk.start()
+    of = {line.text: line.partition for line in desk.source.poll(1.0)}
+    assert desk.source.changes().follows == {
+        of["two"]: first.partition,
+        of["three"]: of["two"],
+        of["four"]: of["three"],
+    }
+
+
 def test_a_file_that_is_read_from_its_end_is_known_to_begin_there(tmp_path):
     desk = Desk(tmp_path, start_at="end")
     desk.write("one\n")

@@ -455,7 +455,7 @@ def _write_rotated(log, lines, rate, every=2_500):
     would be over for who waits for it, and not by the times in the log. The highest number is the
     oldest file's, as logrotate leaves them.
     """
-    begin = time.time()
+    begin, rotations = time.time(), (lines - 1) // every
     made = session_lines(0, lines, odd_every=50, rate=rate)
     stream = log.open("a")
     for i, (offset, text) in enumerate(made, start=1):
@@ -465,6 +465,6 @@ def _write_rotated(log, lines, rate, every=2_500):
         stream.flush()
         if i % every == 0 and i < lines:
             stream.close()
-            log.rename(log.with_name(f"app.log.{lines // every - i // every + 1}"))
+            log.rename(log.with_name(f"app.log.{rotations - i // every + 1}"))
             stream = log.open("a")
     stream.close()
