@@ -78,7 +78,9 @@ def _checked(values: dict[str, Any]) -> TrainingConfig:
     except ValidationError as error:
         first = error.errors()[0]
         alike = [one for one in error.errors() if one["loc"][:2] == first["loc"][:2]]
-        what = " or ".join(one["msg"].removeprefix("Input ") for one in alike)
+        what = " or ".join(
+            one["msg"].removeprefix("Input ").removeprefix("Value error, ") for one in alike
+        )
         if first["type"] == "value_error":
             raise UsageError(f"{_option(first['loc'])}{first['ctx']['error']}") from error
         raise UsageError(f"{_option(first['loc'])}{what}, not {first['input']!r}") from error

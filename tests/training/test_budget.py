@@ -6,10 +6,12 @@ from pydantic import ValidationError
 
 from logmlm.config.training import ModelConfig, ThresholdConfig, TrainingConfig
 from logmlm.detection.manifest import Manifest
+from logmlm.errors import UsageError
 from logmlm.mlm.corpus import Corpus
 from logmlm.sources.archive.reader import read_lines
 from logmlm.training.budget import EPOCHS, PLAN_FILE, budget_of, make_plan, with_budget
 from logmlm.training.fit import FitTask
+from logmlm.training.options import training_config
 from logmlm.training.train import Reporter, train
 
 
@@ -97,3 +99,8 @@ def test_a_budget_holds_for_all_folds_and_its_epochs_repeat_the_weights(tmp_path
     assert cut.model.epochs in EPOCHS
     again = trained("n", epochs=cut.model.epochs)
     assert again.files["model.safetensors"] == cut.files["model.safetensors"]
+
+
+def test_a_budget_that_is_no_duration_is_told_in_our_words(tmp_path):
+    with pytest.raises(UsageError, match=r"^--budget should be 'auto' or 'none' or '5x' is no dur"):
+        training_config(["a.log"], tmp_path / "m", None, {"budget": "5x"})
